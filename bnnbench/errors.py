@@ -1,0 +1,8 @@
+"""The one exception that is shown to a user as a sentence instead of a traceback."""
+
+
+class UserError(Exception):
+    """Bad input or a condition the user can remedy; the command line prints it and exits with status 2.
+
+    The message is one clear sentence that names the thing and the remedy.
+    """

@@ -1,0 +1,1 @@
+"""What is learned: the problem a method sees, likelihoods, priors, predictive distributions."""

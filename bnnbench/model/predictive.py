@@ -1,0 +1,68 @@
+"""Predictive distributions: always a uniform mixture of S likelihood terms.
+
+p(y | x) = (1/S) sum_s p(y | x, s), the terms being weight samples, ensemble members, dropout masks or, for a
+closed form, a single one. Scores are those of the mixture, never of one moment-matched distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def log_mean_exp(values: Tensor, dim: int = 0) -> Tensor:
+    """log (1/S) sum_s exp(values_s), in a stable way."""
+    return torch.logsumexp(values, dim) - math.log(values.shape[dim])
+
+
+def normal_log_density(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """log N(y; mean, scale^2), with its constant."""
+    return -0.5 * ((y - mean) / scale) ** 2 - scale.log() - 0.5 * LOG_2PI
+
+
+@dataclass(frozen=True)
+class GaussianPredictive:
+    """Mixture of S Gaussians per test point, (1/S) sum_s N(y; mean_s, scale_s^2).
+
+    Attributes:
+        mean: means of the terms, shape [S, N].
+        scale: standard deviations of the terms, shape [S, N], in the same unit.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """Log-density of the mixture at y of shape [N]; shape [N]."""
+        return log_mean_exp(normal_log_density(y, self.mean, self.scale))
+
+    def moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Predictive mean, epistemic variance (of the means), aleatoric variance (mean of scale^2); each [N]."""
+        return self.mean.mean(0), self.mean.var(0, correction=0), (self.scale**2).mean(0)
+
+
+@dataclass(frozen=True)
+class CategoricalPredictive:
+    """Mixture of S categorical distributions per test point.
+
+    Attributes:
+        log_probs: normalised log-probabilities of the terms, shape [S, N, K].
+    """
+
+    log_probs: Tensor
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """Log-probability of the class indices y of shape [N]; shape [N]."""
+        return self.mixture_log_probs().gather(-1, y.long()[:, None])[:, 0]
+
+    def mixture_log_probs(self) -> Tensor:
+        """log (1/S) sum_s p_s, shape [N, K]."""
+        return log_mean_exp(self.log_probs)
+
+
+Predictive = GaussianPredictive | CategoricalPredictive
