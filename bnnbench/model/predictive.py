@@ -2,12 +2,13 @@
 
 p(y | x) = (1/S) sum_s p(y | x, s), the terms being weight samples, ensemble members, dropout masks or, for a
 closed form, a single one. Scores are those of the mixture, never of one moment-matched distribution.
+Named tuples, because those pass through `torch.func.vmap`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,8 +26,7 @@ def normal_log_density(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return -0.5 * ((y - mean) / scale) ** 2 - scale.log() - 0.5 * LOG_2PI
 
 
-@dataclass(frozen=True)
-class GaussianPredictive:
+class GaussianPredictive(NamedTuple):
     """Mixture of S Gaussians per test point, (1/S) sum_s N(y; mean_s, scale_s^2).
 
     Attributes:
@@ -46,8 +46,7 @@ class GaussianPredictive:
         return self.mean.mean(0), self.mean.var(0, correction=0), (self.scale**2).mean(0)
 
 
-@dataclass(frozen=True)
-class CategoricalPredictive:
+class CategoricalPredictive(NamedTuple):
     """Mixture of S categorical distributions per test point.
 
     Attributes:

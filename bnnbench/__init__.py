@@ -1,0 +1,27 @@
+"""bnnbench: the benchmark suite for Bayesian neural networks.
+
+The command line is a thin face of three functions, which load their machinery on first use:
+
+* `bnnbench.run` trains and scores methods on tasks into a results database,
+* `bnnbench.load` gives back a trained posterior that predicts arrays,
+* `bnnbench.scores` is the results as a tidy DataFrame, `bnnbench.report` writes tables and figures from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bnnbench.api import load, report, run, scores
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load", "report", "run", "scores"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch and pandas are imported when they are first needed: `bnnbench --help` must answer at once.
+    if name in {"run", "load", "scores", "report"}:
+        from bnnbench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'bnnbench' has no attribute {name!r}")

@@ -1,0 +1,40 @@
+"""Keyed dropout, and the conversion that puts it before every linear layer but the first."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from bnnbench import random
+from bnnbench.layers.keys import next_key, scope
+
+
+def dropout(x: Tensor) -> Tensor:
+    """x -> x * m / (1 - rate), m ~ Bernoulli(1 - rate) (Srivastava et al. 2014), always active.
+
+    `rate` and `shared` (one mask for all rows, hence one sample of the weights; else one mask per row) are settings
+    of the `keyed` block, so that a rate may be a tensor and differ between replicas. x has shape [rows, units].
+    """
+    settings = scope().settings
+    keep = 1 - torch.as_tensor(settings["rate"], dtype=x.dtype, device=x.device)
+    mask = random.bernoulli(next_key(), keep, x.shape[-1:] if settings.get("shared", False) else x.shape)
+    return x * mask / keep
+
+
+class DropoutLinear(nn.Linear):
+    """A linear layer with dropout on its inputs; a subclass, so that its parameters keep their names."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(dropout(input))
+
+
+def with_dropout(network: nn.Module) -> nn.Module:
+    """A copy of a plain network with dropout before every linear layer but the first (Gal & Ghahramani 2016,
+    arXiv 1506.02142). Both share parameter names, hence weights and initialisation.
+    """
+    converted = copy.deepcopy(network)
+    for layer in [module for module in converted.modules() if type(module) is nn.Linear][1:]:
+        layer.__class__ = DropoutLinear
+    return converted

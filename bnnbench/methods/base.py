@@ -1,0 +1,147 @@
+"""The contract of an inference method, and the registry of methods.
+
+A method is written for ONE network on ONE split. The engine runs many such cells at once by `torch.func.vmap`, so an
+author keeps to these rules, each of which is enforced:
+
+* draw only from the key you are given (`bnnbench.random`); `torch.randn` or `nn.Dropout` raise;
+* `torch.where` instead of `if` on a tensor; no `.item()`, no boolean-mask indexing;
+* state in, state out: its structure, shapes and dtypes never change, and nothing is kept on modules;
+* `*_ex` linear algebra and NaN for failure, float64 inside factorisations; no BatchNorm.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from bnnbench.errors import UserError
+from bnnbench.model import Predictive, Problem
+from bnnbench.registry import Registry, nearest
+
+State = Any  # a pytree of tensors
+Info = dict[str, Tensor]  # a few scalars worth plotting; `loss` is tested for finiteness every step
+
+
+class Method(ABC):
+    """An inference algorithm with its hyperparameters, a frozen dataclass.
+
+    Float fields may differ between the cells of a pack (inside the engine they are tensors); int, str and bool fields
+    are structure. A method whose cells share no update (`constant`) has `trained = False`.
+
+    Class attributes:
+        name, version: identity; raise the version whenever numbers change.
+        reference: authors, year, arXiv id.
+        tags: groups on the command line, and what a reader of a table must weigh.
+        supports: task kinds.
+        early_stopping: whether the state best on the validation rows is kept (a field in methods that optimise).
+        networks: networks or chains trained per cell, each of which gets one gradient an update.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    reference: ClassVar[str] = ""
+    tags: ClassVar[tuple[str, ...]] = ()
+    supports: ClassVar[tuple[str, ...]] = ("regression", "classification")
+    vmappable: ClassVar[bool] = True
+    exact: ClassVar[bool] = False
+    trained: ClassVar[bool] = True
+    early_stopping: bool = False
+
+    @property
+    def networks(self) -> int:
+        """Networks trained per cell."""
+        return 1
+
+    def check(self) -> None:
+        """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""
+
+    def prepare(self, problem: Problem) -> Problem:
+        """The problem as this method sees it: a converted network, another prior. Called once, outside vmap."""
+        return problem
+
+    @abstractmethod
+    def init(self, key: Tensor, problem: Problem) -> State:
+        """The state before the first update."""
+
+    def update(self, key: Tensor, state: State, problem: Problem) -> tuple[State, Info]:
+        """One step. Methods of a budget of one gradient a step spend exactly one minibatch gradient here."""
+        raise NotImplementedError
+
+    def finish(self, key: Tensor, state: State, problem: Problem) -> State:
+        """What is computed once after training (curvature, covariance)."""
+        del key, problem
+        return state
+
+    def schedule(self, steps: int) -> Sequence[int]:
+        """The steps after which `collect` is called; none for methods that keep their last or best state."""
+        del steps
+        return ()
+
+    def collect(self, state: State) -> Any:
+        """What to keep of a state as one posterior draw."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def predict(
+        self, key: Tensor, state: State, draws: Any, problem: Problem, x: Tensor, samples: int
+    ) -> Predictive:
+        """The predictive mixture at inputs x [N, ...] in original units; differentiable in x.
+
+        Args:
+            draws: collected draws, stacked along a leading dimension, or None while training.
+            samples: how many mixture terms to draw, where the method can choose. A sample's noise belongs to the
+                sample, never to its rows: chunks of rows must give the numbers of the whole.
+        """
+
+
+METHODS: Registry[type[Method]] = Registry("method", "bnnbench.methods", "bnnbench.methods", lambda m: m.tags)
+
+
+def positive(method: Method, *names: str) -> None:
+    """Raise unless these fields are positive and finite."""
+    for name in names:
+        value = getattr(method, name)
+        if not (value > 0 and math.isfinite(value)):
+            raise UserError(f"{method.name}.{name} must be positive and finite, not {value}.")
+
+
+def fraction(method: Method, *names: str) -> None:
+    """Raise unless these fields lie in [0, 1)."""
+    for name in names:
+        value = getattr(method, name)
+        if not 0 <= value < 1:
+            raise UserError(f"{method.name}.{name} must lie in [0, 1), not {value}.")
+
+
+def configure(cls: type[Method], settings: dict[str, str]) -> Method:
+    """A method with its defaults changed by `--set` strings, each parsed as the type of its field.
+
+    Raises:
+        UserError: no such field, a value of the wrong type, or one out of range.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = {}
+    for name, text in settings.items():
+        if name not in fields:
+            raise UserError(f"The method {cls.name!r} has no parameter {name!r}{nearest(name, fields)}")
+        values[name] = _parse(f"{cls.name}.{name}", text, type(fields[name].default))
+    method = cls(**values)
+    method.check()
+    return method
+
+
+def _parse(name: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        if text.lower() not in {"true", "false"}:
+            raise UserError(f"{name} must be true or false, not {text!r}.")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise UserError(f"{name} must be {noun}, not {text!r}.") from None

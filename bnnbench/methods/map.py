@@ -1,0 +1,42 @@
+r"""Maximum a posteriori: one step down U(w) = -(1/n) [sum_i log p(y_i | x_i, w) + log p(w)], by Adam."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from bnnbench.methods.base import METHODS, Info, Method, positive
+from bnnbench.methods.optimise import Fit, descend, start
+from bnnbench.model import Predictive, Problem
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class MAP(Method):
+    """Maximum a posteriori under the task's prior.
+
+    Attributes:
+        lr: peak learning rate of the one-cycle schedule.
+    """
+
+    name = "map"
+    reference = "Adam: Kingma & Ba 2015, arXiv 1412.6980"
+    tags = ("optimisation",)
+    lr: float = 3e-3
+    early_stopping: bool = True
+
+    def check(self) -> None:
+        positive(self, "lr")
+
+    def init(self, key: Tensor, problem: Problem) -> Fit:
+        return start(problem.init_params(key))
+
+    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+        batch = problem.minibatch(key)
+        return descend(lambda params: problem.energy(params, batch), state, problem, self.lr)
+
+    def predict(self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
+        del key, draws, samples
+        return problem.predict({name: value[None] for name, value in state.params.items()}, x)

@@ -1,0 +1,59 @@
+"""Adam under a one-cycle learning rate, as pure functions of pytrees; shared by all methods that optimise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import grad_and_value
+
+from bnnbench.model import Problem
+
+Params = dict[str, Tensor]
+
+
+class Fit(NamedTuple):
+    """Parameters by name, with Adam's running means of their gradient and of its square."""
+
+    params: Params
+    mean: Params
+    square: Params
+
+
+def start(params: Params) -> Fit:
+    """A fit before its first step."""
+    mean = {name: torch.zeros_like(value) for name, value in params.items()}
+    return Fit(params, mean, {name: torch.zeros_like(value) for name, value in params.items()})
+
+
+def descend(
+    objective: Callable[[Params], Tensor], fit: Fit, problem: Problem, lr: float | Tensor
+) -> tuple[Fit, dict[str, Tensor]]:
+    """One step down the objective at the problem's present step; the info holds its value as `loss`."""
+    gradient, loss = grad_and_value(objective)(fit.params)
+    return adam(fit, gradient, problem.t, one_cycle(problem.t, problem.steps, lr)), {"loss": loss}
+
+
+def adam(fit: Fit, gradient: Params, t: Tensor, lr: float | Tensor, b1: float = 0.9, b2: float = 0.999) -> Fit:
+    """Step t (from 0) of Adam (Kingma & Ba 2015, arXiv 1412.6980), epsilon 1e-8."""
+    rate, correction = lr / (1 - b1 ** (t + 1)), torch.rsqrt(1 - b2 ** (t + 1))
+    params, mean, square = {}, {}, {}
+    for name, g in gradient.items():
+        mean[name] = torch.lerp(g, fit.mean[name], b1)
+        square[name] = torch.lerp(g * g, fit.square[name], b2)
+        params[name] = fit.params[name] - rate * mean[name] / (square[name].sqrt() * correction + 1e-8)
+    return Fit(params, mean, square)
+
+
+def one_cycle(t: Tensor, steps: int, peak: float | Tensor, warm: float = 0.25) -> Tensor:
+    """Learning rate of step t: cosine up from peak/25 over the first `warm` of the steps, then down to peak/1e4.
+
+    Smith & Topin 2018 (arXiv 1708.07120), with the shape of `torch.optim.lr_scheduler.OneCycleLR`.
+    """
+    low, end, turn = peak / 25, peak / 1e4, max(warm * steps, 1.0)
+    up = 0.5 * (1 - torch.cos(math.pi * (t / turn).clamp(max=1.0)))
+    down = 0.5 * (1 + torch.cos(math.pi * ((t - turn) / max(steps - turn, 1.0)).clamp(0.0, 1.0)))
+    return torch.where(t < turn, low + (peak - low) * up, end + (peak - end) * down)

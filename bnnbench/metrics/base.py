@@ -1,0 +1,186 @@
+"""What a metric is: one function of a predictive and the truth, with what a report must say about it.
+
+    @metric("mae", kinds=("regression",), better=-1, unit="target", summary="mean absolute error of the mixture mean")
+    def mae(c: Context) -> Value:
+        return mean_value((c.targets - c.gaussian.mean.mean(0)).abs())
+
+is a complete metric: `score` finds it and the tables show it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive
+from bnnbench.registry import Registry
+from bnnbench.store.records import MetricRecord, Score
+
+P = TypeVar("P", bound=Predictive)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric's value with its standard error over test points, None where there is none."""
+
+    value: float
+    stderr: float | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a metric may look at; `score` hands it over in float64.
+
+    Attributes:
+        predictive: the mixture on N points.
+        y: observed targets or class indices [N], None where no labels fit (out-of-distribution inputs, grids).
+        key: for metrics that draw, int32 tensor [2]; never needed by the others.
+        truth: mean and standard deviation, each [N], of the normal distribution y really has; toy tasks only.
+        outside: the same posterior's predictive on out-of-distribution inputs.
+    """
+
+    predictive: Predictive
+    y: Tensor | None = None
+    key: Tensor | None = None
+    truth: tuple[Tensor, Tensor] | None = None
+    outside: Predictive | None = None
+
+    def __post_init__(self) -> None:
+        # A target of shape [N, 1] would broadcast against [S, N] without a word, and score every pair of rows.
+        for given in (self.y, *(self.truth or ())):
+            if given is not None and given.shape != (self.n,):
+                raise ValueError(f"targets and truth must have shape [{self.n}], got {list(given.shape)}")
+
+    @property
+    def n(self) -> int:
+        """Number of points N."""
+        p = self.predictive
+        return (p.mean if isinstance(p, GaussianPredictive) else p.log_probs).shape[1]
+
+    @property
+    def gaussian(self) -> GaussianPredictive:
+        """The predictive of a regression task."""
+        if not isinstance(self.predictive, GaussianPredictive):
+            raise TypeError(f"a regression metric needs a GaussianPredictive, got {type(self.predictive).__name__}")
+        return self.predictive
+
+    @property
+    def categorical(self) -> CategoricalPredictive:
+        """The predictive of a classification task."""
+        if not isinstance(self.predictive, CategoricalPredictive):
+            raise TypeError(f"a classification metric needs a CategoricalPredictive, got {self.predictive!r}")
+        return self.predictive
+
+    @property
+    def targets(self) -> Tensor:
+        """y [N], for metrics that need it."""
+        if self.y is None:
+            raise ValueError('a metric that reads the targets must be declared with needs=("y",)')
+        return self.y
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Definition of a metric.
+
+    Attributes:
+        name: unique; the name in the database and in tables.
+        kinds: task kinds it scores (`regression`, `classification`), or `ood` for a pair of predictives.
+        better: +1 higher, -1 lower, 0 neither (a description, not a score).
+        unit: of the value; `target` is the unit of y, empty for pure numbers.
+        summary: the definition in one line, shown by reports.
+        reference: authors, year, arXiv or DOI; empty where it is common knowledge.
+        needs: fields of Context that must be there for the metric to apply.
+        compute: the metric itself.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    better: int
+    unit: str
+    summary: str
+    reference: str
+    needs: tuple[str, ...]
+    compute: Callable[[Context], Value]
+
+    def applies(self, kind: str, context: Context) -> bool:
+        """Whether the metric scores this kind of task and finds what it needs."""
+        return kind in self.kinds and all(getattr(context, name) is not None for name in self.needs)
+
+    def record(self) -> MetricRecord:
+        """The definition as the store keeps it."""
+        return MetricRecord(self.name, self.better, self.unit, self.summary)
+
+
+METRICS: Registry[Metric] = Registry("metric", "bnnbench.metrics", "bnnbench.metrics", groups_of=lambda m: m.kinds)
+
+
+def metric(
+    name: str,
+    kinds: tuple[str, ...],
+    better: int,
+    unit: str,
+    summary: str,
+    reference: str = "",
+    needs: tuple[str, ...] = ("y",),
+) -> Callable[[Callable[[Context], Value]], Metric]:
+    """Decorator: register a function Context -> Value as a metric (attributes as in `Metric`)."""
+
+    def register(compute: Callable[[Context], Value]) -> Metric:
+        return METRICS.register(Metric(name, kinds, better, unit, summary, reference, needs, compute))
+
+    return register
+
+
+def score(
+    predictive: Predictive,
+    y: Tensor | None,
+    key: Tensor | None,
+    kind: str,
+    truth: tuple[Tensor, Tensor] | None = None,
+    outside: Predictive | None = None,
+) -> list[Score]:
+    """All metrics of a task kind that apply, in the order of the registry, computed in float64."""
+    if kind not in METRICS.groups():
+        raise ValueError(f"no metric scores tasks of kind {kind!r}; there are {', '.join(METRICS.groups())}")
+    context = Context(
+        double(predictive),
+        y if y is None or not y.is_floating_point() else y.double(),
+        key,
+        None if truth is None else (truth[0].double(), truth[1].double()),
+        None if outside is None else double(outside),
+    )
+    with torch.no_grad():
+        computed = [(m.name, m.compute(context)) for m in METRICS if m.applies(kind, context)]
+    return [Score(name, value.value, value.stderr) for name, value in computed]
+
+
+def double(predictive: P) -> P:
+    """The predictive in float64: means over thousands of points and far tails want the digits."""
+    return type(predictive)(*(part.double() for part in predictive))
+
+
+def mean_value(values: Tensor) -> Value:
+    """Mean of per-point values [N] with standard error sd / sqrt(N)."""
+    return Value(values.mean().item(), mean_stderr(values))
+
+
+def root_mean_value(squares: Tensor) -> Value:
+    """sqrt(mean(v)) of per-point squares v [N]; by the delta method stderr = stderr(mean v) / (2 sqrt(mean v))."""
+    root, spread = squares.mean().sqrt().item(), mean_stderr(squares)
+    if spread is None or root == 0:  # all squares are then 0, and so is their spread
+        return Value(root, spread)
+    return Value(root, spread / (2 * root))
+
+
+def mean_stderr(values: Tensor) -> float | None:
+    """sd / sqrt(N) of a mean over values [N]; None for a single point and where infinities leave it undefined."""
+    if len(values) < 2:
+        return None
+    stderr = values.std().item() / math.sqrt(len(values))
+    return stderr if math.isfinite(stderr) else None

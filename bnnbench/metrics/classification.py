@@ -1,0 +1,148 @@
+"""Metrics of classification, beside the log-likelihood: error, Brier score, calibration, and kinds of uncertainty."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bnnbench.metrics.base import Context, Value, mean_stderr, mean_value, metric
+from bnnbench.metrics.calibration import top_label
+from bnnbench.model.predictive import CategoricalPredictive
+
+CLASSIFICATION = ("classification",)
+DEPEWEG = "Depeweg et al. 2018, arXiv:1710.07283"
+KWON = "Kwon et al. 2020, doi:10.1016/j.csda.2019.106816"
+
+
+def total_entropy(predictive: CategoricalPredictive) -> Tensor:
+    """Entropy of the mixture, H[(1/S) sum_s p_s], in nats; [N]."""
+    return torch.special.entr(predictive.mixture_log_probs().exp()).sum(-1)
+
+
+def aleatoric_entropy(predictive: CategoricalPredictive) -> Tensor:
+    """Mean entropy of the terms, (1/S) sum_s H[p_s], in nats; [N]."""
+    return torch.special.entr(predictive.log_probs.exp()).sum(-1).mean(0)
+
+
+def epistemic_entropy(predictive: CategoricalPredictive) -> Tensor:
+    """Mutual information of label and term, H[(1/S) sum_s p_s] - (1/S) sum_s H[p_s], in nats; [N]."""
+    # Jensen's inequality keeps it at 0 or above; rounding does not.
+    return (total_entropy(predictive) - aleatoric_entropy(predictive)).clamp_min(0)
+
+
+@metric(
+    "error",
+    kinds=CLASSIFICATION,
+    better=-1,
+    unit="",
+    summary="share of points whose most probable class under the mixture is wrong",
+)
+def error(c: Context) -> Value:
+    """(1/N) sum_n 1{argmax_k p_nk != y_n}."""
+    return mean_value((c.categorical.mixture_log_probs().argmax(-1) != c.targets).double())
+
+
+@metric(
+    "brier",
+    kinds=CLASSIFICATION,
+    better=-1,
+    unit="",
+    summary="squared distance of the mixture's probabilities from the one-hot truth, summed over classes (0 to 2)",
+    reference="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
+)
+def brier(c: Context) -> Value:
+    """(1/N) sum_n sum_k (p_nk - 1{k = y_n})^2."""
+    probs = c.categorical.mixture_log_probs().exp()
+    truth = torch.nn.functional.one_hot(c.targets.long(), probs.shape[-1])
+    return mean_value(((probs - truth) ** 2).sum(-1))
+
+
+@metric(
+    "ece",
+    kinds=CLASSIFICATION,
+    better=-1,
+    unit="",
+    summary="expected calibration error of the top label, 15 equal-width bins of confidence",
+    reference="Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599",
+)
+def ece(c: Context) -> Value:
+    """sum_b (n_b / N) |accuracy_b - confidence_b| = (1/N) sum_b |sum_{n in b} (correct_n - confidence_n)|.
+
+    stderr by the delta method: the mean over points of sign_b(n) (correct_n - confidence_n), the signs held fixed.
+    With few points even a perfect classifier has an error of order sqrt(15 / N).
+    """
+    top = top_label(c.categorical, c.targets)
+    gap = top.correct - top.confidence
+    sums = top.sums(gap)
+    return Value((sums.abs().sum() / c.n).item(), mean_stderr(sums.sign()[top.bin] * gap))
+
+
+@metric(
+    "entropy_total",
+    kinds=CLASSIFICATION,
+    better=0,
+    unit="nats",
+    summary="entropy of the mixture, mean over points",
+    reference=DEPEWEG,
+    needs=(),
+)
+def entropy_total(c: Context) -> Value:
+    """(1/N) sum_n H[(1/S) sum_s p_sn]."""
+    return mean_value(total_entropy(c.categorical))
+
+
+@metric(
+    "entropy_aleatoric",
+    kinds=CLASSIFICATION,
+    better=0,
+    unit="nats",
+    summary="mean entropy of the mixture's terms, mean over points",
+    reference=DEPEWEG,
+    needs=(),
+)
+def entropy_aleatoric(c: Context) -> Value:
+    """(1/N) sum_n (1/S) sum_s H[p_sn]."""
+    return mean_value(aleatoric_entropy(c.categorical))
+
+
+@metric(
+    "entropy_epistemic",
+    kinds=CLASSIFICATION,
+    better=0,
+    unit="nats",
+    summary="mutual information of label and term (total less aleatoric entropy), mean over points",
+    reference=f"Houlsby et al. 2011, arXiv:1112.5745; {DEPEWEG}",
+    needs=(),
+)
+def entropy_epistemic(c: Context) -> Value:
+    """(1/N) sum_n (H[(1/S) sum_s p_sn] - (1/S) sum_s H[p_sn])."""
+    return mean_value(epistemic_entropy(c.categorical))
+
+
+@metric(
+    "kwon_aleatoric",
+    kinds=CLASSIFICATION,
+    better=0,
+    unit="",
+    summary="trace of the terms' mean label covariance, mean over points",
+    reference=KWON,
+    needs=(),
+)
+def kwon_aleatoric(c: Context) -> Value:
+    """tr (1/S) sum_s [diag(p_s) - p_s p_s^T] = (1/S) sum_s sum_k p_sk (1 - p_sk); mean over points."""
+    probs = c.categorical.log_probs.exp()
+    return mean_value((probs * (1 - probs)).sum(-1).mean(0))
+
+
+@metric(
+    "kwon_epistemic",
+    kinds=CLASSIFICATION,
+    better=0,
+    unit="",
+    summary="trace of the covariance of the terms' probabilities, mean over points",
+    reference=KWON,
+    needs=(),
+)
+def kwon_epistemic(c: Context) -> Value:
+    """tr (1/S) sum_s (p_s - pbar)(p_s - pbar)^T = sum_k Var_s p_sk; mean over points."""
+    return mean_value(c.categorical.log_probs.exp().var(0, correction=0).sum(-1))

@@ -1,0 +1,45 @@
+"""Data of the figures: small named columns that the store keeps, so that pictures are drawn without the posterior."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bnnbench.metrics.base import double
+from bnnbench.metrics.calibration import ecdf, edges, levels, pit, top_label
+from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
+
+Columns = dict[str, list[float]]
+
+
+def pit_ecdf(predictive: GaussianPredictive, y: Tensor) -> Columns:
+    """Share of PIT values at or below each of the 99 levels; the diagonal is perfect calibration."""
+    values = pit(double(predictive), y.double())
+    at = levels(values)
+    return {"level": at.tolist(), "ecdf": ecdf(values, at).tolist()}
+
+
+def reliability(predictive: CategoricalPredictive, y: Tensor) -> Columns:
+    """Edges, mean confidence, accuracy and count of the bins of `ece`; bins without a point are left out."""
+    top = top_label(double(predictive), y)
+    count = top.sums(top.correct.new_ones(len(y)))
+    full = count > 0
+    edge = edges(count)
+    columns = {
+        "lower": edge[:-1],
+        "upper": edge[1:],
+        "confidence": top.sums(top.confidence) / count,
+        "accuracy": top.sums(top.correct) / count,
+        "count": count,
+    }
+    return {name: column[full].tolist() for name, column in columns.items()}
+
+
+def bands(predictive: GaussianPredictive) -> Columns:
+    """Mean and standard deviations (aleatoric, epistemic, total) along a grid, in the unit of y."""
+    mean, epistemic, aleatoric = double(predictive).moments()
+    return {
+        "mean": mean.tolist(),
+        "aleatoric_std": aleatoric.sqrt().tolist(),
+        "epistemic_std": epistemic.sqrt().tolist(),
+        "total_std": (aleatoric + epistemic).sqrt().tolist(),
+    }

@@ -1,0 +1,135 @@
+"""Out-of-distribution detection: how well an uncertainty score tells foreign inputs from those of the task.
+
+Out-of-distribution is the positive class, and a higher score means more foreign. Everything is a function of ranks;
+ties count half in AUROC and fall on one side together in the others. Hendrycks & Gimpel 2017, arXiv:1610.02136.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bnnbench.metrics.base import Context, Value, metric, score
+from bnnbench.metrics.classification import epistemic_entropy, total_entropy
+from bnnbench.model.predictive import CategoricalPredictive
+from bnnbench.store.records import Score
+
+OOD = ("ood",)
+HENDRYCKS = "Hendrycks & Gimpel 2017, arXiv:1610.02136"
+
+
+def auroc(inside: Tensor, outside: Tensor) -> Value:
+    """P(outside > inside) + P(outside = inside) / 2 for scores [N] and [M]; stderr of DeLong et al. 1988.
+
+    With V_i the share of the inside scores that outside score i beats, and W_j likewise the share of the outside
+    scores that beat inside score j, stderr^2 = var(V) / M + var(W) / N (doi:10.2307/2531595).
+    """
+    beats = _share_below(outside, inside)
+    if min(len(inside), len(outside)) < 2:
+        return Value(beats.mean().item())
+    beaten = 1 - _share_below(inside, outside)
+    return Value(beats.mean().item(), math.sqrt((beats.var() / len(outside) + beaten.var() / len(inside)).item()))
+
+
+def aupr(inside: Tensor, outside: Tensor) -> Value:
+    """Average precision sum_t (recall_t - recall_(t-1)) precision_t over thresholds t from high to low; no stderr."""
+    true, false = _counts(inside, outside)
+    gained = true.diff(prepend=true.new_zeros(1)) / len(outside)
+    return Value((gained * true / (true + false)).sum().item())
+
+
+def fpr95(inside: Tensor, outside: Tensor) -> Value:
+    """Share of inside scores at or above the highest threshold that 95 % of the outside ones reach; no stderr."""
+    true, false = _counts(inside, outside)
+    # Counts are whole numbers, compared as such: 0.95 has no exact form, and 19 of 20 must pass.
+    first = (100 * true >= 95 * len(outside)).long().argmax()
+    return Value((false[first] / len(inside)).item())
+
+
+def _share_below(scores: Tensor, others: Tensor) -> Tensor:
+    """Share of `others` below each of `scores`, ties half; [len(scores)]."""
+    ordered = others.sort().values
+    below, upto = torch.searchsorted(ordered, scores), torch.searchsorted(ordered, scores, right=True)
+    return (below + upto).double() / (2 * len(others))
+
+
+def _counts(inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
+    """Outside and inside scores at or above each distinct score, from the highest down; float64 counts."""
+    distinct = torch.cat([inside, outside]).unique().flip(0)
+
+    def at_or_above(scores: Tensor) -> Tensor:
+        return (len(scores) - torch.searchsorted(scores.sort().values, distinct)).double()
+
+    return at_or_above(outside), at_or_above(inside)
+
+
+def _pair(c: Context) -> tuple[CategoricalPredictive, CategoricalPredictive]:
+    assert isinstance(c.outside, CategoricalPredictive)
+    return c.categorical, c.outside
+
+
+@metric(
+    "auroc_total",
+    kinds=OOD,
+    better=+1,
+    unit="",
+    summary="probability that a foreign input has the higher total entropy (ties half)",
+    reference=HENDRYCKS,
+    needs=("outside",),
+)
+def auroc_total(c: Context) -> Value:
+    """Area under the ROC curve of the mixture's entropy, out-of-distribution positive."""
+    inside, outside = _pair(c)
+    return auroc(total_entropy(inside), total_entropy(outside))
+
+
+@metric(
+    "auroc_epistemic",
+    kinds=OOD,
+    better=+1,
+    unit="",
+    summary="probability that a foreign input has the higher mutual information (ties half)",
+    reference=HENDRYCKS,
+    needs=("outside",),
+)
+def auroc_epistemic(c: Context) -> Value:
+    """Area under the ROC curve of the mutual information; 0.5 for a single term, which has none."""
+    inside, outside = _pair(c)
+    return auroc(epistemic_entropy(inside), epistemic_entropy(outside))
+
+
+@metric(
+    "aupr_total",
+    kinds=OOD,
+    better=+1,
+    unit="",
+    summary="average precision of the total entropy, foreign inputs positive; chance is their share",
+    reference=HENDRYCKS,
+    needs=("outside",),
+)
+def aupr_total(c: Context) -> Value:
+    """Average precision of the mixture's entropy."""
+    inside, outside = _pair(c)
+    return aupr(total_entropy(inside), total_entropy(outside))
+
+
+@metric(
+    "fpr95_total",
+    kinds=OOD,
+    better=-1,
+    unit="",
+    summary="share of the task's own inputs taken for foreign where 95 % of the foreign ones are found, total entropy",
+    reference="Liang et al. 2018, arXiv:1706.02690",
+    needs=("outside",),
+)
+def fpr95_total(c: Context) -> Value:
+    """False positive rate at 95 % true positive rate of the mixture's entropy."""
+    inside, outside = _pair(c)
+    return fpr95(total_entropy(inside), total_entropy(outside))
+
+
+def ood_scores(inside: CategoricalPredictive, outside: CategoricalPredictive) -> list[Score]:
+    """The four scores of one posterior on the task's test set and on an out-of-distribution set."""
+    return score(inside, None, None, "ood", outside=outside)

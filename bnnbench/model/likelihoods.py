@@ -1,0 +1,107 @@
+"""Likelihoods: what the outputs of a network mean, p(y | network(x)).
+
+A likelihood is written for one network; targets are standardised for regression. Log-likelihoods always hold
+their constants. Parameters of a likelihood (the learned noise) live among the weights, under their own name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive, normal_log_density
+
+Params = dict[str, Tensor]
+LOG_NOISE = "log_noise"
+SCALE_FLOOR = 1e-3  # of the standardised target: keeps a density finite where the data hold exact repetitions
+
+
+class Likelihood(ABC):
+    """p(y | out, params) for network outputs `out` of shape [B, outputs]."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of network outputs this likelihood reads."""
+
+    def init_params(self, like: Tensor) -> Params:
+        """The likelihood's own parameters at their start, on the device and in the dtype of `like`."""
+        del like
+        return {}
+
+    def log_prior(self, params: Params) -> Tensor | float:
+        """Log-density of the likelihood's own parameters."""
+        del params
+        return 0.0
+
+    @abstractmethod
+    def log_prob(self, params: Params, out: Tensor, y: Tensor) -> Tensor:
+        """Log-likelihood per example, shape [B]."""
+
+    @abstractmethod
+    def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> Predictive:
+        """Terms in original units from outputs [B, outputs], y = shift + scale * standardised y; S is absent."""
+
+
+class _Gaussian(Likelihood):
+    @abstractmethod
+    def moments(self, params: Params, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the standardised target, each [B]."""
+
+    def log_prob(self, params: Params, out: Tensor, y: Tensor) -> Tensor:
+        return normal_log_density(y, *self.moments(params, out))
+
+    def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> GaussianPredictive:
+        mean, sd = self.moments(params, out)
+        return GaussianPredictive(shift + scale * mean, (scale * sd).expand_as(mean))
+
+
+@dataclass(frozen=True)
+class Heteroscedastic(_Gaussian):
+    """N(y; out_0, (1e-3 + softplus(out_1))^2): the network learns the noise of every input."""
+
+    outputs = 2
+
+    def moments(self, params: Params, out: Tensor) -> tuple[Tensor, Tensor]:
+        del params
+        return out[..., 0], SCALE_FLOOR + F.softplus(out[..., 1])
+
+
+@dataclass(frozen=True)
+class Homoscedastic(_Gaussian):
+    """N(y; out_0, exp(log_noise)^2), log_noise one learned number with prior N(-1, 1)."""
+
+    outputs = 1
+
+    def init_params(self, like: Tensor) -> Params:
+        return {LOG_NOISE: torch.full((), -1.0, dtype=like.dtype, device=like.device)}
+
+    def log_prior(self, params: Params) -> Tensor:
+        noise = params[LOG_NOISE]
+        return normal_log_density(noise, torch.full_like(noise, -1.0), torch.ones_like(noise))
+
+    def moments(self, params: Params, out: Tensor) -> tuple[Tensor, Tensor]:
+        return out[..., 0], SCALE_FLOOR + params[LOG_NOISE].exp().expand_as(out[..., 0])
+
+
+@dataclass(frozen=True)
+class Categorical(Likelihood):
+    """Softmax over `classes` outputs; y holds class indices."""
+
+    classes: int
+
+    @property
+    def outputs(self) -> int:
+        return self.classes
+
+    def log_prob(self, params: Params, out: Tensor, y: Tensor) -> Tensor:
+        del params
+        return F.log_softmax(out, -1).gather(-1, y.long()[..., None])[..., 0]
+
+    def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> CategoricalPredictive:
+        del params, shift, scale
+        return CategoricalPredictive(F.log_softmax(out, -1))

@@ -1,0 +1,201 @@
+"""What a report shows: sections of comparable cells, chosen from the database.
+
+A section is one task group under one split rule at one budget, each task and method in one version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from bnnbench.errors import UserError
+from bnnbench.report.statistics import row_names
+
+GROUPS = ("toy", "starter", "uci", "tabular", "images", "shift", "density")  # order of sections
+BUDGETS = ("smoke", "quick", "full")
+HEADLINE = {
+    "regression": ("log_likelihood", "rmse", "crps", "calibration_error"),
+    "classification": ("log_likelihood", "error", "ece", "brier"),
+    "density": ("log_likelihood", "nll", "elbo", "iw_log_likelihood"),
+}
+TOY = ("kl_to_truth", "w1_to_hmc", "mean_gap", "log_sd_ratio")
+CELL = ["task", "method", "config", "split", "seed", "budget"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Comparable cells; frames carry the extra columns `rule`, `index` and `row` (method and non-default config)."""
+
+    group: str
+    rule: str
+    budget: str
+    scores: pd.DataFrame
+    attempts: pd.DataFrame
+    tasks: tuple[str, ...]
+    rows: tuple[str, ...]
+    kinds: dict[str, str] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)  # cells at budgets not shown
+
+    @property
+    def name(self) -> str:
+        """File name stem."""
+        return f"{self.group}-{self.rule}"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Headline metrics that have scores here."""
+        wanted = [m for t in self.tasks for m in HEADLINE.get(self.kinds.get(t, ""), ())]
+        wanted += TOY if self.group == "toy" else ()
+        present = set(self.scores.loc[self.scores["evaluation"] == "test", "metric"])
+        return tuple(m for m in dict.fromkeys(wanted) if m in present)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """All that the pages need. `store` is kept for curves; `superseded` counts cells of older versions, left out."""
+
+    store: Any
+    sections: tuple[Section, ...]
+    methods: pd.DataFrame
+    tasks: pd.DataFrame
+    metrics: pd.DataFrame
+    sessions: pd.DataFrame
+    superseded: int
+    fingerprint: str
+
+    @cached_property
+    def _notes(self) -> dict[str, tuple[str, ...]]:
+        return {str(r["name"]): tuple(r["notes"] or ()) for _, r in self.tasks.iterrows()}
+
+    def notes(self, task: str) -> tuple[str, ...]:
+        """Sentences to stand under a task's table."""
+        return self._notes.get(task, ())
+
+    def metric(self, name: str) -> tuple[int | None, str, str]:
+        """Direction, unit and summary of a metric (None, "", "" when the database does not know it)."""
+        found = self.metrics[self.metrics["name"] == name]
+        if found.empty:
+            return None, "", ""
+        row = found.iloc[-1]
+        return int(row["better"]), str(row["unit"] or ""), str(row["summary"] or "")
+
+
+def fingerprint(scores: pd.DataFrame) -> str:
+    """sha256 over the exported scores, whatever their order: two databases with equal scores have equal ones."""
+    lines = sorted(scores.sort_index(axis=1).to_csv(index=False, header=False, lineterminator="\n").splitlines())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def select(
+    store: Any, tasks: Sequence[str] | None = None, methods: Sequence[str] | None = None, budget: str | None = None
+) -> Selection:
+    """Read the database, keep what is asked for, and divide it into sections."""
+    scores, attempts = store.scores(), store.attempts()
+    if scores.empty:
+        raise UserError("The database holds no results yet; run `bnnbench run` first.")
+    known_tasks, known_methods = store.tasks(), store.methods()
+    total = fingerprint(scores)
+    scores, superseded = _current(scores, known_tasks)
+    groups = _groups(known_tasks)
+    if tasks is not None:
+        members = {g: [t for t, own in groups.items() if g in own] for own in groups.values() for g in own}
+        scores = scores[scores["task"].isin(_named(tasks, scores["task"], members, "task"))]
+    if methods is not None:
+        scores = scores[scores["method"].isin(_named(methods, scores["method"], {}, "method"))]
+    if budget is not None and budget not in set(scores["budget"]):
+        raise UserError(f"No results at budget '{budget}'; the selection has: {_listing(scores['budget'])}.")
+    if scores.empty:
+        raise UserError("No results of these methods on these tasks; `bnnbench status` lists what exists.")
+    sections = _sections(_extend(scores), _extend(_finished(attempts)), known_tasks, known_methods, groups, budget)
+    return Selection(
+        store, sections, known_methods, known_tasks, store.metrics(), store.sessions(), superseded, total
+    )
+
+
+def _extend(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add rule, index and row name; empty evaluations are empty strings."""
+    parts = frame["split"].str.rsplit("-", n=1)
+    frame = frame.assign(rule=parts.str[0], index=parts.str[1].astype(int), row=row_names(frame))
+    return frame.assign(evaluation=frame["evaluation"].fillna("")) if "evaluation" in frame else frame
+
+
+def _finished(attempts: pd.DataFrame) -> pd.DataFrame:
+    """The last attempt of every cell (of every version)."""
+    key = "fingerprint" if "fingerprint" in attempts else CELL
+    return attempts.sort_values("finished", kind="stable").drop_duplicates(key, keep="last")
+
+
+def _current(scores: pd.DataFrame, tasks: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Scores of the newest version of each task and method, and the number of cells left out."""
+    registered = dict(zip(tasks["name"], tasks["version"], strict=True))
+    keep = pd.Series(True, index=scores.index)
+    for name, part in scores.groupby("task"):
+        versions = sorted(part["task_version"].unique())
+        newest = registered.get(name) if registered.get(name) in versions else versions[-1]
+        keep &= ~((scores["task"] == name) & (scores["task_version"] != newest))
+    newest = scores[keep].groupby("method")["method_version"].transform("max").reindex(scores.index)
+    keep &= scores["method_version"] == newest
+    return scores[keep], scores.loc[~keep, "fingerprint"].nunique()
+
+
+def _groups(tasks: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Task -> its groups, the one it is shown under first."""
+    return {
+        str(r["name"]): tuple(sorted(r["groups"], key=lambda g: (GROUPS.index(g) if g in GROUPS else 99, g)))
+        for _, r in tasks.iterrows()
+    }
+
+
+def _listing(values: pd.Series) -> str:
+    return ", ".join(sorted(map(str, values.unique())))
+
+
+def _named(wanted: Sequence[str], present: pd.Series, groups: dict[str, list[str]], what: str) -> set[str]:
+    """Names asked for, groups and `all` spelt out; each must have results."""
+    existing, chosen = set(present), set()
+    for name in wanted:
+        members = existing if name == "all" else existing & {name, *groups.get(name, ())}
+        if not members:
+            near = get_close_matches(name, sorted(existing | set(groups)), n=3)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise UserError(f"No results of {what} '{name}'.{hint} The database has: {_listing(present)}.")
+        chosen |= members
+    return chosen
+
+
+def _sections(
+    scores: pd.DataFrame,
+    attempts: pd.DataFrame,
+    tasks: pd.DataFrame,
+    methods: pd.DataFrame,
+    groups: dict[str, tuple[str, ...]],
+    budget: str | None,
+) -> tuple[Section, ...]:
+    """One section a group and rule, at `budget` or the largest budget that it has."""
+    task_order = dict(zip(tasks["name"], tasks["order"], strict=True))
+    method_order = dict(zip(methods["name"], methods["order"], strict=True))
+    kinds = dict(zip(tasks["name"], tasks["kind"], strict=True))
+    scores = scores.assign(group=scores["task"].map(lambda t: (groups.get(t) or ("other",))[0]))
+    sections = []
+    for (group, rule), part in scores.groupby(["group", "rule"]):
+        cells = part.drop_duplicates("fingerprint")["budget"].value_counts()
+        chosen = budget or max(cells.index, key=lambda b: BUDGETS.index(b) if b in BUDGETS else -1)
+        shown = part[part["budget"] == chosen]
+        if shown.empty:
+            continue
+        names = sorted(shown["task"].unique(), key=lambda t: (task_order.get(t, 0), t))
+        keys = shown[["method", "config", "row"]].drop_duplicates().values.tolist()
+        keys.sort(key=lambda k: (method_order.get(k[0], 0), k[0], k[1] != "default", k[1]))
+        own = attempts[attempts["fingerprint"].isin(shown["fingerprint"])]
+        others = {str(b): int(n) for b, n in sorted(cells.items()) if b != chosen}
+        kind = {t: str(kinds.get(t, "")) for t in names}
+        rows = tuple(k[2] for k in keys)
+        sections.append(Section(str(group), str(rule), chosen, shown, own, tuple(names), rows, kind, others))
+    sections.sort(key=lambda s: (GROUPS.index(s.group) if s.group in GROUPS else 99, s.group, s.rule))
+    return tuple(sections)

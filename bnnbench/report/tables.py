@@ -1,0 +1,138 @@
+"""Tables as text: numbers rounded by their standard error, in Markdown, CSV, LaTeX and plain frames."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bnnbench.report.statistics import Comparison, Entry, comparison
+
+EMPTY, INCOMPLETE, UNCONVERGED = "–", "†", "‡"
+LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX |= {"\\": r"\textbackslash{}", "–": "--", "†": r"\dag", "‡": r"\ddag", "±": r"$\pm$", "−": "$-$"}
+
+
+def number(value: float, decimals: int) -> str:
+    """A number with a true minus sign; infinities and NaN in words that align."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.{decimals}f}"
+    return text.replace("-", "−") if text.strip("-0.") else text.lstrip("-")
+
+
+def mean_and_error(mean: float, se: float) -> str:
+    """`−2.391 ± 0.012`: two significant digits of the standard error; four of the mean where there is no error."""
+    exact = not (math.isfinite(se) and se > 0)
+    if not math.isfinite(mean):
+        return number(mean, 0)
+    scale, digits = (abs(mean), 4) if exact else (se, 2)
+    if scale == 0:
+        return "0"
+    if not exact:
+        scale = float(f"{se:.1e}")  # 0.0996 rounds to 0.10: one decimal fewer
+    decimals = digits - 1 - math.floor(math.log10(scale))
+    if decimals > 8 or (decimals < -4):
+        return f"{mean:.3g}".replace("-", "−") + ("" if exact else f" ± {se:.2g}".replace("-", "−"))
+    decimals = max(0, decimals)
+    return number(mean, decimals) + ("" if exact else f" ± {number(se, decimals)}")
+
+
+def marks(entry: Entry) -> str:
+    """Daggers of an entry."""
+    return INCOMPLETE * (not entry.complete) + UNCONVERGED * entry.unconverged
+
+
+def cell(entry: Entry | None) -> tuple[str, bool, str]:
+    """Text, bold flag and marks of one cell."""
+    if entry is None:
+        return EMPTY, False, ""
+    text = mean_and_error(entry.mean, entry.se) if entry.n else ""
+    return text, entry.best, marks(entry)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that neither breaks a table row nor turns into markup."""
+    return re.sub(r"([|*<`\\])", r"\\\1", " ".join(text.split()))
+
+
+def escape_latex(text: str) -> str:
+    """Text with LaTeX's special characters escaped."""
+    return "".join(LATEX.get(c, c) for c in text)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table padded so that its source reads well too; first column left, the others right."""
+    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
+
+    def line(values: Sequence[str]) -> str:
+        padded = [v.ljust(w) if i == 0 else v.rjust(w) for i, (v, w) in enumerate(zip(values, widths, strict=True))]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "| " + " | ".join("-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
+    return "\n".join([line(header), rule, *map(line, rows)]) + "\n"
+
+
+def comparison_markdown(table: Comparison) -> str:
+    """Methods x data sets; best entries bold."""
+    rows = []
+    for row in table.rows:
+        texts = [cell(table.entries.get((row, task))) for task in table.tasks]
+        cells = [f"{f'**{t}**' if bold else t} {mark}".strip() for t, bold, mark in texts]
+        rows.append([escape_markdown(row), *cells])
+    return markdown(["method", *map(escape_markdown, table.tasks)], rows)
+
+
+def comparison_latex(table: Comparison, caption: str) -> str:
+    r"""A booktabs `tabular` to \input, with the caption as a comment."""
+    lines = [f"% {line}" for line in caption.splitlines()]
+    lines += [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'r' * len(table.tasks)}}}", r"\toprule"]
+    lines += [" & ".join(["method", *map(escape_latex, table.tasks)]) + r" \\", r"\midrule"]
+    for row in table.rows:
+        cells = [escape_latex(row)]
+        for task in table.tasks:
+            text, bold, mark = cell(table.entries.get((row, task)))
+            value = latex_number(text, bold)
+            cells.append(value + (f"$^{{{escape_latex(mark)}}}$" if mark else ""))
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def latex_number(text: str, bold: bool) -> str:
+    r"""`\textbf{$-$2.391} $\pm$ 0.012`; digits stay text because \textbf does not reach into formulas."""
+    value, pm, error = (escape_latex(part).replace("∞", r"$\infty$") for part in text.partition(" ± "))
+    return (rf"\textbf{{{value}}}" if bold else value) + (pm + error if error else "")
+
+
+def comparison_csv(table: Comparison) -> str:
+    """Long numeric form, at full precision."""
+    records = [
+        (task, row, entry.mean, entry.se, entry.n, entry.best, entry.complete, entry.unconverged)
+        for task in table.tasks
+        for row in table.rows
+        if (entry := table.entries.get((row, task)))
+    ]
+    columns = ["task", "method", "mean", "se", "n_splits", "best", "complete", "unconverged"]
+    return pd.DataFrame(records, columns=columns).to_csv(index=False, lineterminator="\n")
+
+
+def summary_table(frame: pd.DataFrame, metric: str, better: int | None = None) -> pd.DataFrame:
+    """Plain-text table of a metric on the test rows: methods x data sets, `*` for the best and those not separable.
+
+    Data sets under several split rules or budgets get one column each, named after what differs.
+    """
+    frame = frame.assign(rule=frame["split"].str.rsplit("-", n=1).str[0])
+    columns: dict[str, pd.Series] = {}
+    for (rule, budget), part in frame.groupby(["rule", "budget"], sort=False):
+        table = comparison(part, metric, better=better)
+        for task in table.tasks:
+            own = frame[frame["task"] == task]
+            extra = [str(v) for v, c in ((rule, "rule"), (budget, "budget")) if own[c].nunique() > 1]
+            texts = {row: cell(table.entries.get((row, task))) for row in table.rows}
+            shown = {row: f"{text}{' *' if best else '  '}{mark}".rstrip(" ") for row, (text, best, mark) in texts.items()}
+            columns[f"{task} [{', '.join(extra)}]" if extra else task] = pd.Series(shown, dtype=object)
+    return pd.DataFrame(columns).fillna(EMPTY).rename_axis("method")

@@ -1,0 +1,79 @@
+"""Data cards: what is known of each data set, and the checksums that tie it down."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from bnnbench.errors import UserError
+from bnnbench.registry import nearest
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]  # of a checkout or an editable install; meaningless in a wheel
+
+
+@dataclass(frozen=True)
+class Card:
+    """One file of `datasets/cards`.
+
+    Attributes:
+        name: name of the data set; the file's stem.
+        title, description, source, licence, citation: for people; an unknown licence says `unknown`.
+        target: name of the target with its unit.
+        rows: number of rows after repair; another count is an error.
+        columns: names of the inputs, in order.
+        splits: split rule -> number of its splits, the default rule first.
+        issues: sentences on known faults, shown by the report.
+        origin: `download`, `scikit-learn` or `generated`.
+        folder: folder of the files, relative to the data root.
+        url: address of the folder that holds the files, ending with a slash.
+        files: file name -> sha256 in hex.
+    """
+
+    name: str
+    title: str
+    description: str
+    source: str
+    licence: str
+    citation: str
+    target: str
+    rows: int
+    columns: tuple[str, ...]
+    splits: dict[str, int]
+    issues: tuple[str, ...] = ()
+    origin: str = "download"
+    folder: str = ""
+    url: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def folder() -> Path:
+    """Where the cards lie: in an installed wheel beside this file, in a checkout under `datasets`."""
+    installed = HERE / "cards"
+    return installed if installed.is_dir() else REPOSITORY / "datasets" / "cards"
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Names of all data sets that have a card."""
+    return tuple(sorted(path.stem for path in folder().glob("*.toml")))
+
+
+@cache
+def card(name: str) -> Card:
+    """The card of a data set.
+
+    Raises:
+        UserError: no such card, or one that cannot be read.
+    """
+    if name not in names():
+        raise UserError(f"There is no data set {name!r}{nearest(name, names())}")
+    path = folder() / f"{name}.toml"
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields |= {key: tuple(fields[key]) for key in ("columns", "issues") if key in fields}
+        return Card(name=name, **fields)
+    except (tomllib.TOMLDecodeError, TypeError) as error:
+        raise UserError(f"The data card {path} cannot be read ({error}); mend it.") from error
