@@ -47,7 +47,7 @@ def crps(c: Context) -> Value:
     reference="Gneiting et al. 2007, doi:10.1111/j.1467-9868.2007.00587.x; Kuleshov et al. 2018, arXiv:1807.00263",
 )
 def calibration_error(c: Context) -> Value:
-    """(1/99) sum_p |share of PIT <= p - p|; 0 is perfect, about 0.25 (exactly 25/99) a PIT of 0 or 1 half the time.
+    """(1/99) sum_p |share of PIT <= p - p|; 0 is perfect, 0.5 has every target beyond the same end.
 
     stderr by the delta method: the error is the mean over points of (1/99) sum_p sign_p (1{PIT_n <= p} - p), the signs
     held fixed. With few points even a perfect predictive has an error of order 1/sqrt(N).

@@ -6,15 +6,10 @@ import pandas as pd
 
 from bnnbench.report.select import Section
 from bnnbench.report.tables import EMPTY, escape_markdown, markdown
+from bnnbench.store.records import Status
 
 SCORED = ("ok", "unconverged")
-SENTENCES = {
-    "diverged": "the loss became NaN or infinite; recorded and not scored",
-    "failed": "stopped by an error; tried again by the next run",
-    "timeout": "stopped by --timeout before its budget was spent; not scored",
-    "unconverged": "trained, but its own convergence diagnostics failed",
-    "missing": "not run, though other methods of the same task were",
-}
+MISSING = "not run, though other methods of the same task were"
 
 
 def costs(section: Section) -> pd.DataFrame:
@@ -96,7 +91,7 @@ def _names(part: pd.DataFrame, seeds: bool) -> str:
 
 
 def _sentence(status: str) -> str:
-    return f"{status}: {SENTENCES.get(status, 'not scored')}"
+    return f"missing: {MISSING}" if status == "missing" else f"{status}: {Status(status).sentence}"
 
 
 def _short(message: str, limit: int = 160) -> str:

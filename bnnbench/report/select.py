@@ -113,9 +113,7 @@ def select(
     if scores.empty:
         raise UserError("No results of these methods on these tasks; `bnnbench status` lists what exists.")
     sections = _sections(_extend(scores), _extend(_finished(attempts)), known_tasks, known_methods, groups, budget)
-    return Selection(
-        store, sections, known_methods, known_tasks, store.metrics(), store.sessions(), superseded, total
-    )
+    return Selection(store, sections, known_methods, known_tasks, store.metrics(), store.sessions(), superseded, total)
 
 
 def _extend(frame: pd.DataFrame) -> pd.DataFrame:

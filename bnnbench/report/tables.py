@@ -65,15 +65,16 @@ def escape_latex(text: str) -> str:
     return "".join(LATEX.get(c, c) for c in text)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table padded so that its source reads well too; first column left, the others right."""
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool = True) -> str:
+    """A table padded so that its source reads well too; first column left, the others right (or left as well)."""
     widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
 
     def line(values: Sequence[str]) -> str:
-        padded = [v.ljust(w) if i == 0 else v.rjust(w) for i, (v, w) in enumerate(zip(values, widths, strict=True))]
+        sides = (str.rjust if right and i else str.ljust for i in range(len(widths)))
+        padded = [side(value, width) for side, value, width in zip(sides, values, widths, strict=True)]
         return "| " + " | ".join(padded) + " |"
 
-    rule = "| " + " | ".join("-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
+    rule = "| " + " | ".join("-" * (w - 1) + ":" if right and i else "-" * w for i, w in enumerate(widths)) + " |"
     return "\n".join([line(header), rule, *map(line, rows)]) + "\n"
 
 
@@ -133,6 +134,8 @@ def summary_table(frame: pd.DataFrame, metric: str, better: int | None = None) -
             own = frame[frame["task"] == task]
             extra = [str(v) for v, c in ((rule, "rule"), (budget, "budget")) if own[c].nunique() > 1]
             texts = {row: cell(table.entries.get((row, task))) for row in table.rows}
-            shown = {row: f"{text}{' *' if best else '  '}{mark}".rstrip(" ") for row, (text, best, mark) in texts.items()}
+            shown = {
+                row: f"{text}{' *' if best else '  '}{mark}".rstrip(" ") for row, (text, best, mark) in texts.items()
+            }
             columns[f"{task} [{', '.join(extra)}]" if extra else task] = pd.Series(shown, dtype=object)
     return pd.DataFrame(columns).fillna(EMPTY).rename_axis("method")

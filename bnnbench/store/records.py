@@ -22,6 +22,11 @@ class Status(enum.StrEnum):
     UNCONVERGED = "unconverged"
 
     @property
+    def finished(self) -> bool:
+        """Whether the cell is done: only a failed one is tried again."""
+        return self is not Status.FAILED
+
+    @property
     def sentence(self) -> str:
         """The status in words, for reports."""
         return {

@@ -1,0 +1,82 @@
+"""Build the report's folder from the database alone; the same database gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bnnbench.errors import UserError
+from bnnbench.report.costs import costs
+from bnnbench.report.output import Output
+from bnnbench.report.select import Section, Selection, select
+from bnnbench.report.statistics import Comparison, comparison
+from bnnbench.report.tables import comparison_csv, comparison_latex
+
+FORMATS = ("md", "csv", "latex")
+
+
+def build(
+    store: Any,
+    out: Path | str,
+    tasks: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    budget: str | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Write tables, figures and `index.md` below `out`.
+
+    Args:
+        store: a `ResultStore`; only read.
+        tasks, methods: names (tasks: groups too, `all`) to keep; None keeps everything.
+        budget: one budget; None takes for each section the largest that it has.
+        formats: of `md` (the page with its figures), `csv` and `latex`.
+
+    Returns:
+        Paths of the files written.
+    """
+    unknown = set(formats) - set(FORMATS)
+    if unknown or not formats:
+        named = ", ".join(sorted(map(str, unknown))) or "none"
+        raise UserError(f"Unknown report format ({named}); choose from {', '.join(FORMATS)}.")
+    selection = select(store, tasks, methods, budget)
+    output = Output(out)
+    pages = [_section(selection, section, output, set(formats)) for section in selection.sections]
+    if "md" in formats:
+        from bnnbench.report.pages import index
+
+        output.write("index.md", index(selection, pages))
+    return output.finish()
+
+
+def _section(selection: Selection, section: Section, output: Output, formats: set[str]) -> str:
+    """Write one section's tables and figures; returns its part of the page."""
+    from bnnbench.report.figures.section import draw  # matplotlib is loaded for a report, not for a summary table
+    from bnnbench.report.pages import caption, section_page
+
+    tables = compare_all(selection, section)
+    for table in tables:
+        stem = f"tables/{section.name}-{table.metric}"
+        if "csv" in formats:
+            output.write(f"{stem}.csv", comparison_csv(table))
+        if "latex" in formats:
+            output.write(f"{stem}.tex", comparison_latex(table, caption(selection, section, table)))
+    if "csv" in formats:
+        output.write(f"tables/{section.name}-cost.csv", costs(section).to_csv(index=False, lineterminator="\n"))
+    if "md" not in formats:
+        return ""
+    figures = []
+    for figure in draw(selection, section):
+        figures.append(figure)
+        for extension, content in figure.files.items():
+            output.write(f"figures/{figure.name}.{extension}", content)
+    return section_page(selection, section, tables, figures)
+
+
+def compare_all(selection: Selection, section: Section) -> list[Comparison]:
+    """The section's headline metrics on the test rows."""
+    rows, tasks = list(section.rows), list(section.tasks)
+    return [
+        comparison(section.scores, metric, "test", selection.metric(metric)[0], rows, tasks)
+        for metric in section.metrics
+    ]

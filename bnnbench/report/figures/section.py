@@ -1,0 +1,139 @@
+"""All figures of one section, with the words that stand for them where they cannot be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bnnbench.report.figures import style
+from bnnbench.report.figures.calibration import Curves, pit_figure, reliability_figure
+from bnnbench.report.figures.scores import score_figure
+from bnnbench.report.figures.toy import Picture, Series, toy_figure
+from bnnbench.report.figures.training import training_figure
+from bnnbench.report.select import CELL, Section, Selection
+from bnnbench.report.statistics import Comparison, comparison
+
+SCORE_FIGURES = ("log_likelihood", "rmse", "error")
+BANDS = ("mean", "aleatoric_std", "total_std", "truth", "truth_std")
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A figure ready to be written: file stem, text alternative, and extension -> bytes."""
+
+    name: str
+    alt: str
+    files: dict[str, bytes]
+
+
+def draw(selection: Selection, section: Section) -> Iterator[Picked]:
+    """Figures in the order of the page."""
+    looks = style.looks(selection.methods, section.rows)
+    with style.drawing():
+        for name, alt, figure in _figures(selection, section, looks):
+            yield Picked(f"{section.name}-{name}", alt, style.render(figure))
+
+
+def _figures(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+    if section.group == "toy":
+        yield from _toys(selection, section, looks)
+    yield from _scores(selection, section, looks)
+    for curve, draw_matrix, name in (
+        ("pit_ecdf", pit_figure, "calibration"),
+        ("reliability", reliability_figure, "reliability"),
+    ):
+        curves = gather(selection, section, curve, "test")
+        if curves:
+            rows, tasks = _shown(section, curves)
+            alt = (
+                f"{name.capitalize()} curves of {len(rows)} methods on {', '.join(tasks)}; the diagonal is calibrated."
+            )
+            yield name, alt, draw_matrix(curves, rows, tasks, looks)
+    yield from _training(selection, section, looks)
+
+
+def gather(selection: Selection, section: Section, name: str, evaluation: str | None) -> Curves:
+    """Series of the section's own cells, by row and task, in the order of splits and seeds."""
+    cells = section.scores.drop_duplicates("fingerprint").set_index("fingerprint")
+    by_key = {tuple(r[c] for c in CELL): (f, r) for f, r in cells.iterrows()}
+    found: dict[tuple[str, str], list[tuple[tuple[int, int], Series]]] = {}
+    for task in section.tasks:
+        for info, where, series in selection.store.curves(name, task=task, budget=section.budget):
+            if (where or None) != evaluation:
+                continue
+            fingerprint, cell = by_key.get(tuple(info[c] for c in CELL), (None, None))
+            if cell is None or info.get("fingerprint", fingerprint) != fingerprint:
+                continue
+            place = (int(cell["index"]), int(cell["seed"]))
+            arrays = {k: np.array(v, dtype=float) for k, v in series.items()}
+            found.setdefault((str(cell["row"]), task), []).append((place, arrays))
+    return {key: [s for _, s in sorted(cells, key=lambda c: c[0])] for key, cells in found.items()}
+
+
+def _shown(section: Section, keys: Curves) -> tuple[list[str], list[str]]:
+    """Rows and tasks that have curves, in the section's order."""
+    rows = [r for r in section.rows if any(row == r for row, _ in keys)]
+    return rows, [t for t in section.tasks if any(task == t for _, task in keys)]
+
+
+def _scores(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+    for metric in SCORE_FIGURES:
+        if metric not in section.metrics:
+            continue
+        better, unit, _ = selection.metric(metric)
+        options = {"better": better, "rows": list(section.rows), "tasks": list(section.tasks)}
+        test = comparison(section.scores, metric, "test", **options)
+        train = comparison(section.scores, metric, "train", **options)
+        words = metric.replace("_", " ")
+        label = f"{words} ({unit})" if unit else words
+        yield metric.replace("_", "-"), _leaders(test, words), score_figure(test, train, looks, _title(words), label)
+
+
+def _title(words: str) -> str:
+    return {
+        "log likelihood": "How probable are the test targets? Log-likelihood",
+        "rmse": "How far off is the mean? Root mean squared error",
+        "error": "How often is the class wrong? Error",
+    }[words]
+
+
+def _leaders(table: Comparison, words: str) -> str:
+    """The best methods of each data set in words."""
+    best = []
+    for task in table.tasks:
+        names = [row for row in table.rows if (e := table.entries.get((row, task))) and e.best]
+        best.append(f"{task}: {', '.join(names) if len(names) <= 4 else f'{len(names)} methods tie'}" if names else "")
+    told = "; ".join(filter(None, best))
+    return f"Test {words} of {len(table.rows)} methods per data set with error bars. Best or tied: {told or 'none'}."
+
+
+def _toys(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+    bands = gather(selection, section, "bands", "grid")
+    data = gather(selection, section, "data", "train")
+    for task in section.tasks:
+        own = {row: Picture(bands[row, task][0], (data.get((row, task)) or [None])[0])
+               for row in section.rows if (row, task) in bands}  # fmt: skip
+        if own:
+            several = any(len(bands[row, task]) > 1 for row in own)
+            which = "first seed" if several else "two standard deviations either side"
+            alt = f"Predictive mean, noise band and total band of {len(own)} methods on {task}, with data and truth."
+            yield task, alt, toy_figure(task, own, looks, which)
+
+
+def _training(
+    selection: Selection, section: Section, looks: dict[str, style.Look]
+) -> Iterator[tuple[str, str, Figure]]:
+    curves = gather(selection, section, "training", None)
+    for column, title, label in (
+        ("loss", "Has training settled? Loss, each method's own objective, mean over splits", "loss per datum"),
+        ("validation", "Is it still improving? Validation score, mean over splits", "validation score"),
+    ):
+        own = {k: [s for s in cells if column in s and np.isfinite(s[column]).any()] for k, cells in curves.items()}
+        own = {k: cells for k, cells in own.items() if cells}
+        if own:
+            rows, tasks = _shown(section, own)
+            alt = f"{column.capitalize()} against training step of {len(rows)} methods on {', '.join(tasks)}."
+            yield f"training-{column}", alt, training_figure(own, column, rows, tasks, looks, title, label)

@@ -1,0 +1,109 @@
+"""One look for all figures: a method has the same colour, marker and line everywhere, whatever else is shown."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_COLORBLIND = sns.color_palette("colorblind").as_hex()
+PALETTE = tuple(_COLORBLIND[i] for i in (0, 1, 2, 3, 4, 5, 9))  # without grey and the colours too light for lines
+MARKERS = "osD^vP<X>"  # 7 colours and 9 markers: 63 methods before a pair repeats
+LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+GREY, INK = "#8a8a8a", "#222222"
+RC = {
+    "svg.hashsalt": "bnnbench",
+    "svg.fonttype": "path",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a row of a table is drawn; configurations of a method share its colour and are hollow and dashed."""
+
+    color: str
+    marker: str
+    line: str | tuple
+    hollow: bool = False
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The package's settings on matplotlib's defaults, whatever the user's matplotlibrc says."""
+    with style.context(["default", RC]), matplotlib.rc_context({"axes.grid": False}):
+        yield
+
+
+def looks(methods: pd.DataFrame, rows: Sequence[str]) -> dict[str, Look]:
+    """Look of every row name, fixed by the method's registered order (the next free number where orders tie)."""
+    place, last = {}, -1
+    for _, record in methods.sort_values(["order", "name"]).drop_duplicates("name", keep="last").iterrows():
+        last = max(int(record["order"]), last + 1)
+        place[str(record["name"])] = last
+    found, variants = {}, {}
+    for row in rows:
+        name, _, label = row.partition(" [")
+        number = place.get(name, 0)
+        if label:
+            variants[name] = variants.get(name, 0) + 1
+        line = LINES[(number // len(PALETTE) + variants.get(name, 0)) % len(LINES)]
+        found[row] = Look(PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)], line, bool(label))
+    return found
+
+
+def grid(count: int, columns: int) -> tuple[int, int]:
+    """Rows and columns of small multiples."""
+    columns = min(count, columns)
+    return math.ceil(count / columns), columns
+
+
+def robust_limits(values: np.ndarray, reach: float = 6.0, pad: float = 0.08) -> tuple[float, float]:
+    """Axis limits that show the bulk; what lies more than `reach` middle-half widths out of it is left outside."""
+    v = np.asarray(values, dtype=float)
+    v = v[np.isfinite(v)]
+    if not len(v):
+        return 0.0, 1.0
+    low, high = np.percentile(v, [25, 75])
+    width = max(high - low, 0.01 * abs(float(np.median(v))), 1e-12)
+    kept = v[(v >= low - reach * width) & (v <= high + reach * width)]
+    margin = pad * max(float(np.ptp(kept)), width)
+    return float(kept.min() - margin), float(kept.max() + margin)
+
+
+def bare(axes: Axes) -> None:
+    """Remove everything from a panel that holds no data."""
+    axes.set_axis_off()
+
+
+def render(figure: Figure) -> dict[str, bytes]:
+    """SVG and PNG bytes without dates or program versions: same figure, same bytes."""
+    files = {}
+    for extension, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=extension, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
+        files[extension] = buffer.getvalue()
+    return files

@@ -1,0 +1,174 @@
+"""The page `index.md`: how to read it, where the numbers come from, and a part for each section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from bnnbench.report.costs import costs_markdown, troubles
+from bnnbench.report.figures.section import Picked
+from bnnbench.report.select import Section, Selection
+from bnnbench.report.statistics import ALPHA, Comparison
+from bnnbench.report.tables import comparison_markdown, escape_markdown, markdown
+from bnnbench.report.tuning import tuning_markdown, tunings
+
+HOW_TO_READ = """\
+Every table has one row per method and one column per data set. A number is the mean over splits ± its standard error;
+the **bold** numbers of a column are the best one and those that the data cannot tell apart from it. `constant` predicts
+the same for every input: a method that does not beat it has learnt nothing. † marks cells that failed or are missing:
+they do not compete for bold, because a mean over the splits that a method survived flatters it. ‡ marks methods that
+doubt their own convergence. Compare within a table only: another split rule, budget or version is another experiment.
+"""
+SPLIT_RULES = {
+    "fixed": "one fixed split",
+    "10fold": "ten folds of one permutation",
+    "10fold-grouped": "ten folds that keep duplicate rows together",
+    "gal": "the stored splits of Gal & Ghahramani (2016)",
+    "gap": "the middle third of one feature is the test set (Foong et al. 2019): extrapolation, not a random sample",
+}
+
+
+def words(metric: str) -> str:
+    """A metric's name in words."""
+    return {"rmse": "RMSE", "crps": "CRPS", "ece": "ECE", "brier": "Brier score", "elbo": "ELBO", "nll": "NLL"}.get(
+        metric, metric.replace("_", " ")
+    )
+
+
+def caption(selection: Selection, section: Section, table: Comparison) -> str:
+    """Metric, splits, and the test behind the bold numbers, in full: a table may be read alone."""
+    better, unit, summary = selection.metric(table.metric)
+    direction = {1: "higher is better", -1: "lower is better"}.get(table.better if better is None else better, "")
+    about = ", ".join(filter(None, [unit, direction]))
+    text = f"{words(table.metric).capitalize() if words(table.metric).islower() else words(table.metric)}"
+    text += f" on the {table.evaluation} rows" + (f" ({about})" if about else "") + "."
+    if summary:
+        text += f" {summary.strip().rstrip('.')}."
+    splits = _per_task(table.splits, table.tasks)
+    if all(n == 1 for n in table.splits.values()):
+        return f"{text} One split ({section.rule}), so the standard error is over its test points, and bold marks the " \
+               "best value alone: with one split there is nothing to test."  # fmt: skip
+    ratios = {t: f"{r:.3g}" for t, r in table.ratio.items() if table.splits[t] > 1}
+    seeds = max(table.seeds.values())
+    text += f" Mean ± standard error over splits ({section.rule}: {splits}"
+    text += ", seeds averaged first" * (seeds > 1)
+    text += (
+        "); this standard error treats splits as independent, which they are not, and so is too small. Bold: the best "
+    )
+    text += (
+        "mean and those not separable from it by the corrected resampled t-test (Nadeau & Bengio 2003, variance factor "
+    )
+    text += f"1/k + n_test/n_train with n_test/n_train = {_per_task(ratios, table.tasks)}; two-sided, α = {ALPHA:g}, "
+    return text + "not corrected for the number of methods)."
+
+
+def _per_task(values: dict, tasks: Iterable[str]) -> str:
+    """`10`, or `housing 10, energy 9` where data sets differ."""
+    distinct = set(values.values())
+    return str(distinct.pop()) if len(distinct) == 1 else ", ".join(f"{t} {values[t]}" for t in tasks if t in values)
+
+
+def provenance(selection: Selection) -> str:
+    """Where the numbers come from, as a list."""
+    sessions = _used_sessions(selection)
+    revisions = [
+        f"`{r}`{' with uncommitted changes' if d else ''}"
+        for r, d in zip(sessions["revision"], sessions["dirty"], strict=True)
+    ]
+    versions = sorted({f"{k} {v}" for row in sessions["versions"] for k, v in dict(row).items()})
+    counts = pd.concat([s.scores.drop_duplicates("fingerprint")["status"] for s in selection.sections]).value_counts()
+    budgets = sorted({s.budget for s in selection.sections})
+    lines = [
+        ("Code revision", _distinct(revisions)),
+        ("Versions", ", ".join(versions)),
+        ("Device", _distinct(sessions["device"])),
+        ("Host", _distinct(sessions["host"])),
+        ("Threads", _distinct(sessions["threads"])),
+        ("Commands", _distinct(f"`{c}`" for c in sessions["command"])),
+        ("Budget", ", ".join(budgets)),
+        ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
+        ("Scores in the database", f"sha256 `{selection.fingerprint}`"),
+    ]
+    if selection.superseded:
+        lines.append(("Left out", f"{selection.superseded:,} cells of superseded versions of a task or method"))
+    return "".join(f"* {name}: {text}\n" for name, text in lines)
+
+
+def _used_sessions(selection: Selection) -> pd.DataFrame:
+    """Sessions that trained a cell shown here, oldest first."""
+    sessions = selection.sessions
+    used = {i for s in selection.sections for i in s.attempts["session"]}
+    return sessions[sessions["id"].isin(used)].sort_values("id")
+
+
+def _distinct(values: Iterable) -> str:
+    return "; ".join(dict.fromkeys(str(v).replace("\n", " ") for v in values)) or "unknown"
+
+
+def section_page(selection: Selection, section: Section, tables: list[Comparison], figures: list[Picked]) -> str:
+    """One section: tables, notes, figures, costs, hyperparameters, troubles."""
+    parts = [f"## {section.group}, split rule `{section.rule}`, budget `{section.budget}`\n"]
+    if section.rule in SPLIT_RULES:
+        parts.append(f"Splits: {SPLIT_RULES[section.rule]}.\n")
+    if section.others:
+        rest = ", ".join(f"{n:,} at `{b}`" for b, n in section.others.items())
+        parts.append(f"Not shown: cells at other budgets ({rest}); `--budget` selects them.\n")
+    for table in tables:
+        parts += [f"### {section.group}: {words(table.metric)}\n", comparison_markdown(table)]
+        parts.append(caption(selection, section, table) + "\n")
+    notes = [f"* {escape_markdown(task)}: {note}\n" for task in section.tasks for note in selection.notes(task)]
+    if notes:
+        parts += ["Notes on the data:\n", "".join(notes)]
+    if figures:
+        parts.append(f"### {section.group}: figures\n")
+        parts += [f"![{f.alt}](figures/{f.name}.svg)\n\n[PNG](figures/{f.name}.png)\n" for f in figures]
+    parts += _costs(section) + _tuning(section) + _troubles(section)
+    return "\n".join(parts)
+
+
+def _costs(section: Section) -> list[str]:
+    table = costs_markdown(section)
+    if not table:
+        return []
+    text = (
+        "Seconds a cell, which is the wall time of a pack shared equally among its cells, and in brackets the pack size. "
+        "Cells of a pack are trained together, so only speeds of solo cells (pack size 1, one machine) may be compared. "
+        "Gradients are minibatch gradients; in total counts all networks or chains of a cell.\n"
+    )
+    return [f"### {section.group}: cost\n", table, text]
+
+
+def _tuning(section: Section) -> list[str]:
+    found = tunings(section)
+    if not found:
+        return []
+    text = (
+        "Log-likelihood on the validation rows, on which nobody fits (nats per point, mean ± standard error over splits, "
+        "higher is better). The configuration with the smallest mean rank over data sets is bold: choose by this table, "
+        "never by the test rows.\n"
+    )
+    parts = [f"### {section.group}: hyperparameters on validation rows\n", text]
+    for tuning in found:
+        parts += [f"`{tuning.method}`:\n", tuning_markdown(tuning)]
+    return parts
+
+
+def _troubles(section: Section) -> list[str]:
+    found = troubles(section)
+    if not found:
+        return []
+    rows = [[*map(escape_markdown, row)] for row in found]
+    return [
+        f"### {section.group}: failed or missing cells\n",
+        markdown(["method", "data set", "splits", "what happened", "message"], rows, right=False),
+    ]
+
+
+def index(selection: Selection, pages: list[str]) -> str:
+    """The whole page."""
+    contents = "".join(
+        f"* {s.group}, `{s.rule}`, budget `{s.budget}`: {', '.join(s.tasks)}\n" for s in selection.sections
+    )
+    head = ["# bnnbench report\n", "## How to read this\n", HOW_TO_READ, "## Where the numbers come from\n"]
+    return "\n".join([*head, provenance(selection), "Sections:\n", contents, *pages])

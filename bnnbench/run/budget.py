@@ -1,0 +1,41 @@
+"""Budgets: how many minibatch gradients each trained network or chain gets, whatever the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bnnbench.errors import UserError
+from bnnbench.registry import nearest
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Gradients per network (`steps`), predictive samples, and how often the validation rows are looked at.
+
+    `compiled`: whether the training step goes through torch.compile. It is part of the budget, never of chance,
+    because compiled and plain runs drift apart in the last digits.
+    """
+
+    name: str
+    steps: int
+    samples: int
+    checks: int
+    compiled: bool
+    summary: str
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in [
+        Budget("smoke", 50, 10, 2, False, "does everything run? Numbers mean nothing."),
+        Budget("quick", 3_000, 50, 60, True, "a first comparison, minutes on a laptop."),
+        Budget("full", 10_000, 100, 200, True, "the reference results."),
+    ]
+}
+
+
+def budget_of(name: str) -> Budget:
+    """The budget of this name, else a UserError that offers the nearest."""
+    if name not in BUDGETS:
+        raise UserError(f"There is no budget {name!r}{nearest(name, BUDGETS)}")
+    return BUDGETS[name]

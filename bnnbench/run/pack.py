@@ -1,0 +1,136 @@
+"""Packs: cells of equal structure stacked along a leading replica dimension.
+
+Splits of unequal size are padded by repeating their first row with weight 0. The table is shared by all replicas.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bnnbench.methods import Method
+from bnnbench.model import Problem, Rows, Table
+from bnnbench.run.plan import Cell
+from bnnbench.tasks.data import Data, Split
+
+
+@dataclass(frozen=True)
+class Pack:
+    """R cells as one tensor program.
+
+    Attributes:
+        cells: the R cells.
+        method: the method of all of them; its float fields are those of the first cell, `floats` holds all.
+        floats: float field -> values [R].
+        problem: the problem template; its `rows` have a leading dimension R, its `t` is 0.
+        keys: cell keys [R, 2].
+        data, splits: what the rows point into.
+    """
+
+    cells: tuple[Cell, ...]
+    method: Method
+    floats: dict[str, Tensor]
+    problem: Problem
+    keys: Tensor
+    data: Data
+    splits: tuple[Split, ...]
+
+    def method_of(self, floats: dict[str, Tensor]) -> Method:
+        """The method with its float fields replaced, inside vmap by 0-dim tensors."""
+        return dataclasses.replace(self.method, **floats)  # type: ignore[type-var]
+
+    def problem_of(self, table: Table, rows: Rows, t: Tensor) -> Problem:
+        """The problem of one replica, inside vmap."""
+        return dataclasses.replace(self.problem, table=table, rows=rows, t=t)
+
+
+def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.float32) -> Pack:
+    """Load, split, standardise and stack the data of cells of equal structure."""
+    first = cells[0]
+    task, method, data = first.task, first.method, first.task.data(first.root)
+    splits = tuple(task.splits(first.rule, first.root)[cell.index] for cell in cells)
+    likelihood = task.likelihood(first.rule, data)
+    table = Table(
+        torch.as_tensor(data.x, dtype=dtype, device=device),
+        torch.as_tensor(data.y, dtype=torch.int64 if data.classes else dtype, device=device),
+    )
+    floats = [name for name, value in dataclasses.asdict(method).items() if isinstance(value, float)]  # type: ignore
+    problem = Problem(
+        network=task.network(first.rule, data.x.shape[1], likelihood.outputs).to(device, dtype),
+        likelihood=likelihood,
+        prior=task.prior,
+        table=table,
+        rows=_stack_rows(data, splits, device, dtype),
+        batch_size=task.batch_size,
+        steps=max(first.steps, 1),
+        t=torch.zeros((), dtype=dtype, device=device),
+    )
+    return Pack(
+        cells=tuple(cells),
+        method=method,
+        floats={
+            name: torch.tensor([getattr(cell.method, name) for cell in cells], dtype=dtype, device=device)
+            for name in floats
+        },
+        problem=method.prepare(problem),
+        keys=torch.stack([cell.key for cell in cells]).to(device),
+        data=data,
+        splits=splits,
+    )
+
+
+def standardisation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over rows; a column without variance gets scale 1."""
+    scale = values.std(0)
+    return values.mean(0), np.where(scale > 0, scale, 1.0)
+
+
+def _stack_rows(data: Data, splits: tuple[Split, ...], device: torch.device, dtype: torch.dtype) -> Rows:
+    longest = max(len(split.fit) for split in splits)
+    columns: dict[str, list[Any]] = {name: [] for name in Rows._fields}
+    for split in splits:
+        padding = longest - len(split.fit)
+        columns["index"].append(np.concatenate([split.fit, np.full(padding, split.fit[0])]))
+        columns["weight"].append(np.concatenate([np.ones(len(split.fit)), np.zeros(padding)]))
+        columns["count"].append(len(split.fit))
+        x_shift, x_scale = standardisation(data.x[split.fit])
+        y_shift, y_scale = (0.0, 1.0) if data.classes else standardisation(data.y[split.fit])
+        for name, value in [("x_shift", x_shift), ("x_scale", x_scale), ("y_shift", y_shift), ("y_scale", y_scale)]:
+            columns[name].append(value)
+    integers = {"index", "count"}
+    return Rows(
+        **{
+            name: torch.as_tensor(
+                np.stack([np.asarray(value) for value in values]),
+                dtype=torch.int64 if name in integers else dtype,
+                device=device,
+            )
+            for name, values in columns.items()
+        }
+    )
+
+
+def replica_bytes(cell: Cell) -> int:
+    """Estimate of the memory one replica needs in training, collected draws included.
+
+    State, gradient, Adam and the kept best state count as eight copies of the parameters; activations are those of
+    one minibatch, forward and backward. Measured peaks lie below (see tests/run/test_pack.py).
+    """
+    data = cell.task.data(cell.root)
+    outputs = cell.task.likelihood(cell.rule, data).outputs
+    network = cell.task.network(cell.rule, data.x.shape[1], outputs)
+    parameters = sum(value.numel() for value in network.parameters())
+    units = sum(value.shape[0] for value in network.parameters())
+    draws = len(cell.method.schedule(cell.steps))
+    networks = max(cell.method.networks, 1)
+    return 4 * (networks * (8 * parameters + 4 * units * cell.task.batch_size) * 2 + draws * parameters)
+
+
+def pack_limit(cell: Cell, memory: int) -> int:
+    """How many replicas of this cell fit into `memory` bytes, at least 1 and at most 512; 1 if not vmappable."""
+    return max(1, min(512, memory // replica_bytes(cell))) if cell.method.vmappable else 1

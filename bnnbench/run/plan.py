@@ -1,0 +1,193 @@
+"""The plan of a run: which cells, in which packs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bnnbench import random
+from bnnbench.errors import UserError
+from bnnbench.methods import METHODS, Method, configure
+from bnnbench.registry import nearest
+from bnnbench.run.budget import Budget
+from bnnbench.store.records import CellRecord, canonical
+from bnnbench.tasks import TASKS, Task
+from bnnbench.tasks.cards import present
+
+Settings = dict[str, dict[str, list[str]]]  # method -> field -> values; several values make a grid
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method with one configuration on one split of one task, with one seed and budget."""
+
+    task: Task
+    method: Method
+    rule: str
+    index: int
+    seed: int
+    budget: Budget
+    root: Path | None = None
+
+    @property
+    def record(self) -> CellRecord:
+        """The cell as the store knows it."""
+        return CellRecord(
+            task=self.task.name,
+            task_version=f"{self.task.version}+{self.task.data(self.root).checksum}",
+            method=self.method.name,
+            method_version=self.method.version,
+            config=canonical(_fields(self.method)),
+            label=label(self.method),
+            rule=self.rule,
+            index=self.index,
+            seed=self.seed,
+            budget=self.budget.name,
+        )
+
+    @property
+    def key(self) -> Tensor:
+        """Depends on task, split and seed alone: methods that train the same network share start and minibatches."""
+        return random.key_of("cell", self.task.name, self.rule, self.index, self.seed)
+
+    @property
+    def steps(self) -> int:
+        """Updates of this cell."""
+        return self.budget.steps if self.method.trained else 0
+
+
+def _fields(method: Method) -> dict[str, Any]:
+    return dataclasses.asdict(method)  # type: ignore[call-overload]
+
+
+def label(method: Method) -> str:
+    """What differs from the defaults, `default` if nothing."""
+    default = _fields(type(method)())
+    changed = [f"{name}={value}" for name, value in _fields(method).items() if value != default[name]]
+    return ",".join(changed) or "default"
+
+
+def structure(cell: Cell) -> tuple:
+    """Cells of equal structure can be one tensor program: only float fields, splits and seeds may differ."""
+    fixed = {name: value for name, value in _fields(cell.method).items() if not isinstance(value, float)}
+    draws = tuple(cell.method.schedule(cell.steps))
+    return cell.task.name, cell.rule, type(cell.method), canonical(fixed), draws, cell.budget.name
+
+
+def parse_settings(texts: Iterable[str]) -> Settings:
+    """`--set method.param=value[,value...]` strings to a nested dict.
+
+    Raises:
+        UserError: a string of another form, or an unknown method.
+    """
+    settings: Settings = {}
+    for text in texts:
+        path, equals, values = text.partition("=")
+        method, dot, parameter = path.rpartition(".")
+        if not (equals and dot and method and parameter and values):
+            raise UserError(f"--set takes method.param=value (several values with commas), not {text!r}.")
+        METHODS.get(method)
+        settings.setdefault(method, {})[parameter] = values.split(",")
+    return settings
+
+
+def configurations(cls: type[Method], grid: dict[str, list[str]]) -> list[Method]:
+    """All combinations of the values of a grid; a single default configuration without one."""
+    combinations = itertools.product(*grid.values())
+    return [configure(cls, dict(zip(grid, values, strict=True))) for values in combinations]
+
+
+def select_methods(names: Sequence[str]) -> list[type[Method]]:
+    """`all` means every practical method; references run when named."""
+    if list(names) == ["all"]:
+        return [method for method in METHODS if "references" not in method.tags]
+    return METHODS.select(names)
+
+
+def select_tasks(names: Sequence[str], root: Path | None) -> tuple[list[Task], list[str]]:
+    """Tasks behind names and groups, and warnings: `all` skips tasks whose data are missing."""
+    if list(names) != ["all"]:
+        return TASKS.select(names), []
+    missing = [task.name for task in TASKS if not present(task.name, root)]
+    warnings = [f"{name}: its data are missing, skipped; fetch them by `bnnbench data fetch {name}`." for name in missing]
+    return [task for task in TASKS if task.name not in missing], warnings
+
+
+def build_plan(
+    methods: Sequence[str],
+    tasks: Sequence[str],
+    rule: str | None,
+    budget: Budget,
+    seeds: int,
+    settings: Settings,
+    root: Path | None,
+) -> tuple[list[Cell], list[str]]:
+    """All cells in the order of the registries, and warnings on what was left out.
+
+    Raises:
+        UserError: an unknown name, a pair that does not fit, a setting for a method that is not run.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {seeds}.")
+    classes = select_methods(methods)
+    chosen, warnings = select_tasks(tasks, root)
+    for name in settings:
+        if name not in {cls.name for cls in classes}:
+            raise UserError(f"--set names {name!r}, which this run does not hold{nearest(name, [c.name for c in classes])}")
+    grids = {cls: configurations(cls, settings.get(cls.name, {})) for cls in classes}
+    cells = []
+    for task, cls in itertools.product(chosen, classes):
+        if not _fits(task, cls, rule, tasks, methods, warnings):
+            continue
+        own_rule = rule or task.rules[0]
+        for method in grids[cls]:
+            for seed, index in itertools.product(range(seeds), range(len(task.splits(own_rule, root)))):
+                cells.append(Cell(task, method, own_rule, index, seed, budget, root))
+    if not cells:
+        raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")
+    return cells, warnings
+
+
+def _fits(
+    task: Task, cls: type[Method], rule: str | None, tasks: Sequence[str], methods: Sequence[str], warnings: list[str]
+) -> bool:
+    """Whether the pair can run; a pair that was named and cannot is an error, one out of groups a warning."""
+    if task.kind not in cls.supports:
+        if task.name in tasks and cls.name in methods:
+            raise UserError(
+                f"The method {cls.name!r} does not support {task.kind}, the kind of task {task.name!r}; "
+                f"choose a task of kind {' or '.join(cls.supports)}."
+            )
+        return False
+    if rule is not None and rule not in task.rules:
+        known = sorted({r for t in TASKS for r in t.rules})
+        if rule not in known:
+            raise UserError(f"There is no split rule {rule!r}{nearest(rule, known)}")
+        if task.name in tasks:
+            raise UserError(f"The task {task.name!r} has no split rule {rule!r}; it has {', '.join(task.rules)}.")
+        warning = f"{task.name}: has no split rule {rule!r}, skipped."
+        if warning not in warnings:
+            warnings.append(warning)
+        return False
+    return True
+
+
+def packs(cells: Sequence[Cell], limit: int) -> list[list[Cell]]:
+    """Cells of equal structure together, at most `limit` each, in the order of the plan.
+
+    Packs are formed from the whole plan and filtered afterwards, so that a resumed run repeats them.
+    """
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(structure(cell), []).append(cell)
+    return [list(part) for group in groups.values() for part in _batched(group, limit)]
+
+
+def _batched(group: list[Cell], limit: int) -> list[list[Cell]]:
+    return [group[start : start + limit] for start in range(0, len(group), limit)]

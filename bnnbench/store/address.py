@@ -1,0 +1,98 @@
+"""Where a database lives: a path, `sqlite:///path` or `postgresql://...`, and whether it can be used from here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from bnnbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Address:
+    """A database.
+
+    Attributes:
+        url: its SQLAlchemy URL.
+        path: the file of an SQLite database, None for a server.
+    """
+
+    url: URL
+    path: Path | None
+
+    @classmethod
+    def parse(cls, text: str | os.PathLike[str]) -> Address:
+        """Read what was given as `--db`.
+
+        Raises:
+            UserError: not a path and not a URL of a database that bnnbench can use.
+        """
+        if "://" not in (text := os.fspath(text)):
+            return cls._file(text)
+        try:
+            url = make_url(text)
+        except (ArgumentError, ValueError) as error:
+            raise UserError(f"--db {text} is not a database URL; give a path or postgresql://host/name.") from error
+        match url.get_backend_name():
+            case "sqlite" if url.database and url.database != ":memory:":
+                return cls._file(url.database)
+            case "postgresql" if url.database:
+                # The driver that the extra `bnnbench[postgres]` installs; SQLAlchemy 2.0 defaults to another one.
+                return cls(url.set(drivername="postgresql+psycopg"), None)
+        shown = url.render_as_string(hide_password=True)
+        raise UserError(f"--db {shown} cannot be used; give a path, sqlite:///path or postgresql://host/name.")
+
+    @classmethod
+    def _file(cls, path: str) -> Address:
+        if not path:
+            raise UserError("--db is empty; give the path of a database, such as results.db.")
+        file = Path(path).expanduser()
+        return cls(URL.create("sqlite", database=str(file)), file)
+
+    def __str__(self) -> str:
+        return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths of artifacts are relative to; for a server the working directory."""
+        return self.path.parent if self.path else Path()
+
+    @property
+    def artifacts(self) -> str:
+        """Name of the folder of artifacts, `results.artifacts` beside `results.db`."""
+        return f"{self.path.stem if self.path else self.url.database}.artifacts"
+
+    def check(self, read_only: bool) -> None:
+        """Refuse, in words, a file that cannot be used.
+
+        The file is never opened here: closing a second descriptor of a file drops the locks that SQLite holds on it
+        in this process.
+
+        Raises:
+            UserError: it is missing (for reading), or cannot be read or written.
+        """
+        if self.path is None:
+            return
+        parent = self.path.parent
+        if read_only and not self.path.exists():
+            raise UserError(
+                f"There is no database at {self}; make one with `bnnbench run --db {self}` or name another with --db."
+            )
+        if not parent.is_dir():
+            raise UserError(f"The folder {parent} of the database {self.path.name} does not exist; create it first.")
+        if self.path.exists() and not self.path.is_file():
+            raise UserError(f"{self} is not a file; name an SQLite database with --db.")
+        if self.path.exists() and not _may(self.path, os.R_OK):
+            raise UserError(f"The database {self} may not be read; change its permissions or use another --db.")
+        if not read_only and not (_may(parent, os.W_OK) and (_may(self.path, os.W_OK) or not self.path.exists())):
+            raise UserError(
+                f"The database {self} cannot be written, for it or its folder is read-only; use another --db."
+            )
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)

@@ -1,0 +1,66 @@
+"""The version of a database: create it, upgrade it, or refuse it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from bnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"  # the newest revision in migrations/versions; known here so that opening needs no Alembic
+MIGRATIONS = "bnnbench.store:migrations"  # as a package resource, so that it is found in an installed wheel too
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration, without an alembic.ini."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    return config
+
+
+def revision(connection: Connection, place: object) -> str | None:
+    """The revision of the database, None if it is empty.
+
+    Raises:
+        UserError: the database belongs to another program, or to a newer bnnbench.
+    """
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" not in tables:
+        if tables:
+            raise UserError(f"The database {place} belongs to another program ({tables[0]} ...); use another --db.")
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found not in (None, HEAD) and not _known(found):
+        raise UserError(f"The database {place} was written by a newer bnnbench; upgrade bnnbench or use another --db.")
+    return found
+
+
+def _known(found: str) -> bool:
+    from alembic.script import ScriptDirectory
+
+    return any(script.revision == found for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
+
+
+def upgrade(writer: Engine) -> None:
+    """Bring a database to HEAD, in one transaction; a no-op where another process was faster."""
+    from alembic import command
+
+    config = alembic_config()
+    with writer.connect() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        if sqlite:
+            # Batch mode drops and copies tables, which must not cascade; within a transaction this has no effect.
+            connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        finally:
+            if sqlite:
+                connection.connection.cursor().execute("PRAGMA foreign_keys = ON")

@@ -1,0 +1,262 @@
+"""The tables, as SQLAlchemy models. Every change here needs a migration (`migrations/`); a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    MetaData,
+    UniqueConstraint,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column, relationship
+
+from bnnbench.store.records import Status
+
+
+class Base(DeclarativeBase):
+    """Fixed constraint names, so that a migration can address them on every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {float: Double, list[str]: JSON, dict[str, Any]: JSON}  # noqa: RUF012 (read by SQLAlchemy)
+
+
+def _owned_by(column: str) -> Any:
+    """A foreign key to the row this one is part of, and with which it goes."""
+    return mapped_column(ForeignKey(column, ondelete="CASCADE"), index=True)
+
+
+def utc_now() -> datetime:
+    """Now in UTC without a zone: SQLite keeps none."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+class Session(Base):
+    """Provenance of one `bnnbench run`."""
+
+    __tablename__ = "session"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    started: Mapped[datetime] = mapped_column(default=utc_now)
+    revision: Mapped[str]
+    dirty: Mapped[bool]
+    versions: Mapped[dict[str, Any]]
+    device: Mapped[str]
+    host: Mapped[str]
+    threads: Mapped[int]
+    command: Mapped[str]
+
+
+class Method(Base):
+    """Definition of a method; the version registered last is the current one of its name."""
+
+    __tablename__ = "method"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    version: Mapped[int]
+    current: Mapped[bool]
+    reference: Mapped[str]
+    tags: Mapped[list[str]]
+    order: Mapped[int] = mapped_column("position")
+
+
+class Task(Base):
+    """Definition of a task; its version holds the checksum of its data."""
+
+    __tablename__ = "task"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    version: Mapped[str]
+    current: Mapped[bool]
+    kind: Mapped[str]
+    groups: Mapped[list[str]] = mapped_column("task_groups")
+    reference: Mapped[str]
+    order: Mapped[int] = mapped_column("position")
+    notes: Mapped[list[str]]
+
+
+class Metric(Base):
+    """Definition of a metric."""
+
+    __tablename__ = "metric"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    better: Mapped[int] = mapped_column(default=0)
+    unit: Mapped[str] = mapped_column(default="")
+    summary: Mapped[str] = mapped_column(default="")
+
+
+class Cell(Base):
+    """The unit of work, and who is at it: owner and the second (of the epoch) of the last sign of life."""
+
+    __tablename__ = "cell"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(unique=True)
+    task_id: Mapped[int] = _owned_by("task.id")
+    method_id: Mapped[int] = _owned_by("method.id")
+    config: Mapped[str]
+    label: Mapped[str]
+    rule: Mapped[str]
+    index: Mapped[int] = mapped_column("split_index")
+    seed: Mapped[int] = mapped_column(BigInteger)
+    budget: Mapped[str]
+    owner: Mapped[str | None] = mapped_column(index=True)
+    heartbeat: Mapped[float | None]
+
+    task: Mapped[Task] = relationship()
+    method: Mapped[Method] = relationship()
+
+
+class Attempt(Base):
+    """One run of a cell; the latest is the current one, earlier ones are history."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        CheckConstraint(f"status IN ({', '.join(repr(s.value) for s in Status)})", name="status"),
+        Index(None, "cell_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cell_id: Mapped[int] = mapped_column(ForeignKey("cell.id", ondelete="CASCADE"))
+    session_id: Mapped[int] = _owned_by("session.id")
+    status: Mapped[str]
+    message: Mapped[str]
+    steps: Mapped[int] = mapped_column(BigInteger)
+    gradients: Mapped[int] = mapped_column(BigInteger)
+    step_kept: Mapped[int | None] = mapped_column(BigInteger)
+    compiled: Mapped[bool]
+    pack_size: Mapped[int]
+    wall_s: Mapped[float]
+    peak_memory_mb: Mapped[float]
+    parameters: Mapped[int] = mapped_column(BigInteger)
+    finished: Mapped[datetime] = mapped_column(default=utc_now)
+
+    cell: Mapped[Cell] = relationship()
+    evaluations: Mapped[list[Evaluation]] = relationship()
+    curves: Mapped[list[Curve]] = relationship(back_populates="attempt")
+    artifacts: Mapped[list[Artifact]] = relationship()
+
+
+class Evaluation(Base):
+    """The posterior of an attempt, scored on one test set."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (UniqueConstraint("attempt_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    n: Mapped[int]
+
+    scores: Mapped[list[Score]] = relationship()
+    curves: Mapped[list[Curve]] = relationship(back_populates="evaluation")
+
+
+class Score(Base):
+    """One value. Databases disagree about NaN and infinities, so `kind` names them and `value` is empty."""
+
+    __tablename__ = "score"
+    __table_args__ = (
+        CheckConstraint("kind IN ('finite', 'nan', 'inf', '-inf')", name="kind"),
+        CheckConstraint("(kind = 'finite') = (value IS NOT NULL)", name="value"),
+        {"sqlite_with_rowid": False},  # most of the file is this table, and results.db is kept in git
+    )
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id", ondelete="CASCADE"), primary_key=True)
+    metric_id: Mapped[int] = mapped_column(ForeignKey("metric.id", ondelete="CASCADE"), primary_key=True)
+    value: Mapped[float | None]
+    stderr: Mapped[float | None]
+    kind: Mapped[str]
+
+
+class Curve(Base):
+    """Named columns of one figure, of the training (no evaluation) or of an evaluation."""
+
+    __tablename__ = "curve"
+    __table_args__ = (
+        UniqueConstraint("attempt_id", "evaluation_id", "name"),
+        # NULLs are distinct in a unique constraint, so training curves need one of their own.
+        Index(
+            "uq_curve_training",
+            "attempt_id",
+            "name",
+            unique=True,
+            sqlite_where=text("evaluation_id IS NULL"),
+            postgresql_where=text("evaluation_id IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id", ondelete="CASCADE"))
+    evaluation_id: Mapped[int | None] = _owned_by("evaluation.id")
+    name: Mapped[str] = mapped_column(index=True)
+    columns: Mapped[dict[str, Any]]
+
+    attempt: Mapped[Attempt] = relationship(back_populates="curves")
+    evaluation: Mapped[Evaluation | None] = relationship(back_populates="curves")
+
+
+class Artifact(Base):
+    """A file of arrays; `path` is relative to the folder of the database."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (UniqueConstraint("attempt_id", "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    sha256: Mapped[str]
+    path: Mapped[str]
+
+
+class Published(Base):
+    """A number from the literature, with the columns of published.csv; the table is only ever replaced as a whole."""
+
+    __tablename__ = "published"
+    __table_args__ = (Index(None, "dataset", "metric"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    method: Mapped[str]
+    task: Mapped[str]
+    dataset: Mapped[str]
+    metric: Mapped[str]
+    value: Mapped[float]
+    spread: Mapped[float | None]
+    spread_kind: Mapped[str]
+    n_splits: Mapped[int | None]
+    network: Mapped[str | None]
+    protocol: Mapped[str]
+    source: Mapped[str]
+    locator: Mapped[str]
+    confidence: Mapped[str]
+    note: Mapped[str | None]
+
+
+# The condition that an attempt is the latest of its cell.
+_other = aliased(Attempt)
+IS_CURRENT = Attempt.id == (
+    select(func.max(_other.id)).where(_other.cell_id == Attempt.cell_id).correlate(Attempt).scalar_subquery()
+)

@@ -1,0 +1,109 @@
+"""The contract of a task, and the registry of tasks.
+
+A task is data + split rule + network + likelihood + default prior. Everything a method may see of it is handed over as
+a `Problem`; what is scored afterwards is its list of evaluations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+
+from bnnbench.errors import UserError
+from bnnbench.model import Categorical, GaussianPrior, Heteroscedastic, Homoscedastic, Likelihood, Prior
+from bnnbench.nets import MLP
+from bnnbench.registry import Registry
+from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.loaders import load
+from bnnbench.tasks.splits import splits
+
+TRAIN_POINTS = 2000  # at most so many fitting rows are scored as `train`
+
+
+class Points(NamedTuple):
+    """A test set in original units: x [M, ...], y [M] or None, truth = (mean [M], sd [M]) of y given x or None."""
+
+    x: np.ndarray
+    y: np.ndarray | None
+    truth: tuple[np.ndarray, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A benchmark task.
+
+    Attributes:
+        name: registered name, also the name of its data card.
+        kind: `regression` or `classification`.
+        groups: groups on the command line and in reports; the first is the report's section.
+        rules: split rules it has; the first is the default.
+        hidden: widths of the hidden layers.
+        noise: `heteroscedastic` or `homoscedastic`, for regression.
+        prior: the default prior over weights.
+        batch_size: rows of a minibatch.
+        reference: where the protocol comes from.
+        version: raise it whenever numbers change; the data checksum is added to it.
+    """
+
+    name: str
+    kind: str
+    groups: tuple[str, ...]
+    rules: tuple[str, ...]
+    hidden: tuple[int, ...] = (100, 100)
+    noise: str = "heteroscedastic"
+    prior: Prior = field(default_factory=GaussianPrior)
+    batch_size: int = 32
+    reference: str = ""
+    version: int = 1
+
+    def data(self, root: Path | None = None) -> Data:
+        """The data set, loaded and checked once a process.
+
+        Raises:
+            UserError: the files are missing or corrupt.
+        """
+        return _load(self.name, root)
+
+    def splits(self, rule: str, root: Path | None = None) -> list[Split]:
+        """All splits of a rule."""
+        if rule not in self.rules:
+            raise UserError(f"The task {self.name!r} has no split rule {rule!r}; it has {', '.join(self.rules)}.")
+        return _splits(self.name, rule, root)
+
+    def likelihood(self, rule: str, data: Data) -> Likelihood:
+        """What the network's outputs mean under a rule: the stored splits keep the protocol they come from."""
+        if self.kind == "classification":
+            return Categorical(data.classes)
+        return Homoscedastic() if rule == "gal" or self.noise == "homoscedastic" else Heteroscedastic()
+
+    def network(self, rule: str, inputs: int, outputs: int) -> nn.Module:
+        """The plain network; one hidden layer of 50 under the stored splits (Hernandez-Lobato & Adams 2015)."""
+        return MLP(inputs, (50,) if rule == "gal" else self.hidden, outputs)
+
+    def evaluations(self, data: Data, split: Split) -> dict[str, Points]:
+        """Name -> test set of one split. `train` is an evenly spaced subset of the fitting rows."""
+        fit = split.fit
+        train = fit[np.linspace(0, len(fit) - 1, min(len(fit), TRAIN_POINTS)).astype(int)]
+        rows = {"test": split.test, "train": train, "validation": split.validate}
+        points = {name: Points(data.x[index], data.y[index]) for name, index in rows.items()}
+        if data.grid is not None:
+            points["grid"] = Points(data.grid, None, data.truth)
+        return points
+
+
+@lru_cache(maxsize=64)
+def _load(name: str, root: Path | None) -> Data:
+    return load(name, root)
+
+
+@lru_cache(maxsize=256)
+def _splits(name: str, rule: str, root: Path | None) -> list[Split]:
+    return splits(name, _load(name, root), rule)
+
+
+TASKS: Registry[Task] = Registry("task", "bnnbench.tasks", "bnnbench.tasks", lambda task: task.groups)

@@ -1,0 +1,82 @@
+"""Toy regressions in one dimension: two whose truth is known everywhere, and the table of a predecessor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bnnbench import random
+from bnnbench.tasks import card as cards
+from bnnbench.tasks.card import Card
+from bnnbench.tasks.data import Data
+from bnnbench.tasks.loaders.describe import describe
+
+TRAIN, TEST = 250, 200
+LOW, HIGH = -1.876, 1.784  # the range of the training inputs of toy-antoran
+GRID = np.linspace(-5.0, 5.0, 200)
+TERMS = 128  # at |x| = 5 the terms left out hold a share below 1e-40 of the variance
+
+
+def homoscedastic(card: Card, root: Path) -> Data:
+    """y = f(x) + 0.3 e with e ~ N(0, 1)."""
+    return _generate(card, lambda x: np.full_like(x, 0.3))
+
+
+def heteroscedastic(card: Card, root: Path) -> Data:
+    """y = f(x) + (0.05 + 0.3 |x + 2|) e with e ~ N(0, 1)."""
+    return _generate(card, lambda x: 0.05 + 0.3 * np.abs(x + 2.0))
+
+
+def antoran(card: Card, root: Path) -> Data:
+    """The 400 points of J. Antoran's homoscedastic toy: the inner 250 train, the outer 150 test; the truth is unknown.
+
+    The table is stored, because numpy's multivariate normal goes by a singular value decomposition whose vectors
+    differ between LAPACK drivers: the same seed gives another function elsewhere.
+    """
+    table = np.loadtxt(cards.folder() / "toy-antoran.csv", delimiter=",", skiprows=1)
+    train = np.arange(75, 325)
+    test = np.setdiff1d(np.arange(len(table)), train)
+    return describe(card, table[:, :1], table[:, 1], fixed=(train, test))
+
+
+def features(x: np.ndarray) -> np.ndarray:
+    """phi_n(x) = exp(-x^2 / 2) x^n / sqrt(n!), [len(x), TERMS].
+
+    sum_n phi_n(x) phi_n(x') = exp(-(x - x')^2 / 2), so f = sum_n z_n phi_n with z_n ~ N(0, 1) is a draw from the
+    Gaussian process with RBF kernel, variance 1 and lengthscale 1: one function, known at every x at once, without
+    the factorisation of a nearly singular matrix.
+    """
+    n = np.arange(1, TERMS)
+    ratios = np.concatenate([np.exp(-(x**2) / 2)[:, None], x[:, None] / np.sqrt(n)], axis=1)
+    return np.cumprod(ratios, axis=1)
+
+
+def latent(name: str, x: np.ndarray) -> np.ndarray:
+    """The true function of a generated toy task at the inputs x [n]."""
+    return features(x) @ _normal(random.key_of(name, "latent"), TERMS)
+
+
+def _generate(card: Card, noise: Callable[[np.ndarray], np.ndarray]) -> Data:
+    n = TRAIN + TEST
+    # Rounded, so that the last bits of a machine's exp and log change neither the data nor their checksum.
+    x = (LOW + (HIGH - LOW) * _uniform(random.key_of(card.name, "inputs"), n)).round(6)
+    y = latent(card.name, x) + noise(x) * _normal(random.key_of(card.name, "noise"), n)
+    return describe(
+        card,
+        x[:, None],
+        y.round(6),
+        fixed=(np.arange(TRAIN), np.arange(TRAIN, n)),
+        grid=GRID[:, None],
+        truth=(latent(card.name, GRID), noise(GRID)),
+    )
+
+
+def _normal(key: random.Key, n: int) -> np.ndarray:
+    return random.normal(key, (n,), torch.float64).numpy()
+
+
+def _uniform(key: random.Key, n: int) -> np.ndarray:
+    return random.uniform(key, (n,), torch.float64).numpy()

@@ -1,0 +1,136 @@
+"""Split rules: which rows to fit, to validate and to test. Splits depend on names and data, never on a seed.
+
+Rules:
+    10fold: one permutation keyed by the task's name, cut into 10 contiguous test sets whose sizes differ by at most 1.
+    10fold-grouped: the same with rows of identical inputs kept in one fold, whatever their targets.
+    gal: the 20 stored train and test index files of Gal & Ghahramani (2016).
+    gap: one split for each input with at least 10 distinct values; the rows are sorted by it (stable) and the middle
+        third is the test set (Foong et al. 2019, arXiv 1906.11537).
+    fixed: the only split of a toy task.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnbench import random
+from bnnbench.errors import UserError
+from bnnbench.tasks.card import card, names
+from bnnbench.tasks.data import Data, Split
+
+FOLDS = 10
+GAP_VALUES = 10  # distinct values an input needs for a gap in it to mean anything
+
+Part = tuple[np.ndarray, np.ndarray]  # rows to train (fit and validate), rows to test
+
+
+def count(name: str, rule: str) -> int:
+    """Number of splits of a data set under a rule, from its card alone.
+
+    Raises:
+        UserError: the data set has no such rule.
+    """
+    known = card(name).splits
+    if rule not in known:
+        raise UserError(f"The task {name!r} has no {rule!r} splits; it has {', '.join(known)}.")
+    return known[rule]
+
+
+def splits(name: str, data: Data, rule: str) -> list[Split]:
+    """All splits of a task under a rule.
+
+    Args:
+        name: the task's name, which keys the permutations.
+        data: its data; a task without a card of its own has the rules that its data allow.
+        rule: see above.
+
+    Raises:
+        UserError: the task has no such rule.
+    """
+    if name in names():
+        count(name, rule)
+    elif rule not in _offered(data):
+        raise UserError(f"The task {name!r} has no {rule!r} splits; it has {', '.join(_offered(data))}.")
+    group = groups(data.x) if rule == "10fold-grouped" else np.arange(len(data.x))
+    parts = {"10fold": _tenfold, "10fold-grouped": _tenfold_grouped, "gal": _gal, "gap": _gap, "fixed": _fixed}
+    result = []
+    for index, (train, test) in enumerate(parts[rule](name, data)):
+        held = _validation(random.key_of(name, rule, index, "validation"), group[train])
+        result.append(Split(fit=train[~held], validate=train[held], test=test))
+    return result
+
+
+def groups(x: np.ndarray) -> np.ndarray:
+    """Group number of each row [N]; rows with identical inputs share one."""
+    return np.unique(x, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def leakage(data: Data, rows: list[Split]) -> float:
+    """Share of test rows, over all splits, whose inputs also stand among the training rows."""
+    group = groups(data.x)
+    leaked = [np.isin(group[s.test], group[np.concatenate([s.fit, s.validate])]) for s in rows]
+    return float(np.concatenate(leaked).mean())
+
+
+def _offered(data: Data) -> list[str]:
+    if data.fixed is not None:
+        return ["fixed"]
+    return ["10fold", "10fold-grouped", *(["gal"] if data.stored else []), "gap"]
+
+
+def _tenfold(name: str, data: Data) -> list[Part]:
+    order = _permutation(random.key_of(name, "10fold"), len(data.x))
+    return [_but(len(order), test) for test in np.array_split(order, FOLDS)]
+
+
+def _tenfold_grouped(name: str, data: Data) -> list[Part]:
+    group = groups(data.x)
+    size = np.bincount(group)
+    order = _permutation(random.key_of(name, "10fold-grouped"), len(size))
+    fold, filled = np.empty(len(size), dtype=np.int64), np.zeros(FOLDS, dtype=np.int64)
+    # The largest groups first, each to the emptiest fold: single rows then level the sizes.
+    for g in order[np.argsort(-size[order], kind="stable")]:
+        fold[g] = filled.argmin()
+        filled[fold[g]] += size[g]
+    return [_but(len(group), np.flatnonzero(fold[group] == k)) for k in range(FOLDS)]
+
+
+def _gal(name: str, data: Data) -> list[Part]:
+    return list(data.stored)
+
+
+def _gap(name: str, data: Data) -> list[Part]:
+    n, parts = len(data.x), []
+    for column in data.x.T:
+        if len(np.unique(column)) >= GAP_VALUES:
+            order = np.argsort(column, kind="stable")
+            parts.append(_but(n, order[n // 3 : 2 * n // 3]))
+    return parts
+
+
+def _fixed(name: str, data: Data) -> list[Part]:
+    assert data.fixed is not None
+    return [data.fixed]
+
+
+def _validation(key: random.Key, group: np.ndarray) -> np.ndarray:
+    """Mask [n] of the training rows that validate: n // 10, at least 20, at most half; whole groups in random order."""
+    n = len(group)
+    wanted = min(max(n // 10, 20), n // 2)
+    labels, member, size = np.unique(group, return_inverse=True, return_counts=True)
+    chosen, total = np.zeros(len(labels), dtype=bool), 0
+    for g in _permutation(key, len(labels)):
+        if total + size[g] <= wanted:
+            chosen[g] = True
+            total += size[g]
+        if total == wanted:
+            break
+    return chosen[member.reshape(-1)]
+
+
+def _but(n: int, test: np.ndarray) -> Part:
+    return np.setdiff1d(np.arange(n), test), test
+
+
+def _permutation(key: random.Key, n: int) -> np.ndarray:
+    return np.asarray(random.permutation(key, n), dtype=np.int64)
