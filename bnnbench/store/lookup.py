@@ -1,0 +1,80 @@
+"""One cell and its files, by the beginning of its fingerprint."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Row, select
+
+from bnnbench.errors import UserError
+from bnnbench.store.artifacts import read_artifact
+from bnnbench.store.database import Database
+from bnnbench.store.tables import IS_CURRENT, Artifact, Attempt, Cell, Method, Task
+
+_SHOWN = 12  # digits of a fingerprint in messages
+
+
+class Lookup(Database):
+    """One cell at a time."""
+
+    def find(self, prefix: str) -> dict[str, Any]:
+        """The cell whose fingerprint begins so: parts of its identity, and its current attempt.
+
+        `status` and all else of the attempt are None if there is none yet; `artifacts` lists the kinds stored.
+
+        Raises:
+            UserError: no cell begins so, or several do.
+        """
+        attempt = [c.label(c.key) for c in Attempt.__table__.columns if c.key not in ("id", "cell_id", "session_id")]
+        query = (
+            select(
+                Task.name.label("task"), Method.name.label("method"), Cell.label.label("config"),
+                Cell.rule, Cell.index.label("index"), Cell.seed, Cell.budget, Task.version.label("task_version"),
+                Method.version.label("method_version"), Cell.fingerprint, Cell.config.label("configuration"),
+                Attempt.session_id.label("session"), *attempt, Attempt.id.label("attempt"),
+            )
+            .select_from(Cell).join(Task).join(Method).outerjoin(Attempt, (Attempt.cell_id == Cell.id) & IS_CURRENT)
+            .order_by(Cell.fingerprint)
+        )  # fmt: skip
+        with self.reading() as connection:
+            begins = Cell.fingerprint.startswith(prefix.lower(), autoescape=True)
+            found = connection.execute(query.where(begins).limit(6)).all()
+            if len(found) != 1:
+                everything = connection.scalars(select(Cell.fingerprint).order_by(Cell.fingerprint)).all()
+                raise UserError(_unclear(prefix, found, everything))
+            info = dict(found[0]._mapping)
+            kinds = select(Artifact.kind).where(Artifact.attempt_id == info.pop("attempt")).order_by(Artifact.kind)
+            info["artifacts"] = list(connection.scalars(kinds))
+        info["split"] = f"{info.pop('rule')}-{info.pop('index')}"
+        return info
+
+    def artifact(self, fingerprint: str, kind: str) -> dict[str, np.ndarray]:
+        """Arrays stored with the current attempt of a cell, named by (the beginning of) its fingerprint.
+
+        Raises:
+            UserError: there is none of this kind, or its file is missing or damaged.
+        """
+        info = self.find(fingerprint)
+        query = select(Artifact.path, Artifact.sha256).join(Attempt).join(Cell).where(IS_CURRENT)
+        with self.reading() as connection:
+            mine = query.where(Cell.fingerprint == info["fingerprint"], Artifact.kind == kind)
+            row = connection.execute(mine).one_or_none()
+        if row is None:
+            kinds = f"only {', '.join(info['artifacts'])}" if info["artifacts"] else "nothing"
+            raise UserError(f"No {kind} is stored for cell {info['fingerprint'][:_SHOWN]}, {kinds}; train it again.")
+        return read_artifact(self.address.folder / row.path, row.sha256, info["fingerprint"])
+
+
+def _unclear(prefix: str, found: Sequence[Row], fingerprints: Sequence[str]) -> str:
+    if found:
+        shown = "; ".join(f"{r.fingerprint[:_SHOWN]} {r.method} {r.task} {r.rule}-{r.index}" for r in found[:5])
+        more = " ..." if len(found) > 5 else ""
+        return f"Several cells begin with {prefix!r}: {shown}{more}. Give more digits."
+    if not fingerprints:
+        return f"There is no cell {prefix!r}; the database holds none yet."
+    place = bisect(fingerprints, prefix.lower())  # in their order, neighbours share the most digits
+    near = [fingerprint[:_SHOWN] for fingerprint in fingerprints[max(0, place - 1) : place + 1]]
+    return f"There is no cell {prefix!r}; the nearest are {' and '.join(near)}."

@@ -1,0 +1,188 @@
+"""The result store, as reports read it: data frames of current attempts only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Select, String, cast, inspect, or_, select
+
+from bnnbench.store.cells import by_fingerprint, chunks
+from bnnbench.store.claims import holds
+from bnnbench.store.database import Database
+from bnnbench.store.encoding import decode_series, decode_values
+from bnnbench.store.records import CellRecord
+from bnnbench.store.tables import (
+    IS_CURRENT,
+    Attempt,
+    Cell,
+    Curve,
+    Evaluation,
+    Method,
+    Metric,
+    Published,
+    Score,
+    Session,
+    Task,
+)
+
+Columns = Mapping[str, Any]  # name of a column of a frame -> expression
+Wanted = str | int | Iterable[str] | Iterable[int] | None
+
+_CELL: Columns = {
+    "task": Task.name,
+    "method": Method.name,
+    "config": Cell.label,
+    "split": Cell.rule + "-" + cast(Cell.index, String),
+    "seed": Cell.seed,
+    "budget": Cell.budget,
+}
+_IDENTITY: Columns = {
+    "task_version": Task.version,
+    "method_version": Method.version,
+    "fingerprint": Cell.fingerprint,
+}
+_ATTEMPT: Columns = {
+    column.name: getattr(Attempt, column.name)
+    for column in Attempt.__table__.columns
+    if column.name not in ("id", "cell_id", "session_id")
+}
+_SCORE: Columns = {
+    "evaluation": Evaluation.name,
+    "metric": Metric.name,
+    "value": Score.value,
+    "stderr": Score.stderr,
+    "status": Attempt.status,
+    "n": Evaluation.n,
+}
+_SPLIT_ORDER: Columns = {"rule": Cell.rule, "index": Cell.index}  # needed to sort splits by number
+_FILTERS: Columns = {**_CELL, **_IDENTITY, "rule": Cell.rule, "status": Attempt.status}
+_TYPES = {"seed": "int64", "method_version": "int64", "stderr": "float64", "n": "Int64", "step_kept": "Int64"}
+
+
+class Reading(Database):
+    """What is stored, as data frames whose order depends on the content alone.
+
+    Filters are `task, method, config, split, seed, budget, task_version, method_version, fingerprint, rule, status`:
+    one value, several, or None for all. `latest_only` leaves out results of versions that are not the ones registered
+    last; without it they stand apart by their versions.
+    """
+
+    def scores(
+        self, *, evaluation: Wanted = None, metric: Wanted = None, latest_only: bool = True, **filters: Wanted
+    ) -> pd.DataFrame:
+        """One row a score. A cell without scores is one row of empty evaluation and metric, whichever are wanted."""
+        scored = Evaluation.__table__.join(Score.__table__).join(Metric.__table__)
+        query = _cells({**_CELL, **_SCORE, **_IDENTITY, **_SPLIT_ORDER, "kind": Score.kind}, latest_only, filters)
+        query = query.outerjoin(scored, Evaluation.attempt_id == Attempt.id)
+        for column, wanted in ((Evaluation.name, evaluation), (Metric.name, metric)):
+            if wanted is not None:
+                query = query.where(or_(_matches(column, wanted), column.is_(None)))
+        frame = self._frame(query)
+        frame["value"] = decode_values(frame["value"], frame.pop("kind"))
+        frame[["evaluation", "metric"]] = frame[["evaluation", "metric"]].fillna("")
+        return _in_order(frame, ["evaluation", "metric"])
+
+    def attempts(self, *, latest_only: bool = True, **filters: Wanted) -> pd.DataFrame:
+        """One row a cell: how its current attempt went, and the session that made it."""
+        columns = {**_CELL, **_ATTEMPT, "session": Attempt.session_id, "configuration": Cell.config, **_IDENTITY}
+        return _in_order(self._frame(_cells({**columns, **_SPLIT_ORDER}, latest_only, filters)))
+
+    def curves(
+        self, name: str, *, evaluation: Wanted = None, latest_only: bool = True, **filters: Wanted
+    ) -> list[tuple[dict[str, Any], str | None, dict[str, np.ndarray]]]:
+        """All curves of this name: (columns of the cell, evaluation or None for training, columns of the curve)."""
+        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "columns": Curve.columns}
+        query = _cells(columns, latest_only, filters).join(Curve, Curve.attempt_id == Attempt.id)
+        query = query.outerjoin(Evaluation, Curve.evaluation_id == Evaluation.id).where(Curve.name == name)
+        if evaluation is not None:
+            query = query.where(_matches(Evaluation.name, evaluation))
+        frame = self._frame(query)
+        frame["evaluation"] = frame["evaluation"].fillna("")
+        found = _in_order(frame, ["evaluation"]).to_dict("records")
+        return [
+            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, decode_series(row["columns"]))
+            for row in found
+        ]
+
+    def running(self) -> pd.DataFrame:
+        """The cells that a living process has claimed: columns of the cell, owner and heartbeat (epoch seconds)."""
+        columns = {**_CELL, "owner": Cell.owner, "heartbeat": Cell.heartbeat, **_IDENTITY, **_SPLIT_ORDER}
+        query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).where(Cell.owner.is_not(None))
+        frame = _in_order(self._frame(query))
+        alive = [holds(*claim) for claim in zip(frame["owner"], frame["heartbeat"], strict=True)]
+        return frame.loc[alive].reset_index(drop=True)
+
+    def evaluated(self, cells: Iterable[CellRecord]) -> dict[str, set[str]]:
+        """Fingerprint -> names of the evaluations that its current attempt has; cells without attempt are left out."""
+        query = select(Cell.fingerprint, Evaluation.name).join(Attempt, Attempt.cell_id == Cell.id).where(IS_CURRENT)
+        query = query.outerjoin(Evaluation, Evaluation.attempt_id == Attempt.id)
+        names: dict[str, set[str]] = {}
+        with self.reading() as connection:
+            for chunk in chunks(by_fingerprint(cells)):
+                for fingerprint, name in connection.execute(query.where(Cell.fingerprint.in_(chunk))):
+                    names.setdefault(fingerprint, set()).update([name] if name else [])
+        return names
+
+    def sessions(self) -> pd.DataFrame:
+        """One row a run: its id and provenance."""
+        return self._frame(select(Session.__table__).order_by(Session.id))
+
+    def methods(self, *, latest_only: bool = True) -> pd.DataFrame:
+        """Definitions of methods, in their order; `current` marks the version registered last."""
+        return self._definitions(Method, latest_only)
+
+    def tasks(self, *, latest_only: bool = True) -> pd.DataFrame:
+        """Definitions of tasks, in their order; `current` marks the version registered last."""
+        return self._definitions(Task, latest_only)
+
+    def metrics(self) -> pd.DataFrame:
+        """Definitions of metrics, in the order of their registration."""
+        return self._frame(select(Metric.__table__).order_by(Metric.id)).drop(columns="id")
+
+    def published(self) -> pd.DataFrame:
+        """Numbers from the literature, in the order of published.csv."""
+        return self._frame(select(Published.__table__).order_by(Published.id)).drop(columns="id")
+
+    def _definitions(self, table: type[Method] | type[Task], latest_only: bool) -> pd.DataFrame:
+        columns = {attribute.key: attribute for attribute in inspect(table).column_attrs}
+        query = select(*(getattr(table, key).label(key) for key in columns if key != "id"))
+        if latest_only:
+            query = query.where(table.current)
+        return self._frame(query.order_by(table.order, table.name, table.id))
+
+    def _frame(self, query: Select) -> pd.DataFrame:
+        with self.reading() as connection:
+            result = connection.execute(query)
+            frame = pd.DataFrame.from_records([tuple(row) for row in result], columns=list(result.keys()))
+        return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
+
+
+def _labelled(columns: Columns) -> list[Any]:
+    return [column.label(name) for name, column in columns.items()]
+
+
+def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -> Select:
+    """Columns of cells and their current attempts."""
+    query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).join(Attempt).where(IS_CURRENT)
+    if latest_only:
+        query = query.where(Task.current, Method.current)
+    for name, wanted in filters.items():
+        if name not in _FILTERS:
+            raise TypeError(f"There is no filter {name!r}; choose from {', '.join(_FILTERS)}.")
+        if wanted is not None:
+            query = query.where(_matches(_FILTERS[name], wanted))
+    return query
+
+
+def _matches(column: Any, wanted: Wanted) -> Any:
+    values = [wanted] if isinstance(wanted, str | int) else list(wanted or [])
+    return column.in_([str(value) if isinstance(value, str) else value for value in values])
+
+
+def _in_order(frame: pd.DataFrame, more: Sequence[str] = ()) -> pd.DataFrame:
+    """Sorted here, for databases order text differently; splits by number."""
+    keys = ["task", "method", "config", "rule", "index", "seed", "budget", *more, *_IDENTITY]
+    return frame.sort_values(keys, ignore_index=True).drop(columns=list(_SPLIT_ORDER))

@@ -1,0 +1,139 @@
+"""The result store: everything the runner writes, and what `show` and `load` look up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import insert, orm, select, update
+
+from bnnbench.store import tables
+from bnnbench.store.artifacts import write_artifact
+from bnnbench.store.cells import by_fingerprint, finished, stored_or_new
+from bnnbench.store.claims import Claims
+from bnnbench.store.lookup import Lookup
+from bnnbench.store.published import read_published
+from bnnbench.store.reading import Reading
+from bnnbench.store.records import (
+    CellRecord,
+    EvaluationRecord,
+    MethodRecord,
+    MetricRecord,
+    Outcome,
+    SessionRecord,
+    TaskRecord,
+)
+from bnnbench.store.rows import attempt_row, evaluation_rows
+
+
+class ResultStore(Reading, Lookup, Claims):
+    """A database of results. `Database` says how it opens; `Claims`, `Reading` and `Lookup` hold the other methods."""
+
+    def register(
+        self,
+        methods: Iterable[MethodRecord] = (),
+        tasks: Iterable[TaskRecord] = (),
+        metrics: Iterable[MetricRecord] = (),
+    ) -> None:
+        """Write or refresh definitions; the version registered last becomes the current one of its name."""
+        with self.writing() as session:
+            for record in (*methods, *tasks):
+                table = tables.Method if isinstance(record, MethodRecord) else tables.Task
+                others = (table.name == record.name, table.version != record.version, table.current)
+                session.execute(update(table).where(*others).values(current=False))
+                _upsert(session, table, ("name", "version"), {**vars(record), "current": True})
+            for record in metrics:
+                _upsert(session, tables.Metric, ("name",), vars(record))
+
+    def start_session(self, record: SessionRecord) -> int:
+        """Store the provenance of a run; all that it records refers to the id."""
+        with self.writing() as session:
+            row = tables.Session(**{**vars(record), "versions": dict(record.versions)})
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def record(
+        self, session_id: int, outcomes: Iterable[Outcome], owner: str | None = None, force: bool = False
+    ) -> int:
+        """Store what became of a pack's cells, all or nothing, and end the claims on them.
+
+        A cell that is finished already stays as it is, unless forced; then the new attempt becomes the current one.
+
+        Args:
+            owner: whose claims end; None ends them whoever holds them.
+
+        Returns:
+            The number of attempts stored.
+        """
+        outcomes = list(outcomes)
+        # Files first: a crash in between leaves a file that nothing mentions, never a row without its file.
+        files = [self._write_artifacts(outcome) for outcome in outcomes]
+        cells, added = by_fingerprint(outcome.cell for outcome in outcomes), 0
+        with self.writing() as session:
+            done = set() if force else finished(session, cells)
+            rows = stored_or_new(session, cells)
+            metrics = _metric_ids(session, (e for outcome in outcomes for e in outcome.evaluations))
+            for outcome, artifacts in zip(outcomes, files, strict=True):
+                row = rows[outcome.cell.fingerprint]
+                if owner is None or row.owner == owner:
+                    row.owner = row.heartbeat = None
+                if row.fingerprint not in done:
+                    session.add(attempt_row(session_id, row, outcome, artifacts, metrics))
+                    added += 1
+                    if outcome.status.finished and not force:
+                        done.add(row.fingerprint)
+        return added
+
+    def add_evaluations(self, cell: CellRecord, evaluations: Iterable[EvaluationRecord]) -> int:
+        """Add evaluations to the current attempt of a trained cell; those it has already stay as they are.
+
+        Returns:
+            The number of evaluations stored.
+        """
+        evaluations = list(evaluations)
+        current = select(tables.Attempt).join(tables.Cell).where(tables.IS_CURRENT)
+        with self.writing() as session:
+            attempt = session.scalars(current.where(tables.Cell.fingerprint == cell.fingerprint)).one()
+            known = {row.name for row in attempt.evaluations}
+            new = [evaluation for evaluation in evaluations if evaluation.name not in known]
+            attempt.evaluations += evaluation_rows(attempt, new, _metric_ids(session, new))
+        return len(new)
+
+    def import_published(self, path: str | os.PathLike[str]) -> int:
+        """Replace the published numbers by those of a CSV file; returns how many there are."""
+        rows = read_published(path)
+        with self.writing() as session:
+            session.query(tables.Published).delete()
+            session.execute(insert(tables.Published), rows)
+        return len(rows)
+
+    def _write_artifacts(self, outcome: Outcome) -> list[tables.Artifact]:
+        rows = []
+        for kind, arrays in outcome.artifacts.items():
+            digest, path = write_artifact(self.address.folder / self.address.artifacts, arrays, outcome.cell, kind)
+            relative = path.relative_to(self.address.folder).as_posix()
+            rows.append(tables.Artifact(kind=kind, sha256=digest, path=relative))
+        return rows
+
+
+def _upsert(session: orm.Session, table: type[tables.Base], key: tuple[str, ...], values: Mapping[str, Any]) -> None:
+    """Insert a row or change the one with this key; equal values write nothing."""
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    row = session.scalars(select(table).filter_by(**{name: values[name] for name in key})).one_or_none()
+    if row is None:
+        session.add(table(**values))
+    else:
+        for name, value in values.items():
+            setattr(row, name, value)
+
+
+def _metric_ids(session: orm.Session, evaluations: Iterable[EvaluationRecord]) -> dict[str, int]:
+    """Name -> id. A metric nobody registered gets a bare definition: trained numbers are not lost for want of it."""
+    wanted = {score.metric: None for evaluation in evaluations for score in evaluation.scores}
+    ids = {row.name: row.id for row in session.scalars(select(tables.Metric))}
+    new = [tables.Metric(name=name) for name in wanted if name not in ids]
+    session.add_all(new)
+    session.flush()
+    return ids | {row.name: row.id for row in new}
