@@ -36,12 +36,15 @@ def fetch(card: Card, root: Path, *, force: bool = False, progress: bool = True)
             wanted.append(name)
     local = f"with a local copy, run `bnnbench data import {card.name} PATH`"
     with _Bar(len(wanted), progress) as bar:
+        get = HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)  # pyright: ignore[reportArgumentType]
         for name in wanted:
             bar.start(f"{card.name}: {name}")
             buffer = BytesIO()
             try:
-                HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)(card.url + name, buffer, None)
+                get(card.url + name, buffer, None)
             except requests.exceptions.RequestException as error:
+                if error.response is not None:
+                    error.response.close()  # pooch leaves the connection of a refused file open
                 raise UserError(
                     f"Cannot download {name} of {card.name} from {card.url}{name} into {folder} ({_reason(error)}); "
                     f"check the connection, or, {local}."

@@ -40,7 +40,7 @@ def read(card: Card, root: Path, name: str) -> bytes:
     path = root / card.folder / name
     try:
         content = path.read_bytes()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path} is missing; run `bnnbench data fetch {card.name}`.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
@@ -99,7 +99,7 @@ def sha256_at(path: Path) -> str | None:
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return "unreadable"

@@ -44,7 +44,8 @@ def import_local(card: Card, path: str | os.PathLike[str], root: Path) -> None:
     if lacking:
         first = lacking[0]
         fault = "does not match its checksum" if first in altered else "is not there"
-        others = f", nor are {len(lacking) - 1} others usable" if len(lacking) > 1 else ""
+        more = len(lacking) - 1
+        others = f", nor {'are' if more > 1 else 'is'} {more} other{'s' if more > 1 else ''} usable" if more else ""
         raise UserError(f"{path} is no copy of {card.name}: {first} {fault}{others}; nothing was imported.")
     for name, content in found.items():
         place(content, root / card.folder / name)

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 from bnnbench import random
 from bnnbench.errors import UserError
@@ -113,7 +114,7 @@ def _fixed(name: str, data: Data) -> list[Part]:
     return [data.fixed]
 
 
-def _validation(key: random.Key, group: np.ndarray) -> np.ndarray:
+def _validation(key: Tensor, group: np.ndarray) -> np.ndarray:
     """Mask [n] of the training rows that validate: n // 10, at least 20, at most half; whole groups in random order."""
     n = len(group)
     wanted = min(max(n // 10, 20), n // 2)
@@ -132,5 +133,5 @@ def _but(n: int, test: np.ndarray) -> Part:
     return np.setdiff1d(np.arange(n), test), test
 
 
-def _permutation(key: random.Key, n: int) -> np.ndarray:
+def _permutation(key: Tensor, n: int) -> np.ndarray:
     return np.asarray(random.permutation(key, n), dtype=np.int64)

@@ -15,13 +15,13 @@ def diabetes(card: Card, root: Path) -> Data:
     """Disease progression of 442 patients, inputs in original units."""
     from sklearn.datasets import load_diabetes
 
-    bunch = load_diabetes(scaled=False)
-    return describe(card, bunch["data"], bunch["target"].astype(np.float64))
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    return describe(card, np.asarray(x), np.asarray(y, dtype=np.float64))
 
 
 def digits(card: Card, root: Path) -> Data:
     """Handwritten digits, 8 x 8 pixels in [0, 1] (the 17 levels 0..16 over 16), row by row."""
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    return describe(card, bunch["data"] / 16.0, bunch["target"].astype(np.int64), classes=10)
+    x, y = load_digits(return_X_y=True)
+    return describe(card, np.asarray(x) / 16.0, np.asarray(y, dtype=np.int64), classes=10)

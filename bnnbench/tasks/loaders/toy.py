@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bnnbench import random
 from bnnbench.tasks import card as cards
@@ -31,7 +32,9 @@ def heteroscedastic(card: Card, root: Path) -> Data:
 
 
 def antoran(card: Card, root: Path) -> Data:
-    """The 400 points of J. Antoran's homoscedastic toy: the inner 250 train, the outer 150 test; the truth is unknown.
+    """The 400 points of J. Antoran's homoscedastic toy: the inner 250 train, the outer 150 test.
+
+    The truth is unknown: the grid is there to draw the predictions on.
 
     The table is stored, because numpy's multivariate normal goes by a singular value decomposition whose vectors
     differ between LAPACK drivers: the same seed gives another function elsewhere.
@@ -39,7 +42,7 @@ def antoran(card: Card, root: Path) -> Data:
     table = np.loadtxt(cards.folder() / "toy-antoran.csv", delimiter=",", skiprows=1)
     train = np.arange(75, 325)
     test = np.setdiff1d(np.arange(len(table)), train)
-    return describe(card, table[:, :1], table[:, 1], fixed=(train, test))
+    return describe(card, table[:, :1], table[:, 1], fixed=(train, test), grid=GRID[:, None])
 
 
 def features(x: np.ndarray) -> np.ndarray:
@@ -74,9 +77,9 @@ def _generate(card: Card, noise: Callable[[np.ndarray], np.ndarray]) -> Data:
     )
 
 
-def _normal(key: random.Key, n: int) -> np.ndarray:
+def _normal(key: Tensor, n: int) -> np.ndarray:
     return random.normal(key, (n,), torch.float64).numpy()
 
 
-def _uniform(key: random.Key, n: int) -> np.ndarray:
+def _uniform(key: Tensor, n: int) -> np.ndarray:
     return random.uniform(key, (n,), torch.float64).numpy()

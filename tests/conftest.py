@@ -1,0 +1,30 @@
+"""What all tests share: the real data, where a machine has them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NEAR = Path(__file__).resolve().parents[2] / "shared" / "data"  # beside a checkout
+ASKED = os.environ.get("BNNBENCH_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _data_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """BNNBENCH_DATA names the real data, else an empty folder: no test fills the checkout's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = ASKED or (NEAR if NEAR.is_dir() else tmp_path_factory.mktemp("no-data"))
+        patch.setenv("BNNBENCH_DATA", str(Path(root).absolute()))
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The real data sets; a test that asks for them is skipped where there are none."""
+    root = Path(ASKED) if ASKED else NEAR
+    if not (root / "uci").is_dir():
+        pytest.skip(f"no real data in {root}; set BNNBENCH_DATA")
+    return root.absolute()
