@@ -36,6 +36,6 @@ def compiled_step(pack: Pack, step: Callable) -> Callable:
     Every (method, structure) gets a code object of its own: Dynamo keeps its compiled variants per code object, and
     many methods through one would reach the recompile limit and fall back to eager without a word.
     """
-    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.recompile_limit = 64  # type: ignore
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     return torch.compile(step, fullgraph=True)

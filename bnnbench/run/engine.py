@@ -84,7 +84,8 @@ def over_replicas(pack: Pack, f: Callable, *args: Any) -> Any:
     def one(floats: Any, rows: Any, *rest: Any) -> Any:
         return f(pack.method_of(floats), pack.problem_of(problem.table, rows, t), *rest)
 
-    return vmap(one, randomness="error")(pack.floats, problem.rows, *args)
+    in_dims = (0, 0, *(None if arg is None else 0 for arg in args))
+    return vmap(one, in_dims=in_dims, randomness="error")(pack.floats, problem.rows, *args)
 
 
 def initial_state(pack: Pack) -> State:
@@ -181,7 +182,7 @@ class _Monitor:
         self.diverged_at = np.full(replicas, -1)
         self.losses: list[Tensor] = []
         self.points: list[tuple[int, np.ndarray, np.ndarray]] = []
-        index, self.mask = _padded([split.validate for split in pack.splits], device)
+        index, self.mask = padded([split.validate for split in pack.splits], device)
         self.x, self.y = pack.problem.table.x[index], pack.problem.table.y[index]
         self.key = random.fold_in(pack.keys, VALIDATE)
 
@@ -211,7 +212,7 @@ class _Monitor:
         return {"step": np.array(step), "loss": np.stack(loss, 1), "validation": np.stack(validation, 1)}
 
 
-def _padded(rows: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+def padded(rows: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
     """Row indices [R, longest], padded by repetition of the first, and the mask of those that are no padding."""
     longest = max(len(row) for row in rows)
     index = np.stack([np.concatenate([row, np.full(longest - len(row), row[0])]) for row in rows])

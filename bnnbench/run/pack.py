@@ -54,22 +54,13 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
     first = cells[0]
     task, method, data = first.task, first.method, first.task.data(first.root)
     splits = tuple(task.splits(first.rule, first.root)[cell.index] for cell in cells)
-    likelihood = task.likelihood(first.rule, data)
     table = Table(
         torch.as_tensor(data.x, dtype=dtype, device=device),
         torch.as_tensor(data.y, dtype=torch.int64 if data.classes else dtype, device=device),
     )
+    rows = _stack_rows(data, splits, device, dtype)
     floats = [name for name, value in dataclasses.asdict(method).items() if isinstance(value, float)]  # type: ignore
-    problem = Problem(
-        network=task.network(first.rule, data.x.shape[1], likelihood.outputs).to(device, dtype),
-        likelihood=likelihood,
-        prior=task.prior,
-        table=table,
-        rows=_stack_rows(data, splits, device, dtype),
-        batch_size=task.batch_size,
-        steps=max(first.steps, 1),
-        t=torch.zeros((), dtype=dtype, device=device),
-    )
+    problem = task.problem(first.rule, table, rows, data.classes, first.steps)
     return Pack(
         cells=tuple(cells),
         method=method,
@@ -122,7 +113,7 @@ def replica_bytes(cell: Cell) -> int:
     one minibatch, forward and backward. Measured peaks lie below (see tests/run/test_pack.py).
     """
     data = cell.task.data(cell.root)
-    outputs = cell.task.likelihood(cell.rule, data).outputs
+    outputs = cell.task.likelihood(cell.rule, data.classes).outputs
     network = cell.task.network(cell.rule, data.x.shape[1], outputs)
     parameters = sum(value.numel() for value in network.parameters())
     units = sum(value.shape[0] for value in network.parameters())

@@ -18,7 +18,7 @@ from bnnbench.registry import nearest
 from bnnbench.run.budget import Budget
 from bnnbench.store.records import CellRecord, canonical
 from bnnbench.tasks import TASKS, Task
-from bnnbench.tasks.cards import present
+from bnnbench.tasks.splits import count
 
 Settings = dict[str, dict[str, list[str]]]  # method -> field -> values; several values make a grid
 
@@ -114,7 +114,7 @@ def select_tasks(names: Sequence[str], root: Path | None) -> tuple[list[Task], l
     """Tasks behind names and groups, and warnings: `all` skips tasks whose data are missing."""
     if list(names) != ["all"]:
         return TASKS.select(names), []
-    missing = [task.name for task in TASKS if not present(task.name, root)]
+    missing = [task.name for task in TASKS if not task.present(root)]
     warnings = [f"{name}: its data are missing, skipped; fetch them by `bnnbench data fetch {name}`." for name in missing]
     return [task for task in TASKS if task.name not in missing], warnings
 
@@ -147,7 +147,7 @@ def build_plan(
             continue
         own_rule = rule or task.rules[0]
         for method in grids[cls]:
-            for seed, index in itertools.product(range(seeds), range(len(task.splits(own_rule, root)))):
+            for seed, index in itertools.product(range(seeds), range(count(task.name, own_rule))):
                 cells.append(Cell(task, method, own_rule, index, seed, budget, root))
     if not cells:
         raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")

@@ -12,13 +12,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 
 from bnnbench.errors import UserError
-from bnnbench.model import Categorical, GaussianPrior, Heteroscedastic, Homoscedastic, Likelihood, Prior
+from bnnbench.model import (
+    Categorical,
+    GaussianPrior,
+    Heteroscedastic,
+    Homoscedastic,
+    Likelihood,
+    Prior,
+    Problem,
+    Rows,
+    Table,
+)
 from bnnbench.nets import MLP
 from bnnbench.registry import Registry
+from bnnbench.tasks.card import card
 from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.files import data_root, present
 from bnnbench.tasks.loaders import load
 from bnnbench.tasks.splits import splits
 
@@ -61,6 +74,10 @@ class Task:
     reference: str = ""
     version: int = 1
 
+    def present(self, root: Path | None = None) -> bool:
+        """Whether the data need no download."""
+        return present(card(self.name), data_root(root))
+
     def data(self, root: Path | None = None) -> Data:
         """The data set, loaded and checked once a process.
 
@@ -75,10 +92,24 @@ class Task:
             raise UserError(f"The task {self.name!r} has no split rule {rule!r}; it has {', '.join(self.rules)}.")
         return _splits(self.name, rule, root)
 
-    def likelihood(self, rule: str, data: Data) -> Likelihood:
+    def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
+        """What a method gets to see, for rows with or without a leading replica dimension."""
+        likelihood, like = self.likelihood(rule, classes), rows.x_shift
+        return Problem(
+            network=self.network(rule, table.x.shape[1], likelihood.outputs).to(like),
+            likelihood=likelihood,
+            prior=self.prior,
+            table=table,
+            rows=rows,
+            batch_size=self.batch_size,
+            steps=max(steps, 1),
+            t=torch.zeros((), dtype=like.dtype, device=like.device),
+        )
+
+    def likelihood(self, rule: str, classes: int = 0) -> Likelihood:
         """What the network's outputs mean under a rule: the stored splits keep the protocol they come from."""
         if self.kind == "classification":
-            return Categorical(data.classes)
+            return Categorical(classes)
         return Homoscedastic() if rule == "gal" or self.noise == "homoscedastic" else Heteroscedastic()
 
     def network(self, rule: str, inputs: int, outputs: int) -> nn.Module:

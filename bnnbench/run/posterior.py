@@ -1,0 +1,130 @@
+"""A trained posterior: to named arrays, and back to something that predicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
+
+from bnnbench import random
+from bnnbench.errors import UserError
+from bnnbench.methods import METHODS, Method
+from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
+from bnnbench.metrics.classification import entropy
+from bnnbench.run.budget import budget_of
+from bnnbench.run.engine import INIT, PREDICT, Trained
+from bnnbench.tasks import TASKS
+
+STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
+
+
+def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
+    """One replica's posterior as `state...` and `draws...` arrays by key path, with what prediction needs of its
+    split (`rows/...`)."""
+    arrays = {"classes": np.array(trained.pack.data.classes), "key": trained.pack.keys[replica].cpu().numpy()}
+    for name in STANDARDISATION:
+        arrays[f"rows/{name}"] = getattr(trained.pack.problem.rows, name)[replica].cpu().numpy()
+    for name, tree in [("state", trained.state), ("draws", trained.draws)]:
+        if tree is not None:
+            for path, leaf in tree_flatten_with_path(tree)[0]:
+                arrays[name + keystr(path)] = leaf[replica].cpu().contiguous().numpy()
+    return arrays
+
+
+class Posterior:
+    """A trained posterior that predicts arrays in original units.
+
+    Attributes:
+        cell: the cell's description, as in the database.
+        method: the configured method.
+        state, draws: tensors as the method left them.
+    """
+
+    def __init__(
+        self, cell: Mapping[str, Any], method: Method, problem: Problem, key: Tensor, state: Any, draws: Any
+    ) -> None:
+        self.cell, self.method, self._problem, self._key = dict(cell), method, problem, key
+        self.state, self.draws = state, draws
+
+    def terms(self, x: np.ndarray | Tensor, samples: int | None = None) -> Predictive:
+        """The predictive mixture at inputs [N, d]; as many samples as the cell's budget unless told otherwise.
+
+        The terms of the first `samples` are the very ones that were scored.
+        """
+        inputs = torch.as_tensor(x, dtype=self._problem.rows.x_shift.dtype)
+        columns = self._problem.rows.x_shift.shape[0]
+        if inputs.ndim != 2 or inputs.shape[1] != columns:
+            raise UserError(f"This posterior takes inputs of shape [N, {columns}], not {list(inputs.shape)}.")
+        samples = samples or budget_of(self.cell["budget"]).samples
+        return self.method.predict(self._key, self.state, self.draws, self._problem, inputs, samples)
+
+    def predict(self, x: np.ndarray | Tensor, samples: int | None = None) -> dict[str, np.ndarray]:
+        """Summaries at inputs [N, d] in original units, each [N].
+
+        Regression: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`. Classification: `probabilities` [N, K],
+        `entropy_total`, `entropy_aleatoric`, in nats.
+        """
+        with torch.no_grad():
+            terms = self.terms(x, samples)
+            if isinstance(terms, CategoricalPredictive):
+                mixture = terms.mixture_log_probs()
+                values = {
+                    "probabilities": mixture.exp(),
+                    "entropy_total": entropy(mixture),
+                    "entropy_aleatoric": entropy(terms.log_probs).mean(0),
+                }
+            else:
+                mean, epistemic, aleatoric = terms.moments()
+                values = {
+                    "mean": mean,
+                    "epistemic_std": epistemic.sqrt(),
+                    "aleatoric_std": aleatoric.sqrt(),
+                    "total_std": (epistemic + aleatoric).sqrt(),
+                }
+        return {name: value.numpy() for name, value in values.items()}
+
+
+def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posterior:
+    """Rebuild a posterior; its structure is what `init` and `finish` make of a problem of the same shape.
+
+    Raises:
+        UserError: the method is not installed or has another version, or the arrays do not fit it.
+    """
+    cls = METHODS.get(cell["method"])
+    if cls.version != cell["method_version"]:
+        raise UserError(
+            f"This posterior was trained by {cls.name} version {cell['method_version']} and version {cls.version} is "
+            "installed; run the cell again with --force."
+        )
+    method, key = cls(**json.loads(cell["config"])), torch.as_tensor(arrays["key"])
+    problem = method.prepare(_problem(cell, arrays))
+    start = method.finish(key, method.init(random.fold_in(key, INIT), problem), problem)
+    draws = None
+    if any(name.startswith("draws") for name in arrays):
+        draws = _fill("draws", method.collect(start), arrays)
+    return Posterior(cell, method, problem, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws)
+
+
+def _problem(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Problem:
+    """The cell's problem with one row of zeros in place of its data: predicting needs the standardisation alone."""
+    measured = {name: torch.as_tensor(arrays[f"rows/{name}"]) for name in STANDARDISATION}
+    classes, like = int(arrays["classes"]), measured["x_shift"]
+    table = Table(torch.zeros(1, len(like)).to(like), torch.zeros(1, dtype=torch.int64 if classes else like.dtype))
+    rows = Rows(index=torch.zeros(1, dtype=torch.int64), weight=torch.ones(1).to(like), count=torch.tensor(1), **measured)
+    steps = budget_of(cell["budget"]).steps
+    return TASKS.get(cell["task"]).problem(cell["rule"], table, rows, classes, steps)
+
+
+def _fill(prefix: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The arrays stored under a prefix, in the places of a tree of this structure."""
+    paths, spec = tree_flatten_with_path(structure)
+    try:
+        leaves = [torch.as_tensor(arrays[prefix + keystr(path)]) for path, _ in paths]
+    except KeyError as error:
+        raise UserError(f"The stored posterior lacks {error}; run the cell again with --force.") from None
+    return tree_unflatten(leaves, spec)
