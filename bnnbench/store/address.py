@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bnnbench.errors import UserError
+from bnnbench.store.faults import NOT_SQLITE
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Address:
             raise UserError(f"The folder {parent} of the database {self.path.name} does not exist; create it first.")
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"{self} is not a file; name an SQLite database with --db.")
+        if self.path.exists() and 0 < self.path.stat().st_size < 512:  # the least page; SQLite takes one byte for none
+            raise UserError(NOT_SQLITE.format(place=self))
         if self.path.exists() and not _may(self.path, os.R_OK):
             raise UserError(f"The database {self} may not be read; change its permissions or use another --db.")
         if not read_only and not (_may(parent, os.W_OK) and (_may(self.path, os.W_OK) or not self.path.exists())):

@@ -10,19 +10,13 @@ import numpy as np
 
 from bnnbench.store.records import Series
 
-_NAMES = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def encode_value(value: float) -> tuple[float | None, str]:
     """What goes into the columns value and kind."""
     value = float(value)
     return (value, "finite") if math.isfinite(value) else (None, str(value))
-
-
-def decode_values(values: Any, kinds: Any) -> np.ndarray:
-    """The inverse, of two columns; an empty kind gives NaN."""
-    values = np.asarray(values, dtype=float)  # None becomes NaN
-    return np.where(np.isnan(values), [_NAMES.get(kind, math.nan) for kind in kinds], values)
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -57,5 +51,5 @@ def decode_series(columns: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
 
 def _column(values: list[Any]) -> np.ndarray:
     if any(isinstance(value, str) for value in values):
-        return np.array([_NAMES[value] if isinstance(value, str) else value for value in values], dtype=float)
+        return np.array([NON_FINITE[value] if isinstance(value, str) else value for value in values], dtype=float)
     return np.array(values, dtype=None if values else float)

@@ -11,6 +11,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from bnnbench.errors import UserError
 
+NOT_SQLITE = "{place} is not an SQLite database and was left as it is; name another file with --db."
+
 # Beginning of SQLite's name for an error -> sentence.
 _SQLITE = {
     "SQLITE_BUSY": "The database {place} is locked by another program; wait until that is done, or use another --db.",
@@ -19,7 +21,7 @@ _SQLITE = {
     "SQLITE_CANTOPEN": "The database {place} cannot be opened; check the permissions of it and of its folder.",
     "SQLITE_PERM": "The database {place} cannot be opened; check the permissions of it and of its folder.",
     "SQLITE_FULL": "There is no space left for the database {place}; free some and run again, finished work is kept.",
-    "SQLITE_NOTADB": "{place} is not an SQLite database and was left as it is; name another file with --db.",
+    "SQLITE_NOTADB": NOT_SQLITE,
     "SQLITE_CORRUPT": "The database {place} is damaged; restore a copy of it, or use another --db.",
     "SQLITE_IOERR": "The disk failed under the database {place}; check it and its free space, and run again.",
 }

@@ -12,7 +12,7 @@ from sqlalchemy import Select, String, cast, inspect, or_, select
 from bnnbench.store.cells import by_fingerprint, chunks
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
-from bnnbench.store.encoding import decode_series, decode_values
+from bnnbench.store.encoding import NON_FINITE, decode_series
 from bnnbench.store.records import CellRecord
 from bnnbench.store.tables import (
     IS_CURRENT,
@@ -59,7 +59,14 @@ _SCORE: Columns = {
 }
 _SPLIT_ORDER: Columns = {"rule": Cell.rule, "index": Cell.index}  # needed to sort splits by number
 _FILTERS: Columns = {**_CELL, **_IDENTITY, "rule": Cell.rule, "status": Attempt.status}
-_TYPES = {"seed": "int64", "method_version": "int64", "stderr": "float64", "n": "Int64", "step_kept": "Int64"}
+_TYPES = {
+    "seed": "int64",
+    "method_version": "int64",
+    "value": "float64",
+    "stderr": "float64",
+    "n": "Int64",
+    "step_kept": "Int64",
+}
 
 
 class Reading(Database):
@@ -81,7 +88,7 @@ class Reading(Database):
             if wanted is not None:
                 query = query.where(or_(_matches(column, wanted), column.is_(None)))
         frame = self._frame(query)
-        frame["value"] = decode_values(frame["value"], frame.pop("kind"))
+        frame["value"] = frame["value"].fillna(frame.pop("kind").map(NON_FINITE).astype("float64"))
         frame[["evaluation", "metric"]] = frame[["evaluation", "metric"]].fillna("")
         return _in_order(frame, ["evaluation", "metric"])
 
@@ -156,7 +163,7 @@ class Reading(Database):
     def _frame(self, query: Select) -> pd.DataFrame:
         with self.reading() as connection:
             result = connection.execute(query)
-            frame = pd.DataFrame.from_records([tuple(row) for row in result], columns=list(result.keys()))
+            frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
         return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
 
 

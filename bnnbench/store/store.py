@@ -24,7 +24,7 @@ from bnnbench.store.records import (
     SessionRecord,
     TaskRecord,
 )
-from bnnbench.store.rows import attempt_row, evaluation_rows
+from bnnbench.store.rows import Rows, insert_attempts, insert_evaluations
 
 
 class ResultStore(Reading, Lookup, Claims):
@@ -70,21 +70,22 @@ class ResultStore(Reading, Lookup, Claims):
         outcomes = list(outcomes)
         # Files first: a crash in between leaves a file that nothing mentions, never a row without its file.
         files = [self._write_artifacts(outcome) for outcome in outcomes]
-        cells, added = by_fingerprint(outcome.cell for outcome in outcomes), 0
+        cells, new = by_fingerprint(outcome.cell for outcome in outcomes), []
         with self.writing() as session:
             done = set() if force else finished(session, cells)
             rows = stored_or_new(session, cells)
             metrics = _metric_ids(session, (e for outcome in outcomes for e in outcome.evaluations))
+            session.flush()  # gives cells their ids
             for outcome, artifacts in zip(outcomes, files, strict=True):
                 row = rows[outcome.cell.fingerprint]
                 if owner is None or row.owner == owner:
                     row.owner = row.heartbeat = None
                 if row.fingerprint not in done:
-                    session.add(attempt_row(session_id, row, outcome, artifacts, metrics))
-                    added += 1
+                    new.append((row.id, outcome, artifacts))
                     if outcome.status.finished and not force:
                         done.add(row.fingerprint)
-        return added
+            insert_attempts(session, new, session_id, metrics)
+        return len(new)
 
     def add_evaluations(self, cell: CellRecord, evaluations: Iterable[EvaluationRecord]) -> int:
         """Add evaluations to the current attempt of a trained cell; those it has already stay as they are.
@@ -93,12 +94,13 @@ class ResultStore(Reading, Lookup, Claims):
             The number of evaluations stored.
         """
         evaluations = list(evaluations)
-        current = select(tables.Attempt).join(tables.Cell).where(tables.IS_CURRENT)
+        current = select(tables.Attempt.id).join(tables.Cell).where(tables.IS_CURRENT)
         with self.writing() as session:
             attempt = session.scalars(current.where(tables.Cell.fingerprint == cell.fingerprint)).one()
-            known = {row.name for row in attempt.evaluations}
-            new = [evaluation for evaluation in evaluations if evaluation.name not in known]
-            attempt.evaluations += evaluation_rows(attempt, new, _metric_ids(session, new))
+            names = select(tables.Evaluation.name).where(tables.Evaluation.attempt_id == attempt)
+            known = set(session.scalars(names))
+            new = [(attempt, evaluation) for evaluation in evaluations if evaluation.name not in known]
+            insert_evaluations(session, new, _metric_ids(session, evaluations))
         return len(new)
 
     def import_published(self, path: str | os.PathLike[str]) -> int:
@@ -109,12 +111,12 @@ class ResultStore(Reading, Lookup, Claims):
             session.execute(insert(tables.Published), rows)
         return len(rows)
 
-    def _write_artifacts(self, outcome: Outcome) -> list[tables.Artifact]:
+    def _write_artifacts(self, outcome: Outcome) -> Rows:
         rows = []
         for kind, arrays in outcome.artifacts.items():
             digest, path = write_artifact(self.address.folder / self.address.artifacts, arrays, outcome.cell, kind)
             relative = path.relative_to(self.address.folder).as_posix()
-            rows.append(tables.Artifact(kind=kind, sha256=digest, path=relative))
+            rows.append({"kind": kind, "sha256": digest, "path": relative})
         return rows
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 from bnnbench.store.records import Status
 
@@ -126,9 +126,6 @@ class Cell(Base):
     owner: Mapped[str | None] = mapped_column(index=True)
     heartbeat: Mapped[float | None]
 
-    task: Mapped[Task] = relationship()
-    method: Mapped[Method] = relationship()
-
 
 class Attempt(Base):
     """One run of a cell; the latest is the current one, earlier ones are history."""
@@ -154,11 +151,6 @@ class Attempt(Base):
     parameters: Mapped[int] = mapped_column(BigInteger)
     finished: Mapped[datetime] = mapped_column(default=utc_now)
 
-    cell: Mapped[Cell] = relationship()
-    evaluations: Mapped[list[Evaluation]] = relationship()
-    curves: Mapped[list[Curve]] = relationship(back_populates="attempt")
-    artifacts: Mapped[list[Artifact]] = relationship()
-
 
 class Evaluation(Base):
     """The posterior of an attempt, scored on one test set."""
@@ -170,9 +162,6 @@ class Evaluation(Base):
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id", ondelete="CASCADE"))
     name: Mapped[str]
     n: Mapped[int]
-
-    scores: Mapped[list[Score]] = relationship()
-    curves: Mapped[list[Curve]] = relationship(back_populates="evaluation")
 
 
 class Score(Base):
@@ -214,9 +203,6 @@ class Curve(Base):
     evaluation_id: Mapped[int | None] = _owned_by("evaluation.id")
     name: Mapped[str] = mapped_column(index=True)
     columns: Mapped[dict[str, Any]]
-
-    attempt: Mapped[Attempt] = relationship(back_populates="curves")
-    evaluation: Mapped[Evaluation | None] = relationship(back_populates="curves")
 
 
 class Artifact(Base):

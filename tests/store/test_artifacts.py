@@ -1,0 +1,91 @@
+"""Files of arrays beside the database."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+from conftest import make_cell, make_outcome, prepared
+from safetensors import safe_open
+
+from bnnbench.errors import UserError
+from bnnbench.store import artifacts
+from bnnbench.store.store import ResultStore
+
+ARRAYS = {
+    "transposed": np.arange(6.0).reshape(2, 3).T,
+    "every_second": np.arange(10)[::2],
+    "scalar": np.float32(np.pi) * np.ones(()),
+    "none": np.zeros((0, 4), dtype=np.float16),
+    "odd": np.array([np.nan, -np.inf, -0.0]),
+    "mask": np.array([True, False]),
+    "keys": np.array([2**32 - 1], dtype=np.uint32),
+}
+
+
+def files(path):
+    return sorted(p for p in (path.parent / "results.artifacts").rglob("*") if p.is_file())
+
+
+def test_round_trip(store, session, path):
+    store.record(session, [make_outcome(make_cell(), artifacts={"posterior": ARRAYS, "predictive": {"a": np.ones(2)}})])
+    back = store.artifact(make_cell().fingerprint[:10], "posterior")
+    assert set(back) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(back[name], array)
+        assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
+    assert store.find(make_cell().fingerprint)["artifacts"] == ["posterior", "predictive"]
+    for file in files(path):
+        assert file.parent.name == file.name[:2]
+        with safe_open(file, "np") as opened:
+            assert '"method": "bbp"' in opened.metadata()["bnnbench"]
+    with pytest.raises(UserError, match=r"No draws is stored for cell .* only posterior, predictive"):
+        store.artifact(make_cell().fingerprint, "draws")
+
+
+def test_equal_content_is_one_file_and_the_folder_may_move(store, session, path):
+    outcome = make_outcome(make_cell(), artifacts={"posterior": ARRAYS})
+    store.record(session, [outcome])
+    store.record(session, [outcome], force=True)
+    assert len(files(path)) == 1
+    store.close()
+    moved = path.parent.parent / "moved-results"
+    path.parent.rename(moved)
+    with ResultStore(moved / path.name, read_only=True) as reader:
+        assert set(reader.artifact(make_cell().fingerprint, "posterior")) == set(ARRAYS)
+    moved.rename(path.parent)
+
+
+def test_damaged_and_missing_files(store, session, path):
+    outcome = make_outcome(make_cell(), artifacts={"posterior": ARRAYS})
+    store.record(session, [outcome])
+    [file] = files(path)
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"is damaged \(its checksum differs\); train cell .* again with --force"):
+        store.artifact(make_cell().fingerprint, "posterior")
+    file.unlink()
+    with pytest.raises(UserError, match="is missing, for artifacts are not kept in git; train cell"):
+        store.artifact(make_cell().fingerprint, "posterior")
+    file.write_bytes(b"")
+    store.record(session, [outcome], force=True)  # heals it
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(("code", "remedy"), [(errno.ENOSPC, "free some disk space"), (errno.EACCES, "permissions")])
+def test_a_failed_write_stores_nothing(store, session, path, monkeypatch, code, remedy):
+    def fail(handle):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(artifacts.os, "fsync", fail)
+    with pytest.raises(UserError, match=remedy):
+        store.record(session, [make_outcome(make_cell(), artifacts={"posterior": ARRAYS})])
+    assert store.attempts().empty
+    assert files(path) == []
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    store, session = prepared(tmp_path / "results.db")
+    (tmp_path / "results.artifacts").touch()
+    with store, pytest.raises(UserError, match=r"Cannot (read|write)"):
+        store.record(session, [make_outcome(make_cell(), artifacts={"posterior": ARRAYS})])

@@ -1,0 +1,164 @@
+"""Several processes at one database: claims, concurrent writers, sudden death."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import make_cell, make_outcome, prepared
+
+from bnnbench.store import claims
+from bnnbench.store.owners import is_dead, owner_id
+from bnnbench.store.records import Status
+from bnnbench.store.store import ResultStore
+
+ELSEWHERE = "another-host:1:1"  # of which nothing but its heartbeat is known
+
+
+def dead_owner() -> str:
+    code = "from bnnbench.store.owners import owner_id; print(owner_id())"
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_owner_id_tells_the_living_from_the_dead():
+    host, pid, start = owner_id().rsplit(":", 2)
+    assert (host, pid) == (socket.gethostname(), str(os.getpid()))
+    assert not is_dead(owner_id())
+    assert is_dead(dead_owner())
+    assert is_dead(f"{host}:{pid}:{start}0")  # the pid lives, but belongs to another process now
+    assert not any(is_dead(owner) for owner in (ELSEWHERE, "name", "", f"{host}:pid:1"))
+
+
+def test_a_zombie_is_dead():
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from bnnbench.store.owners import owner_id; print(owner_id(), flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    owner = child.stdout.readline().strip()
+    assert not is_dead(owner)
+    child.kill()
+    deadline = time.time() + 10
+    while not is_dead(owner) and time.time() < deadline:
+        time.sleep(0.01)
+    assert is_dead(owner)  # before anyone has waited for it
+    child.communicate()
+
+
+def test_a_claim_is_all_or_nothing(store):
+    cells = [make_cell(i) for i in range(4)]
+    assert store.claim(cells[:2], ELSEWHERE)
+    assert not store.claim(cells[1:], owner_id())
+    assert store.running()["split"].tolist() == ["10fold-0", "10fold-1"]
+    assert store.claim(cells[2:], owner_id())
+    assert store.claim(cells[2:], owner_id())  # one's own once more
+    store.release(owner_id())
+    assert set(store.running()["owner"]) == {ELSEWHERE}
+
+
+def test_finished_cells_are_claimed_only_by_force(store, session):
+    store.record(session, [make_outcome(make_cell(0)), make_outcome(make_cell(1), status=Status.FAILED)])
+    assert not store.claim([make_cell(0), make_cell(1)], owner_id())
+    assert store.claim([make_cell(1)], owner_id())
+    assert store.claim([make_cell(0)], owner_id(), force=True)
+
+
+def test_claims_of_the_dead_and_the_silent_lapse(store, monkeypatch):
+    assert store.claim([make_cell(0)], dead_owner())
+    assert store.claim([make_cell(0)], owner_id())
+    assert store.claim([make_cell(1)], ELSEWHERE)
+    now = time.time()
+    monkeypatch.setattr(claims.time, "time", lambda: now + 50)
+    assert not store.claim([make_cell(1)], owner_id())
+    store.heartbeat(ELSEWHERE)
+    monkeypatch.setattr(claims.time, "time", lambda: now + 100)
+    assert not store.claim([make_cell(1)], owner_id())
+    monkeypatch.setattr(claims.time, "time", lambda: now + 111)
+    assert store.running().empty
+    assert store.claim([make_cell(1)], owner_id())
+
+
+def test_recording_ends_ones_own_claims_alone(store, session):
+    cells = [make_cell(i) for i in range(3)]
+    store.claim(cells[:1], ELSEWHERE)
+    store.claim(cells[1:], owner_id())
+    store.record(session, [make_outcome(cell) for cell in cells[:2]], owner=owner_id())
+    assert store.running()[["split", "owner"]].values.tolist() == [["10fold-0", ELSEWHERE], ["10fold-2", owner_id()]]
+    store.record(session, [make_outcome(cell) for cell in cells])
+    assert store.running().empty
+
+
+def work(path: str, seed: int, queue) -> None:
+    """A run: claim whatever pack is open, record it, until nothing is missing."""
+    cells, order = [make_cell(i) for i in range(36)], np.random.default_rng(seed)
+    packs = [cells[i : i + 3] for i in range(0, 36, 3)]
+    store, session = prepared(path)
+    with store:
+        mine = []
+        while store.missing(cells):
+            for pack in (packs[i] for i in order.permutation(len(packs))):
+                if (todo := store.missing(pack)) and store.claim(todo, owner_id()):
+                    store.heartbeat(owner_id())
+                    assert store.record(session, [make_outcome(c, seed) for c in todo], owner_id()) == len(todo)
+                    mine += [cell.index for cell in todo]
+    queue.put(mine)
+
+
+def test_concurrent_runs_lose_and_double_nothing(path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    workers = [context.Process(target=work, args=(str(path), seed, queue)) for seed in range(3)]  # of a new database
+    for worker in workers:
+        worker.start()
+    done = [index for _ in workers for index in queue.get(timeout=120)]
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert sorted(done) == list(range(36))
+    with ResultStore(path, read_only=True) as store:
+        assert len(store.attempts()) == 36
+        assert len(store.scores()) == 72
+        assert len(store.sessions()) == 3
+        assert store.running().empty
+        with store.reading() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM attempt").scalar() == 36
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+
+RECORD = """
+import sys; sys.path.insert(0, sys.argv[2])
+from conftest import make_cell, make_outcome
+from bnnbench.store.store import ResultStore
+store = ResultStore(sys.argv[1])
+print("ready", flush=True)
+pack = 0
+while True:
+    pack += 1
+    store.record(1, [make_outcome(make_cell(1000 * pack + i)) for i in range(150)])
+    print(pack, flush=True)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.05])
+def test_a_kill_leaves_whole_packs(path, delay):
+    prepared(path)[0].close()
+    here = os.path.dirname(__file__)
+    child = subprocess.Popen([sys.executable, "-c", RECORD, str(path), here], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert [child.stdout.readline().strip() for _ in range(2)] == ["ready", "1"]
+    time.sleep(delay)
+    child.send_signal(signal.SIGKILL)
+    said = child.communicate()[0].split()
+    with ResultStore(path) as store:
+        packs = (store.attempts()["split"].str.removeprefix("10fold-").astype(int) // 1000).value_counts()
+        assert set(packs) == {150}
+        assert len(packs) in (len(said) + 1, len(said) + 2)  # all that it said it stored, perhaps one it could not say
+        assert len(store.scores()) == 300 * len(packs)
+        assert store.record(1, [make_outcome(make_cell(7))]) == 1
+        with store.reading() as connection:
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
