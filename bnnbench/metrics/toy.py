@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, metric
 from bnnbench.model.predictive import GaussianPredictive
 
-NODES = 64
+NODES, REACH = 401, 9.0  # quadrature nodes, over this many standard deviations to either side
 
 
 def normal_kl(mean: Tensor, scale: Tensor, predictive: GaussianPredictive) -> Tensor:
     """KL(N(mean, scale^2) || mixture) at each of N points, in nats; [N].
 
-    = -H[N(mean, scale^2)] - E log q, the entropy in closed form and the expectation by Gauss-Hermite quadrature,
-    E f = pi^(-1/2) sum_j w_j f(mean + sqrt(2) t_j scale): exact for one term, whose log-density is quadratic.
+    = -H[N(mean, scale^2)] - E log q, the entropy in closed form and the expectation by the trapezoidal rule in
+    z = (y - mean) / scale, which converges geometrically for analytic integrands (Trefethen & Weideman 2014,
+    doi:10.1137/130932132) and is exact to rounding for one term. Gauss-Hermite nodes spread wider the
+    more they are: measured on mixtures, 400 of them were less accurate than 200 of these.
     """
-    nodes, weights = np.polynomial.hermite.hermgauss(NODES)
-    # A loop over nodes, not an axis: S x N x 64 numbers at once would fill the memory for nothing.
+    nodes = torch.linspace(-REACH, REACH, NODES, dtype=torch.float64)
+    weights = torch.softmax(-0.5 * nodes**2, 0)
+    # A loop over nodes, not an axis: S x N x 401 numbers at once would fill the memory for nothing.
     expected = torch.zeros_like(mean)
     for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
-        expected += weight / math.sqrt(math.pi) * predictive.log_prob(mean + math.sqrt(2) * node * scale)
+        expected += weight * predictive.log_prob(mean + node * scale)
     return -0.5 * (1 + math.log(2 * math.pi)) - scale.log() - expected
 
 
