@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -73,8 +74,15 @@ class Context:
     def categorical(self) -> CategoricalPredictive:
         """The predictive of a classification task."""
         if not isinstance(self.predictive, CategoricalPredictive):
-            raise TypeError(f"a classification metric needs a CategoricalPredictive, got {self.predictive!r}")
+            raise TypeError(
+                f"a classification metric needs a CategoricalPredictive, got {type(self.predictive).__name__}"
+            )
         return self.predictive
+
+    @cached_property
+    def log_mixture(self) -> Tensor:
+        """log (1/S) sum_s p_s of a classification, [N, K]; kept, since half of its metrics start from it."""
+        return self.categorical.mixture_log_probs()
 
     @property
     def targets(self) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
+from bnnbench.model.predictive import GaussianPredictive
 
 LEVELS = 99  # 0.01 ... 0.99
 BINS = 15  # Guo et al. 2017
@@ -53,9 +53,9 @@ def edges(like: Tensor) -> Tensor:
     return torch.arange(BINS + 1, dtype=like.dtype, device=like.device) / BINS
 
 
-def top_label(predictive: CategoricalPredictive, y: Tensor) -> TopLabel:
-    """Confidence, correctness and bin of each point of a classification."""
-    log_confidence, label = predictive.mixture_log_probs().max(-1)
+def top_label(log_mixture: Tensor, y: Tensor) -> TopLabel:
+    """Confidence, correctness and bin of each point, from the mixture's log-probabilities [N, K] and classes y [N]."""
+    log_confidence, label = log_mixture.max(-1)
     confidence = log_confidence.exp()
     # Inner edges only: rounding may lift a confidence a hair above 1, which would open a sixteenth bin.
     return TopLabel(confidence, (label == y).to(confidence.dtype), torch.bucketize(confidence, edges(confidence)[1:-1]))

@@ -7,27 +7,21 @@ from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, mean_stderr, mean_value, metric
 from bnnbench.metrics.calibration import top_label
-from bnnbench.model.predictive import CategoricalPredictive
 
 CLASSIFICATION = ("classification",)
 DEPEWEG = "Depeweg et al. 2018, arXiv:1710.07283"
 KWON = "Kwon et al. 2020, doi:10.1016/j.csda.2019.106816"
 
 
-def total_entropy(predictive: CategoricalPredictive) -> Tensor:
-    """Entropy of the mixture, H[(1/S) sum_s p_s], in nats; [N]."""
-    return torch.special.entr(predictive.mixture_log_probs().exp()).sum(-1)
+def entropy(log_probs: Tensor) -> Tensor:
+    """H[p] = -sum_k p_k log p_k in nats, of log-probabilities [..., K]; shape [...]."""
+    return torch.special.entr(log_probs.exp()).sum(-1)
 
 
-def aleatoric_entropy(predictive: CategoricalPredictive) -> Tensor:
-    """Mean entropy of the terms, (1/S) sum_s H[p_s], in nats; [N]."""
-    return torch.special.entr(predictive.log_probs.exp()).sum(-1).mean(0)
-
-
-def epistemic_entropy(predictive: CategoricalPredictive) -> Tensor:
-    """Mutual information of label and term, H[(1/S) sum_s p_s] - (1/S) sum_s H[p_s], in nats; [N]."""
+def mutual_information(log_probs: Tensor, log_mixture: Tensor) -> Tensor:
+    """I[label; term] = H[(1/S) sum_s p_s] - (1/S) sum_s H[p_s] in nats, of terms [S, N, K] and mixture [N, K]; [N]."""
     # Jensen's inequality keeps it at 0 or above; rounding does not.
-    return (total_entropy(predictive) - aleatoric_entropy(predictive)).clamp_min(0)
+    return (entropy(log_mixture) - entropy(log_probs).mean(0)).clamp_min(0)
 
 
 @metric(
@@ -39,7 +33,7 @@ def epistemic_entropy(predictive: CategoricalPredictive) -> Tensor:
 )
 def error(c: Context) -> Value:
     """(1/N) sum_n 1{argmax_k p_nk != y_n}."""
-    return mean_value((c.categorical.mixture_log_probs().argmax(-1) != c.targets).double())
+    return mean_value((c.log_mixture.argmax(-1) != c.targets).double())
 
 
 @metric(
@@ -52,7 +46,7 @@ def error(c: Context) -> Value:
 )
 def brier(c: Context) -> Value:
     """(1/N) sum_n sum_k (p_nk - 1{k = y_n})^2."""
-    probs = c.categorical.mixture_log_probs().exp()
+    probs = c.log_mixture.exp()
     truth = torch.nn.functional.one_hot(c.targets.long(), probs.shape[-1])
     return mean_value(((probs - truth) ** 2).sum(-1))
 
@@ -71,7 +65,7 @@ def ece(c: Context) -> Value:
     stderr by the delta method: the mean over points of sign_b(n) (correct_n - confidence_n), the signs held fixed.
     With few points even a perfect classifier has an error of order sqrt(15 / N).
     """
-    top = top_label(c.categorical, c.targets)
+    top = top_label(c.log_mixture, c.targets)
     gap = top.correct - top.confidence
     sums = top.sums(gap)
     return Value((sums.abs().sum() / c.n).item(), mean_stderr(sums.sign()[top.bin] * gap))
@@ -88,7 +82,7 @@ def ece(c: Context) -> Value:
 )
 def entropy_total(c: Context) -> Value:
     """(1/N) sum_n H[(1/S) sum_s p_sn]."""
-    return mean_value(total_entropy(c.categorical))
+    return mean_value(entropy(c.log_mixture))
 
 
 @metric(
@@ -102,7 +96,7 @@ def entropy_total(c: Context) -> Value:
 )
 def entropy_aleatoric(c: Context) -> Value:
     """(1/N) sum_n (1/S) sum_s H[p_sn]."""
-    return mean_value(aleatoric_entropy(c.categorical))
+    return mean_value(entropy(c.categorical.log_probs).mean(0))
 
 
 @metric(
@@ -116,7 +110,7 @@ def entropy_aleatoric(c: Context) -> Value:
 )
 def entropy_epistemic(c: Context) -> Value:
     """(1/N) sum_n (H[(1/S) sum_s p_sn] - (1/S) sum_s H[p_sn])."""
-    return mean_value(epistemic_entropy(c.categorical))
+    return mean_value(mutual_information(c.categorical.log_probs, c.log_mixture))
 
 
 @metric(

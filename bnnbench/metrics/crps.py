@@ -35,7 +35,9 @@ def crps(predictive: GaussianPredictive, y: Tensor, key: Tensor) -> Tensor:
     scores = []
     for rows in torch.arange(n, device=y.device).split(max(1, CHUNK // (terms * share))):
         mean, scale = predictive.mean[:, rows].T, predictive.scale[:, rows].T
-        x = mean[..., None] + scale[..., None] * row_noise(key, rows, (terms, share)).to(mean)
+        # A stream of its own for each row, so that chunks change no number.
+        noise = random.normal(random.fold_in(key, rows), (terms, share)).to(mean)
+        x = mean[..., None] + scale[..., None] * noise
         same = scale.mean(1) * (2 / math.sqrt(math.pi)) / (terms * share)
         scores.append(sample_crps(x.flatten(1), y[rows], same))
     return torch.cat(scores)
@@ -51,8 +53,3 @@ def sample_crps(x: Tensor, y: Tensor, same: Tensor | float = 0.0) -> Tensor:
     rank = 2 * torch.arange(1, size + 1, dtype=x.dtype, device=x.device) - size - 1
     centred = (x - y[:, None]).sort(1).values  # the ranks sum to 0, so the shift only saves digits
     return centred.abs().mean(1) - centred @ rank / size**2 - 0.5 * same
-
-
-def row_noise(key: Tensor, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Standard normals [len(rows), *shape], a stream of its own for each row, so that chunks change no number."""
-    return torch.vmap(lambda row: random.normal(random.fold_in(key, row), shape), randomness="error")(rows)

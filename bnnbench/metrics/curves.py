@@ -20,7 +20,7 @@ def pit_ecdf(predictive: GaussianPredictive, y: Tensor) -> Columns:
 
 def reliability(predictive: CategoricalPredictive, y: Tensor) -> Columns:
     """Edges, mean confidence, accuracy and count of the bins of `ece`; bins without a point are left out."""
-    top = top_label(double(predictive), y)
+    top = top_label(double(predictive).mixture_log_probs(), y)
     count = top.sums(top.correct.new_ones(len(y)))
     full = count > 0
     edge = edges(count)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, metric, score
-from bnnbench.metrics.classification import epistemic_entropy, total_entropy
+from bnnbench.metrics.classification import entropy, mutual_information
 from bnnbench.model.predictive import CategoricalPredictive
 from bnnbench.store.records import Score
 
@@ -65,9 +65,24 @@ def _counts(inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
     return at_or_above(outside), at_or_above(inside)
 
 
-def _pair(c: Context) -> tuple[CategoricalPredictive, CategoricalPredictive]:
-    assert isinstance(c.outside, CategoricalPredictive)
-    return c.categorical, c.outside
+def _outside(c: Context) -> CategoricalPredictive:
+    if not isinstance(c.outside, CategoricalPredictive):
+        raise TypeError(f"an out-of-distribution metric needs a CategoricalPredictive, got {type(c.outside).__name__}")
+    return c.outside
+
+
+def _total(c: Context) -> tuple[Tensor, Tensor]:
+    """Total entropy of the inputs inside and outside."""
+    return entropy(c.log_mixture), entropy(_outside(c).mixture_log_probs())
+
+
+def _epistemic(c: Context) -> tuple[Tensor, Tensor]:
+    """Mutual information of the inputs inside and outside."""
+    outside = _outside(c)
+    return (
+        mutual_information(c.categorical.log_probs, c.log_mixture),
+        mutual_information(outside.log_probs, outside.mixture_log_probs()),
+    )
 
 
 @metric(
@@ -81,8 +96,7 @@ def _pair(c: Context) -> tuple[CategoricalPredictive, CategoricalPredictive]:
 )
 def auroc_total(c: Context) -> Value:
     """Area under the ROC curve of the mixture's entropy, out-of-distribution positive."""
-    inside, outside = _pair(c)
-    return auroc(total_entropy(inside), total_entropy(outside))
+    return auroc(*_total(c))
 
 
 @metric(
@@ -96,8 +110,7 @@ def auroc_total(c: Context) -> Value:
 )
 def auroc_epistemic(c: Context) -> Value:
     """Area under the ROC curve of the mutual information; 0.5 for a single term, which has none."""
-    inside, outside = _pair(c)
-    return auroc(epistemic_entropy(inside), epistemic_entropy(outside))
+    return auroc(*_epistemic(c))
 
 
 @metric(
@@ -111,8 +124,7 @@ def auroc_epistemic(c: Context) -> Value:
 )
 def aupr_total(c: Context) -> Value:
     """Average precision of the mixture's entropy."""
-    inside, outside = _pair(c)
-    return aupr(total_entropy(inside), total_entropy(outside))
+    return aupr(*_total(c))
 
 
 @metric(
@@ -126,8 +138,7 @@ def aupr_total(c: Context) -> Value:
 )
 def fpr95_total(c: Context) -> Value:
     """False positive rate at 95 % true positive rate of the mixture's entropy."""
-    inside, outside = _pair(c)
-    return fpr95(total_entropy(inside), total_entropy(outside))
+    return fpr95(*_total(c))
 
 
 def ood_scores(inside: CategoricalPredictive, outside: CategoricalPredictive) -> list[Score]:
