@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bnnbench import random
 
+
 class Scope(NamedTuple):
     """One `keyed` block: its key, the number of layer calls so far, and the settings its layers read."""
 

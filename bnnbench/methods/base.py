@@ -87,9 +87,7 @@ class Method(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def predict(
-        self, key: Tensor, state: State, draws: Any, problem: Problem, x: Tensor, samples: int
-    ) -> Predictive:
+    def predict(self, key: Tensor, state: State, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
         """The predictive mixture at inputs x [N, ...] in original units; differentiable in x.
 
         Args:

@@ -36,9 +36,7 @@ class Constant(Method):
 
         return torch.log((problem.over_data(count) + 1) / (problem.n + len(classes)))
 
-    def predict(
-        self, key: Tensor, state: Tensor, draws: Any, problem: Problem, x: Tensor, samples: int
-    ) -> Predictive:
+    def predict(self, key: Tensor, state: Tensor, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
         del key, draws, samples
         if isinstance(problem.likelihood, Categorical):
             return CategoricalPredictive(state.expand(1, x.shape[0], -1))

@@ -7,7 +7,6 @@ says so once and runs plain vmap.
 from __future__ import annotations
 
 import functools
-import types
 import warnings
 from collections.abc import Callable
 

@@ -103,7 +103,9 @@ def predict(pack: Pack, state: State, draws: Any, key: Tensor, x: Tensor, sample
     return over_replicas(pack, one, key, state, draws, x)
 
 
-def train(pack: Pack, compiled: bool, deadline: float | None = None, progress: Progress = lambda steps: None) -> Trained:
+def train(
+    pack: Pack, compiled: bool, deadline: float | None = None, progress: Progress = lambda steps: None
+) -> Trained:
     """Train a pack.
 
     Args:
@@ -126,9 +128,7 @@ def train(pack: Pack, compiled: bool, deadline: float | None = None, progress: P
             keys = vmap(lambda t: random.fold_in(train_key, t))(ts).unbind(0)
             times = ts.to(pack.problem.t.dtype).unbind(0)
             for t, key, time_ in zip(range(start, stop), keys, times, strict=True):
-                state, live, info = step(
-                    pack.floats, pack.problem.table, pack.problem.rows, state, live, key, time_
-                )
+                state, live, info = step(pack.floats, pack.problem.table, pack.problem.rows, state, live, key, time_)
                 monitor.add(info["loss"])
                 draws.offer(t, pack, state)
             monitor.look(stop, state, live)

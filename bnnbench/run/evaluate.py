@@ -50,7 +50,10 @@ def predictions(trained: Trained, inputs: list[np.ndarray]) -> list[Predictive]:
     sizes = [len(x) for x in inputs]
     index, _ = padded([np.arange(n) for n in sizes], pack.keys.device)
     stacked = torch.stack(
-        [torch.as_tensor(x, dtype=problem.table.x.dtype, device=pack.keys.device)[i] for x, i in zip(inputs, index, strict=True)]
+        [
+            torch.as_tensor(x, dtype=problem.table.x.dtype, device=pack.keys.device)[i]
+            for x, i in zip(inputs, index, strict=True)
+        ]
     )
     width = max(value.shape[0] for value in problem.network.parameters())
     rows = max(1, CHUNK_NUMBERS // (len(sizes) * samples * width))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,9 @@ def select_tasks(names: Sequence[str], root: Path | None) -> tuple[list[Task], l
     if list(names) != ["all"]:
         return TASKS.select(names), []
     missing = [task.name for task in TASKS if not task.present(root)]
-    warnings = [f"{name}: its data are missing, skipped; fetch them by `bnnbench data fetch {name}`." for name in missing]
+    warnings = [
+        f"{name}: its data are missing, skipped; fetch them by `bnnbench data fetch {name}`." for name in missing
+    ]
     return [task for task in TASKS if task.name not in missing], warnings
 
 
@@ -139,7 +141,9 @@ def build_plan(
     chosen, warnings = select_tasks(tasks, root)
     for name in settings:
         if name not in {cls.name for cls in classes}:
-            raise UserError(f"--set names {name!r}, which this run does not hold{nearest(name, [c.name for c in classes])}")
+            raise UserError(
+                f"--set names {name!r}, which this run does not hold{nearest(name, [c.name for c in classes])}"
+            )
     grids = {cls: configurations(cls, settings.get(cls.name, {})) for cls in classes}
     cells = []
     for task, cls in itertools.product(chosen, classes):
@@ -178,16 +182,16 @@ def _fits(
     return True
 
 
-def packs(cells: Sequence[Cell], limit: int) -> list[list[Cell]]:
-    """Cells of equal structure together, at most `limit` each, in the order of the plan.
+def packs(cells: Sequence[Cell], limits: Mapping[tuple, int]) -> list[list[Cell]]:
+    """Cells of equal structure together, at most `limits[structure]` each, in the order of the plan.
 
     Packs are formed from the whole plan and filtered afterwards, so that a resumed run repeats them.
     """
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(structure(cell), []).append(cell)
-    return [list(part) for group in groups.values() for part in _batched(group, limit)]
-
-
-def _batched(group: list[Cell], limit: int) -> list[list[Cell]]:
-    return [group[start : start + limit] for start in range(0, len(group), limit)]
+    return [
+        group[start : start + limits[kind]]
+        for kind, group in groups.items()
+        for start in range(0, len(group), limits[kind])
+    ]

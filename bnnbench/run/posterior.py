@@ -14,8 +14,8 @@ from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS, Method
-from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
 from bnnbench.metrics.classification import entropy
+from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
 from bnnbench.run.budget import budget_of
 from bnnbench.run.engine import INIT, PREDICT, Trained
 from bnnbench.tasks import TASKS
@@ -52,9 +52,10 @@ class Posterior:
         self.state, self.draws = state, draws
 
     def terms(self, x: np.ndarray | Tensor, samples: int | None = None) -> Predictive:
-        """The predictive mixture at inputs [N, d]; as many samples as the cell's budget unless told otherwise.
+        """The predictive mixture at inputs [N, d]; by default the very samples that were scored.
 
-        The terms of the first `samples` are the very ones that were scored.
+        Raises:
+            UserError: inputs of another shape.
         """
         inputs = torch.as_tensor(x, dtype=self._problem.rows.x_shift.dtype)
         columns = self._problem.rows.x_shift.shape[0]
@@ -101,7 +102,7 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Po
             f"This posterior was trained by {cls.name} version {cell['method_version']} and version {cls.version} is "
             "installed; run the cell again with --force."
         )
-    method, key = cls(**json.loads(cell["config"])), torch.as_tensor(arrays["key"])
+    method, key = cls(**json.loads(cell["configuration"])), torch.as_tensor(arrays["key"])
     problem = method.prepare(_problem(cell, arrays))
     start = method.finish(key, method.init(random.fold_in(key, INIT), problem), problem)
     draws = None
@@ -115,9 +116,12 @@ def _problem(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Probl
     measured = {name: torch.as_tensor(arrays[f"rows/{name}"]) for name in STANDARDISATION}
     classes, like = int(arrays["classes"]), measured["x_shift"]
     table = Table(torch.zeros(1, len(like)).to(like), torch.zeros(1, dtype=torch.int64 if classes else like.dtype))
-    rows = Rows(index=torch.zeros(1, dtype=torch.int64), weight=torch.ones(1).to(like), count=torch.tensor(1), **measured)
+    rows = Rows(
+        index=torch.zeros(1, dtype=torch.int64), weight=torch.ones(1).to(like), count=torch.tensor(1), **measured
+    )
     steps = budget_of(cell["budget"]).steps
-    return TASKS.get(cell["task"]).problem(cell["rule"], table, rows, classes, steps)
+    rule = cell["split"].rpartition("-")[0]
+    return TASKS.get(cell["task"]).problem(rule, table, rows, classes, steps)
 
 
 def _fill(prefix: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:

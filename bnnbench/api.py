@@ -1,0 +1,206 @@
+"""The Python API; the command line calls nothing else."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+
+from bnnbench.errors import UserError
+from bnnbench.run.budget import budget_of
+from bnnbench.run.plan import Cell, build_plan, parse_settings
+from bnnbench.run.posterior import Posterior, from_arrays
+from bnnbench.run.progress import RunProgress
+from bnnbench.run.provenance import session_record
+from bnnbench.run.runner import Settings, all_packs, register, run_cells
+from bnnbench.store.records import Status
+from bnnbench.store.store import ResultStore
+
+DEFAULT_DB = "results.db"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        cells: cells of the plan. missing: those that were not finished before.
+        statuses: how many of those ended in which status.
+        packs: (task, method, cells) of what was to be trained.
+        warnings: what was left out, one sentence each.
+    """
+
+    cells: int
+    missing: int
+    statuses: Mapping[Status, int] = field(default_factory=dict)
+    packs: tuple[tuple[str, str, int], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def run(
+    methods: str | Sequence[str] = "all",
+    task: str | Sequence[str] = "all",
+    *,
+    splits: str | None = None,
+    budget: str = "quick",
+    seeds: int = 1,
+    settings: str | Iterable[str] = (),
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    data_dir: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    timeout: float | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    quiet: bool = True,
+) -> Summary:
+    """Train and score methods on tasks; what is finished in the database is not trained again.
+
+    Args:
+        methods, task: names or groups, a list or one string with commas; `all` for everything practical.
+        splits: split rule; None takes each task's default (`10fold` for the tables).
+        budget: `smoke`, `quick` or `full`.
+        seeds: number of training seeds, 0 ... seeds - 1.
+        settings: `method.param=value` strings; several values with commas make a grid.
+        db: path of an SQLite file, or a database URL.
+        data_dir: the data root, see `bnnbench data list`.
+        device: `auto`, `cpu` or `cuda`. threads: CPU threads, None for all cores.
+        timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
+        dry_run: plan only. force: train finished cells anew. quiet: no progress display.
+
+    Raises:
+        UserError: bad input, missing data, an unusable database; nothing is written then.
+
+    >>> import bnnbench, tempfile
+    >>> db = tempfile.mkdtemp() + "/results.db"
+    >>> summary = bnnbench.run("constant", "diabetes", budget="smoke", db=db)
+    >>> summary.cells, summary.missing
+    (10, 10)
+    >>> bnnbench.run("constant", "diabetes", budget="smoke", db=db).missing
+    0
+    """
+    place = _device(device)
+    _set_threads(threads)
+    if timeout is not None and timeout <= 0:
+        raise UserError(f"--timeout must be a positive number of seconds, not {timeout:g}.")
+    root = None if data_dir is None else Path(data_dir)
+    grid = parse_settings([settings] if isinstance(settings, str) else settings)
+    plan = build_plan(_names(methods), _names(task), splits, budget_of(budget), seeds, grid, root)
+    if dry_run and not _exists(db):
+        return _summary(*plan, plan[0], place)
+    with ResultStore(db, read_only=dry_run) as store:
+        cells, warnings = plan
+        records = {cell: cell.record for cell in cells}
+        wanted = {record.fingerprint for record in store.missing(records.values(), force)}
+        missing = [cell for cell in cells if records[cell].fingerprint in wanted]
+        if dry_run:
+            return _summary(cells, warnings, missing, place)
+        register(store, cells)
+        work = sum(max(cell.steps, 1) for cell in missing)
+        console = Console(stderr=True)
+        packs = len(all_packs(missing, place))
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        with RunProgress(console, packs, work, quiet or not missing) as progress:
+            statuses = run_cells(
+                store,
+                cells,
+                lambda: store.start_session(session_record(place, command)),
+                Settings(place, timeout, force),
+                progress,
+            )
+    return Summary(len(cells), len(missing), statuses, warnings=tuple(warnings))
+
+
+def load(db: str | os.PathLike[str], cell: str) -> Posterior:
+    """A trained posterior that predicts arrays.
+
+    Args:
+        db: the database it was recorded in, its artifacts beside it.
+        cell: fingerprint of the cell, or a unique beginning of it (`bnnbench show`, or `scores(db).fingerprint`).
+
+    Raises:
+        UserError: no such database, cell or stored posterior.
+
+    >>> import bnnbench, tempfile
+    >>> db = tempfile.mkdtemp() + "/results.db"
+    >>> _ = bnnbench.run("map", "diabetes", budget="smoke", db=db)
+    >>> posterior = bnnbench.load(db, bnnbench.scores(db).fingerprint[0])
+    >>> sorted(posterior.predict([[0.0] * 10, [0.05] * 10]))
+    ['aleatoric_std', 'epistemic_std', 'mean', 'total_std']
+    """
+    with ResultStore(db, read_only=True) as store:
+        found = store.find(cell)
+        return from_arrays(found, store.artifact(found["fingerprint"], "posterior"))
+
+
+def scores(db: str | os.PathLike[str] = DEFAULT_DB, **filters: Any) -> pd.DataFrame:
+    """All scores as a tidy table, one row per (cell, evaluation, metric); filters are column=value.
+
+    >>> import bnnbench, tempfile
+    >>> db = tempfile.mkdtemp() + "/results.db"
+    >>> _ = bnnbench.run("constant", "diabetes", budget="smoke", db=db)
+    >>> table = bnnbench.scores(db, evaluation="test", metric="rmse")
+    >>> list(table.columns[:11]), len(table)  # doctest: +NORMALIZE_WHITESPACE
+    (['task', 'method', 'config', 'split', 'seed', 'budget', 'evaluation', 'metric', 'value', 'stderr', 'status'], 10)
+    """
+    with ResultStore(db, read_only=True) as store:
+        return store.scores(**filters)
+
+
+def report(
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    out: str | os.PathLike[str] = "reports",
+    *,
+    task: str | Sequence[str] | None = None,
+    methods: str | Sequence[str] | None = None,
+    budget: str | None = None,
+    formats: Sequence[str] = ("md", "csv", "latex"),
+) -> list[Path]:
+    """Write the comparison tables and figures of a database into a folder; returns the files written."""
+    from bnnbench.report import build
+
+    with ResultStore(db, read_only=True) as store:
+        return build(
+            store,
+            Path(out),
+            None if task is None else _names(task),
+            None if methods is None else _names(methods),
+            budget,
+            formats,
+        )
+
+
+def _names(names: str | Sequence[str]) -> list[str]:
+    parts = names.split(",") if isinstance(names, str) else list(names)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _exists(db: str | os.PathLike[str]) -> bool:
+    return "://" in str(db) or Path(db).exists()
+
+
+def _summary(cells: Sequence[Cell], warnings: Sequence[str], missing: Sequence[Cell], device: torch.device) -> Summary:
+    packs = tuple((pack[0].task.name, pack[0].method.name, len(pack)) for pack in all_packs(missing, device))
+    return Summary(len(cells), len(missing), packs=packs, warnings=tuple(warnings))
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda was asked for and no CUDA device is available; use --device cpu or auto.")
+    if name not in {"auto", "cpu", "cuda"}:
+        raise UserError(f"--device must be auto, cpu or cuda, not {name!r}.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads must be at least 1, not {threads}.")
+    torch.set_num_threads(threads or os.cpu_count() or 1)

@@ -1,0 +1,221 @@
+"""The runner: claims packs, trains and scores them, and stores one transaction a pack."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bnnbench import metrics
+from bnnbench.errors import UserError
+from bnnbench.methods import METHODS
+from bnnbench.run.compile import can_compile
+from bnnbench.run.engine import OutOfTime, Progress, Trained, train
+from bnnbench.run.evaluate import evaluate
+from bnnbench.run.pack import pack_limit, stack
+from bnnbench.run.plan import Cell, packs, structure
+from bnnbench.run.posterior import to_arrays
+from bnnbench.run.progress import RunProgress
+from bnnbench.run.provenance import peak_memory_mb
+from bnnbench.store.owners import owner_id
+from bnnbench.store.records import MethodRecord, Outcome, Status, TaskRecord
+from bnnbench.store.store import ResultStore
+from bnnbench.tasks import TASKS
+
+HEARTBEAT_S = 15.0  # a claim lapses after 60 s without one
+MEMORY_SHARE = 0.25  # of the device's memory, for one pack
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How packs are run; none of it is part of a cell's identity."""
+
+    device: torch.device
+    timeout: float | None = None
+    force: bool = False
+
+
+def register(store: ResultStore, cells: Sequence[Cell]) -> None:
+    """Write the definitions a report needs of everything in the plan."""
+    methods = {name: order for order, name in enumerate(METHODS.names())}
+    tasks = {name: order for order, name in enumerate(TASKS.names())}
+    used_methods = {type(cell.method): None for cell in cells}
+    used_tasks = {cell.task.name: cell for cell in cells}
+    store.register(
+        [MethodRecord(m.name, m.version, m.reference, m.tags, methods[m.name]) for m in used_methods],
+        [
+            TaskRecord(
+                name=cell.task.name,
+                version=cell.record.task_version,
+                kind=cell.task.kind,
+                groups=cell.task.groups,
+                reference=cell.task.reference,
+                order=tasks[cell.task.name],
+                notes=cell.task.data(cell.root).notes,
+            )
+            for cell in used_tasks.values()
+        ],
+        [metric.record() for metric in metrics.METRICS],
+    )
+
+
+def run_cells(
+    store: ResultStore,
+    cells: Sequence[Cell],
+    start_session: Callable[[], int],
+    settings: Settings,
+    progress: RunProgress,
+) -> Counter[Status]:
+    """Train, score and store all cells of a plan that are not finished; returns how many ended in which status.
+
+    A pack that another process holds is left to it; at the end this one waits for what the others finish or drop.
+    """
+    records = {cell: cell.record for cell in cells}
+    wanted = {record.fingerprint for record in store.missing(records.values(), settings.force)}
+    todo = [
+        [cell for cell in pack if records[cell].fingerprint in wanted] for pack in all_packs(cells, settings.device)
+    ]
+    todo, statuses, session = [pack for pack in todo if pack], Counter(), None
+    owner = owner_id()
+    with _heartbeat(store, owner):
+        while todo:
+            waiting = []
+            for pack in todo:
+                missing = {r.fingerprint for r in store.missing([records[cell] for cell in pack], settings.force)}
+                pack = [cell for cell in pack if records[cell].fingerprint in missing]
+                if not pack:
+                    continue
+                if not store.claim([records[cell] for cell in pack], owner, settings.force):
+                    waiting.append(pack)
+                    continue
+                session = start_session() if session is None else session
+                outcomes = _run_pack(pack, settings, progress)
+                store.record(session, outcomes, owner, settings.force)
+                statuses.update(outcome.status for outcome in outcomes)
+                progress.finish(_line(pack, outcomes), _work(pack))
+            if waiting and len(waiting) == len(todo):
+                progress.start("waiting for another process")
+                time.sleep(1.0)
+            todo = waiting
+    return statuses
+
+
+def all_packs(cells: Sequence[Cell], device: torch.device) -> list[list[Cell]]:
+    """Packs of the whole plan, as large as memory allows."""
+    limits: dict[tuple, int] = {}
+    for cell in cells:
+        limits.setdefault(structure(cell), pack_limit(cell, _memory(device)))
+    return packs(cells, limits)
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory)
+    return 2 * 2**30  # a fixed share: packs, hence numbers, must not depend on what else runs on a machine
+
+
+def _work(pack: Sequence[Cell]) -> int:
+    return sum(max(cell.steps, 1) for cell in pack)
+
+
+def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
+    counts = ", ".join(f"{n} {status.value}" for status, n in Counter(o.status for o in outcomes).items())
+    first = pack[0]
+    return f"{first.task.name} {first.rule} {first.method.name}: {counts} ({outcomes[0].wall_s:.1f} s)"
+
+
+def _run_pack(pack: Sequence[Cell], settings: Settings, progress: RunProgress) -> list[Outcome]:
+    """Train a pack; if it raises, each of its cells alone, in the same mode."""
+    progress.start(f"{pack[0].task.name} {pack[0].method.name}")
+    try:
+        return _attempt(pack, settings, lambda steps: progress.update(steps * len(pack)))
+    except UserError:
+        raise
+    except Exception as error:
+        if len(pack) == 1:
+            return [Outcome(pack[0].record, Status.FAILED, f"{type(error).__name__}: {error}"[:2000])]
+        return [outcome for cell in pack for outcome in _run_pack([cell], settings, progress)]
+
+
+def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> list[Outcome]:
+    compiled = cells[0].budget.compiled and cells[0].steps > 0 and can_compile(settings.device.type)
+    start = time.monotonic()
+    deadline = None if settings.timeout is None else start + settings.timeout
+    if settings.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(settings.device)
+    pack = stack(list(cells), settings.device)
+    try:
+        trained = train(pack, compiled, deadline, progress)
+    except OutOfTime as error:
+        wall = time.monotonic() - start
+        return [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]
+    if settings.device.type == "cuda":
+        torch.cuda.synchronize(settings.device)
+    wall = time.monotonic() - start
+    evaluated = evaluate(trained)
+    outcomes = []
+    for r, cell in enumerate(cells):
+        ok = bool(trained.live[r])
+        outcomes.append(
+            Outcome(
+                cell=cell.record,
+                status=Status.OK if ok else Status.DIVERGED,
+                message="" if ok else _divergence(int(trained.diverged_at[r])),
+                steps=trained.steps,
+                gradients=trained.steps * cell.method.networks,
+                step_kept=None if trained.step_kept is None else int(trained.step_kept[r]),
+                compiled=compiled,
+                pack_size=len(cells),
+                wall_s=wall,
+                peak_memory_mb=peak_memory_mb(settings.device),
+                parameters=sum(value.numel() for value in pack.problem.network.parameters()),
+                evaluations=evaluated[r].records if ok else (),
+                curves=_training_curve(trained, r),
+                artifacts={"posterior": to_arrays(trained, r), "predictive": evaluated[r].kept} if ok else {},
+            )
+        )
+    return outcomes
+
+
+def _divergence(step: int) -> str:
+    if step < 0:
+        return "the trained state holds values that are not finite"
+    return f"the loss was not finite at update {step + 1}"
+
+
+def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.ndarray]]:
+    curves = trained.curves
+    if not curves:
+        return {}
+    return {
+        "training": {
+            "step": curves["step"],
+            "loss": curves["loss"][replica],
+            "validation": curves["validation"][replica],
+        }
+    }
+
+
+@contextmanager
+def _heartbeat(store: ResultStore, owner: str) -> Iterator[None]:
+    """Signs of life while packs train; on the way out everything still claimed is given back."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(HEARTBEAT_S):
+            store.heartbeat(owner)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        store.release(owner)

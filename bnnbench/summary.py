@@ -1,0 +1,59 @@
+"""Tables on the terminal: listings, and the comparison that ends a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+ENDING = {"regression": ("log_likelihood", "rmse"), "classification": ("log_likelihood", "error")}
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """Print rows under a header; never cut a value where the output is a file or a pipe."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=400, highlight=False)
+    table = Table(*header, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    if title:
+        console.print(title)
+    console.print(table, markup=False)
+
+
+def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: str, splits: str | None) -> None:
+    """Methods x data sets for the headline metrics of a run, from the database alone."""
+    from bnnbench.methods import METHODS
+    from bnnbench.report import summary_table
+    from bnnbench.store.store import ResultStore
+    from bnnbench.tasks import TASKS
+
+    with ResultStore(db, read_only=True) as store:
+        frame = store.scores(budget=budget)
+        definitions = {row["name"]: row for _, row in store.metrics().iterrows()}
+    if task != "all":
+        frame = frame[frame["task"].isin([entry.name for entry in TASKS.select(task.split(","))])]
+    if methods != "all":
+        frame = frame[frame["method"].isin([entry.name for entry in METHODS.select(methods.split(","))])]
+    if splits is not None:
+        frame = frame[frame["split"].str.rsplit("-", n=1).str[0] == splits]
+    kinds = {entry.name: entry.kind for entry in TASKS}
+    for kind, metrics in ENDING.items():
+        part = frame[frame["task"].map(kinds) == kind]
+        if part.empty:
+            continue
+        for metric in metrics:
+            definition = definitions[metric]
+            better = "higher" if definition["better"] > 0 else "lower"
+            table = summary_table(part, metric, int(definition["better"]))
+            title = f"{metric} ({definition['unit']}, {better} is better; * best or not separable from it)"
+            print_table(
+                ["method", *table.columns],
+                [(name, *row) for name, row in zip(table.index, table.to_numpy(), strict=True)],
+                title,
+            )
