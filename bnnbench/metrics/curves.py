@@ -19,19 +19,18 @@ def pit_ecdf(predictive: GaussianPredictive, y: Tensor) -> Columns:
 
 
 def reliability(predictive: CategoricalPredictive, y: Tensor) -> Columns:
-    """Edges, mean confidence, accuracy and count of the bins of `ece`; bins without a point are left out."""
+    """Lower edge, mean confidence, accuracy and count of the 15 bins of `ece`.
+
+    Always all bins, so that figures pool over splits; confidence and accuracy of an empty one are NaN.
+    """
     top = top_label(double(predictive).mixture_log_probs(), y)
     count = top.sums(top.correct.new_ones(len(y)))
-    full = count > 0
-    edge = edges(count)
-    columns = {
-        "lower": edge[:-1],
-        "upper": edge[1:],
-        "confidence": top.sums(top.confidence) / count,
-        "accuracy": top.sums(top.correct) / count,
-        "count": count,
+    return {
+        "lower": edges(count)[:-1].tolist(),
+        "confidence": (top.sums(top.confidence) / count).tolist(),
+        "accuracy": (top.sums(top.correct) / count).tolist(),
+        "count": count.tolist(),
     }
-    return {name: column[full].tolist() for name, column in columns.items()}
 
 
 def bands(predictive: GaussianPredictive) -> Columns:

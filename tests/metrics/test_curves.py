@@ -1,6 +1,6 @@
 """The columns behind the figures agree with the scores they picture."""
 
-import json
+import math
 
 import pytest
 import torch
@@ -26,18 +26,19 @@ def test_reliability_holds_the_ece():
     y = torch.randint(5, (300,), generator=rng)
     got = curves.reliability(p, y)
     assert sum(got["count"]) == 300
-    columns = zip(got["lower"], got["confidence"], got["upper"], strict=True)
-    assert all(lower < confidence <= upper for lower, confidence, upper in columns)
-    columns = zip(got["count"], got["accuracy"], got["confidence"], strict=True)
-    ece = sum(n * abs(a - c) for n, a, c in columns) / 300
+    assert got["lower"] == pytest.approx([b / 15 for b in range(15)])
+    full = [b for b in range(15) if got["count"][b]]
+    assert all(b / 15 < got["confidence"][b] <= (b + 1) / 15 for b in full)
+    ece = sum(got["count"][b] * abs(got["accuracy"][b] - got["confidence"][b]) for b in full) / 300
     assert ece == pytest.approx({s.metric: s.value for s in score(p, y, None, "classification")}["ece"])
 
 
-def test_empty_bins_are_left_out_and_all_is_plain_json():
+def test_empty_bins_are_kept_as_nan():
     p = CategoricalPredictive(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log())
     got = curves.reliability(p, torch.tensor([0, 0]))
-    assert got == {"lower": [14 / 15], "upper": [1.0], "confidence": [1.0], "accuracy": [0.5], "count": [2.0]}
-    assert json.loads(json.dumps(got, allow_nan=False)) == got
+    assert got["count"] == [0.0] * 14 + [2.0]
+    assert (got["confidence"][-1], got["accuracy"][-1]) == (1.0, 0.5)
+    assert all(math.isnan(value) for name in ("confidence", "accuracy") for value in got[name][:-1])
 
 
 def test_bands():
