@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -26,7 +26,7 @@ class Database:
 
     Args:
         db: path of an SQLite file, or a `sqlite:///` or `postgresql://` URL.
-        read_only: create, upgrade and write nothing; the database must exist.
+        read_only: make no file and write no results; the database must exist (an older one is still upgraded).
         timeout: seconds to wait for another program's lock.
 
     Raises:
@@ -57,7 +57,12 @@ class Database:
             raise UserError(f"The database {self.address} is empty; fill it with `bnnbench run --db {self.address}`.")
         else:
             self._engine.dispose()
-            Database(self.address.path or self.address.url.render_as_string(hide_password=False)).close()
+            try:
+                Database(self.address.path or self.address.url.render_as_string(hide_password=False)).close()
+            except UserError as error:
+                raise UserError(
+                    f"{self.address} is of an older bnnbench and must be upgraded first, but: {error}"
+                ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -71,11 +76,11 @@ class Database:
         That file can be committed, and read where no `-wal` file can be made.
         """
         self._engine.dispose()
-        if self.address.path and not self.read_only and self.address.path.exists():
-            connection = sqlite3.connect(_uri(self.address.path, "rw"), uri=True, timeout=0)
-            with suppress(sqlite3.Error):  # another process is still at work, and will be the last one
+        if self.address.path and not self.read_only:
+            uri = _uri(self.address.path, "rw")
+            # It fails where another process is still at work, which then will be the last one.
+            with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
                 connection.execute("PRAGMA journal_mode = DELETE")
-            connection.close()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 import pytest
-from conftest import make_cell, make_outcome, prepared
 from safetensors import safe_open
+from store_samples import make_cell, make_outcome, prepared
 
 from bnnbench.errors import UserError
 from bnnbench.store import artifacts

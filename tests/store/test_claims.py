@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import make_cell, make_outcome, prepared
+from store_samples import make_cell, make_outcome, prepared
 
 from bnnbench.store import claims
 from bnnbench.store.owners import is_dead, owner_id
@@ -132,7 +132,7 @@ def test_concurrent_runs_lose_and_double_nothing(path):
 
 RECORD = """
 import sys; sys.path.insert(0, sys.argv[2])
-from conftest import make_cell, make_outcome
+from store_samples import make_cell, make_outcome
 from bnnbench.store.store import ResultStore
 store = ResultStore(sys.argv[1])
 print("ready", flush=True)

@@ -13,7 +13,7 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from conftest import make_cell, make_outcome, prepared
+from store_samples import make_cell, make_outcome, prepared
 
 from bnnbench.errors import UserError
 from bnnbench.store import schema
@@ -77,6 +77,10 @@ def test_an_upgrade_keeps_all_rows(path, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", str(tmp_path / "migrations"))
         patch.setattr(schema, "HEAD", "0002")
+        with monkeypatch.context() as fixed:
+            fixed.setattr("os.access", lambda name, mode, **_: mode != os.W_OK)
+            with pytest.raises(UserError, match=r"of an older bnnbench and must be upgraded first, but: .* read-only"):
+                ResultStore(path, read_only=True)
         with ResultStore(path, read_only=True) as reader:  # reading upgrades too
             assert reader.scores().equals(before)
     content = path.read_bytes()

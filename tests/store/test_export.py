@@ -7,7 +7,7 @@ import math
 
 import pandas as pd
 import pytest
-from conftest import make_cell, make_outcome
+from store_samples import make_cell, make_outcome
 
 from bnnbench.errors import UserError
 from bnnbench.store.export import export

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import METHODS, METRICS, TASKS, make_cell, make_outcome, prepared
+from store_samples import METHODS, METRICS, TASKS, make_cell, make_outcome, prepared
 
 from bnnbench.errors import UserError
 from bnnbench.store.records import EvaluationRecord, MethodRecord, Score, Status
