@@ -11,7 +11,7 @@ from bnnbench.report.costs import costs
 from bnnbench.report.output import Output
 from bnnbench.report.select import Section, Selection, select
 from bnnbench.report.statistics import Comparison, comparison
-from bnnbench.report.tables import comparison_csv, comparison_latex
+from bnnbench.report.tables import comparison_csv, comparison_latex, frame_csv
 
 FORMATS = ("md", "csv", "latex")
 
@@ -62,7 +62,7 @@ def _section(selection: Selection, section: Section, output: Output, formats: se
         if "latex" in formats:
             output.write(f"{stem}.tex", comparison_latex(table, caption(selection, section, table)))
     if "csv" in formats:
-        output.write(f"tables/{section.name}-cost.csv", costs(section).to_csv(index=False, lineterminator="\n"))
+        output.write(f"tables/{section.name}-cost.csv", frame_csv(costs(section)))
     if "md" not in formats:
         return ""
     figures = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterable
+from typing import Any
 
 from bnnbench.report.select import Section
+from bnnbench.report.statistics import Frame
 from bnnbench.report.tables import EMPTY, escape_markdown, markdown
 from bnnbench.store.records import Status
 
@@ -12,7 +14,7 @@ SCORED = ("ok", "unconverged")
 MISSING = "not run, though other methods of the same task were"
 
 
-def costs(section: Section) -> pd.DataFrame:
+def costs(section: Section) -> Frame:
     """Per task and row: mean seconds a cell, range of pack sizes, steps, gradients, parameters, of scored cells."""
     done = section.attempts[section.attempts["status"].isin(SCORED)]
     done = done.assign(seconds=done["wall_s"] / done["pack_size"].clip(lower=1))
@@ -42,24 +44,23 @@ def costs_markdown(section: Section) -> str:
         if own.empty:
             continue
         texts = [_seconds(indexed.get((row, task))) for task in section.tasks]
-        spans = [_span(own[column]) for column in ("steps", "gradients", "parameters")]
+        spans = [_span(own[column].min(), own[column].max()) for column in ("steps", "gradients", "parameters")]
         rows.append([escape_markdown(row), *texts, *spans])
     header = ["method", *map(escape_markdown, section.tasks)]
     return markdown([*header, "gradients per network", "gradients in total", "parameters"], rows)
 
 
-def _seconds(entry: pd.Series | None) -> str:
+def _seconds(entry: Any) -> str:
     if entry is None:
         return EMPTY
     seconds = entry["seconds_per_cell"]
     text = f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.2g}" if seconds >= 0.01 else "<0.01"
-    return f"{text} ({_span(pd.Series([entry['pack_min'], entry['pack_max']]))})"
+    return f"{text} ({_span(entry['pack_min'], entry['pack_max'])})"
 
 
-def _span(values: pd.Series) -> str:
+def _span(low: float, high: float) -> str:
     """`2,701` or `2,701–3,001`."""
-    low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+    return f"{int(low):,}" if low == high else f"{int(low):,}–{int(high):,}"
 
 
 def troubles(section: Section) -> list[list[str]]:
@@ -80,14 +81,25 @@ def troubles(section: Section) -> list[list[str]]:
                 found.append([row, task, names, _sentence(str(status)), _short(str(message))])
             absent = splits - set(here.loc[here["row"] == row, "index"])
             if absent and absent != splits:
-                found.append([row, task, ", ".join(map(str, sorted(absent))), _sentence("missing"), ""])
+                found.append([row, task, runs(absent), _sentence("missing"), ""])
     return found
 
 
-def _names(part: pd.DataFrame, seeds: bool) -> str:
-    """Indices of splits, with the seeds where there are several."""
-    pairs = sorted(set(zip(part["index"], part["seed"], strict=True)))
-    return ", ".join(f"{i} (seed {s})" if seeds else str(i) for i, s in pairs)
+def _names(part: Frame, seeds: bool) -> str:
+    """Indices of splits, by seed where there are several."""
+    by_seed = part.groupby("seed")["index"].apply(set)
+    return "; ".join(f"{runs(splits)} (seed {seed})" if seeds else runs(splits) for seed, splits in by_seed.items())
+
+
+def runs(numbers: Iterable[int]) -> str:
+    """`0–3, 7`: a set of numbers, with consecutive ones drawn together."""
+    groups: list[list[int]] = []
+    for n in sorted(numbers):
+        if groups and n == groups[-1][-1] + 1:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    return ", ".join(f"{g[0]}–{g[-1]}" if len(g) > 2 else ", ".join(map(str, g)) for g in groups)
 
 
 def _sentence(status: str) -> str:

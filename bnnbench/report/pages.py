@@ -9,8 +9,8 @@ import pandas as pd
 from bnnbench.report.costs import costs_markdown, troubles
 from bnnbench.report.figures.section import Picked
 from bnnbench.report.select import Section, Selection
-from bnnbench.report.statistics import ALPHA, Comparison
-from bnnbench.report.tables import comparison_markdown, escape_markdown, markdown
+from bnnbench.report.statistics import ALPHA, Comparison, Frame
+from bnnbench.report.tables import comparison_markdown, escape_markdown, markdown, words
 from bnnbench.report.tuning import tuning_markdown, tunings
 
 HOW_TO_READ = """\
@@ -29,38 +29,33 @@ SPLIT_RULES = {
 }
 
 
-def words(metric: str) -> str:
-    """A metric's name in words."""
-    return {"rmse": "RMSE", "crps": "CRPS", "ece": "ECE", "brier": "Brier score", "elbo": "ELBO", "nll": "NLL"}.get(
-        metric, metric.replace("_", " ")
-    )
-
-
 def caption(selection: Selection, section: Section, table: Comparison) -> str:
     """Metric, splits, and the test behind the bold numbers, in full: a table may be read alone."""
-    better, unit, summary = selection.metric(table.metric)
-    direction = {1: "higher is better", -1: "lower is better"}.get(table.better if better is None else better, "")
+    _, unit, summary = selection.metric(table.metric)
+    direction = {1: "higher is better", -1: "lower is better"}.get(table.better, "")
     about = ", ".join(filter(None, [unit, direction]))
-    text = f"{words(table.metric).capitalize() if words(table.metric).islower() else words(table.metric)}"
-    text += f" on the {table.evaluation} rows" + (f" ({about})" if about else "") + "."
-    if summary:
-        text += f" {summary.strip().rstrip('.')}."
-    splits = _per_task(table.splits, table.tasks)
+    name = words(table.metric)
+    text = (name[0].upper() + name[1:]) + f" on the {table.evaluation} rows"
+    text += f": {summary.strip().rstrip('.')}" * bool(summary) + f" ({about})" * bool(about) + ". "
     if all(n == 1 for n in table.splits.values()):
-        return f"{text} One split ({section.rule}), so the standard error is over its test points, and bold marks the " \
-               "best value alone: with one split there is nothing to test."  # fmt: skip
-    ratios = {t: f"{r:.3g}" for t, r in table.ratio.items() if table.splits[t] > 1}
-    seeds = max(table.seeds.values())
-    text += f" Mean ± standard error over splits ({section.rule}: {splits}"
-    text += ", seeds averaged first" * (seeds > 1)
+        text += f"One split ({section.rule}): the standard error is over its test points, and bold marks just the best "
+        return text + "value, for with one split there is nothing to test."
+    splits, seeds = _per_task(table.splits, table.tasks), max(table.seeds.values())
     text += (
-        "); this standard error treats splits as independent, which they are not, and so is too small. Bold: the best "
+        f"Mean ± standard error over splits ({section.rule}: {splits}" + "; seeds averaged first" * (seeds > 1) + "), "
     )
     text += (
-        "mean and those not separable from it by the corrected resampled t-test (Nadeau & Bengio 2003, variance factor "
+        "which treats splits as independent and so is too small. Bold: the best mean, and those not separable from it "
     )
-    text += f"1/k + n_test/n_train with n_test/n_train = {_per_task(ratios, table.tasks)}; two-sided, α = {ALPHA:g}, "
-    return text + "not corrected for the number of methods)."
+    text += "by the corrected resampled t-test (Nadeau & Bengio 2003: variance factor 1/k + n_test/n_train, here "
+    ratios = {t: f"1/{table.splits[t]} + {_fraction(r)}" for t, r in table.ratio.items()}
+    text += f"{_per_task(ratios, table.tasks)}; two-sided, α = {ALPHA:g}, not corrected for the number of methods)."
+    return text
+
+
+def _fraction(ratio: float) -> str:
+    """1/9 rather than 0.111."""
+    return f"1/{round(1 / ratio)}" if abs(1 / ratio - round(1 / ratio)) < 1e-9 else f"{ratio:.3g}"
 
 
 def _per_task(values: dict, tasks: Iterable[str]) -> str:
@@ -77,7 +72,9 @@ def provenance(selection: Selection) -> str:
         for r, d in zip(sessions["revision"], sessions["dirty"], strict=True)
     ]
     versions = sorted({f"{k} {v}" for row in sessions["versions"] for k, v in dict(row).items()})
-    counts = pd.concat([s.scores.drop_duplicates("fingerprint")["status"] for s in selection.sections]).value_counts()
+    counts: Frame = pd.concat(
+        [s.scores.drop_duplicates("fingerprint")["status"] for s in selection.sections]
+    ).value_counts()
     budgets = sorted({s.budget for s in selection.sections})
     lines = [
         ("Code revision", _distinct(revisions)),
@@ -95,7 +92,7 @@ def provenance(selection: Selection) -> str:
     return "".join(f"* {name}: {text}\n" for name, text in lines)
 
 
-def _used_sessions(selection: Selection) -> pd.DataFrame:
+def _used_sessions(selection: Selection) -> Frame:
     """Sessions that trained a cell shown here, oldest first."""
     sessions = selection.sessions
     used = {i for s in selection.sections for i in s.attempts["session"]}
@@ -132,8 +129,8 @@ def _costs(section: Section) -> list[str]:
     if not table:
         return []
     text = (
-        "Seconds a cell, which is the wall time of a pack shared equally among its cells, and in brackets the pack size. "
-        "Cells of a pack are trained together, so only speeds of solo cells (pack size 1, one machine) may be compared. "
+        "Seconds a cell: the wall time of a pack shared equally among its cells, with the pack size in brackets. "
+        "Cells of a pack train together, so only speeds of solo cells (pack size 1, one machine) may be compared. "
         "Gradients are minibatch gradients; in total counts all networks or chains of a cell.\n"
     )
     return [f"### {section.group}: cost\n", table, text]
@@ -144,8 +141,8 @@ def _tuning(section: Section) -> list[str]:
     if not found:
         return []
     text = (
-        "Log-likelihood on the validation rows, on which nobody fits (nats per point, mean ± standard error over splits, "
-        "higher is better). The configuration with the smallest mean rank over data sets is bold: choose by this table, "
+        "Log-likelihood on the validation rows, on which nobody fits (nats per point, mean ± standard error over "
+        "splits, higher is better). The configuration of smallest mean rank over data sets is bold: choose by this, "
         "never by the test rows.\n"
     )
     parts = [f"### {section.group}: hyperparameters on validation rows\n", text]

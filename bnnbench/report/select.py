@@ -12,10 +12,8 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
-import pandas as pd
-
 from bnnbench.errors import UserError
-from bnnbench.report.statistics import row_names
+from bnnbench.report.statistics import Frame, row_names
 
 GROUPS = ("toy", "starter", "uci", "tabular", "images", "shift", "density")  # order of sections
 BUDGETS = ("smoke", "quick", "full")
@@ -35,8 +33,8 @@ class Section:
     group: str
     rule: str
     budget: str
-    scores: pd.DataFrame
-    attempts: pd.DataFrame
+    scores: Frame
+    attempts: Frame
     tasks: tuple[str, ...]
     rows: tuple[str, ...]
     kinds: dict[str, str] = field(default_factory=dict)
@@ -62,10 +60,10 @@ class Selection:
 
     store: Any
     sections: tuple[Section, ...]
-    methods: pd.DataFrame
-    tasks: pd.DataFrame
-    metrics: pd.DataFrame
-    sessions: pd.DataFrame
+    methods: Frame
+    tasks: Frame
+    metrics: Frame
+    sessions: Frame
     superseded: int
     fingerprint: str
 
@@ -86,7 +84,7 @@ class Selection:
         return int(row["better"]), str(row["unit"] or ""), str(row["summary"] or "")
 
 
-def fingerprint(scores: pd.DataFrame) -> str:
+def fingerprint(scores: Frame) -> str:
     """sha256 over the exported scores, whatever their order: two databases with equal scores have equal ones."""
     lines = sorted(scores.sort_index(axis=1).to_csv(index=False, header=False, lineterminator="\n").splitlines())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -101,7 +99,7 @@ def select(
         raise UserError("The database holds no results yet; run `bnnbench run` first.")
     known_tasks, known_methods = store.tasks(), store.methods()
     total = fingerprint(scores)
-    scores, superseded = _current(scores, known_tasks)
+    superseded = store.scores(latest_only=False)["fingerprint"].nunique() - scores["fingerprint"].nunique()
     groups = _groups(known_tasks)
     if tasks is not None:
         members = {g: [t for t, own in groups.items() if g in own] for own in groups.values() for g in own}
@@ -112,37 +110,17 @@ def select(
         raise UserError(f"No results at budget '{budget}'; the selection has: {_listing(scores['budget'])}.")
     if scores.empty:
         raise UserError("No results of these methods on these tasks; `bnnbench status` lists what exists.")
-    sections = _sections(_extend(scores), _extend(_finished(attempts)), known_tasks, known_methods, groups, budget)
+    sections = _sections(_extend(scores), _extend(attempts), known_tasks, known_methods, groups, budget)
     return Selection(store, sections, known_methods, known_tasks, store.metrics(), store.sessions(), superseded, total)
 
 
-def _extend(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add rule, index and row name; empty evaluations are empty strings."""
+def _extend(frame: Frame) -> Frame:
+    """Add rule, index and row name."""
     parts = frame["split"].str.rsplit("-", n=1)
-    frame = frame.assign(rule=parts.str[0], index=parts.str[1].astype(int), row=row_names(frame))
-    return frame.assign(evaluation=frame["evaluation"].fillna("")) if "evaluation" in frame else frame
+    return frame.assign(rule=parts.str[0], index=parts.str[1].astype(int), row=row_names(frame))
 
 
-def _finished(attempts: pd.DataFrame) -> pd.DataFrame:
-    """The last attempt of every cell (of every version)."""
-    key = "fingerprint" if "fingerprint" in attempts else CELL
-    return attempts.sort_values("finished", kind="stable").drop_duplicates(key, keep="last")
-
-
-def _current(scores: pd.DataFrame, tasks: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Scores of the newest version of each task and method, and the number of cells left out."""
-    registered = dict(zip(tasks["name"], tasks["version"], strict=True))
-    keep = pd.Series(True, index=scores.index)
-    for name, part in scores.groupby("task"):
-        versions = sorted(part["task_version"].unique())
-        newest = registered.get(name) if registered.get(name) in versions else versions[-1]
-        keep &= ~((scores["task"] == name) & (scores["task_version"] != newest))
-    newest = scores[keep].groupby("method")["method_version"].transform("max").reindex(scores.index)
-    keep &= scores["method_version"] == newest
-    return scores[keep], scores.loc[~keep, "fingerprint"].nunique()
-
-
-def _groups(tasks: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+def _groups(tasks: Frame) -> dict[str, tuple[str, ...]]:
     """Task -> its groups, the one it is shown under first."""
     return {
         str(r["name"]): tuple(sorted(r["groups"], key=lambda g: (GROUPS.index(g) if g in GROUPS else 99, g)))
@@ -150,11 +128,11 @@ def _groups(tasks: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _listing(values: pd.Series) -> str:
+def _listing(values: Frame) -> str:
     return ", ".join(sorted(map(str, values.unique())))
 
 
-def _named(wanted: Sequence[str], present: pd.Series, groups: dict[str, list[str]], what: str) -> set[str]:
+def _named(wanted: Sequence[str], present: Frame, groups: dict[str, list[str]], what: str) -> set[str]:
     """Names asked for, groups and `all` spelt out; each must have results."""
     existing, chosen = set(present), set()
     for name in wanted:
@@ -168,10 +146,10 @@ def _named(wanted: Sequence[str], present: pd.Series, groups: dict[str, list[str
 
 
 def _sections(
-    scores: pd.DataFrame,
-    attempts: pd.DataFrame,
-    tasks: pd.DataFrame,
-    methods: pd.DataFrame,
+    scores: Frame,
+    attempts: Frame,
+    tasks: Frame,
+    methods: Frame,
     groups: dict[str, tuple[str, ...]],
     budget: str | None,
 ) -> tuple[Section, ...]:

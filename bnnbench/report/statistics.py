@@ -8,16 +8,15 @@ the variance of a mean over k resamplings from 1/k to 1/k + n_test/n_train.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
+Frame: TypeAlias = Any  # a pandas frame or column: pandas ships no types, and what checkers guess of it is wrong
 ALPHA = 0.05  # two-sided
 RATIOS = {"10fold": 1 / 9, "10fold-grouped": 1 / 9, "gal": 1 / 9, "gap": 1 / 2}  # n_test / n_train by split rule
-LOWER_IS_BETTER = frozenset(
-    "rmse crps calibration_error error brier ece kl_to_truth nll w1_to_hmc mean_gap fpr95_total".split()
-)
+LOWER_IS_BETTER = frozenset(["rmse", "crps", "calibration_error", "error", "brier", "ece", "nll", "kl_to_truth"])
 
 
 def corrected_resampled_t_test(differences: np.ndarray, ratio: float) -> tuple[float, float]:
@@ -36,7 +35,7 @@ def corrected_resampled_t_test(differences: np.ndarray, ratio: float) -> tuple[f
     return float(t), float(2 * stats.t.sf(abs(t), df=k - 1))
 
 
-def test_train_ratio(frame: pd.DataFrame, rule: str) -> float:
+def size_ratio(frame: Frame, rule: str) -> float:
     """n_test / n_train of a split rule: known for the rules of the suite, else estimated from the evaluations' sizes.
 
     Training rows are those fitted plus those of validation; `train` is scored on at most 2,000 rows, in which case
@@ -88,13 +87,13 @@ class Comparison:
     ratio: dict[str, float]
 
 
-def row_names(frame: pd.DataFrame) -> pd.Series:
+def row_names(frame: Frame) -> Frame:
     """A method's name, with the configuration's label where that is not the default."""
     return frame["method"].where(frame["config"] == "default", frame["method"] + " [" + frame["config"] + "]")
 
 
 def comparison(
-    scores: pd.DataFrame,
+    scores: Frame,
     metric: str,
     evaluation: str = "test",
     better: int | None = None,
@@ -120,7 +119,7 @@ def comparison(
     for task in order:
         part = frame[frame["task"] == task]
         chosen = wanted[wanted["task"] == task]
-        ratio[task] = test_train_ratio(part, str(part["rule"].iloc[0]))
+        ratio[task] = size_ratio(part, str(part["rule"].iloc[0]))
         splits[task], seeds[task] = part["split"].nunique(), part["seed"].nunique()
         column = _column(part, chosen, better, ratio[task])
         entries.update({(row, task): entry for row, entry in column.items()})
@@ -128,7 +127,7 @@ def comparison(
     return Comparison(metric, evaluation, better, shown, tuple(order), entries, splits, seeds, ratio)
 
 
-def _check_comparable(frame: pd.DataFrame) -> None:
+def _check_comparable(frame: Frame) -> None:
     """Refuse to average over split rules, budgets or versions."""
     for name, part in frame.groupby("task"):
         for column in {"rule", "budget", "task_version"} & set(frame):
@@ -138,13 +137,13 @@ def _check_comparable(frame: pd.DataFrame) -> None:
         raise ValueError("scores of different versions of one method are not comparable")
 
 
-def _column(part: pd.DataFrame, chosen: pd.DataFrame, better: int, ratio: float) -> dict[str, Entry]:
+def _column(part: Frame, chosen: Frame, better: int, ratio: float) -> dict[str, Entry]:
     """Entries of one task: `part` are all its rows, `chosen` those of the metric."""
     every_split = sorted(part["split"].unique())
     column, values = {}, {}
     for row, cells in part.groupby("row", sort=False):
         own = chosen[chosen["row"] == row]
-        per_split = own.groupby("split")["value"].mean() if len(own) else pd.Series(dtype=float)
+        per_split = own.groupby("split")["value"].mean()
         expected = cells.groupby(["split", "seed"]).ngroups
         complete = len(per_split) == len(every_split) and own.groupby(["split", "seed"]).ngroups == expected
         values[row] = per_split.reindex(every_split).to_numpy(dtype=float)
@@ -162,15 +161,14 @@ def _column(part: pd.DataFrame, chosen: pd.DataFrame, better: int, ratio: float)
     return column
 
 
-def _mean(own: pd.DataFrame, per_split: pd.Series) -> tuple[float, float]:
+def _mean(own: Frame, per_split: Frame) -> tuple[float, float]:
     """Mean and standard error over splits; with one split, over its test points (seeds share those)."""
     if per_split.empty:
         return float("nan"), float("nan")
     values = per_split.to_numpy(dtype=float)
     mean = float(values.mean())
     if len(values) == 1:
-        stderr = pd.to_numeric(own["stderr"])
-        return mean, float(stderr.mean())
+        return mean, float(own["stderr"].astype(float).mean())
     if not np.isfinite(values).all():
         return mean, float("nan")
     return mean, float(values.std(ddof=1) / np.sqrt(len(values)))

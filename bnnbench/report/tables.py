@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bnnbench.report.statistics import Comparison, Entry, comparison
+from bnnbench.report.statistics import Comparison, Entry, Frame, comparison
 
+NAMES = {"log_likelihood": "log-likelihood", "rmse": "RMSE", "crps": "CRPS", "ece": "ECE", "brier": "Brier score"}
+NAMES |= {"nll": "NLL", "elbo": "ELBO", "iw_log_likelihood": "importance-weighted log-likelihood"}
 EMPTY, INCOMPLETE, UNCONVERGED = "–", "†", "‡"
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {"\\": r"\textbackslash{}", "–": "--", "†": r"\dag", "‡": r"\ddag", "±": r"$\pm$", "−": "$-$"}
@@ -27,7 +29,7 @@ def number(value: float, decimals: int) -> str:
 
 def mean_and_error(mean: float, se: float) -> str:
     """`−2.391 ± 0.012`: two significant digits of the standard error; four of the mean where there is no error."""
-    exact = not (math.isfinite(se) and se > 0)
+    exact = not (math.isfinite(se) and se > 1e-12 * abs(mean))  # below it is rounding of equal values
     if not math.isfinite(mean):
         return number(mean, 0)
     scale, digits = (abs(mean), 4) if exact else (se, 2)
@@ -53,6 +55,11 @@ def cell(entry: Entry | None) -> tuple[str, bool, str]:
         return EMPTY, False, ""
     text = mean_and_error(entry.mean, entry.se) if entry.n else ""
     return text, entry.best, marks(entry)
+
+
+def words(metric: str) -> str:
+    """A metric's name in words."""
+    return NAMES.get(metric, metric.replace("_", " "))
 
 
 def escape_markdown(text: str) -> str:
@@ -110,7 +117,7 @@ def latex_number(text: str, bold: bool) -> str:
 
 
 def comparison_csv(table: Comparison) -> str:
-    """Long numeric form, at full precision."""
+    """Long numeric form."""
     records = [
         (task, row, entry.mean, entry.se, entry.n, entry.best, entry.complete, entry.unconverged)
         for task in table.tasks
@@ -118,16 +125,21 @@ def comparison_csv(table: Comparison) -> str:
         if (entry := table.entries.get((row, task)))
     ]
     columns = ["task", "method", "mean", "se", "n_splits", "best", "complete", "unconverged"]
-    return pd.DataFrame(records, columns=columns).to_csv(index=False, lineterminator="\n")
+    return frame_csv(pd.DataFrame(records, columns=columns))
 
 
-def summary_table(frame: pd.DataFrame, metric: str, better: int | None = None) -> pd.DataFrame:
+def frame_csv(frame: Frame) -> str:
+    """CSV at a precision that machines agree on: the last bits of a mean depend on the order of summing."""
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+
+
+def summary_table(frame: Frame, metric: str, better: int | None = None) -> Frame:
     """Plain-text table of a metric on the test rows: methods x data sets, `*` for the best and those not separable.
 
     Data sets under several split rules or budgets get one column each, named after what differs.
     """
     frame = frame.assign(rule=frame["split"].str.rsplit("-", n=1).str[0])
-    columns: dict[str, pd.Series] = {}
+    columns: dict[str, Frame] = {}
     for (rule, budget), part in frame.groupby(["rule", "budget"], sort=False):
         table = comparison(part, metric, better=better)
         for task in table.tasks:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bnnbench.report.select import Section
-from bnnbench.report.statistics import Comparison, comparison
+from bnnbench.report.statistics import Comparison, Frame, comparison
 from bnnbench.report.tables import cell, escape_markdown, markdown
 
 
@@ -40,7 +40,7 @@ def tunings(section: Section, metric: str = "log_likelihood") -> list[Tuning]:
 
 def _mean_ranks(table: Comparison) -> dict[str, float]:
     """Mean rank (1 is best) over data sets; a configuration that lost cells ranks behind all that did not."""
-    means = pd.DataFrame(index=list(table.rows), columns=list(table.tasks), dtype=float)
+    means: Frame = pd.DataFrame(index=list(table.rows), columns=list(table.tasks), dtype=float)
     for (row, task), entry in table.entries.items():
         means.loc[row, task] = entry.mean if entry.complete and np.isfinite(entry.mean) else -np.inf
     return means.fillna(-np.inf).rank(ascending=False, method="average").mean(axis=1).to_dict()

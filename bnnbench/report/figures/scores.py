@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from bnnbench.report.figures.style import GREY, INK, Look, grid, robust_limits
 from bnnbench.report.statistics import Comparison, Entry
@@ -16,7 +17,9 @@ def score_figure(test: Comparison, train: Comparison, looks: dict[str, Look], ti
     """One panel a data set, methods on the y axis; values far from the rest stand at the border with an arrow."""
     rows, columns = grid(len(test.tasks), 3)
     height = 0.75 + 0.2 * len(test.rows)
-    figure = Figure(figsize=(1.6 + 2.5 * columns, 0.7 + rows * height), layout="constrained")
+    figure = Figure(
+        figsize=(max(5.6, 1.6 + 2.5 * columns), 0.7 + 0.2 * (columns < 3) + rows * height), layout="constrained"
+    )
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, task in zip(panels.flat, test.tasks, strict=False):
         _panel(axes, task, test, train, looks)
@@ -27,24 +30,28 @@ def score_figure(test: Comparison, train: Comparison, looks: dict[str, Look], ti
         axes.set_ylim(len(test.rows) - 0.4, -0.6)
     arrow = {1: " (right is better)", -1: " (left is better)"}.get(test.better, "")
     figure.suptitle(title + arrow, x=0.01, ha="left", fontsize=11)
-    figure.supxlabel(label, fontsize=9)
+    for axes in panels.flat[max(0, len(test.tasks) - columns) : len(test.tasks)]:
+        axes.set_xlabel(label)
     handles = [
         Line2D([], [], marker="o", color=INK, ls="-", label="test rows: mean ± standard error"),
-        Line2D([], [], marker="o", color=INK, ls="", alpha=0.3, label="training rows"),
+        Line2D([], [], marker="o", color=INK, ls="", alpha=0.3, ms=3.5, label="training rows"),
         Line2D([], [], marker="o", color=INK, ls="", mfc="none", ms=9, mew=0.8, label="best or not separable from it"),
         Line2D([], [], marker="$†$", color=INK, ls="", label="cells failed or missing"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, handletextpad=0.3, columnspacing=1.2)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=4 if columns > 2 else 2, handletextpad=0.3, columnspacing=1.2
+    )
     return figure
 
 
 def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, looks: dict[str, Look]) -> None:
-    means = [e.mean for table in (test, train) for (_, t), e in table.entries.items() if t == task]
-    low, high = robust_limits(np.array(means))
+    entries = [e for table in (test, train) for (_, t), e in table.entries.items() if t == task]
+    ends = [(e.mean - se, e.mean + se) for e in entries for se in [e.se if np.isfinite(e.se) else 0.0]]
+    low, high = robust_limits(np.array(ends))
     axes.set_xlim(low, high)
     axes.set_title(task, loc="left", fontweight="bold")
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(_ticks())
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     for y, row in enumerate(test.rows):
         axes.axhline(y, color="#eeeeee", lw=0.8, zorder=0)
         faint, solid = train.entries.get((row, task)), test.entries.get((row, task))
@@ -62,16 +69,17 @@ def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, looks: di
             _arrow(axes, y, solid, looks[row], to_right=solid.mean > high)
 
 
-def _ticks():
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4)
-
-
 def _dot(axes: Axes, y: int, entry: Entry, look: Look, alpha: float = 1.0) -> None:
     fill = "white" if look.hollow else look.color
     error = entry.se if np.isfinite(entry.se) else None
-    style = {"fmt": look.marker, "color": look.color, "mfc": fill, "ms": 5, "lw": 1.6, "zorder": 3 if alpha == 1 else 2}
+    style = {
+        "fmt": look.marker,
+        "color": look.color,
+        "mfc": fill,
+        "ms": 5 if alpha == 1 else 3.5,
+        "lw": 1.6,
+        "zorder": 3 if alpha == 1 else 2,
+    }
     axes.errorbar(entry.mean, y, xerr=error, alpha=alpha, **style)
     if alpha == 1 and entry.best:
         axes.plot(entry.mean, y, "o", mfc="none", mec=INK, mew=0.8, ms=10, zorder=4, clip_on=False)

@@ -14,10 +14,14 @@ from bnnbench.report.figures.scores import score_figure
 from bnnbench.report.figures.toy import Picture, Series, toy_figure
 from bnnbench.report.figures.training import training_figure
 from bnnbench.report.select import CELL, Section, Selection
-from bnnbench.report.statistics import Comparison, comparison
+from bnnbench.report.statistics import Comparison, comparison, size_ratio
+from bnnbench.report.tables import words
 
-SCORE_FIGURES = ("log_likelihood", "rmse", "error")
-BANDS = ("mean", "aleatoric_std", "total_std", "truth", "truth_std")
+SCORE_FIGURES = {
+    "log_likelihood": "How probable are the test targets? Log-likelihood",
+    "rmse": "How far off is the mean? Root mean squared error",
+    "error": "How often is the class wrong? Error",
+}
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,7 @@ def _figures(selection: Selection, section: Section, looks: dict[str, style.Look
     if section.group == "toy":
         yield from _toys(selection, section, looks)
     yield from _scores(selection, section, looks)
-    for curve, draw_matrix, name in (
-        ("pit_ecdf", pit_figure, "calibration"),
-        ("reliability", reliability_figure, "reliability"),
-    ):
-        curves = gather(selection, section, curve, "test")
-        if curves:
-            rows, tasks = _shown(section, curves)
-            alt = (
-                f"{name.capitalize()} curves of {len(rows)} methods on {', '.join(tasks)}; the diagonal is calibrated."
-            )
-            yield name, alt, draw_matrix(curves, rows, tasks, looks)
+    yield from _calibration(selection, section, looks)
     yield from _training(selection, section, looks)
 
 
@@ -87,27 +81,19 @@ def _scores(selection: Selection, section: Section, looks: dict[str, style.Look]
         options = {"better": better, "rows": list(section.rows), "tasks": list(section.tasks)}
         test = comparison(section.scores, metric, "test", **options)
         train = comparison(section.scores, metric, "train", **options)
-        words = metric.replace("_", " ")
-        label = f"{words} ({unit})" if unit else words
-        yield metric.replace("_", "-"), _leaders(test, words), score_figure(test, train, looks, _title(words), label)
+        label = f"{words(metric)} ({unit})" if unit else words(metric)
+        alt = _leaders(test, words(metric))
+        yield metric.replace("_", "-"), alt, score_figure(test, train, looks, SCORE_FIGURES[metric], label)
 
 
-def _title(words: str) -> str:
-    return {
-        "log likelihood": "How probable are the test targets? Log-likelihood",
-        "rmse": "How far off is the mean? Root mean squared error",
-        "error": "How often is the class wrong? Error",
-    }[words]
-
-
-def _leaders(table: Comparison, words: str) -> str:
+def _leaders(table: Comparison, name: str) -> str:
     """The best methods of each data set in words."""
     best = []
     for task in table.tasks:
         names = [row for row in table.rows if (e := table.entries.get((row, task))) and e.best]
         best.append(f"{task}: {', '.join(names) if len(names) <= 4 else f'{len(names)} methods tie'}" if names else "")
     told = "; ".join(filter(None, best))
-    return f"Test {words} of {len(table.rows)} methods per data set with error bars. Best or tied: {told or 'none'}."
+    return f"Test {name} of {len(table.rows)} methods per data set with error bars. Best or tied: {told or 'none'}."
 
 
 def _toys(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
@@ -117,10 +103,32 @@ def _toys(selection: Selection, section: Section, looks: dict[str, style.Look]) 
         own = {row: Picture(bands[row, task][0], (data.get((row, task)) or [None])[0])
                for row in section.rows if (row, task) in bands}  # fmt: skip
         if own:
-            several = any(len(bands[row, task]) > 1 for row in own)
-            which = "first seed" if several else "two standard deviations either side"
-            alt = f"Predictive mean, noise band and total band of {len(own)} methods on {task}, with data and truth."
+            which = " (first seed)" if any(len(bands[row, task]) > 1 for row in own) else ""
+            known = "data and truth" if any("truth" in p.bands for p in own.values()) else "data"
+            alt = f"Predictive mean, noise band and total band of {len(own)} methods on {task}, with {known}."
             yield task, alt, toy_figure(task, own, looks, which)
+
+
+def _calibration(
+    selection: Selection, section: Section, looks: dict[str, style.Look]
+) -> Iterator[tuple[str, str, Figure]]:
+    if curves := gather(selection, section, "pit_ecdf", "test"):
+        rows, tasks = _shown(section, curves)
+        alt = f"PIT calibration curves of {len(rows)} methods on {', '.join(tasks)}; a flat line is calibrated."
+        points = {task: test_points(section, task) for task in tasks}
+        yield "calibration", alt, pit_figure(curves, rows, tasks, looks, points)
+    if curves := gather(selection, section, "reliability", "test"):
+        rows, tasks = _shown(section, curves)
+        alt = f"Reliability diagrams of {len(rows)} methods on {', '.join(tasks)}; the diagonal is calibrated."
+        yield "reliability", alt, reliability_figure(curves, rows, tasks, looks)
+
+
+def test_points(section: Section, task: str) -> float:
+    """Number of different test rows behind an average over splits: splits beyond n/n_test repeat rows."""
+    own = section.scores[section.scores["task"] == task]
+    ratio = size_ratio(own, section.rule)
+    each = own.loc[own["evaluation"] == "test", "n"].mean()
+    return float(each) * min(own["split"].nunique(), (1 + ratio) / ratio)
 
 
 def _training(
@@ -128,8 +136,12 @@ def _training(
 ) -> Iterator[tuple[str, str, Figure]]:
     curves = gather(selection, section, "training", None)
     for column, title, label in (
-        ("loss", "Has training settled? Loss, each method's own objective, mean over splits", "loss per datum"),
-        ("validation", "Is it still improving? Validation score, mean over splits", "validation score"),
+        ("loss", "Has training settled? Loss (each method's own objective), mean over splits", "loss per row"),
+        (
+            "validation",
+            "Is it still improving? Log-likelihood on the validation rows, mean over splits",
+            "nats per point",
+        ),
     ):
         own = {k: [s for s in cells if column in s and np.isfinite(s[column]).any()] for k, cells in curves.items()}
         own = {k: cells for k, cells in own.items() if cells}

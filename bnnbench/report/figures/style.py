@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib import style
-from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from bnnbench.report.statistics import Frame
 
 _COLORBLIND = sns.color_palette("colorblind").as_hex()
 PALETTE = tuple(_COLORBLIND[i] for i in (0, 1, 2, 3, 4, 5, 9))  # without grey and the colours too light for lines
@@ -36,8 +38,6 @@ RC = {
     "ytick.labelsize": 8,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
-    "figure.dpi": 100,
-    "savefig.dpi": 150,
 }
 
 
@@ -58,7 +58,7 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def looks(methods: pd.DataFrame, rows: Sequence[str]) -> dict[str, Look]:
+def looks(methods: Frame, rows: Sequence[str]) -> dict[str, Look]:
     """Look of every row name, fixed by the method's registered order (the next free number where orders tie)."""
     place, last = {}, -1
     for _, record in methods.sort_values(["order", "name"]).drop_duplicates("name", keep="last").iterrows():
@@ -94,16 +94,11 @@ def robust_limits(values: np.ndarray, reach: float = 6.0, pad: float = 0.08) -> 
     return float(kept.min() - margin), float(kept.max() + margin)
 
 
-def bare(axes: Axes) -> None:
-    """Remove everything from a panel that holds no data."""
-    axes.set_axis_off()
-
-
 def render(figure: Figure) -> dict[str, bytes]:
     """SVG and PNG bytes without dates or program versions: same figure, same bytes."""
-    files = {}
-    for extension, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=extension, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
-        files[extension] = buffer.getvalue()
-    return files
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.set_dpi(150)
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    figure.set_layout_engine("none")  # laid out by now; `savefig` would do it several times more
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    return {"svg": svg.getvalue(), "png": png.getvalue()}

@@ -23,7 +23,7 @@ class Picture:
     data: Series | None
 
 
-def toy_figure(task: str, pictures: dict[str, Picture], looks: dict[str, Look], which: str) -> Figure:
+def toy_figure(task: str, pictures: dict[str, Picture], looks: dict[str, Look], which: str = "") -> Figure:
     """Bands are two standard deviations wide on each side; the axes are those of data and truth, shared."""
     rows, columns = grid(len(pictures), 3)
     figure = Figure(figsize=(0.6 + 3.0 * columns, 1.1 + 2.1 * rows), layout="constrained")
@@ -34,9 +34,12 @@ def toy_figure(task: str, pictures: dict[str, Picture], looks: dict[str, Look], 
     for axes in panels.flat[len(pictures) :]:
         axes.set_axis_off()
     panels[0, 0].set_ylim(*_limits(pictures))
-    figure.suptitle(f"{task}: what each method believes ({which})", x=0.01, ha="left", fontsize=11)
-    figure.supxlabel("input x", fontsize=9)
-    figure.supylabel("target y", fontsize=9)
+    figure.suptitle(f"{task}: what each method believes{which}", x=0.01, ha="left", fontsize=11)
+    for axes in panels.flat[max(0, len(pictures) - columns) : len(pictures)]:
+        axes.set_xlabel("input x")
+        axes.tick_params(labelbottom=True)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("target y")
     truth = any("truth" in p.bands for p in pictures.values())
     figure.legend(handles=_legend(truth), loc="outside lower center", ncols=6 if truth else 4, columnspacing=1.2)
     return figure
@@ -51,7 +54,7 @@ def _panel(axes: Axes, picture: Picture, look: Look) -> None:
         if name in bands:
             axes.fill_between(x, mean - 2 * bands[name], mean + 2 * bands[name], color=look.color, alpha=alpha, lw=0)
     if picture.data is not None:
-        axes.plot(picture.data["x"], picture.data["y"], ".", color=INK, ms=3, alpha=0.55, mew=0, zorder=3)
+        axes.plot(picture.data["x"], picture.data["y"], ".", color=INK, ms=4.5, alpha=0.7, mew=0, zorder=3)
     axes.plot(x, mean, color=look.color, lw=1.8, zorder=4)
     if "truth" in bands:
         axes.plot(x, bands["truth"], color=INK, lw=1.1, ls=(0, (4, 2)), zorder=5)
@@ -77,7 +80,7 @@ def _limits(pictures: dict[str, Picture]) -> tuple[float, float]:
 
 def _legend(truth: bool) -> list[Line2D | Patch]:
     found: list[Line2D | Patch] = [
-        Line2D([], [], marker=".", ls="", color=INK, alpha=0.55, label="training data"),
+        Line2D([], [], marker=".", ls="", color=INK, ms=4.5, alpha=0.7, label="training data"),
         Line2D([], [], color=GREY, lw=1.8, label="predictive mean"),
         Patch(color=GREY, alpha=0.55, lw=0, label="noise ± 2 sd (aleatoric)"),
         Patch(color=GREY, alpha=0.25, lw=0, label="total ± 2 sd"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from bnnbench.report.figures.calibration import Curves
-from bnnbench.report.figures.style import Look, robust_limits
+from bnnbench.report.figures.style import Look, grid, robust_limits
 
 BLOCK = 7  # methods in one panel: one of each colour
 
@@ -15,24 +16,32 @@ BLOCK = 7  # methods in one panel: one of each colour
 def training_figure(
     curves: Curves, column: str, rows: list[str], tasks: list[str], looks: dict[str, Look], title: str, label: str
 ) -> Figure:
-    """Mean over splits; columns are data sets, and each row of panels shows up to seven methods."""
+    """Mean over splits, one panel a data set; more than seven methods go on, seven at a time, in panels below."""
     blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
-    size = (2.2 + 1.9 * len(tasks), 0.8 + 1.9 * len(blocks))
-    figure = Figure(figsize=(max(size[0], 5.0), size[1]), layout="constrained")
-    panels = figure.subplots(len(blocks), len(tasks), sharex="col", sharey="col", squeeze=False)
+    down, across = grid(len(tasks), 3)
+    figure = Figure(figsize=(max(6.8, 2.2 + 2.6 * across), 0.7 + 1.9 * down * len(blocks)), layout="constrained")
+    panels = figure.subplots(down * len(blocks), across, squeeze=False).reshape(len(blocks), down, across)
+    for axes in panels.flat:
+        axes.set_axis_off()
     for j, task in enumerate(tasks):
-        drawn = [y for i, block in enumerate(blocks) for y in _panel(panels[i, j], task, block, curves, column, looks)]
-        if drawn:
-            settled = np.concatenate([y[len(y) // 10 :] for y in drawn])  # the first steps would set the scale
-            panels[0, j].set_ylim(*robust_limits(settled))
-        panels[0, j].set_title(task, loc="left", fontweight="bold")
-    for i, block in enumerate(blocks):
-        handles = {line.get_label(): line for axes in panels[i] for line in axes.get_lines()}
-        shown = [handles[row] for row in block if row in handles]
-        panels[i, -1].legend(handles=shown, loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=2.6)
+        own = [panels[i].flat[j] for i in range(len(blocks))]
+        drawn = [
+            y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, column, looks)
+        ]
+        for axes in own:
+            axes.set_axis_on()
+            axes.set_title(task, loc="left", fontweight="bold")
+            axes.set_xlabel("step")
+            if drawn:  # the first steps would set the scale
+                axes.set_ylim(*robust_limits(np.concatenate([y[len(y) // 4 :] for y in drawn])))
+    for part in panels:
+        handles = {line.get_label(): line for axes in part.flat for line in axes.get_lines()}
+        part[0, -1].legend(
+            handles=list(handles.values()), loc="upper left", bbox_to_anchor=(1.02, 1.0), handlelength=2.6
+        )
+        for axes in part[:, 0]:
+            axes.set_ylabel(label)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    figure.supxlabel("step (minibatch gradients of one network)", fontsize=9)
-    figure.supylabel(label, fontsize=9)
     return figure
 
 
@@ -49,8 +58,8 @@ def _panel(
         axes.plot(step, value, color=look.color, ls=look.line, lw=1.3, marker=look.marker, ms=4, label=row,
                   markevery=(0.1, 0.25), mfc="white" if look.hollow else look.color)  # fmt: skip
         drawn.append(value[np.isfinite(value)])
-    axes.ticklabel_format(axis="x", style="plain")
-    axes.locator_params(axis="x", nbins=3)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.locator_params(axis="x", nbins=4)
     return [y for y in drawn if len(y)]
 
 
