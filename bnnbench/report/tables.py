@@ -147,7 +147,8 @@ def summary_table(frame: Frame, metric: str, better: int | None = None) -> Frame
             extra = [str(v) for v, c in ((rule, "rule"), (budget, "budget")) if own[c].nunique() > 1]
             texts = {row: cell(table.entries.get((row, task))) for row in table.rows}
             shown = {
-                row: f"{text}{' *' if best else '  '}{mark}".rstrip(" ") for row, (text, best, mark) in texts.items()
+                row: text + (" *" * best + f" {mark}" * bool(mark)).ljust(2)
+                for row, (text, best, mark) in texts.items()
             }
             columns[f"{task} [{', '.join(extra)}]" if extra else task] = pd.Series(shown, dtype=object)
     return pd.DataFrame(columns).fillna(EMPTY).rename_axis("method")

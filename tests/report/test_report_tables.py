@@ -92,8 +92,8 @@ def test_summary_table():
     table = summary_table(pd.concat([frame(VALUES), gap, frame({"map": [9.0]}, task="yacht")]), "rmse")
     assert list(table.columns) == ["housing [10fold]", "yacht", "housing [gap]"]
     assert table.loc["map", "housing [10fold]"] == "1.100 ± 0.058 *"
-    assert table.loc["sgld", "housing [10fold]"] == "3.050 ± 0.050  †"
-    assert table.loc["sgld", "yacht"] == "–"
+    assert table.loc["sgld", "housing [10fold]"] == "3.050 ± 0.050 †"
+    assert table.loc["sgld", "yacht"] == "–  "
     assert summary_table(frame(VALUES), "crps").empty
 
 

@@ -59,10 +59,9 @@ def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, looks: di
             _dot(axes, y, faint, looks[row], alpha=0.3)
         if solid is None:
             continue
-        if solid.n == 0:
-            axes.annotate(
-                "† no score", (0.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=7.5, color=GREY
-            )
+        if np.isnan(solid.mean):
+            text, where = "NaN" if solid.n else "† no score", ("axes fraction", "data")
+            axes.annotate(text, (0.02, y), xycoords=where, va="center", fontsize=7.5, color=GREY)
         elif low <= solid.mean <= high:
             _dot(axes, y, solid, looks[row])
         else:
