@@ -16,14 +16,18 @@ import torch
 from torch import Tensor
 
 from bnnbench.model.predictive import normal_log_density
-from bnnbench.nets import fan_in
 
 Params = dict[str, Tensor]
 
 
-def weight_scale(value: Tensor) -> float:
-    """s = sqrt(2 / fan_in) of a weight matrix, 1 of a bias."""
-    return math.sqrt(2 / fan_in(value)) if value.dim() >= 2 else 1.0
+def weight_scale(value: Tensor) -> Tensor:
+    """s = sqrt(2 / fan_in) of a weight matrix, 1 of a bias.
+
+    The fan-in is counted as a tensor and not read off the shape: a compiled step then serves any width.
+    """
+    matrix = value.dim() >= 2
+    ones = torch.ones(value.shape[1:] if matrix else (), dtype=value.dtype, device=value.device)
+    return torch.sqrt(2 / ones.sum()) if matrix else ones
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class Prior(ABC):
 
     def scale_of(self, value: Tensor) -> Tensor:
         """`scale * s` for one parameter tensor, 0-dim."""
-        base = weight_scale(value) if self.fan_in_scaled else 1.0
-        return torch.as_tensor(self.scale, dtype=value.dtype, device=value.device) * base
+        unit = torch.ones((), dtype=value.dtype, device=value.device)
+        return self.scale * (weight_scale(value) if self.fan_in_scaled else unit)
 
     def log_prob(self, params: Params) -> Tensor:
         """log p(w) summed over all weights, 0-dim; the parameters of a likelihood are none of its business."""

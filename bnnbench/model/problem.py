@@ -36,12 +36,14 @@ class Rows(NamedTuple):
     """The fitting rows of one split and what was measured on them.
 
     `index` [M] points into the table and is padded by repetition up to the longest split of the pack; `weight` [M] is
-    0 for padding; `count` is the number of rows that are not padding. Standardisation: (x - x_shift) / x_scale.
+    0 for padding; `count` is the number of rows that are not padding, `total` the sum of the weights and at least 1
+    (no data: all weights 0). Standardisation: (x - x_shift) / x_scale.
     """
 
     index: Tensor
     weight: Tensor
     count: Tensor
+    total: Tensor
     x_shift: Tensor
     x_scale: Tensor
     y_shift: Tensor
@@ -69,8 +71,8 @@ class Problem:
 
     @property
     def n(self) -> Tensor:
-        """Effective number of fitting rows, the sum of their weights, and at least 1 (no data: all weights 0)."""
-        return self.rows.weight.sum().clamp(min=1.0)
+        """Effective number of fitting rows, a 0-dim tensor: the sum of their weights, and at least 1."""
+        return self.rows.total
 
     def init_params(self, key: Tensor) -> Params:
         """Start of all parameters: the network's, and the likelihood's own (`log_noise`)."""
@@ -143,4 +145,5 @@ class Problem:
 
     def subset(self, weights: Tensor) -> Problem:
         """The same problem with the fitting rows weighted, for the bootstrap; weights [M], all 0 for no data."""
-        return replace(self, rows=self.rows._replace(weight=self.rows.weight * weights))
+        weights = self.rows.weight * weights
+        return replace(self, rows=self.rows._replace(weight=weights, total=weights.sum().clamp(min=1.0)))

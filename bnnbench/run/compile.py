@@ -7,14 +7,18 @@ says so once and runs plain vmap.
 from __future__ import annotations
 
 import functools
+import types
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from bnnbench.run.pack import Pack
+from bnnbench.run.plan import structure
 
-_steps: dict[tuple, Callable] = {}
+_codes: dict[tuple, types.CodeType] = {}
 
 
 @functools.cache
@@ -29,12 +33,38 @@ def can_compile(device_type: str) -> bool:
     return True
 
 
-def compiled_step(pack: Pack, step: Callable) -> Callable:
+def compiled_step(pack: Pack, step: Callable, state: Any) -> Callable:
     """The step through torch.compile, whole graph or error.
 
-    Every (method, structure) gets a code object of its own: Dynamo keeps its compiled variants per code object, and
-    many methods through one would reach the recompile limit and fall back to eager without a word.
+    Every structure gets a code object of its own. Dynamo keeps its variants per code object: many methods through one
+    would reach the recompile limit and fall back to eager without a word. And since all but tensors that a step closes
+    over is fixed by the structure, only guards on tensors and their shapes are kept; testing the others took a
+    quarter of a small step. Widths of inputs and lengths of splits are shapes: tasks share one program.
     """
-    torch._dynamo.config.recompile_limit = 64  # type: ignore
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
-    return torch.compile(step, fullgraph=True)
+    dynamo: Any = torch._dynamo.config
+    dynamo.recompile_limit = 64
+    dynamo.fail_on_recompile_limit_hit = True
+    cell, problem = pack.cells[0], pack.problem
+    key = (structure(cell)[2:], type(problem.network), cell.task.hidden, problem.likelihood, problem.prior)
+    key = (*key, cell.rule == "gal", problem.batch_size, problem.steps)
+    if key not in _codes:
+        _codes[key] = step.__code__.replace(co_name=f"step_{len(_codes)}")
+    _mark_widths(pack, state)
+    own = types.FunctionType(_codes[key], step.__globals__, step.__name__, step.__defaults__, step.__closure__)
+    return torch.compile(own, fullgraph=True, options={"guard_filter_fn": _keep_shapes})
+
+
+def _keep_shapes(guards: list[Any]) -> list[bool]:
+    return [guard.guard_type in {"TENSOR_MATCH", "SHAPE_ENV"} for guard in guards]
+
+
+def _mark_widths(pack: Pack, state: Any) -> None:
+    """Tell the compiler which sizes differ between tasks: rows, columns, and weights as wide as the columns."""
+    problem = pack.problem
+    for leaf, first in [*((leaf, 0) for leaf in problem.table), *((leaf, 1) for leaf in problem.rows)]:
+        for dim in range(first, leaf.dim()):
+            torch._dynamo.maybe_mark_dynamic(leaf, dim)
+    for leaf in tree_leaves(state):
+        for dim in range(1, leaf.dim()):
+            if leaf.shape[dim] == problem.table.x.shape[-1]:
+                torch._dynamo.maybe_mark_dynamic(leaf, dim)

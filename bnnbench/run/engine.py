@@ -7,6 +7,8 @@ others: all writes go through `where(live, new, old)`.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -67,13 +69,30 @@ def where(condition: Tensor, new: Any, old: Any) -> Any:
 
 def make_step(pack: Pack) -> Callable:
     """The vmapped training step (floats, table, rows, state, live, key, t) -> (state, live, info)."""
+    template = pack.problem.with_network(skeleton(pack.problem.network))
 
-    def step(floats: Any, table: Any, rows: Any, state: State, live: Tensor, key: Tensor, t: Tensor) -> Any:
-        new, info = pack.method_of(floats).update(key, state, pack.problem_of(table, rows, t))
+    def one(floats: Any, table: Any, rows: Any, state: State, live: Tensor, key: Tensor, t: Tensor) -> Any:
+        problem = dataclasses.replace(template, table=table, rows=rows, t=t)
+        new, info = pack.method_of(floats).update(key, state, problem)
         live = live & torch.isfinite(info["loss"])
         return tree_map(lambda a, b: torch.where(live, a, b), new, state), live, info
 
-    return vmap(step, in_dims=(0, None, 0, 0, 0, 0, None), randomness="error")
+    batched = vmap(one, in_dims=(0, None, 0, 0, 0, 0, None), randomness="error")
+
+    def step(*arguments: Any) -> Any:  # a code object of ours, which the compiler can tell from other structures'
+        return batched(*arguments)
+
+    return step
+
+
+def skeleton(network: nn.Module) -> nn.Module:
+    """A copy with empty parameters: `functional_call` brings the real ones, whose shapes alone then count for the
+    compiler. Packs of other input widths share its program."""
+    network = copy.deepcopy(network)
+    for parameter in network.parameters():
+        parameter.data = parameter.data.new_empty(0)
+        parameter.requires_grad_(False)
+    return network
 
 
 def over_replicas(pack: Pack, f: Callable, *args: Any) -> Any:
@@ -91,7 +110,8 @@ def over_replicas(pack: Pack, f: Callable, *args: Any) -> Any:
 def initial_state(pack: Pack) -> State:
     """`init` of all replicas."""
     keys = random.fold_in(pack.keys, INIT)
-    return over_replicas(pack, lambda method, problem, key: method.init(key, problem), keys)
+    state = over_replicas(pack, lambda method, problem, key: method.init(key, problem), keys)
+    return tree_map(torch.clone, state)  # views of one draw would be another program to the compiler
 
 
 def predict(pack: Pack, state: State, draws: Any, key: Tensor, x: Tensor, samples: int) -> Predictive:
@@ -118,7 +138,7 @@ def train(
     live = torch.ones(replicas, dtype=torch.bool, device=device)
     monitor = _Monitor(pack, state)
     draws = _Draws(pack.method.schedule(steps))
-    step = compiled_step(pack, make_step(pack)) if compiled else make_step(pack)
+    step = compiled_step(pack, make_step(pack), state) if compiled else make_step(pack)
     every = max(1, steps // budget.checks)
     train_key = random.fold_in(pack.keys, TRAIN)
     with random.compiled_kernels(compiled), torch.no_grad():

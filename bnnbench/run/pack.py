@@ -89,6 +89,7 @@ def _stack_rows(data: Data, splits: tuple[Split, ...], device: torch.device, dty
         columns["index"].append(np.concatenate([split.fit, np.full(padding, split.fit[0])]))
         columns["weight"].append(np.concatenate([np.ones(len(split.fit)), np.zeros(padding)]))
         columns["count"].append(len(split.fit))
+        columns["total"].append(len(split.fit))
         x_shift, x_scale = standardisation(data.x[split.fit])
         y_shift, y_scale = (0.0, 1.0) if data.classes else standardisation(data.y[split.fit])
         for name, value in [("x_shift", x_shift), ("x_scale", x_scale), ("y_shift", y_shift), ("y_scale", y_scale)]:

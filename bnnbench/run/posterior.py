@@ -116,9 +116,8 @@ def _problem(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Probl
     measured = {name: torch.as_tensor(arrays[f"rows/{name}"]) for name in STANDARDISATION}
     classes, like = int(arrays["classes"]), measured["x_shift"]
     table = Table(torch.zeros(1, len(like)).to(like), torch.zeros(1, dtype=torch.int64 if classes else like.dtype))
-    rows = Rows(
-        index=torch.zeros(1, dtype=torch.int64), weight=torch.ones(1).to(like), count=torch.tensor(1), **measured
-    )
+    one = torch.ones(1).to(like)
+    rows = Rows(torch.zeros(1, dtype=torch.int64), one, torch.tensor(1), one[0], **measured)
     steps = budget_of(cell["budget"]).steps
     rule = cell["split"].rpartition("-")[0]
     return TASKS.get(cell["task"]).problem(rule, table, rows, classes, steps)
