@@ -31,6 +31,6 @@ def initialise(network: nn.Module, key: Tensor) -> dict[str, Tensor]:
         if name not in bounds:
             params[name] = value.detach().clone().to(key.device)
             continue
-        params[name] = (bounds[name] * noise[start : start + sizes[name]]).reshape(value.shape)
+        params[name] = (bounds[name] * noise[start : start + sizes[name]]).reshape(value.shape).to(value.dtype)
         start += sizes[name]
     return params
