@@ -1,0 +1,114 @@
+"""Small synthetic tasks, and cells and packs made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from bnnbench.methods import METHODS, Method
+from bnnbench.model import Heteroscedastic, Likelihood, Prior, Problem, Rows, Table
+from bnnbench.nets import MLP
+from bnnbench.run.budget import Budget
+from bnnbench.run.engine import Trained
+from bnnbench.run.pack import Pack, stack
+from bnnbench.run.plan import Cell
+from bnnbench.tasks import Task
+from bnnbench.tasks.data import Data, Split
+
+CPU = torch.device("cpu")
+FIT = (40, 57, 33)  # rows to fit of the three folds: of unequal size
+BROKEN = len(FIT)  # number of the fold whose rows hold NaN alone
+BUDGET = Budget("smoke", 100, 5, 4, False, "")
+
+
+@lru_cache
+def _data(kind: str) -> Data:
+    rng = np.random.default_rng(0)
+    x = rng.normal(3.0, [1.0, 10.0, 0.1], (160, 3))
+    x[80:] = np.nan
+    signal = np.tanh(x[:, 0] - 3) + 0.03 * x[:, 1]
+    if kind == "classification":
+        return Data(x, np.nan_to_num(np.digitize(signal + rng.normal(0, 0.2, 160), [-0.2, 0.4])), "0", classes=3)
+    return Data(x, 50 + 7 * (signal + rng.normal(0, 0.2, 160)), "0")
+
+
+@dataclass(frozen=True)
+class Synthetic(Task):
+    """Three folds of unequal size in rows 0 to 79, and a broken one among rows 80 to 159, where x and y are NaN."""
+
+    def present(self, root=None) -> bool:
+        return True
+
+    def data(self, root=None) -> Data:
+        return _data(self.kind)
+
+    def splits(self, rule, root=None) -> list[Split]:
+        def split(seed: int, size: int, first: int) -> Split:
+            order = first + np.random.default_rng(seed).permutation(80)
+            return Split(order[:size], order[size : size + 10 + seed], order[-10:])
+
+        return [*(split(k, size, 0) for k, size in enumerate(FIT)), split(BROKEN, 45, 80)]
+
+
+TASKS = {
+    "heteroscedastic": Synthetic("synthetic-he", "regression", ("synthetic",), ("folds",), (8,)),
+    "homoscedastic": Synthetic("synthetic-ho", "regression", ("synthetic",), ("folds",), (8,), "homoscedastic"),
+    "classification": Synthetic("synthetic-cl", "classification", ("synthetic",), ("folds",), (8,)),
+}
+PAIRS = [(method.name, task) for method in METHODS for task in TASKS if TASKS[task].kind in method.supports]
+
+
+def make_cells(
+    method: Method | str, task: str = "heteroscedastic", folds: Iterable[int] = (0, 1, 2), budget: Budget = BUDGET
+) -> list[Cell]:
+    method = METHODS.get(method)() if isinstance(method, str) else method
+    return [Cell(TASKS[task], method, "folds", fold, 0, budget) for fold in folds]
+
+
+def make_pack(cells: list[Cell], dtype: torch.dtype = torch.float64) -> Pack:
+    return stack(cells, CPU, dtype)
+
+
+def replica(trained: Trained, r: int) -> dict:
+    """All that training leaves of one replica."""
+    posterior = {"state": trained.state} | ({} if trained.draws is None else {"draws": trained.draws})
+    posterior = tree_map(lambda leaf: leaf[r], posterior)
+    curves = {name: values if name == "step" else values[r] for name, values in trained.curves.items()}
+    kept = None if trained.step_kept is None else trained.step_kept[r]
+    return {"posterior": posterior, "live": trained.live[r], "curves": curves, "kept": kept}
+
+
+def make_problem(
+    x: Tensor,
+    y: Tensor,
+    likelihood: Likelihood | None = None,
+    prior: Prior | None = None,
+    hidden: tuple[int, ...] = (5,),
+    weight: Tensor | None = None,
+    batch_size: int = 8,
+    steps: int = 100,
+) -> Problem:
+    """A problem on all rows of a table, without standardisation."""
+    from bnnbench.model import GaussianPrior
+
+    likelihood = likelihood or Heteroscedastic()
+    n, like = len(x), x
+    one = torch.ones((), dtype=like.dtype)
+    rows = Rows(
+        torch.arange(n), torch.ones(n).to(like) if weight is None else weight, torch.tensor(n),
+        torch.zeros(x.shape[1]).to(like), torch.ones(x.shape[1]).to(like), 0 * one, one,
+    )  # fmt: skip
+    network = MLP(x.shape[1], hidden, likelihood.outputs).to(like)
+    return Problem(network, likelihood, prior or GaussianPrior(), Table(x, y), rows, batch_size, steps, 0 * one)
+
+
+def normal(loc: float | Tensor, scale: float | Tensor) -> torch.distributions.Normal:
+    """torch's Normal in float64; of Python numbers it would make one in float32."""
+    loc, scale = (torch.as_tensor(value, dtype=torch.float64) for value in (loc, scale))
+    return torch.distributions.Normal(loc, scale)

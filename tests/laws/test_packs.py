@@ -1,0 +1,219 @@
+"""Laws of every method in the engine: what a cell comes to does not depend on the pack it is in."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from helpers import BROKEN, BUDGET, CPU, FIT, PAIRS, TASKS, make_cells, make_pack, replica
+from torch.testing import assert_close
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure
+
+from bnnbench import random
+from bnnbench.methods import METHODS, Method
+from bnnbench.methods.map import MAP
+from bnnbench.model import Problem
+from bnnbench.run.engine import initial_state, make_step, train
+from bnnbench.run.evaluate import predictions
+from bnnbench.run.posterior import to_arrays
+from bnnbench.run.progress import RunProgress
+from bnnbench.run.runner import Settings, _run_pack
+from bnnbench.store.records import Status
+
+every_method = pytest.mark.parametrize(("method", "task"), PAIRS)
+SHORT = replace(BUDGET, steps=20, checks=2)
+
+
+def trained(cells, dtype=torch.float64, compiled=False):
+    return _trained(tuple(cells), dtype, compiled)
+
+
+@lru_cache(maxsize=256)
+def _trained(cells, dtype, compiled):
+    return train(make_pack(list(cells), dtype), compiled)
+
+
+def same(a, b) -> None:
+    """The same to the bit."""
+    assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+@every_method
+def test_packed_equals_alone(method, task):
+    """Folds of unequal size: also that padding is never drawn nor counted. Measured: below 1e-13."""
+    together = trained(make_cells(method, task))
+    for r, fold in enumerate(range(len(FIT))):
+        assert_close(replica(together, r), replica(trained(make_cells(method, task, [fold])), 0), rtol=1e-5, atol=1e-8)
+
+
+@every_method
+def test_neighbours_change_nothing(method, task):
+    """Same shapes, other neighbours, one of them NaN from the first row to the last: the same to the bit."""
+    with_sound = trained(make_cells(method, task, [0, 1, 2], SHORT), torch.float32)
+    with_broken = trained(make_cells(method, task, [0, 1, BROKEN], SHORT), torch.float32)
+    for r in (0, 1):
+        same(replica(with_broken, r), replica(with_sound, r))
+    if task != "classification":
+        assert with_broken.live.tolist() == [True, True, False]
+        assert with_broken.diverged_at.tolist() == [-1, -1, 0 if with_broken.steps else -1]
+
+
+@every_method
+def test_a_resumed_part_of_a_pack_equals_the_whole(method, task):
+    whole = trained(make_cells(method, task, budget=SHORT))
+    assert_close(replica(trained(make_cells(method, task, [1, 2], SHORT)), 1), replica(whole, 2), rtol=1e-9, atol=1e-12)
+
+
+@every_method
+def test_same_key_same_numbers(method, task):
+    """Whatever the global generators are at; and another key gives others."""
+    cells, again = make_cells(method, task, budget=SHORT), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - the global one is meant
+        again.append(train(make_pack(cells), False))
+    first, second = again
+    other = trained([replace(cell, seed=1) for cell in cells])
+    for r in range(3):
+        same(replica(first, r), replica(second, r))
+    equal = [torch.equal(a, b) for a, b in zip(tree_leaves(first.state), tree_leaves(other.state), strict=True)]
+    assert not all(equal) or not first.steps
+
+
+@every_method
+def test_state_keeps_its_structure(method, task):
+    pack = make_pack(make_cells(method, task))
+    if not pack.method.trained:
+        pytest.skip("makes no updates")
+    state, live = initial_state(pack), torch.ones(3, dtype=torch.bool)
+    new, _, info = make_step(pack)(
+        pack.floats, pack.problem.table, pack.problem.rows, state, live, pack.keys, pack.problem.t
+    )
+    assert tree_structure(new) == tree_structure(state)
+    for before, after in zip(tree_leaves(state), tree_leaves(new), strict=True):
+        assert (after.shape, after.dtype, after.device) == (before.shape, before.dtype, before.device)
+        assert before.dtype in (torch.float64, torch.int64, torch.int32, torch.bool)  # nothing falls to float32
+    assert {value.shape for value in info.values()} == {(3,)}
+
+
+@every_method
+def test_floats_differ_between_replicas(method, task):
+    """A grid over every float field in one pack gives what each configuration gives alone."""
+    default = METHODS.get(method)()
+    floats = [name for name, value in vars(default).items() if isinstance(value, float)]
+    for name in floats:
+        grid = [replace(default, **{name: getattr(default, name) * factor}) for factor in (1.0, 0.6)]
+        if len({tuple(m.schedule(SHORT.steps)) for m in grid}) > 1:
+            continue  # the schedule of collected draws is structure
+        packed = trained([make_cells(m, task, [1], SHORT)[0] for m in grid])
+        for r, m in enumerate(grid):
+            assert_close(
+                replica(packed, r), replica(trained(make_cells(m, task, [1], SHORT)), 0), rtol=1e-9, atol=1e-12
+            )
+
+
+def test_a_broken_hyperparameter_stays_with_its_replica():
+    cells = make_cells("map", budget=SHORT)
+    pack = make_pack(cells, torch.float32)
+    sound = train(pack, False)
+    broken = train(replace(pack, floats={"lr": torch.tensor([3e-3, torch.nan, 3e-3])}), False)
+    assert broken.live.tolist() == [True, False, True]
+    assert broken.diverged_at.tolist() == [-1, 1, -1]  # the first loss is still that of the start
+    for r in (0, 2):
+        same(replica(broken, r), replica(sound, r))
+
+
+@dataclass(frozen=True)
+class Exploding(MAP):
+    """MAP whose loss is NaN from update 7 on."""
+
+    early_stopping: bool = False
+
+    def update(self, key, state, problem):
+        state, info = super().update(key, state, problem)
+        return state, {"loss": torch.where(problem.t < 7, info["loss"], torch.nan)}
+
+
+def test_a_diverged_replica_is_frozen_at_its_last_finite_state():
+    cells = make_cells(Exploding(), budget=SHORT)
+    seven = train(make_pack([replace(c, budget=replace(SHORT, steps=7)) for c in cells]), False)
+    full = train(make_pack(cells), False)
+    assert not full.live.any()
+    assert full.diverged_at.tolist() == [7, 7, 7]
+    assert [leaf.isfinite().all() for leaf in tree_leaves(full.state)]
+    assert tree_structure(full.state) == tree_structure(seven.state)
+    outcomes = _run_pack(cells, Settings(CPU), RunProgress(None, 1, 1, quiet=True))
+    assert [o.status for o in outcomes] == [Status.DIVERGED] * 3
+    assert outcomes[0].message == "the loss was not finite at update 8"
+    assert not any(o.evaluations or o.artifacts for o in outcomes)
+
+
+class Stray(MAP):
+    """Draws from the global generator."""
+
+    def update(self, key, state, problem):
+        torch.randn(1)
+        return super().update(key, state, problem)
+
+
+def test_a_stray_draw_fails_in_words():
+    outcomes = _run_pack(make_cells(Stray(), budget=SHORT), Settings(CPU), RunProgress(None, 1, 1, quiet=True))
+    assert [(o.status, "random" in o.message) for o in outcomes] == [(Status.FAILED, True)] * 3
+
+
+@pytest.mark.parametrize("method", ["map", "bbp-gaussian"])
+def test_compiled_packed_equals_compiled_alone(method):
+    """A pack of one is compiled on its own: a few steps in float32 stay within 1e-5, and near to eager."""
+    few = replace(BUDGET, steps=6, checks=1)
+    together = trained(make_cells(method, folds=[0, 1], budget=few), torch.float32, compiled=True)
+    alone = trained(make_cells(method, folds=[1], budget=few), torch.float32, compiled=True)
+    eager = trained(make_cells(method, folds=[0, 1], budget=few), torch.float32)
+    for a, b, c in zip(*map(tree_leaves, (together.state, alone.state, eager.state)), strict=True):
+        assert_close(a[1], b[0], rtol=1e-4, atol=1e-5)
+        assert_close(a, c, rtol=1e-3, atol=1e-4)
+    assert tree_structure(together.state) == tree_structure(eager.state)
+
+
+@every_method
+def test_chunks_of_a_prediction_change_nothing(method, task, monkeypatch):
+    fit = trained(make_cells(method, task, budget=SHORT))
+    x = np.random.default_rng(0).normal(3, 1, (23, 3))
+    inputs = [x[:23], x[:11], x[:17]]
+    whole = predictions(fit, inputs)
+    for numbers in (1, 3 * 5 * 8 * 4):  # one row at a time, four rows
+        monkeypatch.setattr("bnnbench.run.evaluate.CHUNK_NUMBERS", numbers)
+        assert_close(predictions(fit, inputs), whole, rtol=1e-12, atol=1e-12)
+    assert [p[0].shape[1] for p in whole] == [23, 11, 17]
+
+
+@every_method
+def test_predictions_are_differentiable_in_the_inputs(method, task):
+    pack = make_pack(make_cells(method, task, [0], SHORT))
+    state, rows = tree_map(lambda leaf: leaf[0], (initial_state(pack), tuple(pack.problem.rows)))
+    problem = pack.problem_of(pack.problem.table, type(pack.problem.rows)(*rows), pack.problem.t)
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3
+    assert isinstance(problem, Problem)
+
+    def total(x):
+        terms = pack.method.predict(random.key(0), state, None, problem, x, 3)
+        return terms[0].square().sum()
+
+    if not pack.method.trained:
+        return
+    gradient = torch.func.grad(total)(x)
+    step = 1e-5 * torch.eye(12, dtype=torch.float64)[5].reshape(4, 3)
+    numeric = (total(x + step) - total(x - step)) / 2e-5
+    assert_close(gradient[1, 2], numeric, rtol=1e-4, atol=1e-6)
+
+
+@every_method
+def test_names_and_arrays_of_a_posterior(method, task):
+    """What is stored is one replica's, finite, and small: nothing of the data is in it."""
+    fit = trained(make_cells(method, task, budget=SHORT))
+    for r in range(3):
+        arrays = to_arrays(fit, r)
+        assert all(np.isfinite(value).all() for value in arrays.values())
+        assert not any(80 in value.shape or 160 in value.shape for value in arrays.values())
+    assert isinstance(METHODS.get(method)(), Method)
+    assert TASKS[task].kind in METHODS.get(method).supports
