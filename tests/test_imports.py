@@ -1,0 +1,141 @@
+"""Dependencies point down only, and `--help` answers at once."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bnnbench
+
+PACKAGE = Path(bnnbench.__file__).parent
+
+# Part -> parts it may import. `records` is bnnbench/store/records.py, plain records that everybody may speak of.
+BOTTOM = {"errors", "registry", "random"}
+LEARNED = {*BOTTOM, "nets", "layers", "flows"}
+MAY_IMPORT = {
+    "errors": set(),
+    "registry": {"errors"},
+    "random": {"errors"},
+    "records": set(),
+    "nets": {*BOTTOM},
+    "layers": {*BOTTOM, "nets"},
+    "flows": {*BOTTOM, "nets"},
+    "model": {*LEARNED},
+    "methods": {*LEARNED, "model"},
+    "metrics": {*BOTTOM, "model", "records"},
+    "tasks": {*LEARNED, "model", "metrics"},
+    "store": {"errors", "registry", "records"},
+    "report": {"errors", "registry", "store", "records"},
+    "run": {*LEARNED, "model", "methods", "metrics", "tasks", "store", "records", "bnnbench"},
+    "summary": {"errors", "registry", "methods", "tasks", "store", "records", "report"},
+    "api": {"errors", "registry", "run", "store", "records", "report"},
+    "cli": {"errors", "bnnbench", "api", "summary", "methods", "tasks", "metrics", "run", "store"},
+    "bnnbench": {"api"},
+}
+
+# Part -> packages of others it may import.
+OTHERS = {
+    "errors": set(),
+    "registry": set(),
+    "records": {"numpy"},
+    "store": {"sqlalchemy", "alembic", "numpy", "pandas", "safetensors"},
+    "report": {"numpy", "pandas", "scipy", "matplotlib", "seaborn"},
+    "cli": {"click"},
+}
+
+HEAVY = {"torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "seaborn", "sqlalchemy", "alembic"}
+
+
+def part(module: str) -> str:
+    """The part of bnnbench that a dotted module name belongs to."""
+    if module.startswith("bnnbench.store.records"):
+        return "records"
+    return module.split(".")[1] if "." in module else "bnnbench"
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path, known: set[str]) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import statement of a file, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write imports from the root, `from bnnbench...`"
+            assert node.module is not None
+            for alias in node.names:  # `from bnnbench import random` imports a module, `import __version__` does not
+                whole = f"{node.module}.{alias.name}"
+                yield node.lineno, whole if whole in known else node.module
+
+
+def all_imports() -> list[tuple[str, str, str]]:
+    """(importing module, where, imported module) over the whole package."""
+    files = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+    return [
+        (name, f"{path.relative_to(PACKAGE.parent)}:{line}", target)
+        for name, path in files.items()
+        for line, target in imports(path, set(files))
+    ]
+
+
+IMPORTS = all_imports()
+
+
+def test_every_part_has_its_rule() -> None:
+    assert {part(name) for name, _, _ in IMPORTS} <= set(MAY_IMPORT)
+
+
+def test_rules_hold_no_circle() -> None:
+    """Apart from the package's own front door, `bnnbench.__init__`, which loads the API on first use."""
+    left = {name: targets - {"bnnbench"} for name, targets in MAY_IMPORT.items() if name != "bnnbench"}
+    while left:
+        lowest = {name for name, targets in left.items() if not targets & left.keys()}
+        assert lowest, f"the rules of {', '.join(left)} run in a circle"
+        left = {name: targets for name, targets in left.items() if name not in lowest}
+
+
+def test_imports_point_down() -> None:
+    wrong = [
+        f"{where}: {part(name)} may not import {target}"
+        for name, where, target in IMPORTS
+        if target.split(".")[0] == "bnnbench" and part(target) not in MAY_IMPORT[part(name)] | {part(name)}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_known_packages_where_it_matters() -> None:
+    wrong = [
+        f"{where}: {part(name)} may not import {target}"
+        for name, where, target in IMPORTS
+        if part(name) in OTHERS
+        and target.split(".")[0] not in {*OTHERS[part(name)], "bnnbench", *sys.stdlib_module_names}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        pytest.param("from bnnbench.cli import main; main(['--help'], standalone_mode=False)", HEAVY, id="help"),
+        pytest.param("from bnnbench.cli import main; main(['run', '-h'], standalone_mode=False)", HEAVY, id="run-help"),
+        pytest.param(
+            "import bnnbench.report, bnnbench.report.pages, bnnbench.report.figures.section",
+            {"torch", "sklearn", "bnnbench.model", "bnnbench.methods", "bnnbench.tasks", "bnnbench.run"},
+            id="report",
+        ),
+        pytest.param("import bnnbench.store.store", {"torch", "matplotlib", "bnnbench.methods"}, id="store"),
+    ],
+)
+def test_not_loaded(statement: str, unwanted: set[str]) -> None:
+    """In a process of its own, for the modules of this one are loaded long since."""
+    code = f"import sys; {statement}; print('\\nLOADED', *({unwanted!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.splitlines()[-1].split() == ["LOADED"]
