@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from bnnbench.methods import METHODS, Method
-from bnnbench.model import Heteroscedastic, Likelihood, Prior, Problem, Rows, Table
+from bnnbench.model import GaussianPrior, Heteroscedastic, Likelihood, Prior, Problem, Rows, Table
 from bnnbench.nets import MLP
 from bnnbench.run.budget import Budget
 from bnnbench.run.engine import Trained
@@ -95,17 +95,15 @@ def make_problem(
     steps: int = 100,
 ) -> Problem:
     """A problem on all rows of a table, without standardisation."""
-    from bnnbench.model import GaussianPrior
-
     likelihood = likelihood or Heteroscedastic()
-    n, like = len(x), x
-    one = torch.ones((), dtype=like.dtype)
+    zeros, one = torch.zeros(x.shape[1]).to(x), torch.ones((), dtype=x.dtype)
     rows = Rows(
-        torch.arange(n), torch.ones(n).to(like) if weight is None else weight, torch.tensor(n),
-        torch.zeros(x.shape[1]).to(like), torch.ones(x.shape[1]).to(like), 0 * one, one,
+        index=torch.arange(len(x)), weight=one.expand(len(x)), count=torch.tensor(len(x)), total=len(x) * one,
+        x_shift=zeros, x_scale=zeros + 1, y_shift=0 * one, y_scale=one,
     )  # fmt: skip
-    network = MLP(x.shape[1], hidden, likelihood.outputs).to(like)
-    return Problem(network, likelihood, prior or GaussianPrior(), Table(x, y), rows, batch_size, steps, 0 * one)
+    network = MLP(x.shape[1], hidden, likelihood.outputs).to(x)
+    problem = Problem(network, likelihood, prior or GaussianPrior(), Table(x, y), rows, batch_size, steps, 0 * one)
+    return problem if weight is None else problem.subset(weight)
 
 
 def normal(loc: float | Tensor, scale: float | Tensor) -> torch.distributions.Normal:

@@ -162,17 +162,29 @@ def test_a_stray_draw_fails_in_words():
     assert [(o.status, "random" in o.message) for o in outcomes] == [(Status.FAILED, True)] * 3
 
 
-@pytest.mark.parametrize("method", ["map", "bbp-gaussian"])
-def test_compiled_packed_equals_compiled_alone(method):
-    """A pack of one is compiled on its own: a few steps in float32 stay within 1e-5, and near to eager."""
+def check_compiled(method, task):
+    """A pack of two, one of its cells alone, and the pack not compiled: float32, six steps."""
     few = replace(BUDGET, steps=6, checks=1)
-    together = trained(make_cells(method, folds=[0, 1], budget=few), torch.float32, compiled=True)
-    alone = trained(make_cells(method, folds=[1], budget=few), torch.float32, compiled=True)
-    eager = trained(make_cells(method, folds=[0, 1], budget=few), torch.float32)
+    together = trained(make_cells(method, task, [0, 1], few), torch.float32, compiled=True)
+    alone = trained(make_cells(method, task, [1], few), torch.float32, compiled=True)
+    eager = trained(make_cells(method, task, [0, 1], few), torch.float32)
+    assert tree_structure(together.state) == tree_structure(eager.state)
     for a, b, c in zip(*map(tree_leaves, (together.state, alone.state, eager.state)), strict=True):
         assert_close(a[1], b[0], rtol=1e-4, atol=1e-5)
         assert_close(a, c, rtol=1e-3, atol=1e-4)
-    assert tree_structure(together.state) == tree_structure(eager.state)
+
+
+@pytest.mark.parametrize("method", ["map", "sgld"])
+def test_compiled_packed_equals_compiled_alone(method):
+    check_compiled(method, "heteroscedastic")
+
+
+@pytest.mark.slow
+@every_method
+def test_compiled_equals_eager(method, task):
+    """In one process, so that no program made for one structure may serve another."""
+    if METHODS.get(method).trained:
+        check_compiled(method, task)
 
 
 @every_method
