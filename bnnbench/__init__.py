@@ -11,6 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# The functions `run` and `report` share their names with the packages they are made of. Importing a package binds its
+# name here, once: the empty packages are imported now and unbound, so that the names lead to the functions for good.
+import bnnbench.report
+import bnnbench.run
+
+del globals()["report"], globals()["run"]
+
 if TYPE_CHECKING:
     from bnnbench.api import load, report, run, scores
 

@@ -165,7 +165,7 @@ def report(
     formats: Sequence[str] = ("md", "csv", "latex"),
 ) -> list[Path]:
     """Write the comparison tables and figures of a database into a folder; returns the files written."""
-    from bnnbench.report import build
+    from bnnbench.report.build import build
 
     with ResultStore(db, read_only=True) as store:
         return build(

@@ -29,7 +29,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], title: str
 def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: str, splits: str | None) -> None:
     """Methods x data sets for the headline metrics of a run, from the database alone."""
     from bnnbench.methods import METHODS
-    from bnnbench.report import summary_table
+    from bnnbench.report.tables import summary_table
     from bnnbench.store.store import ResultStore
     from bnnbench.tasks import TASKS
 
@@ -48,12 +48,9 @@ def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: st
         if part.empty:
             continue
         for metric in metrics:
-            definition = definitions[metric]
-            better = "higher" if definition["better"] > 0 else "lower"
-            table = summary_table(part, metric, int(definition["better"]))
-            title = f"{metric} ({definition['unit']}, {better} is better; * best or not separable from it)"
-            print_table(
-                ["method", *table.columns],
-                [(name, *row) for name, row in zip(table.index, table.to_numpy(), strict=True)],
-                title,
-            )
+            better, unit = int(definitions[metric]["better"]), definitions[metric]["unit"]
+            table = summary_table(part, metric, better)
+            order = "higher" if better > 0 else "lower"
+            rows = [(name, *row) for name, row in zip(table.index, table.to_numpy(), strict=True)]
+            title = f"{metric} ({unit + ', ' if unit else ''}{order} is better; * best, or not separable from the best)"
+            print_table(["method", *table.columns], rows, title)

@@ -72,7 +72,6 @@ def test_own_method_metric_and_figure(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "my_figure.png").stat().st_size > 1000
 
 
-@pytest.mark.xfail(strict=True, reason="a task cannot bring its own data yet: Task.loader and Data.of are missing")
 def test_own_task(tmp_path: Path) -> None:
     plugin = Plugin(tmp_path, ["my_tasks"])
     assert "my-task" in plugin.bnnbench("list", "tasks")

@@ -57,7 +57,7 @@ class Method(ABC):
         """Networks trained per cell."""
         return 1
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - most methods have something to check, none must
         """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""
 
     def prepare(self, problem: Problem) -> Problem:

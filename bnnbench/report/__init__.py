@@ -1,7 +1,4 @@
-"""Tables, figures and pages, rebuilt from the database alone. Imports no torch and no method."""
+"""Tables, figures and pages, rebuilt from the database alone. Imports no torch and no method.
 
-from bnnbench.report.build import build
-from bnnbench.report.statistics import Comparison, Entry, comparison, corrected_resampled_t_test
-from bnnbench.report.tables import summary_table
-
-__all__ = ["Comparison", "Entry", "build", "comparison", "corrected_resampled_t_test", "summary_table"]
+Empty on purpose: `bnnbench.report` is a function, see `bnnbench/__init__.py`.
+"""

@@ -7,6 +7,7 @@ says so once and runs plain vmap.
 from __future__ import annotations
 
 import functools
+import logging
 import types
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from torch.utils._pytree import tree_leaves
 
 from bnnbench.run.pack import Pack
 from bnnbench.run.plan import structure
+
+# On a machine with the CUDA toolkit and no GPU every process would begin with a warning about that.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 _codes: dict[tuple, types.CodeType] = {}
 

@@ -18,7 +18,6 @@ from bnnbench.registry import nearest
 from bnnbench.run.budget import Budget
 from bnnbench.store.records import CellRecord, canonical
 from bnnbench.tasks import TASKS, Task
-from bnnbench.tasks.splits import count
 
 Settings = dict[str, dict[str, list[str]]]  # method -> field -> values; several values make a grid
 
@@ -151,7 +150,7 @@ def build_plan(
             continue
         own_rule = rule or task.rules[0]
         for method in grids[cls]:
-            for seed, index in itertools.product(range(seeds), range(count(task.name, own_rule))):
+            for seed, index in itertools.product(range(seeds), range(len(task.splits(own_rule, root)))):
                 cells.append(Cell(task, method, own_rule, index, seed, budget, root))
     if not cells:
         raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")

@@ -6,6 +6,7 @@ a `Problem`; what is scored afterwards is its list of evaluations.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -51,7 +52,7 @@ class Task:
     """A benchmark task.
 
     Attributes:
-        name: registered name, also the name of its data card.
+        name: registered name, also the name of its data card if it has no loader.
         kind: `regression` or `classification`.
         groups: groups on the command line and in reports; the first is the report's section.
         rules: split rules it has; the first is the default.
@@ -59,6 +60,7 @@ class Task:
         noise: `heteroscedastic` or `homoscedastic`, for regression.
         prior: the default prior over weights.
         batch_size: rows of a minibatch.
+        loader: reads the data of a task that has no card, as `Data.of` makes them.
         reference: where the protocol comes from.
         version: raise it whenever numbers change; the data checksum is added to it.
     """
@@ -71,12 +73,13 @@ class Task:
     noise: str = "heteroscedastic"
     prior: Prior = field(default_factory=GaussianPrior)
     batch_size: int = 32
+    loader: Callable[[], Data] | None = None
     reference: str = ""
     version: int = 1
 
     def present(self, root: Path | None = None) -> bool:
         """Whether the data need no download."""
-        return present(card(self.name), data_root(root))
+        return self.loader is not None or present(card(self.name), data_root(root))
 
     def data(self, root: Path | None = None) -> Data:
         """The data set, loaded and checked once a process.
@@ -84,13 +87,13 @@ class Task:
         Raises:
             UserError: the files are missing or corrupt.
         """
-        return _load(self.name, root)
+        return _load(self, root)
 
     def splits(self, rule: str, root: Path | None = None) -> list[Split]:
         """All splits of a rule."""
         if rule not in self.rules:
             raise UserError(f"The task {self.name!r} has no split rule {rule!r}; it has {', '.join(self.rules)}.")
-        return _splits(self.name, rule, root)
+        return _splits(self, rule, root)
 
     def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
         """What a method gets to see, for rows with or without a leading replica dimension."""
@@ -128,13 +131,13 @@ class Task:
 
 
 @lru_cache(maxsize=64)
-def _load(name: str, root: Path | None) -> Data:
-    return load(name, root)
+def _load(task: Task, root: Path | None) -> Data:
+    return load(task.name, root) if task.loader is None else task.loader()
 
 
 @lru_cache(maxsize=256)
-def _splits(name: str, rule: str, root: Path | None) -> list[Split]:
-    return splits(name, _load(name, root), rule)
+def _splits(task: Task, rule: str, root: Path | None) -> list[Split]:
+    return splits(task.name, _load(task, root), rule)
 
 
 TASKS: Registry[Task] = Registry("task", "bnnbench.tasks", "bnnbench.tasks", lambda task: task.groups)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from bnnbench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,28 @@ class Data:
     grid: np.ndarray | None = None
     truth: tuple[np.ndarray, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray, **more: Any) -> Data:
+        """Data from arrays: types set, the checksum taken; integer targets are class indices 0 ... K - 1.
+
+        Args:
+            x: inputs [N, d]. y: targets [N]. more: further fields.
+
+        Raises:
+            UserError: another shape, or a value that is not finite.
+        """
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        y = np.ascontiguousarray(y, dtype=np.int64 if np.issubdtype(y.dtype, np.integer) else np.float64)
+        if x.ndim != 2 or y.shape != (len(x),):
+            raise UserError(f"Data need inputs [N, d] and targets [N], not {list(x.shape)} and {list(y.shape)}.")
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise UserError("Data hold values that are not finite.")
+        # Little-endian bytes, so that the checksum is the same on every machine.
+        checksum = hashlib.sha256(x.astype("<f8").tobytes() + y.astype(y.dtype.newbyteorder("<")).tobytes())
+        if y.dtype == np.int64:
+            more.setdefault("classes", int(y.max()) + 1)
+        return cls(x=x, y=y, checksum=checksum.hexdigest()[:12], **more)
 
 
 @dataclass(frozen=True)

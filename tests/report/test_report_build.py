@@ -10,7 +10,7 @@ import pytest
 from report_data import METHODS, cell, fill, gallery, lost, outcome
 
 from bnnbench.errors import UserError
-from bnnbench.report import build
+from bnnbench.report.build import build
 from bnnbench.report.figures.style import looks
 from bnnbench.report.output import Output
 from bnnbench.report.select import select

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,6 @@ def describe(card: Card, x: np.ndarray, y: np.ndarray, **more: Any) -> Data:
     Raises:
         UserError: not the number of rows or columns that the card states, or a value that is not finite.
     """
-    x = np.ascontiguousarray(x, dtype=np.float64)
-    y = np.ascontiguousarray(y, dtype=np.int64 if np.issubdtype(y.dtype, np.integer) else np.float64)
     stated = (card.rows, len(card.columns))
     if x.shape != stated or len(y) != card.rows:
         raise UserError(
@@ -33,14 +30,4 @@ def describe(card: Card, x: np.ndarray, y: np.ndarray, **more: Any) -> Data:
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise UserError(f"{card.name} holds values that are not finite; run `bnnbench data verify`.")
-    # Little-endian bytes, so that the checksum is the same on every machine.
-    checksum = hashlib.sha256(x.astype("<f8").tobytes() + y.astype(y.dtype.newbyteorder("<")).tobytes())
-    return Data(
-        x=x,
-        y=y,
-        checksum=checksum.hexdigest()[:12],
-        features=card.columns,
-        target=card.target,
-        notes=card.issues,
-        **more,
-    )
+    return Data.of(x, y, features=card.columns, target=card.target, notes=card.issues, **more)
