@@ -170,7 +170,8 @@ def status(db: str) -> None:
 
     columns = ["task", "method", "config", "budget", "status"]
     with ResultStore(db, read_only=True) as store:
-        attempts, running = store.attempts(), store.running()
+        attempts: Any = store.attempts()
+        running: Any = store.running()
     if attempts.empty and running.empty:
         click.echo(f"{db} holds no results yet.")
         return
@@ -196,7 +197,7 @@ def show(cell: str, db: str) -> None:
     with ResultStore(db, read_only=True) as store:
         info = store.find(cell)
         sessions = store.sessions()
-        scores = store.scores(fingerprint=info["fingerprint"], latest_only=False)
+        scores: Any = store.scores(fingerprint=info["fingerprint"], latest_only=False)
     for name, value in info.items():
         click.echo(f"{name:>16}  {value}")
     for _, row in sessions[sessions["id"] == info["session"]].iterrows():

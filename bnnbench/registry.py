@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from bnnbench.errors import UserError
 
 T = TypeVar("T")
+E = TypeVar("E")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -40,13 +41,13 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._complete = False
 
-    def register(self, entry: T) -> T:
+    def register(self, entry: E) -> E:
         """Add an entry under its `name`; usable as a class decorator. A name taken by another entry raises."""
         name = entry.name  # type: ignore[attr-defined]
         known = self._entries.get(name)
         if known is not None and known is not entry:
             raise UserError(f"The {self.noun} name {name!r} is registered twice; rename one of the two.")
-        self._entries[name] = entry
+        self._entries[name] = entry  # type: ignore[assignment]
         return entry
 
     def discover(self) -> None:

@@ -34,8 +34,8 @@ def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: st
     from bnnbench.tasks import TASKS
 
     with ResultStore(db, read_only=True) as store:
-        frame = store.scores(budget=budget)
-        definitions = {row["name"]: row for _, row in store.metrics().iterrows()}
+        frame: Any = store.scores(budget=budget)
+        definitions: Any = {row["name"]: row for _, row in store.metrics().iterrows()}
     if task != "all":
         frame = frame[frame["task"].isin([entry.name for entry in TASKS.select(task.split(","))])]
     if methods != "all":
@@ -43,6 +43,8 @@ def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: st
     if splits is not None:
         frame = frame[frame["split"].str.rsplit("-", n=1).str[0] == splits]
     kinds = {entry.name: entry.kind for entry in TASKS}
+    orders = {name: order for order, name in enumerate(METHODS.names())}
+    frame = frame.sort_values("method", key=lambda column: column.map(orders), kind="stable")
     for kind, metrics in ENDING.items():
         part = frame[frame["task"].map(kinds) == kind]
         if part.empty:

@@ -64,7 +64,9 @@ class _Gaussian(Likelihood):
 class Heteroscedastic(_Gaussian):
     """N(y; out_0, (1e-3 + softplus(out_1))^2): the network learns the noise of every input."""
 
-    outputs = 2
+    @property
+    def outputs(self) -> int:
+        return 2
 
     def moments(self, params: Params, out: Tensor) -> tuple[Tensor, Tensor]:
         del params
@@ -75,7 +77,9 @@ class Heteroscedastic(_Gaussian):
 class Homoscedastic(_Gaussian):
     """N(y; out_0, exp(log_noise)^2), log_noise one learned number with prior N(-1, 1)."""
 
-    outputs = 1
+    @property
+    def outputs(self) -> int:
+        return 1
 
     def init_params(self, like: Tensor) -> Params:
         return {LOG_NOISE: torch.full((), -1.0, dtype=like.dtype, device=like.device)}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.model.likelihoods import LOG_NOISE, Likelihood, Params
@@ -123,7 +124,7 @@ class Problem:
         index, weight = self.rows.index, self.rows.weight
         for start in range(0, index.shape[0], chunk):
             part = f(self._gather(index[start : start + chunk], weight[start : start + chunk]))
-            total = part if total is None else torch.utils._pytree.tree_map(torch.add, total, part)
+            total = part if total is None else tree_map(torch.add, total, part)
         return total
 
     def predict(self, params: Params, x: Tensor) -> Predictive:

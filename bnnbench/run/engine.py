@@ -211,7 +211,7 @@ class _Monitor:
 
     def look(self, step: int, state: State, live: Tensor) -> None:
         """Score the state on the validation rows and keep it if it is the best so far."""
-        predictive = predict(self.pack, state, None, self.key, self.x, VALIDATION_SAMPLES)
+        predictive: Any = predict(self.pack, state, None, self.key, self.x, VALIDATION_SAMPLES)
         log_prob = vmap(type(predictive).log_prob)(predictive, self.y)
         score = torch.where(self.mask, log_prob, 0.0).sum(1) / self.mask.sum(1)
         better = live & (score > self.best_score)
