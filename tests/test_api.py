@@ -1,0 +1,134 @@
+"""The Python API: what is stored comes back as it was."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import CPU
+from scipy.special import xlogy
+
+import bnnbench
+from bnnbench.errors import UserError
+from bnnbench.methods import METHODS
+from bnnbench.run import runner
+from bnnbench.run.budget import BUDGETS
+from bnnbench.run.pack import stack
+from bnnbench.run.plan import Cell
+from bnnbench.store.store import ResultStore
+from bnnbench.tasks import TASKS
+
+TRAINED_ON = ("toy-homoscedastic", "toy-heteroscedastic", "digits")
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory):
+    path = tmp_path_factory.mktemp("api") / "results.db"
+    summary = bnnbench.run("all", TRAINED_ON, budget="smoke", db=path, threads=1, device="cpu")
+    assert summary.cells == summary.missing == sum(summary.statuses.values())
+    assert {status.value for status in summary.statuses} == {"ok"}
+    return path
+
+
+@pytest.mark.parametrize("task", TRAINED_ON)
+@pytest.mark.parametrize("method", [m.name for m in METHODS if "references" not in m.tags])
+def test_a_loaded_posterior_is_the_one_that_was_scored(db, method, task):
+    """Its terms at the test rows against those stored when it was scored. Measured: the same to the bit where the
+    pack had one replica; a pack of ten multiplies its matrices in another order."""
+    with ResultStore(db, read_only=True) as store:
+        found = store.attempts(task=task, method=method).iloc[-1]
+        kept = store.artifact(found.fingerprint, "predictive")
+    rule, _, index = found.split.rpartition("-")
+    test = TASKS.get(task).splits(rule)[int(index)].test
+    posterior = bnnbench.load(db, found.fingerprint)
+    with torch.no_grad():
+        terms = posterior.terms(TASKS.get(task).data().x[test])
+    exact = found.pack_size == 1
+    for name, value in terms._asdict().items():
+        np.testing.assert_allclose(
+            value.numpy(), kept[f"test/{name}"], rtol=0 if exact else 1e-4, atol=0 if exact else 1e-5
+        )
+    assert posterior.method == METHODS.get(method)()
+    assert posterior.cell["fingerprint"] == found.fingerprint
+
+
+def test_predict_gives_moments_of_the_mixture(db):
+    scores = bnnbench.scores(db, task="toy-heteroscedastic", method="bbp-gaussian")
+    posterior = bnnbench.load(db, scores.fingerprint[0])
+    x = np.linspace(-2, 2, 7)[:, None]
+    with torch.no_grad():
+        terms = posterior.terms(x)
+    got = posterior.predict(x)
+    np.testing.assert_allclose(got["mean"], terms.mean.numpy().mean(0), rtol=1e-5)
+    np.testing.assert_allclose(got["epistemic_std"], terms.mean.numpy().std(0), rtol=1e-4)
+    np.testing.assert_allclose(got["aleatoric_std"] ** 2, (terms.scale.numpy() ** 2).mean(0), rtol=1e-4)
+    total = got["epistemic_std"] ** 2 + got["aleatoric_std"] ** 2
+    np.testing.assert_allclose(got["total_std"] ** 2, total, rtol=1e-4)
+    assert posterior.terms(x, samples=3).mean.shape == (3, 7)
+
+
+def test_predict_gives_class_probabilities(db):
+    scores = bnnbench.scores(db, task="digits", method="ensemble-deep")
+    got = bnnbench.load(db, scores.fingerprint[0]).predict(np.random.default_rng(0).uniform(0, 16, (5, 64)))
+    p = got["probabilities"]
+    assert p.shape == (5, 10)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(got["entropy_total"], -xlogy(p, p).sum(1), rtol=1e-4)
+    assert (got["entropy_aleatoric"] <= got["entropy_total"] + 1e-6).all()
+
+
+def test_a_posterior_refuses_other_inputs_and_other_versions(db, monkeypatch):
+    one = bnnbench.scores(db, task="digits", method="map").fingerprint[0]
+    for shape in [(5, 63), (64,), (1, 5, 64)]:
+        with pytest.raises(UserError, match=r"takes inputs of shape \[N, 64\], not \["):
+            bnnbench.load(db, one).predict(np.zeros(shape))
+    monkeypatch.setattr(METHODS.get("map"), "version", 99)
+    with pytest.raises(UserError, match=r"trained by map version 1 and version 99 is installed; run the cell again"):
+        bnnbench.load(db, one)
+    with pytest.raises(UserError, match="There is no cell 'none'"):
+        bnnbench.load(db, "none")
+
+
+def test_scores_are_filtered_by_columns(db):
+    frame = bnnbench.scores(db, task="digits", method="map", evaluation="test", metric="error")
+    assert len(frame) == 10
+    assert frame.split.tolist() == [f"10fold-{k}" for k in range(10)]
+    assert frame.value.between(0, 1).all()
+
+
+def test_the_constants_scores_are_those_of_numpy(db):
+    """From file to table: one number computed with nothing of ours but the split."""
+    task = TASKS.get("toy-homoscedastic")
+    data, split = task.data(), task.splits("fixed")[0]
+    fit, y = data.y[split.fit], data.y[split.test]
+    table = bnnbench.scores(db, task="toy-homoscedastic", method="constant", evaluation="test").set_index("metric")
+    each = -0.5 * ((y - fit.mean()) / fit.std()) ** 2 - np.log(fit.std()) - 0.5 * np.log(2 * np.pi)
+    assert table.value["log_likelihood"] == pytest.approx(each.mean(), rel=1e-5)
+    assert table.value["rmse"] == pytest.approx(np.sqrt(((y - fit.mean()) ** 2).mean()), rel=1e-5)
+    assert (table.n == len(y)).all()
+
+
+def test_what_is_finished_is_not_trained_again(db, monkeypatch):
+    monkeypatch.setattr(runner, "train", None)
+    assert bnnbench.run("all", TRAINED_ON, budget="smoke", db=db, threads=1, device="cpu").missing == 0
+
+
+def test_a_dry_run_counts_packs(tmp_path):
+    plan = bnnbench.run("map", "diabetes", budget="smoke", db=tmp_path / "a.db", dry_run=True, device="cpu")
+    assert plan.packs == (("diabetes", "map", 10),)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cells_of_real_tasks_standardise_by_the_fitting_rows_alone():
+    cell = Cell(TASKS.get("diabetes"), METHODS.get("map")(), "10fold", 0, 0, BUDGETS["smoke"])
+    pack, split = stack([cell], CPU), TASKS.get("diabetes").splits("10fold")[0]
+    data = TASKS.get("diabetes").data()
+    np.testing.assert_allclose(pack.problem.rows.x_shift[0], data.x[split.fit].mean(0), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(pack.problem.rows.y_scale[0], data.y[split.fit].std(), rtol=1e-5)
+    assert not set(split.fit) & (set(split.validate) | set(split.test))
+
+
+def test_the_package_imports_nothing_heavy():
+    code = "import sys, bnnbench; assert not {'torch', 'numpy', 'pandas', 'sqlalchemy'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
