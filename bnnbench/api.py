@@ -89,7 +89,7 @@ def run(
     """
     place = _device(device)
     _set_threads(threads)
-    if timeout is not None and timeout <= 0:
+    if timeout is not None and not timeout > 0:
         raise UserError(f"--timeout must be a positive number of seconds, not {timeout:g}.")
     root = None if data_dir is None else Path(data_dir)
     grid = parse_settings([settings] if isinstance(settings, str) else settings)
