@@ -58,7 +58,8 @@ def uninterrupted(tmp_path_factory) -> pd.DataFrame:
     return bnnbench.scores(db)
 
 
-def test_kills(tmp_path, uninterrupted, kills=3):
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_kills(tmp_path, uninterrupted, kills):
     """Killed in the middle again and again, one and the same database, then left to finish: the same table, row for
     row and bit for bit. Moments are drawn from a seed: during the first packs, and a random while after."""
     db, draw, killed = tmp_path / "results.db", random.Random(kills), 0
@@ -78,11 +79,6 @@ def test_kills(tmp_path, uninterrupted, kills=3):
     with ResultStore(db, read_only=True) as store:
         for fingerprint in store.attempts().fingerprint:
             assert store.artifact(fingerprint, "posterior")
-
-
-@pytest.mark.slow
-def test_ten_kills(tmp_path, uninterrupted):
-    test_kills(tmp_path, uninterrupted, kills=10)
 
 
 def test_two_at_once_lose_and_double_nothing(tmp_path, uninterrupted):

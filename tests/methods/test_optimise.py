@@ -77,8 +77,7 @@ def test_map_is_adam_on_the_energy():
         out = hidden @ theirs["layers.1.weight"].T + theirs["layers.1.bias"]
         law = normal(out[:, 0], 1e-3 + torch.nn.functional.softplus(out[:, 1]))
         prior = [
-            normal(0.0, (2 / v.shape[1]) ** 0.5 if v.dim() == 2 else 1.0).log_prob(v).sum()
-            for v in theirs.values()
+            normal(0.0, (2 / v.shape[1]) ** 0.5 if v.dim() == 2 else 1.0).log_prob(v).sum() for v in theirs.values()
         ]
         loss = -law.log_prob(batch.y).mean() - sum(prior) / 30
         assert_close(info["loss"], loss.detach())

@@ -16,7 +16,7 @@ from bnnbench.model import Heteroscedastic, Homoscedastic
 from bnnbench.model.likelihoods import _Gaussian
 from bnnbench.model.predictive import normal_log_density
 
-CHAINS = 2000
+CHAINS = 1000
 
 
 class KnownNoise(_Gaussian):
@@ -44,7 +44,7 @@ def chains(problem, method: SGLD, start=None) -> Tensor:
 
 @pytest.mark.parametrize("likelihood", [Heteroscedastic(), Homoscedastic()])
 def test_without_data_it_returns_the_prior(likelihood):
-    """Kolmogorov-Smirnov of 2,000 chains for each weight, Bonferroni: a false alarm in 10^4. A step h contracts the
+    """Kolmogorov-Smirnov of 1,000 chains for each weight, Bonferroni: a false alarm in 10^4. A step h contracts the
     distance to the start by h / scale^2 and inflates the variance by h / (2 scale^2), 1.3 % here."""
     x, y = torch.randn(10, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(10)
     problem = make_problem(x, y, likelihood, hidden=(3,), weight=torch.zeros(10), steps=400)
@@ -63,13 +63,13 @@ def test_without_data_it_returns_the_prior(likelihood):
 def test_conjugate_linear_regression(temperature):
     """The closed-form posterior N(m, T S) of a linear network with known noise, the batch the whole of the data.
 
-    Mean and covariance of 2,000 chains within 6 standard errors (13 + 13 comparisons: once in 10^7) plus the
+    Mean and covariance of 1,000 chains within 6 standard errors (13 + 13 comparisons: once in 10^7) plus the
     discretisation, which inflates a variance by a relative (h / 4) n / variance < 2 %.
     """
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(30, 2, generator=generator, dtype=torch.float64)
     y = x @ torch.tensor([1.0, -0.5]).double() + 0.3 + 0.5 * torch.randn(30, generator=generator).double()
-    problem = make_problem(x, y, KnownNoise(), hidden=(), steps=600)
+    problem = make_problem(x, y, KnownNoise(), hidden=(), steps=500)
     everything = problem._gather(problem.rows.index, problem.rows.weight)
     problem = FullBatch(**vars(problem))
     assert_close(problem.minibatch(random.key(0)), everything)
@@ -114,7 +114,9 @@ def test_one_step(n, temperature, t):
     assert abs(xi.std() - 1) < 5 / math.sqrt(2 * len(xi))
 
 
-@pytest.mark.parametrize(("steps", "burn", "samples"), [(3000, 0.5, 50), (50, 0.5, 50), (50, 0.9, 3), (7, 0.0, 7), (1, 0.5, 50)])
+@pytest.mark.parametrize(
+    ("steps", "burn", "samples"), [(3000, 0.5, 50), (50, 0.5, 50), (50, 0.9, 3), (7, 0.0, 7), (1, 0.5, 50)]
+)
 def test_schedule(steps, burn, samples):
     """Evenly spaced after burn-in, the last step among them, never more than there are."""
     kept = list(SGLD(burn=burn, samples=samples).schedule(steps))

@@ -149,7 +149,7 @@ def test_initialisation_is_pytorchs_law():
         if value.dim() == 2:
             assert fan_in(value) == layer
         u = (value.flatten() * math.sqrt(layer) / 2 + 0.5).sort().values
-        assert (0 <= u).all()
+        assert (u >= 0).all()
         assert (u <= 1).all()
         distance = (u - (torch.arange(len(u)) + 0.5) / len(u)).abs().max()
         assert distance < 2.7 / math.sqrt(len(u)) + 0.5 / len(u)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import BUDGET, CPU, FIT, make_cells, make_pack
+from helpers import BUDGET, CPU, FIT, make_cells, make_pack, normal
 from torch.testing import assert_close
 
 from bnnbench.methods import METHODS
@@ -166,6 +166,6 @@ def test_evaluations_are_those_of_the_task():
         assert {name: value.shape for name, value in kept.items()} == {
             "test/mean": (1, 10), "test/scale": (1, 10), "test/y": (10,)
         }  # fmt: skip
-        law = torch.distributions.Normal(*(torch.tensor(kept[f"test/{name}"][0]).double() for name in ("mean", "scale")))
+        law = normal(*(torch.tensor(kept[f"test/{name}"][0]) for name in ("mean", "scale")))
         score = {s.metric: s.value for s in outcome.evaluations[0].scores}["log_likelihood"]
         assert score == pytest.approx(law.log_prob(torch.tensor(kept["test/y"])).mean().item(), rel=1e-5)

@@ -45,9 +45,10 @@ def test_grid():
     ]  # fmt: skip
     assert [c.record.label for c in cells][:2] == ["lr=0.1", "lr=0.1,early_stopping=False"]
     assert len({c.record.fingerprint for c in cells}) == 4
-    assert plan("map", "toy-homoscedastic", settings=["map.lr=0.003"])[0][0].record == plan("map", "toy-homoscedastic")[
-        0
-    ][0].record  # a default, said or not, is the same cell
+    assert (
+        plan("map", "toy-homoscedastic", settings=["map.lr=0.003"])[0][0].record
+        == plan("map", "toy-homoscedastic")[0][0].record
+    )  # a default, said or not, is the same cell
 
 
 def test_the_key_is_that_of_task_split_and_seed():
@@ -103,7 +104,7 @@ def test_a_pair_that_does_not_fit(monkeypatch):
         name, supports, tags = "classifier", ("classification",), ("picky",)
 
     monkeypatch.setitem(METHODS._entries, "classifier", Classifier)
-    with pytest.raises(UserError, match=r"'classifier' does not support regression, the kind of task 'diabetes'; choose"):
+    with pytest.raises(UserError, match="'classifier' does not support regression, .* 'diabetes'; choose"):
         plan("classifier", "diabetes")
     with pytest.raises(UserError, match=r"This run holds no cell"):
         plan("picky", "diabetes")
