@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 # The functions `run` and `report` share their names with the packages they are made of. Importing a package binds its
 # name here, once: the empty packages are imported now and unbound, so that the names lead to the functions for good.
-import bnnbench.report  # noqa: F401
+import bnnbench.report
 import bnnbench.run  # noqa: F401
 
 del globals()["report"], globals()["run"]

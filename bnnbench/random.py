@@ -15,10 +15,11 @@ wrap-around: Inductor's CPU code for int64 shifts and masks under vmap corrupts 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -28,7 +29,7 @@ from torch import Tensor
 _SPLIT, _FOLD, _BITS, _UNIFORM, _BERNOULLI, _RANDINT, _PERMUTATION, _NORMAL, _NORMAL64, _GAMMA = range(2, 12)
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_BLOCK = 2**15  # counters per eager block on a CPU: the dozen temporaries of a block stay in the cache
+_BLOCK = 2**16  # counters per eager block on a CPU: its temporaries stay in the cache
 _ROUNDS = 8  # proposals of the gamma's rejection sampler
 
 _compiled = False
@@ -62,7 +63,7 @@ def _threefry(k0: Tensor, k1: Tensor, x0: Tensor, x1: Tensor | int) -> tuple[Ten
 
 
 def _words(rows: Tensor, start: int, stop: int, kind: int) -> tuple[Tensor, Tensor]:
-    """Both words of counters (first + i, kind), start <= i < stop, for rows [B, 3] = (key, first): two [B, stop-start]."""
+    """The two words [B, stop - start] of counters (first + i, kind), start <= i < stop; rows [B, 3]: key, first."""
     count = torch.arange(start, stop, dtype=torch.int32, device=rows.device)
     return _threefry(rows[:, 0:1], rows[:, 1:2], rows[:, 2:3] + count, kind)
 
@@ -90,66 +91,79 @@ def _normals(rows: Tensor, start: int, stop: int, kind: int) -> tuple[Tensor, Te
         m, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
         -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1, -0.5,
     )  # fmt: skip
-    radius = ((31 - exponent) * (2 * math.log(2)) - 2 * (m * m * log + m)).sqrt()
+    r2 = (31 - exponent) * (2 * math.log(2)) - 2 * (m * m * log + m)
+    radius = r2.double().sqrt().float()  # rounds correctly everywhere; eager float32 square roots (MKL) do not
     t = b.to(torch.float32) * 2**-31  # θ = π t / 2
-    square = t * t  # minimax in t²
-    sine = t * _polynomial(
-        square, 1.5082056451294466e-4, -4.672227923173385e-3, 7.968848054027805e-2, -0.6459633598658742, 1.570796290022369
-    )  # fmt: skip
-    cosine = _polynomial(
-        square, 8.581906198850029e-4, -2.0810627520185577e-2, 0.25365074463585924, -1.2336982146688986, 0.9999999534666701
-    )  # fmt: skip
+    t2 = t * t  # minimax polynomials in t²
+    sine = t * _polynomial(t2, 0.000150820561, -0.00467222789, 0.079688482, -0.645963371, 1.57079625)
+    cosine = _polynomial(t2, 0.000858190644, -0.0208106283, 0.253650755, -1.23369825, 0.99999994)
     return torch.where(a < 0, -radius, radius) * cosine, radius * sine
 
 
-# Two functions, not one with a flag: Dynamo caches, and searches, its graphs by code object.
-@torch.compile(dynamic=True, fullgraph=True)
-def _compiled_words(rows: Tensor, half: int, kind: int) -> Tensor:
+# Two functions, not one with a flag: Dynamo caches its graphs by code object and searches them at every call.
+def _joined_words(rows: Tensor, half: int, kind: int) -> Tensor:
     return torch.cat(_words(rows, 0, half, kind), -1)
 
 
-@torch.compile(dynamic=True, fullgraph=True)
-def _compiled_normals(rows: Tensor, half: int, kind: int) -> Tensor:
+def _joined_normals(rows: Tensor, half: int, kind: int) -> Tensor:
     return torch.cat(_normals(rows, 0, half, kind), -1)
 
 
-@torch.library.custom_op("bnnbench::draw", mutates_args=())
+@functools.cache
+def _compiled_kernel(normal: bool, batched: bool, device: torch.device, threads: int) -> Callable[..., Tensor]:
+    """The compiled kernel, after one large draw: Inductor decides on threads by the sizes that it meets first.
+
+    The other arguments are what graphs are specialised on. Compiled here and not on import, which would load Dynamo.
+    """
+    kernel = torch.compile(_joined_normals if normal else _joined_words, dynamic=True, fullgraph=True)
+    kernel(torch.zeros(1 + batched, 3, dtype=torch.int32, device=device), 2**16, _NORMAL)
+    return kernel
+
+
 def _draw(key: Tensor, shape: Sequence[int], kind: int) -> Tensor:
     """Draws [..., *shape] from keys [..., 2], or [..., 3] with the first counter: float32 normals or int32 words.
 
     Counter i gives elements i and i + half of the flattened draw, half = max(2, ceil(n / 2)). (At least 2, since
-    a compiled kernel is specialised on sizes 0 and 1; so are batches of one key.)
+    graphs are specialised on sizes 0 and 1.)
     """
-    size = math.prod(shape)
+    size, normal = math.prod(shape), kind == _NORMAL
     half = max(2, (size + 1) // 2)
     rows = key.reshape(-1, key.shape[-1])
     if rows.shape[1] == 2:
         rows = torch.nn.functional.pad(rows, (0, 1))
-    if _compiled and len(rows):
+    count = len(rows)
+    if _compiled and count:
         with torch.no_grad():  # one grad mode, one graph
-            out = (_compiled_normals if kind == _NORMAL else _compiled_words)(rows, half, kind)
+            out = _compiled_kernel(normal, count > 1, key.device, torch.get_num_threads())(rows, half, kind)
     else:
-        kernel = _normals if kind == _NORMAL else _words
-        out = rows.new_empty(len(rows), 2, half, dtype=torch.float32 if kind == _NORMAL else torch.int32)
-        step = half if rows.is_cuda else max(2, _BLOCK // max(1, len(rows)))
+        kernel = _normals if normal else _words
+        out = rows.new_empty(count, 2, half, dtype=torch.float32 if normal else torch.int32)
+        step = half if rows.is_cuda else max(2, _BLOCK // max(1, count))
         for start in range(0, half, step):
             stop = min(start + step, half)
             out[:, 0, start:stop], out[:, 1, start:stop] = kernel(rows, start, stop, kind)
-        out = out.view(len(rows), 2 * half)
-    return out[:, :size].contiguous().view(*key.shape[:-1], *shape)
+        out = out.view(count, 2 * half)
+    if size < 2 * half:
+        out = out[:, :size].contiguous()
+    return out.view((*key.shape[:-1], *shape))
 
 
-@_draw.register_fake
-def _(key: Tensor, shape: Sequence[int], kind: int) -> Tensor:
+def _draw_fake(key: Tensor, shape: Sequence[int], kind: int) -> Tensor:
     return key.new_empty((*key.shape[:-1], *shape), dtype=torch.float32 if kind == _NORMAL else torch.int32)
 
 
-@_draw.register_vmap
-def _(info, in_dims, key: Tensor, shape: Sequence[int], kind: int) -> tuple[Tensor, int]:
-    return _draw(key.movedim(in_dims[0], 0), shape, kind), 0
+def _draw_vmap(info, in_dims, key: Tensor, shape: Sequence[int], kind: int) -> tuple[Tensor, int]:
+    return _op(key.movedim(in_dims[0], 0), shape, kind), 0
 
 
-_op = torch.ops.bnnbench.draw.default  # skips the overload resolution, and is what Dynamo traces
+# What torch.library.custom_op does, less the wrapper that costs 6 us a call.
+torch.library.define(
+    "bnnbench::draw", "(Tensor key, SymInt[] shape, int kind) -> Tensor", tags=torch.Tag.pt2_compliant_tag
+)
+torch.library.impl("bnnbench::draw", "default", _draw)
+torch.library.register_fake("bnnbench::draw", _draw_fake)
+torch.library.register_vmap("bnnbench::draw", _draw_vmap)
+_op = torch.ops.bnnbench.draw.default
 
 
 def key(seed: int, device: torch.device | str | None = None) -> Tensor:
@@ -210,7 +224,7 @@ def _unit(key: Tensor, shape: Sequence[int], kind: int, dtype: torch.dtype = tor
 
 
 def uniform(key: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Uniform on [0, 1) [..., *shape], in steps of 2^-24 (float64: 2^-53)."""
+    """Uniform on [0, 1) [..., *shape], in steps of 2^-24 (float64: 2^-53). Narrower dtypes may round up to 1."""
     return _unit(key, shape, _UNIFORM, dtype)
 
 
@@ -225,8 +239,8 @@ def randint(key: Tensor, shape: Sequence[int], high: int | Tensor) -> Tensor:
     A value's probability differs from 1/high by less than 2^-32. `high` may be a tensor that broadcasts against the
     draw; high = 0 gives 0. In float64 u high / 2^32 <= (1 - 2^-32) high never rounds up to high.
     """
-    high = high.double() if isinstance(high, Tensor) else float(high)
-    return ((_op(key, shape, _RANDINT).double() + 2**31) * (high * 2**-32)).long()
+    scale = (high.double() if isinstance(high, Tensor) else float(high)) * 2**-32
+    return ((_op(key, shape, _RANDINT).double() + 2**31) * scale).long()
 
 
 def permutation(key: Tensor, n: int) -> Tensor:
@@ -237,7 +251,7 @@ def permutation(key: Tensor, n: int) -> Tensor:
 def normal(key: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
     """Standard normals [..., *shape] by Box-Muller, up to 6.6 (float64: 8.5) in size.
 
-    float32 (and what is rounded from it) is the same to the bit in compiled and eager code on a CPU; float64, a
+    float32 (and narrower, rounded from it) is the same to the bit in compiled and eager code on a CPU; float64, a
     stream of its own, differs by units in the last place.
     """
     if dtype != torch.float64:
@@ -256,8 +270,16 @@ def gamma(key: Tensor, alpha: float | Tensor, shape: Sequence[int], dtype: torch
     alpha >= 1 a proposal is refused with probability < 0.05, so all are with < 4e-11 (then the last one stands).
     alpha < 1: Gamma(alpha + 1) u^(1/alpha). Computed in float64; compiled and eager may differ in the last place.
     """
-    words = _op(key, (4, 2), _GAMMA)
+    normals, uniforms, boosts = _op(key, (2, 3), _GAMMA).transpose(-1, -2).unbind(-2)
     alpha = torch.as_tensor(alpha, dtype=torch.float64, device=key.device).detach()
     d = torch.where(alpha < 1, alpha + 1, alpha) - 1 / 3
-    proposals = (*(1 for _ in shape),) 
-    raise NotImplementedError
+    proposals, first = (_ROUNDS, *shape), key.dim() - 1
+    x = normal(normals, proposals, torch.float64).movedim(first, 0)
+    log_u = torch.log1p(-uniform(uniforms, proposals, torch.float64).movedim(first, 0))
+    v = ((1 + x / (9 * d).sqrt()) ** 3).clamp(min=1e-300)  # a refused v <= 0 needs a logarithm, too
+    accepted = log_u < x * x / 2 + d * (1 - v + v.log())
+    chosen = v[-1]
+    for i in reversed(range(_ROUNDS - 1)):
+        chosen = torch.where(accepted[i], v[i], chosen)
+    boost = torch.where(alpha < 1, (torch.log1p(-uniform(boosts, shape, torch.float64)) / alpha).exp(), 1)
+    return (d * chosen * boost).to(dtype)

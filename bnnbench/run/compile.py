@@ -9,30 +9,32 @@ from __future__ import annotations
 import functools
 import logging
 import types
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves
 
+from bnnbench import random
 from bnnbench.run.pack import Pack
 from bnnbench.run.plan import structure
 
 # On a machine with the CUDA toolkit and no GPU every process would begin with a warning about that.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
+log = logging.getLogger(__name__)
 _codes: dict[tuple, types.CodeType] = {}
 
 
 @functools.cache
-def can_compile(device_type: str) -> bool:
-    """Whether torch.compile works here; tried once on a trivial function."""
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile works here; says so once where it does not. Tried on a kernel that is needed anyway."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.compile(lambda x: x + 1)(torch.zeros(3, device=device_type))
-    except Exception:  # whatever the toolchain raises: no compiler, no Triton, no writable cache
+        with random.compiled_kernels():
+            random.bits(random.key(0, device), (2, 2))
+    except Exception as error:  # whatever the toolchain raises: no compiler, no Triton, no writable cache
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        log.warning("torch.compile does not work here (%s); running without it, several times slower.", reason)
         return False
     return True
 

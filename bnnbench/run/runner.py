@@ -144,7 +144,7 @@ def _run_pack(pack: Sequence[Cell], settings: Settings, progress: RunProgress) -
 
 
 def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> list[Outcome]:
-    compiled = cells[0].budget.compiled and cells[0].steps > 0 and can_compile(settings.device.type)
+    compiled = cells[0].budget.compiled and cells[0].steps > 0 and can_compile(settings.device)
     start = time.monotonic()
     deadline = None if settings.timeout is None else start + settings.timeout
     if settings.device.type == "cuda":
