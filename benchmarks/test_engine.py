@@ -63,7 +63,7 @@ class Packed:
 
     def __call__(self) -> None:
         ts = torch.arange(self.t, self.t + ROUND)
-        keys = torch.func.vmap(lambda t: random.fold_in(self.pack.keys, t))(ts).unbind(0)
+        keys = random.fold_in(self.pack.keys, ts[:, None]).unbind(0)
         with torch.no_grad(), random.compiled_kernels(True):
             for key, t in zip(keys, ts.float().unbind(0), strict=True):
                 inputs = (self.pack.floats, self.pack.problem.table, self.pack.problem.rows)

@@ -15,9 +15,9 @@ from bnnbench.methods import METHODS, Method
 from bnnbench.model import GaussianPrior, Heteroscedastic, Likelihood, Prior, Problem, Rows, Table
 from bnnbench.nets import MLP
 from bnnbench.run.budget import Budget
-from bnnbench.run.engine import Trained
 from bnnbench.run.pack import Pack, stack
 from bnnbench.run.plan import Cell
+from bnnbench.run.train import Trained
 from bnnbench.tasks import Task
 from bnnbench.tasks.data import Data, Split
 

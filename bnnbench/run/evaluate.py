@@ -11,8 +11,9 @@ from torch import Tensor
 from bnnbench import random
 from bnnbench.metrics import curves, score
 from bnnbench.model import GaussianPredictive, Predictive
-from bnnbench.run.engine import PREDICT, Trained, padded, predict
-from bnnbench.run.pack import Pack
+from bnnbench.run.engine import PREDICT, predict
+from bnnbench.run.pack import Pack, padded
+from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, Series
 from bnnbench.tasks import Points
 

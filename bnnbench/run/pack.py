@@ -107,6 +107,14 @@ def _stack_rows(data: Data, splits: tuple[Split, ...], device: torch.device, dty
     )
 
 
+def padded(rows: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Row indices [R, longest], padded by repetition of the first, and the mask of those that are no padding."""
+    longest = max(len(row) for row in rows)
+    index = np.stack([np.concatenate([row, np.full(longest - len(row), row[0])]) for row in rows])
+    mask = np.stack([np.arange(longest) < len(row) for row in rows])
+    return torch.as_tensor(index, device=device), torch.as_tensor(mask, device=device)
+
+
 def replica_bytes(cell: Cell) -> int:
     """Estimate of the memory one replica needs in training, collected draws included.
 

@@ -17,7 +17,8 @@ from bnnbench.methods import METHODS, Method
 from bnnbench.metrics.classification import entropy
 from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
 from bnnbench.run.budget import budget_of
-from bnnbench.run.engine import INIT, PREDICT, Trained
+from bnnbench.run.engine import INIT, PREDICT
+from bnnbench.run.train import Trained
 from bnnbench.tasks import TASKS
 
 STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")

@@ -16,13 +16,13 @@ from bnnbench import metrics
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.run.compile import can_compile
-from bnnbench.run.engine import OutOfTime, Progress, Trained, train
 from bnnbench.run.evaluate import evaluate
 from bnnbench.run.pack import pack_limit, stack
 from bnnbench.run.plan import Cell, packs, structure
 from bnnbench.run.posterior import to_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import peak_memory_mb
+from bnnbench.run.train import OutOfTime, Progress, Trained, train
 from bnnbench.store.owners import owner_id
 from bnnbench.store.records import MethodRecord, Outcome, Status, TaskRecord
 from bnnbench.store.store import ResultStore

@@ -15,11 +15,12 @@ from bnnbench.methods import METHODS, Method
 from bnnbench.methods.map import MAP
 from bnnbench.model import Problem
 from bnnbench.run import evaluate
-from bnnbench.run.engine import initial_state, make_step, train
+from bnnbench.run.engine import initial_state, make_step
 from bnnbench.run.evaluate import predictions
 from bnnbench.run.posterior import to_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.runner import Settings, _run_pack
+from bnnbench.run.train import train
 from bnnbench.store.records import Status
 
 every_method = pytest.mark.parametrize(("method", "task"), PAIRS)

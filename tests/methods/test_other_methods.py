@@ -12,8 +12,8 @@ from bnnbench.errors import UserError
 from bnnbench.methods import METHODS, configure
 from bnnbench.methods.ensemble import DeepEnsemble
 from bnnbench.methods.map import MAP
-from bnnbench.run.engine import train
 from bnnbench.run.evaluate import predictions
+from bnnbench.run.train import train
 
 X = torch.randn(25, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

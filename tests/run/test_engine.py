@@ -13,9 +13,11 @@ from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Problem
 from bnnbench.run import runner
-from bnnbench.run.engine import OutOfTime, padded, predict, train
+from bnnbench.run.engine import predict
+from bnnbench.run.pack import padded
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.runner import Settings, _run_pack
+from bnnbench.run.train import OutOfTime, train
 from bnnbench.store.records import Status
 
 SILENT = RunProgress(None, 1, 1, quiet=True)

@@ -7,8 +7,9 @@ from torch.utils._pytree import tree_leaves
 
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
-from bnnbench.run.engine import initial_state, make_step, train
+from bnnbench.run.engine import initial_state, make_step
 from bnnbench.run.pack import pack_limit, replica_bytes
+from bnnbench.run.train import train
 
 
 def peak_bytes(run) -> int:

@@ -104,7 +104,7 @@ def test_a_pair_that_does_not_fit(monkeypatch):
         name, supports, tags = "classifier", ("classification",), ("picky",)
 
     monkeypatch.setitem(METHODS._entries, "classifier", Classifier)
-    with pytest.raises(UserError, match="'classifier' does not support regression, .* 'diabetes'; choose"):
+    with pytest.raises(UserError, match=r"'classifier' does not support regression, .* 'diabetes'; choose"):
         plan("classifier", "diabetes")
     with pytest.raises(UserError, match=r"This run holds no cell"):
         plan("picky", "diabetes")

@@ -1,0 +1,84 @@
+"""What is watched while a pack trains: curves, the state best on the validation rows, collected draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.utils._pytree import tree_map
+
+from bnnbench import random
+from bnnbench.run.engine import VALIDATE, State, over_replicas, predict
+from bnnbench.run.pack import Pack, padded
+
+VALIDATION_SAMPLES = 10
+
+
+class Draws:
+    """Collected posterior draws, written outside the compiled step: a write into a big buffer inside it costs more
+    than the step."""
+
+    def __init__(self, schedule: Iterable[int]) -> None:
+        self.schedule, self.kept = set(schedule), []
+
+    def offer(self, t: int, pack: Pack, state: State) -> None:
+        if t in self.schedule:
+            kept = over_replicas(pack, lambda method, problem, state: method.collect(state), state)
+            self.kept.append(tree_map(torch.clone, kept))
+
+    def stacked(self) -> Any:
+        return tree_map(lambda *draws: torch.stack(draws, 1), *self.kept) if self.kept else None
+
+
+class Monitor:
+    """Training curves, and the state that was best on the validation rows."""
+
+    def __init__(self, pack: Pack, state: State) -> None:
+        device, replicas = pack.keys.device, len(pack.cells)
+        self.pack, self.best = pack, state
+        self.best_score = torch.full((replicas,), -torch.inf, device=device)
+        self.best_step = np.zeros(replicas, dtype=int)
+        self.diverged_at = np.full(replicas, -1)
+        self.losses: list[Tensor] = []
+        self.points: list[tuple[int, np.ndarray, np.ndarray]] = []
+        index, self.mask = padded([split.validate for split in pack.splits], device)
+        self.x, self.y = pack.problem.table.x[index], pack.problem.table.y[index]
+        self.key = random.fold_in(pack.keys, VALIDATE)
+
+    def add(self, loss: Tensor) -> None:
+        self.losses.append(loss)
+
+    def look(self, step: int, state: State, live: Tensor) -> None:
+        """Score the state on the validation rows and keep it if it is the best so far."""
+        predictive: Any = predict(self.pack, state, None, self.key, self.x, VALIDATION_SAMPLES)
+        log_prob = vmap(type(predictive).log_prob)(predictive, self.y)
+        score = torch.where(self.mask, log_prob, 0.0).sum(1) / self.mask.sum(1)
+        better = live & (score > self.best_score)
+        self.best_score = torch.where(better, score, self.best_score)
+        self.best = where(better, state, self.best)
+        self.best_step[better.cpu().numpy()] = step
+        losses = torch.stack(self.losses)
+        finite = torch.isfinite(losses).cpu().numpy()
+        for replica in np.flatnonzero((self.diverged_at < 0) & ~finite.all(0)):
+            self.diverged_at[replica] = step - len(losses) + int(np.argmin(finite[:, replica]))
+        self.points.append((step, losses.mean(0).cpu().numpy(), score.cpu().numpy()))
+        self.losses = []
+
+    def curves(self) -> dict[str, np.ndarray]:
+        if not self.points:
+            return {}
+        step, loss, validation = zip(*self.points, strict=True)
+        return {"step": np.array(step), "loss": np.stack(loss, 1), "validation": np.stack(validation, 1)}
+
+
+def where(condition: Tensor, new: Any, old: Any) -> Any:
+    """Leafwise `condition ? new : old`, the condition [R] running along the leading dimension of every leaf."""
+
+    def choose(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(condition.reshape(condition.shape + (1,) * (a.dim() - condition.dim())), a, b)
+
+    return tree_map(choose, new, old)

@@ -1,0 +1,99 @@
+"""Training of a pack, from its initial states to its posteriors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from bnnbench import random
+from bnnbench.run.compile import compiled_step
+from bnnbench.run.engine import FINISH, TRAIN, State, initial_state, make_step, over_replicas
+from bnnbench.run.monitor import Draws, Monitor
+from bnnbench.run.pack import Pack
+
+Progress = Callable[[int], None]
+
+
+class OutOfTime(Exception):
+    """The deadline passed before the budget was spent."""
+
+
+@dataclass
+class Trained:
+    """What training leaves of a pack; every tensor has a leading replica dimension.
+
+    Attributes:
+        state, draws: the posterior, `draws` being the collected draws [R, draws, ...] or None.
+        live: which replicas stayed finite, [R].
+        steps: updates made. diverged_at: step at which a replica was frozen, -1 where it was not, [R].
+        step_kept: step whose state early stopping kept, [R], or None.
+        curves: `step` [C], and [R, C] arrays `loss` and `validation`.
+    """
+
+    pack: Pack
+    state: State
+    draws: Any
+    live: Tensor
+    steps: int
+    diverged_at: np.ndarray
+    step_kept: np.ndarray | None
+    curves: dict[str, np.ndarray]
+
+
+def train(
+    pack: Pack, compiled: bool, deadline: float | None = None, progress: Progress = lambda steps: None
+) -> Trained:
+    """Train a pack.
+
+    Args:
+        compiled: whether the step goes through torch.compile.
+        deadline: `time.monotonic()` after which OutOfTime is raised.
+        progress: told the number of finished steps at every look at the validation rows.
+    """
+    state, replicas, steps = initial_state(pack), len(pack.cells), pack.cells[0].steps
+    budget, device = pack.cells[0].budget, pack.keys.device
+    live = torch.ones(replicas, dtype=torch.bool, device=device)
+    monitor = Monitor(pack, state)
+    draws = Draws(pack.method.schedule(steps))
+    step = compiled_step(pack, make_step(pack), state) if compiled else make_step(pack)
+    every = max(1, steps // budget.checks)
+    train_key = random.fold_in(pack.keys, TRAIN)
+    with random.compiled_kernels(compiled), torch.no_grad():
+        for start in range(0, steps, every):
+            stop = min(start + every, steps)
+            ts = torch.arange(start, stop, device=device)
+            keys = random.fold_in(train_key, ts[:, None]).unbind(0)
+            times = ts.to(pack.problem.t.dtype).unbind(0)
+            for t, key, time_ in zip(range(start, stop), keys, times, strict=True):
+                state, live, info = step(pack.floats, pack.problem.table, pack.problem.rows, state, live, key, time_)
+                monitor.add(info["loss"])
+                draws.offer(t, pack, state)
+            monitor.look(stop, state, live)
+            progress(stop)
+            if deadline is not None and time.monotonic() > deadline:
+                raise OutOfTime(f"stopped after {stop} of {steps} updates")
+    state = monitor.best if pack.method.early_stopping and steps else state
+    finished = over_replicas(
+        pack,
+        lambda method, problem, key, state: method.finish(key, state, problem),
+        random.fold_in(pack.keys, FINISH),
+        state,
+    )
+    live &= torch.stack([torch.isfinite(leaf).reshape(replicas, -1).all(1) for leaf in tree_leaves(finished)]).all(0)
+    return Trained(
+        pack,
+        finished,
+        draws.stacked(),
+        live,
+        steps,
+        monitor.diverged_at,
+        monitor.best_step if pack.method.early_stopping and steps else None,
+        monitor.curves(),
+    )
