@@ -45,8 +45,10 @@ def same(a, b) -> None:
 def test_packed_equals_alone(method, task):
     """Folds of unequal size: also that padding is never drawn nor counted. Measured: below 1e-13."""
     together = trained(make_cells(method, task))
-    for r, fold in enumerate(range(len(FIT))):
-        assert_close(replica(together, r), replica(trained(make_cells(method, task, [fold])), 0), rtol=1e-5, atol=1e-8)
+    for fold in (0, 2):  # both shorter than the fold between them
+        assert FIT[fold] < FIT[1]
+        alone = trained(make_cells(method, task, [fold]))
+        assert_close(replica(together, fold), replica(alone, 0), rtol=1e-5, atol=1e-8)
 
 
 @every_method
