@@ -115,7 +115,7 @@ def test_what_is_finished_is_not_trained_again(db, monkeypatch):
 
 
 def test_a_dry_run_counts_packs(tmp_path):
-    plan = bnnbench.run("map", "diabetes", budget="smoke", db=tmp_path / "a.db", dry_run=True, device="cpu")
+    plan = bnnbench.run("map", "diabetes", budget="smoke", db=tmp_path / "a.db", dry_run=True, threads=1, device="cpu")
     assert plan.packs == (("diabetes", "map", 10),)
     assert list(tmp_path.iterdir()) == []
 

@@ -62,7 +62,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def here(tmp_path, monkeypatch):
     """An empty working directory; relative paths of these tests are meant in it."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    torch.set_num_threads(1)  # a run without --threads takes all cores, for good
 
 
 @pytest.fixture(scope="module")
