@@ -54,7 +54,7 @@ class BBPGaussian(Method):
     name = "bbp-gaussian"
     reference = "Blundell et al. 2015, arXiv 1505.05424"
     tags = ("variational",)
-    lr: float = 3e-3
+    lr: float = 1e-3
     sigma: float = 0.05
     beta: float = 1.0
     early_stopping: bool = True

@@ -31,7 +31,7 @@ class DeepEnsemble(Method):
     reference = "Lakshminarayanan et al. 2017, arXiv 1612.01474"
     tags = ("ensembles",)
     members: int = 5
-    lr: float = 3e-3
+    lr: float = 1e-2
     early_stopping: bool = True
 
     @property

@@ -24,7 +24,7 @@ class MAP(Method):
     name = "map"
     reference = "Adam: Kingma & Ba 2015, arXiv 1412.6980"
     tags = ("optimisation",)
-    lr: float = 3e-3
+    lr: float = 1e-2
     early_stopping: bool = True
 
     def check(self) -> None:

@@ -27,7 +27,7 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in [
-        Budget("smoke", 50, 10, 2, False, "does everything run? Numbers mean nothing."),
+        Budget("smoke", 20, 10, 2, False, "does everything run? Numbers mean nothing."),
         Budget("quick", 3_000, 50, 60, True, "a first comparison, minutes on a laptop."),
         Budget("full", 10_000, 100, 200, True, "the reference results."),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import types
 from collections.abc import Callable
 from typing import Any
@@ -50,9 +51,10 @@ def compiled_step(pack: Pack, step: Callable, state: Any) -> Callable:
     dynamo: Any = torch._dynamo.config
     dynamo.recompile_limit = 64
     dynamo.fail_on_recompile_limit_hit = True
-    cell, problem = pack.cells[0], pack.problem
-    key = (structure(cell)[2:], type(problem.network), cell.task.hidden, problem.likelihood, problem.prior)
-    key = (*key, cell.rule == "gal", problem.batch_size, problem.steps)
+    problem = pack.problem
+    architecture = re.sub(rf"\b{problem.table.x.shape[-1]}\b", "columns", repr(problem.network))
+    key = (structure(pack.cells[0])[2:], architecture, problem.likelihood, problem.prior)
+    key = (*key, type(problem.network), problem.batch_size, problem.steps)
     if key not in _codes:
         _codes[key] = step.__code__.replace(co_name=f"step_{len(_codes)}")
     _mark_widths(pack, state)
@@ -70,7 +72,11 @@ def _mark_widths(pack: Pack, state: Any) -> None:
     for leaf, first in [*((leaf, 0) for leaf in problem.table), *((leaf, 1) for leaf in problem.rows)]:
         for dim in range(first, leaf.dim()):
             torch._dynamo.maybe_mark_dynamic(leaf, dim)
-    for leaf in tree_leaves(state):
-        for dim in range(1, leaf.dim()):
-            if leaf.shape[dim] == problem.table.x.shape[-1]:
-                torch._dynamo.maybe_mark_dynamic(leaf, dim)
+    columns = problem.table.x.shape[-1]
+    sizes = [size for value in problem.network.parameters() for size in value.shape]
+    leaves = tree_leaves(state)
+    if sizes.count(columns) > 1 or any(columns in leaf.shape[1:-1] for leaf in leaves):
+        return  # which dimension holds the inputs cannot be told from its size: the next width compiles again
+    for leaf in leaves:
+        if leaf.dim() > 1 and leaf.shape[-1] == columns:
+            torch._dynamo.maybe_mark_dynamic(leaf, leaf.dim() - 1)

@@ -43,7 +43,7 @@ class Database:
             with database_faults(self.address):
                 self._open()
         except BaseException:
-            self._engine.dispose()
+            self.close()
             raise
 
     def _open(self) -> None:

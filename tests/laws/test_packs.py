@@ -43,7 +43,7 @@ def same(a, b) -> None:
 
 @every_method
 def test_packed_equals_alone(method, task):
-    """Folds of unequal size: also that padding is never drawn nor counted. Measured: below 1e-13."""
+    """Folds of unequal size: also that padding is never drawn nor counted."""
     together = trained(make_cells(method, task))
     for fold in (0, 2):  # both shorter than the fold between them
         assert FIT[fold] < FIT[1]
