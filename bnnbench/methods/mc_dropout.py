@@ -30,7 +30,7 @@ class MCDropout(Method):
     name = "mc-dropout"
     reference = "Gal & Ghahramani 2016, arXiv 1506.02142"
     tags = ("dropout",)
-    rate: float = 0.1
+    rate: float = 0.02
     lr: float = 3e-3
     early_stopping: bool = True
 

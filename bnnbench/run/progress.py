@@ -57,4 +57,5 @@ class RunProgress:
                 f"[{self.done_packs}/{self.packs}] {line}, {elapsed:.0f} s in all, about {left:.0f} s left",
                 highlight=False,
                 markup=False,
+                soft_wrap=True,
             )
