@@ -41,7 +41,7 @@ class SGLD(Method):
     name = "sgld"
     reference = "Welling & Teh 2011, ICML"
     tags = ("sampling",)
-    lr: float = 1e-2
+    lr: float = 3e-2
     floor: float = 0.1
     burn: float = 0.5
     samples: int = 50
