@@ -20,6 +20,7 @@ from torch.func import grad_and_value
 
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
+from bnnbench.methods.optimise import held
 from bnnbench.model import Predictive, Problem
 
 Params = dict[str, Tensor]
@@ -57,9 +58,9 @@ class SGLD(Method):
     def update(self, key: Tensor, state: Params, problem: Problem) -> tuple[Params, Info]:
         batch = problem.minibatch(key)
         gradient, loss = grad_and_value(problem.energy)(state, batch)
-        h = self.lr * (self.floor + (1 - self.floor) * 0.5 * (1 + torch.cos(math.pi * problem.t / problem.steps)))
+        h = held(self.lr * (self.floor + (1 - self.floor) * 0.5 * (1 + torch.cos(math.pi * problem.t / problem.steps))))
         noise = random.normal(key, (sum(value.numel() for value in state.values()),))
-        noise = noise * torch.sqrt(2 * h * self.temperature / problem.n)
+        noise = noise * held(torch.sqrt(2 * h * self.temperature / problem.n))
         pieces = torch.split(noise, [value.numel() for value in state.values()])
         state = {
             name: value - h * gradient[name] + xi.reshape(value.shape)

@@ -29,7 +29,7 @@ BUDGETS = {
     for budget in [
         Budget("smoke", 20, 10, 2, False, "does everything run? Numbers mean nothing."),
         Budget("quick", 3_000, 50, 60, True, "a first comparison, minutes on a laptop."),
-        Budget("full", 10_000, 100, 200, True, "the reference results."),
+        Budget("full", 10_000, 100, 100, True, "the reference results."),
     ]
 }
 

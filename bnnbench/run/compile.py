@@ -32,7 +32,7 @@ def can_compile(device: torch.device) -> bool:
     """Whether torch.compile works here; says so once where it does not. Tried on a kernel that is needed anyway."""
     try:
         with random.compiled_kernels():
-            random.bits(random.key(0, device), (2, 2))
+            random.bits(random.split(random.key(0, device)), (2,))
     except Exception as error:  # whatever the toolchain raises: no compiler, no Triton, no writable cache
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         log.warning("torch.compile does not work here (%s); running without it, several times slower.", reason)

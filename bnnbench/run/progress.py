@@ -52,9 +52,10 @@ class RunProgress:
         self._bar.update(self._task, completed=self.done_work)
         if not self.quiet:
             elapsed = time.monotonic() - self.started
-            left = elapsed * (self.work - self.done_work) / max(self.done_work, 1)
+            share = self.done_work / self.work
+            left = f", about {elapsed * (1 / share - 1):.0f} s left" if share > 0.01 else ""
             self.console.print(
-                f"[{self.done_packs}/{self.packs}] {line}, {elapsed:.0f} s in all, about {left:.0f} s left",
+                f"[{self.done_packs}/{self.packs}] {line}, {elapsed:.0f} s in all{left}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
