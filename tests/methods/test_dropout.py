@@ -76,15 +76,15 @@ def test_conversion_keeps_the_network_and_its_names():
 
 def test_rate_zero_is_map():
     problem = make_problem(X, X[:, 0])
-    method = MCDropout(rate=0.0)
+    method, twin = MCDropout(rate=0.0, lr=3e-3), MAP(lr=3e-3)
     ours = method.prepare(problem)
-    state, other = method.init(random.key(0), ours), MAP().init(random.key(0), problem)
+    state, other = method.init(random.key(0), ours), twin.init(random.key(0), problem)
     for t in range(5):
         state, info = method.update(random.key(t), state, ours)
-        other, info_map = MAP().update(random.key(t), other, problem)
+        other, info_map = twin.update(random.key(t), other, problem)
         assert_close((state, info), (other, info_map))
     terms = method.predict(random.key(1), state, None, ours, X, 4)
-    assert_close(terms.mean, MAP().predict(random.key(1), other, None, problem, X, 1).mean.expand(4, -1))
+    assert_close(terms.mean, twin.predict(random.key(1), other, None, problem, X, 1).mean.expand(4, -1))
 
 
 def test_a_sample_is_one_function():
