@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats takes two seconds to import
 
 Frame: TypeAlias = Any  # a pandas frame or column: pandas ships no types, and what checkers guess of it is wrong
 ALPHA = 0.05  # two-sided
@@ -32,7 +32,7 @@ def corrected_resampled_t_test(differences: np.ndarray, ratio: float) -> tuple[f
     if scale <= 1e-14 * max(1.0, np.abs(d).max()):  # constant differences: equal, or different beyond doubt
         return (0.0, 1.0) if mean == 0 else (float(np.copysign(np.inf, mean)), 0.0)
     t = mean / scale
-    return float(t), float(2 * stats.t.sf(abs(t), df=k - 1))
+    return float(t), float(2 * special.stdtr(k - 1, -abs(t)))
 
 
 def size_ratio(frame: Frame, rule: str) -> float:
