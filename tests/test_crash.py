@@ -105,4 +105,6 @@ def test_interrupt_leaves_what_is_finished(tmp_path, uninterrupted):
         assert 0 < len(store.attempts()) < CELLS
         assert set(store.attempts().status) == {"ok"}
         assert store.running().empty
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["results.db"]
+    # A signal in the middle of a transaction may leave SQLite's log, which the next program to open it takes up.
+    left = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert left - {"results.db-wal", "results.db-shm"} == {"results.db"}

@@ -65,7 +65,8 @@ def parse(line: str) -> click.Context:
 def documented() -> list[str]:
     """Every `bnnbench ...` line of the documents and of the help texts."""
     shell = [block for path in (README, CONTRIBUTING) for block in blocks(path, "(?:bash|sh)")]
-    lines = [part.strip() for block in shell for line in block.splitlines() for part in line.split("&&")]
+    whole = [line for block in shell for line in block.replace("\\\n", " ").splitlines()]  # lines continued by \\
+    lines = [part.strip() for line in whole for part in line.split("&&")]
     found = [re.sub(r"^\S*bnnbench", "bnnbench", line) for line in lines if re.match(r"(\S*/)?bnnbench ", line)]
     return list(dict.fromkeys([*found, *(line for c in ALL.values() for line in purpose_and_examples(c)[1])]))
 

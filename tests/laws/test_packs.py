@@ -121,7 +121,9 @@ def test_a_broken_hyperparameter_stays_with_its_replica():
     cells = make_cells("map", budget=SHORT)
     pack = make_pack(cells, torch.float32)
     sound = train(pack, False)
-    broken = train(replace(pack, floats={"lr": torch.tensor([3e-3, torch.nan, 3e-3])}), False)
+    broken = train(
+        replace(pack, floats={"lr": torch.tensor([cells[0].method.lr, torch.nan, cells[2].method.lr])}), False
+    )
     assert broken.live.tolist() == [True, False, True]
     assert broken.diverged_at.tolist() == [-1, 1, -1]  # the first loss is still that of the start
     for r in (0, 2):
