@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from bnnbench.errors import UserError
-from bnnbench.model import Predictive, Problem
+from bnnbench.model import Params, Predictive, Problem
 from bnnbench.registry import Registry, nearest
 
 State = Any  # a pytree of tensors
@@ -40,6 +40,10 @@ class Method(ABC):
         supports: task kinds.
         early_stopping: whether the state best on the validation rows is kept (a field in methods that optimise).
         networks: networks or chains trained per cell, each of which gets one gradient an update.
+        family: what the posterior approximation comes to on a linear model with Gaussian noise and prior, which is
+            what `bnnbench check` compares it with: `exact` (mean and covariance of the posterior), `mean-field` (its
+            mean, and the inverse of the precision's diagonal), `point` (its mean); empty: nothing is claimed.
+        chains: Markov chains whose draws the predictive is made of, one after the other; 0 for other methods.
     """
 
     name: ClassVar[str]
@@ -48,7 +52,7 @@ class Method(ABC):
     tags: ClassVar[tuple[str, ...]] = ()
     supports: ClassVar[tuple[str, ...]] = ("regression", "classification")
     vmappable: ClassVar[bool] = True
-    exact: ClassVar[bool] = False
+    family: ClassVar[str] = ""
     trained: ClassVar[bool] = True
     early_stopping: bool = False
 
@@ -57,11 +61,29 @@ class Method(ABC):
         """Networks trained per cell."""
         return 1
 
+    @property
+    def chains(self) -> int:
+        """Markov chains per cell."""
+        return 0
+
+    def updates(self, steps: int) -> int:
+        """Updates made for a budget of `steps`; other numbers only for references."""
+        return steps
+
+    def folds(self, rows: int) -> int | None:
+        """How many splits of a task of so many rows are run, None for all; fewer only for references."""
+        del rows
+        return None
+
     def check(self) -> None:  # noqa: B027 - most methods have something to check, none must
         """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""
 
     def prepare(self, problem: Problem) -> Problem:
         """The problem as this method sees it: a converted network, another prior. Called once, outside vmap."""
+        return problem
+
+    def target(self, problem: Problem) -> Problem:
+        """The problem whose posterior is approximated: the task's, unless the method has a prior of its own."""
         return problem
 
     @abstractmethod
@@ -86,15 +108,30 @@ class Method(ABC):
         """What to keep of a state as one posterior draw."""
         raise NotImplementedError
 
-    @abstractmethod
+    def weights(self, key: Tensor, state: State, draws: Any, problem: Problem, samples: int) -> Params | None:
+        """Weight samples, stacked along a leading dimension; None where weights have no distribution."""
+        del key, state, draws, problem, samples
+        return None
+
+    def moments(self, state: State, draws: Any) -> tuple[Params, Params] | None:
+        """Mean and standard deviation of every weight, for pruning; None where weights have no distribution."""
+        del state, draws
+        return None
+
     def predict(self, key: Tensor, state: State, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
         """The predictive mixture at inputs x [N, ...] in original units; differentiable in x.
+
+        By default, the networks with the weights of `weights`.
 
         Args:
             draws: collected draws, stacked along a leading dimension, or None while training.
             samples: how many mixture terms to draw, where the method can choose. A sample's noise belongs to the
                 sample, never to its rows: chunks of rows must give the numbers of the whole.
         """
+        weights = self.weights(key, state, draws, problem, samples)
+        if weights is None:
+            raise NotImplementedError(f"{type(self).__name__} must define predict() or weights()")
+        return problem.predict(weights, x)
 
 
 METHODS: Registry[type[Method]] = Registry("method", "bnnbench.methods", "bnnbench.methods", lambda m: m.tags)

@@ -140,6 +140,14 @@ class Problem:
         """The same problem under another prior; methods that use it have another target."""
         return replace(self, prior=prior)
 
+    def scaled(self, factor: float | Tensor) -> Problem:
+        """The same problem with the prior's scale multiplied by a factor."""
+        return self.with_prior(replace(self.prior, scale=self.prior.scale * factor))
+
+    def scale_of(self, name: str, value: Tensor) -> Tensor:
+        """Scale of the prior of one parameter, 0-dim: of a weight, or 1 of `log_noise`."""
+        return torch.ones((), dtype=value.dtype, device=value.device) if name == LOG_NOISE else self.prior.scale_of(value)
+
     def with_network(self, network: nn.Module) -> Problem:
         """The same problem for a converted network (dropout, variational layers)."""
         return replace(self, network=network)

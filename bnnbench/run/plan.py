@@ -58,7 +58,7 @@ class Cell:
     @property
     def steps(self) -> int:
         """Updates of this cell."""
-        return self.budget.steps if self.method.trained else 0
+        return self.method.updates(self.budget.steps) if self.method.trained else 0
 
 
 def _fields(method: Method) -> dict[str, Any]:

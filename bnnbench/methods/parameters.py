@@ -1,0 +1,45 @@
+"""Arithmetic of parameters by name, shared by the methods that add noise to them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bnnbench import random
+from bnnbench.model import Params
+
+
+def noise(key: Tensor, like: Params) -> Params:
+    """Standard normals in the shapes of `like`, all from one draw: many small draws are bound by their dispatch."""
+    return unflatten(random.normal(key, (sum(value.numel() for value in like.values()),)), like)
+
+
+def unflatten(vector: Tensor, like: Params) -> Params:
+    """A flat vector [P] cut into the shapes of `like`."""
+    pieces = torch.split(vector, [value.numel() for value in like.values()])
+    return {name: piece.reshape(value.shape) for (name, value), piece in zip(like.items(), pieces, strict=True)}
+
+
+def flatten(params: Params) -> Tensor:
+    """All parameters in one vector [P]."""
+    return torch.cat([value.reshape(-1) for value in params.values()])
+
+
+def dot(a: Params, b: Params) -> Tensor:
+    """Inner product over all parameters, 0-dim."""
+    return torch.stack([(a[name] * b[name]).sum() for name in a]).sum()
+
+
+def mean_product(a: Params, b: Params) -> Tensor:
+    """Mean of a_i b_i over all parameters, 0-dim."""
+    return torch.cat([(a[name] * b[name]).reshape(-1) for name in a]).mean()
+
+
+def stacked(params: Params) -> Params:
+    """A single parameter sample as a stack of one."""
+    return {name: value[None] for name, value in params.items()}
+
+
+def sample_moments(draws: Params) -> tuple[Params, Params]:
+    """Mean and standard deviation over the leading dimension."""
+    return {k: v.mean(0) for k, v in draws.items()}, {k: v.std(0, correction=0) for k, v in draws.items()}
