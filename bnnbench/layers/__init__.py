@@ -1,6 +1,7 @@
-"""Stochastic layers, and the conversion of plain networks into networks that hold them."""
+"""Stochastic layers, and the conversions of a plain network into one that holds them."""
 
 from bnnbench.layers.dropout import with_dropout
 from bnnbench.layers.keys import keyed, next_key
+from bnnbench.layers.variational import with_flipout, with_local_noise
 
-__all__ = ["keyed", "next_key", "with_dropout"]
+__all__ = ["keyed", "next_key", "with_dropout", "with_flipout", "with_local_noise"]

@@ -1,15 +1,18 @@
-r"""Bayes by Backprop: variational inference with a factorised Gaussian q over the weights.
+r"""Bayes by Backprop: variational inference with a factorised Gaussian q(w) = N(mu, sigma^2) over the weights.
 
 The objective per datum, of which one step takes a one-sample estimate by reparametrisation w = mu + sigma * eps, is
 
-    L = -(1/n) E_q [sum_i log p(y_i | x_i, w)] + beta * KL(q || p) / n,    sigma = softplus(rho),
+    L = -(1/n) E_q [sum_i log p(y_i | x_i, w)] + (beta / n) (E_q [-log p(w)] - T H[q]),
 
-beta = 1 being the evidence lower bound. KL is in closed form for the Gaussian prior.
+the negative evidence lower bound over n at beta = T = 1, where the bracket is KL(q || p). The entropy H is in closed
+form, and so is the cross-entropy from Gaussian and Laplace priors; that from the mixture is estimated from the
+very sample. T is the temperature (Wenzel et al. 2020, arXiv 2002.02405), beta the weight of the KL.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,85 +21,226 @@ from torch import Tensor
 from torch.func import vmap
 
 from bnnbench import random
-from bnnbench.methods.base import METHODS, Info, Method, positive
+from bnnbench.layers import with_flipout, with_local_noise
+from bnnbench.layers.keys import keyed
+from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
 from bnnbench.methods.optimise import Fit, descend, start
-from bnnbench.model import GaussianPrior, Predictive, Problem
+from bnnbench.methods.parameters import noise
+from bnnbench.model import Batch, GaussianPrior, LaplacePrior, Params, Problem, ScaleMixturePrior
 from bnnbench.model.likelihoods import LOG_NOISE
 
-Params = dict[str, Tensor]
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-def kl_gaussian(mean: Tensor, sigma: Tensor, prior_mean: float, prior_sigma: Tensor) -> Tensor:
-    """KL(N(mean, sigma^2) || N(prior_mean, prior_sigma^2)) summed over all entries."""
-    ratio = sigma / prior_sigma
-    return (0.5 * (ratio**2 + ((mean - prior_mean) / prior_sigma) ** 2 - 1) - ratio.log()).sum()
+def cross_entropy_gaussian(mean: Tensor, sigma: Tensor, centre: float, scale: Tensor) -> Tensor:
+    """E_q [-log N(w; centre, scale^2)], q = N(mean, sigma^2), elementwise."""
+    return HALF_LOG_2PI + scale.log() + 0.5 * (((mean - centre) / scale) ** 2 + (sigma / scale) ** 2)
+
+
+def cross_entropy_laplace(mean: Tensor, sigma: Tensor, scale: Tensor) -> Tensor:
+    """E_q [-log Laplace(w; 0, scale)] = log(2 scale) + E_q|w| / scale, elementwise, with the folded normal's mean
+
+    E_q|w| = sigma sqrt(2/pi) exp(-(mean/sigma)^2 / 2) + mean erf(mean / (sigma sqrt 2)).
+    """
+    z = mean / sigma
+    folded = sigma * math.sqrt(2 / math.pi) * torch.exp(-0.5 * z**2) + mean * torch.erf(z / math.sqrt(2))
+    return torch.log(2 * scale) + folded / scale
+
+
+def entropy(sigma: Tensor) -> Tensor:
+    """H[N(mean, sigma^2)], elementwise."""
+    return 0.5 + HALF_LOG_2PI + sigma.log()
 
 
 def perturb(key: Tensor, mean: Params, sigma: Params) -> Params:
-    """One reparametrised draw mean + sigma * eps of all parameters; one call draws all the noise."""
-    noise = random.normal(key, (sum(value.numel() for value in mean.values()),))
-    sizes = [value.numel() for value in mean.values()]
-    pieces = zip(mean, torch.split(noise, sizes), strict=True)
-    return {name: mean[name] + sigma[name] * eps.reshape(mean[name].shape) for name, eps in pieces}
+    """One reparametrised draw mean + sigma * eps of all parameters."""
+    eps = noise(key, mean)
+    return {name: value + sigma[name] * eps[name] for name, value in mean.items()}
 
 
 @METHODS.register
 @dataclass(frozen=True)
 class BBPGaussian(Method):
-    """Bayes by Backprop with sampled weights and the task's Gaussian prior.
+    """Bayes by Backprop with sampled weights, one sample for the whole minibatch, and the task's Gaussian prior.
 
     Attributes:
         lr: peak learning rate of the one-cycle schedule.
         sigma: standard deviation of q at the start, in units of the prior's.
-        beta: weight of the KL; other values than 1 are another target.
+        beta: weight of the KL. temperature: T; other values than 1 of either are another target.
+        prior_scale: factor of the prior's scale.
     """
 
     name = "bbp-gaussian"
+    version = 2
     reference = "Blundell et al. 2015, arXiv 1505.05424"
     tags = ("variational",)
+    family = "mean-field"
     lr: float = 1e-3
     sigma: float = 0.05
     beta: float = 1.0
+    temperature: float = 1.0
+    prior_scale: float = 1.0
     early_stopping: bool = True
 
     def check(self) -> None:
-        positive(self, "lr", "sigma", "beta")
+        positive(self, "lr", "sigma", "beta", "temperature", "prior_scale")
+
+    def target(self, problem: Problem) -> Problem:
+        return problem.scaled(self.prior_scale)
 
     def init(self, key: Tensor, problem: Problem) -> Fit:
-        mean = problem.init_params(key)
-        rho = {name: torch.log(torch.expm1(self.sigma * self._prior(problem, name, v)[1])) for name, v in mean.items()}
-        return start(_join(mean, {name: r.expand_as(mean[name]).clone() for name, r in rho.items()}))
+        problem, mean = self.target(problem), problem.init_params(key)
+        sigma = {name: (self.sigma * problem.scale_of(name, v)).expand_as(v).clone() for name, v in mean.items()}
+        return start(join(mean, sigma))
 
     def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
-        batch = problem.minibatch(key)
+        problem, batch = self.target(problem), problem.minibatch(key)
 
         def objective(params: Params) -> Tensor:
-            mean, sigma = _parts(params)
-            nll = problem.mean_nll(perturb(key, mean, sigma), batch)
-            kl = [kl_gaussian(mean[name], sigma[name], *self._prior(problem, name, mean[name])) for name in mean]
-            return nll + self.beta * torch.stack(kl).sum() / problem.n
+            mean, sigma = parts(params)
+            nll, sample = self.expected_nll(key, mean, sigma, batch, problem)
+            cost = [self._cross_entropy(problem, name, mean[name], sigma[name], sample) for name in mean]
+            heat = [self.temperature * entropy(value).sum() for value in sigma.values()]
+            return nll + self.beta * (torch.stack(cost).sum() - torch.stack(heat).sum()) / problem.n
 
         return descend(objective, state, problem, self.lr)
 
-    def predict(self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
+    def expected_nll(
+        self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
+    ) -> tuple[Tensor, Params]:
+        """An estimate of -(1/n) E_q sum_i log p(y_i | x_i, w), and the weight sample behind it."""
+        sample = perturb(key, mean, sigma)
+        return problem.mean_nll(sample, batch), sample
+
+    def cross_entropy(self, problem: Problem, mean: Tensor, sigma: Tensor, sample: Tensor) -> Tensor:
+        """E_q [-log p(w)] of one tensor of weights, elementwise."""
+        del sample
+        return cross_entropy_gaussian(mean, sigma, 0.0, problem.prior.scale_of(mean))
+
+    def _cross_entropy(self, problem: Problem, name: str, mean: Tensor, sigma: Tensor, sample: Params) -> Tensor:
+        if name == LOG_NOISE:  # it has a prior of its own, N(-1, 1)
+            return cross_entropy_gaussian(mean, sigma, -1.0, torch.ones_like(mean))
+        return self.cross_entropy(problem, mean, sigma, sample.get(name, mean)).sum()
+
+    def prepare(self, problem: Problem) -> Problem:
+        if type(self).target is BBPGaussian.target and not isinstance(problem.prior, GaussianPrior):
+            raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
+        return problem
+
+    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int) -> Params:
+        del draws, problem
+        mean, sigma = parts(state.params)
+        return vmap(lambda k: perturb(k, mean, sigma))(random.split(key, samples))
+
+    def moments(self, state: Fit, draws: Any) -> tuple[Params, Params]:
         del draws
-        mean, sigma = _parts(state.params)
-        return problem.predict(vmap(lambda k: perturb(k, mean, sigma))(random.split(key, samples)), x)
+        return parts(state.params)
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class BBPLaplace(BBPGaussian):
+    """Bayes by Backprop under a Laplace prior of the same variance as the task's: scale b = scale / sqrt 2."""
+
+    name = "bbp-laplace"
+    tags = ("variational", "other-target")
+
+    def target(self, problem: Problem) -> Problem:
+        factor = self.prior_scale / math.sqrt(2)
+        return problem.with_prior(LaplacePrior(problem.prior.scale * factor, problem.prior.fan_in_scaled))
+
+    def cross_entropy(self, problem: Problem, mean: Tensor, sigma: Tensor, sample: Tensor) -> Tensor:
+        del sample
+        return cross_entropy_laplace(mean, sigma, problem.prior.scale_of(mean))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class BBPMixture(BBPGaussian):
+    """Bayes by Backprop under the scale mixture of two Gaussians, mixed per weight (Blundell et al., equation 7).
+
+    Attributes:
+        weight: of the wide component, whose scale is that of the task's prior.
+        ratio: scale of the narrow component, in units of the wide one's.
+    """
+
+    name = "bbp-mixture"
+    tags = ("variational", "other-target")
+    weight: float = 0.5
+    ratio: float = 0.1
+
+    def check(self) -> None:
+        super().check()
+        positive(self, "weight", "ratio")
+        fraction(self, "weight")
+
+    def target(self, problem: Problem) -> Problem:
+        prior = problem.prior
+        wide = prior.scale * self.prior_scale
+        return problem.with_prior(ScaleMixturePrior(wide, prior.fan_in_scaled, self.weight, self.ratio))
+
+    def cross_entropy(self, problem: Problem, mean: Tensor, sigma: Tensor, sample: Tensor) -> Tensor:
+        del mean, sigma
+        return -problem.prior.log_density(sample, problem.prior.scale_of(sample))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class BBPLocal(BBPGaussian):
+    """Bayes by Backprop with local reparametrisation: activations are drawn, for every example anew.
+
+    Under q a linear layer's activation is N(x mu, x^2 sigma^2), so its noise is uncorrelated between the examples of
+    a minibatch, and the gradient's variance falls with the batch size. Prediction draws weights.
+    """
+
+    name = "bbp-local"
+    reference = "Kingma et al. 2015, arXiv 1506.02557"
+
+    def expected_nll(
+        self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
+    ) -> tuple[Tensor, Params]:
+        with keyed(key, sigma=sigma):
+            return self.convert(problem).mean_nll(sampled_noise_level(key, mean, sigma), batch), {}
 
     @staticmethod
-    def _prior(problem: Problem, name: str, value: Tensor) -> tuple[float, Tensor]:
-        """Mean and standard deviation of the prior of one parameter; `log_noise` has its own, N(-1, 1)."""
-        if name == LOG_NOISE:
-            return -1.0, torch.ones_like(value)
-        assert isinstance(problem.prior, GaussianPrior), "bbp-gaussian needs a Gaussian prior"
-        return 0.0, problem.prior.scale_of(value)
+    def convert(problem: Problem) -> Problem:
+        """The problem whose network draws inside its layers."""
+        return problem.with_network(with_local_noise(problem.network))
 
 
-def _join(mean: Params, rho: Params) -> Params:
-    return {f"mean.{name}": v for name, v in mean.items()} | {f"rho.{name}": v for name, v in rho.items()}
+@METHODS.register
+@dataclass(frozen=True)
+class BBPFlipout(BBPLocal):
+    """Bayes by Backprop with flipout: one weight perturbation a minibatch, its signs flipped for every example.
+
+    An example sees mu + (sigma eps) o (r s^T) with random signs r, s, which has the law of sigma eps, and is nearly
+    uncorrelated between examples. Prediction draws weights.
+    """
+
+    name = "bbp-flipout"
+    reference = "Wen et al. 2018, arXiv 1803.04386"
+
+    @staticmethod
+    def convert(problem: Problem) -> Problem:
+        return problem.with_network(with_flipout(problem.network))
 
 
-def _parts(params: Params) -> tuple[Params, Params]:
-    """Means and standard deviations from the joint parameters of the variational family."""
+def sampled_noise_level(key: Tensor, mean: Params, sigma: Params) -> Params:
+    """The means, with a draw of the likelihood's `log_noise`, which no layer of the network holds."""
+    if LOG_NOISE not in mean:
+        return mean
+    eps = random.normal(random.fold_in(key, 0), ()).to(mean[LOG_NOISE])
+    return mean | {LOG_NOISE: mean[LOG_NOISE] + sigma[LOG_NOISE] * eps}
+
+
+def join(mean: Params, sigma: Params) -> Params:
+    """Joint parameters of q, with sigma = softplus(rho)."""
+    return {f"mean.{name}": v for name, v in mean.items()} | {
+        f"rho.{name}": torch.log(torch.expm1(v)) for name, v in sigma.items()
+    }
+
+
+def parts(params: Params) -> tuple[Params, Params]:
+    """Means and standard deviations from the joint parameters."""
     mean = {name[5:]: value for name, value in params.items() if name.startswith("mean.")}
     return mean, {name[4:]: F.softplus(value) for name, value in params.items() if name.startswith("rho.")}

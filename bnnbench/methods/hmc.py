@@ -27,6 +27,7 @@ from bnnbench.methods.parameters import dot, mean_product, noise
 from bnnbench.model import Params, Predictive, Problem
 
 TARGET = 0.8  # acceptance that the step size is adapted to
+DIVERGED = 1000.0  # error of the energy at which a trajectory counts as lost
 
 
 class Point(NamedTuple):
@@ -72,8 +73,9 @@ class HMC(Method):
         parallel: number of chains.
         multiple: leapfrog steps of each chain, in multiples of the budget's number of updates.
         length: length of a trajectory in u; pi / 2 is a quarter of the prior's period.
-        burn: share of the steps before the first draw is kept, in which the step size is adapted; its first quarter
-            makes short trajectories, to come near the typical set.
+        leapfrogs: most steps of a trajectory; where step sizes are small, trajectories are shorter than `length`.
+        burn: share of the steps before the first draw is kept, in which the step size is adapted; its first half
+            makes short trajectories, to come near the typical set with many looks at the acceptance.
         step: step size at the start.
         samples: draws kept of each chain.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
@@ -86,6 +88,7 @@ class HMC(Method):
     parallel: int = 4
     multiple: int = 10
     length: float = math.pi / 2
+    leapfrogs: int = 1000
     burn: float = 0.3
     step: float = 0.01
     samples: int = 100
@@ -104,7 +107,7 @@ class HMC(Method):
         return steps * self.multiple
 
     def check(self) -> None:
-        positive(self, "parallel", "multiple", "length", "step", "samples", "temperature", "prior_scale")
+        positive(self, "parallel", "multiple", "length", "leapfrogs", "step", "samples", "temperature", "prior_scale")
         fraction(self, "burn")
 
     def target(self, problem: Problem) -> Problem:
@@ -130,7 +133,9 @@ class HMC(Method):
         momentum = {k: r - 0.5 * state.size * scale[k] * present.gradient[k] for k, r in half.items()}
         ended = self._end(key, state, present, momentum, problem)
         going = state._replace(present=present, momentum=momentum, left=state.left - 1)
-        state = tree_map(lambda a, b: torch.where(state.left <= 1, a, b), ended, going)
+        lost = (_hamiltonian(present, momentum) - state.start < DIVERGED).logical_not().all()  # NaN is lost, too
+        over = (state.left <= 1) | lost
+        state = tree_map(lambda a, b: torch.where(over, a, b), ended, going)
         return state, {
             "loss": state.position.energy.mean() * self.temperature / problem.n,
             "acceptance": state.acceptance.mean(),
@@ -160,11 +165,11 @@ class HMC(Method):
         adaptation = adaptation._replace(log_step=step.log())
         # Steps of +-10 %, since a trajectory that closes on itself would never leave its orbit (Neal 2011, 3.2).
         size = step * (0.9 + 0.2 * random.bernoulli(key, 0.5, ()).to(step))
-        length = torch.where(now < self.burn / 4, (10 * size).clamp(max=self.length), self.length)
         momentum = vmap(lambda k, value: noise(k, value))(random.split(key, self.parallel), momentum)
         start = _hamiltonian(position, momentum)
-        left = torch.ceil(length / size).clamp(min=1.0)
-        divergent = (change < -1000).to(change)
+        most = torch.where(now < self.burn / 2, min(25, self.leapfrogs), self.leapfrogs)
+        left = torch.ceil(self.length / size).clamp(min=1.0).minimum(most)
+        divergent = (change < -DIVERGED).to(change)
         return Chains(position, position, momentum, start, left, size, adaptation, probability, divergent)
 
     def schedule(self, steps: int) -> Sequence[int]:

@@ -8,7 +8,6 @@ With `fan_in_scaled=False`, s = 1 everywhere.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -80,11 +79,12 @@ class ScaleMixturePrior(Prior):
     Blundell et al. 2015 (arXiv 1505.05424), equation 7.
     """
 
-    weight: float = 0.5
-    ratio: float = 0.1
+    weight: float | Tensor = 0.5
+    ratio: float | Tensor = 0.1
 
     def log_density(self, value: Tensor, scale: Tensor) -> Tensor:
         zero = torch.zeros_like(value)
-        wide = math.log(self.weight) + normal_log_density(value, zero, scale)
-        narrow = math.log1p(-self.weight) + normal_log_density(value, zero, self.ratio * scale)
+        weight = torch.as_tensor(self.weight, dtype=value.dtype, device=value.device)
+        wide = weight.log() + normal_log_density(value, zero, scale)
+        narrow = torch.log1p(-weight) + normal_log_density(value, zero, self.ratio * scale)
         return torch.logaddexp(wide, narrow)
