@@ -10,7 +10,7 @@ is a complete metric: `score` finds it and the tables show it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -43,6 +43,8 @@ class Context:
         key: for metrics that draw, int32 tensor [2]; never needed by the others.
         truth: mean and standard deviation, each [N], of the normal distribution y really has; toy tasks only.
         outside: the same posterior's predictive on out-of-distribution inputs.
+        reference: predictive of the HMC reference at the same points, in the same units.
+        chains: number of Markov chains whose draws the terms are, chain after chain, each as long as the others.
     """
 
     predictive: Predictive
@@ -50,18 +52,21 @@ class Context:
     key: Tensor | None = None
     truth: tuple[Tensor, Tensor] | None = None
     outside: Predictive | None = None
+    reference: Predictive | None = None
+    chains: int | None = None
 
     def __post_init__(self) -> None:
         # A target of shape [N, 1] would broadcast against [S, N] without a word, and score every pair of rows.
         for given in (self.y, *(self.truth or ())):
             if given is not None and given.shape != (self.n,):
                 raise ValueError(f"targets and truth must have shape [{self.n}], got {list(given.shape)}")
+        if self.reference is not None and self.reference[0].shape[1] != self.n:
+            raise ValueError(f"the reference predicts {self.reference[0].shape[1]} points, not {self.n}")
 
     @property
     def n(self) -> int:
         """Number of points N."""
-        p = self.predictive
-        return (p.mean if isinstance(p, GaussianPredictive) else p.log_probs).shape[1]
+        return self.predictive[0].shape[1]
 
     @property
     def gaussian(self) -> GaussianPredictive:
@@ -152,8 +157,12 @@ def score(
     kind: str,
     truth: tuple[Tensor, Tensor] | None = None,
     outside: Predictive | None = None,
+    *,
+    reference: Predictive | None = None,
+    chains: int | None = None,
+    only: Sequence[str] | None = None,
 ) -> list[Score]:
-    """All metrics of a task kind that apply, in the order of the registry, computed in float64."""
+    """All metrics of a task kind that apply, or `only` these of them; in the registry's order, in float64."""
     if kind not in METRICS.groups():
         raise ValueError(f"no metric scores tasks of kind {kind!r}; there are {', '.join(METRICS.groups())}")
     context = Context(
@@ -162,9 +171,12 @@ def score(
         key,
         None if truth is None else (truth[0].double(), truth[1].double()),
         None if outside is None else double(outside),
+        None if reference is None else double(reference),
+        chains,
     )
+    chosen = METRICS if only is None else METRICS.select(only)
     with torch.no_grad():
-        computed = [(m.name, m.compute(context)) for m in METRICS if m.applies(kind, context)]
+        computed = [(m.name, m.compute(context)) for m in chosen if m.applies(kind, context)]
     return [Score(name, value.value, value.stderr) for name, value in computed]
 
 

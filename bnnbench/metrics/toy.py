@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, metric
+from bnnbench.metrics.calibration import pit
 from bnnbench.model.predictive import GaussianPredictive
 
 NODES, REACH = 401, 9.0  # quadrature nodes, over this many standard deviations to either side
@@ -42,3 +43,31 @@ def kl_to_truth(c: Context) -> Value:
     """(1/G) sum_g KL(N(truth mean_g, truth sd_g^2) || mixture_g); no stderr, a grid being no random sample."""
     assert c.truth is not None
     return Value(normal_kl(*c.truth, c.gaussian).mean().item())
+
+
+def quantile(predictive: GaussianPredictive, level: float) -> Tensor:
+    """The mixture's quantile at each of N points, by bisection of its cdf; [N]."""
+    low = (predictive.mean - REACH * predictive.scale).min(0).values
+    high = (predictive.mean + REACH * predictive.scale).max(0).values
+    for _ in range(60):  # the bracket shrinks to the rounding of its ends
+        middle = (low + high) / 2
+        below = pit(predictive, middle) < level
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
+
+
+@metric(
+    "truth_coverage_95",
+    kinds=("regression",),
+    better=0,
+    unit="",
+    summary="probability, under the true distribution of y, of the mixture's central 95 % interval, mean over the "
+    "grid; 0.95 is right",
+    needs=("truth",),
+)
+def truth_coverage_95(c: Context) -> Value:
+    """(1/G) sum_g P(q_g(0.025) <= y <= q_g(0.975)) with y ~ N(truth mean_g, truth sd_g^2); no stderr, as above."""
+    assert c.truth is not None
+    mean, scale = c.truth
+    low, high = (torch.special.ndtr((quantile(c.gaussian, level) - mean) / scale) for level in (0.025, 0.975))
+    return Value((high - low).mean().item())

@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bnnbench.metrics import score
-from bnnbench.metrics.toy import normal_kl
+from bnnbench.metrics.toy import normal_kl, quantile
 from bnnbench.model.predictive import GaussianPredictive
 
 
@@ -40,5 +40,29 @@ def test_mixtures_against_adaptive_integration(seed):
 def test_score_is_the_mean_over_the_grid_without_standard_error():
     p = GaussianPredictive(torch.zeros(1, 2), torch.ones(1, 2))
     truth = torch.tensor([0.0, 2.0]), torch.ones(2)
-    last = score(p, None, None, "regression", truth=truth)[-1]
-    assert (last.metric, last.value, last.stderr) == ("kl_to_truth", pytest.approx(1.0), None)
+    kl, coverage = score(p, None, None, "regression", truth=truth, only=["kl_to_truth", "truth_coverage_95"])
+    assert (kl.metric, kl.value, kl.stderr) == ("kl_to_truth", pytest.approx(1.0), None)
+    reach = norm.ppf(0.975)
+    want = 0.95 / 2 + (norm.cdf(reach - 2) - norm.cdf(-reach - 2)) / 2
+    assert (coverage.metric, coverage.value, coverage.stderr) == ("truth_coverage_95", pytest.approx(want), None)
+
+
+@pytest.mark.parametrize("level", [0.025, 0.5, 0.975])
+def test_quantiles_against_the_inverse_of_scipys_cdf(level):
+    rng = np.random.default_rng(0)
+    mean, scale = 5 * rng.normal(size=(6, 40)), rng.uniform(0.01, 3, (6, 40))
+    got = quantile(GaussianPredictive(torch.tensor(mean), torch.tensor(scale)), level).numpy()
+    np.testing.assert_allclose(norm.cdf(got, mean, scale).mean(0), level, rtol=1e-10)
+    one = quantile(GaussianPredictive(torch.tensor(mean[:1]), torch.tensor(scale[:1])), level).numpy()
+    np.testing.assert_allclose(one, norm.ppf(level, mean[0], scale[0]), rtol=1e-10, atol=1e-10)
+
+
+def test_coverage_of_the_truth_against_samples_of_it():
+    rng = np.random.default_rng(1)
+    mean, scale = rng.normal(size=(5, 3)), rng.uniform(0.2, 1.0, (5, 3))
+    m, s = rng.normal(size=3), rng.uniform(0.5, 2.0, 3)
+    p = GaussianPredictive(torch.tensor(mean), torch.tensor(scale))
+    got = score(p, None, None, "regression", truth=(torch.tensor(m), torch.tensor(s)), only=["truth_coverage_95"])[0]
+    pit = norm.cdf(rng.normal(m, s, (100_000, 3))[:, None], mean, scale).mean(1)
+    inside = abs(pit - 0.5) <= 0.475
+    assert got.value == pytest.approx(inside.mean(), abs=5 * 0.5 / np.sqrt(inside.size))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.metrics import METRICS, Context, Value, metric, score
 from bnnbench.metrics.base import mean_value, root_mean_value
 from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
@@ -41,9 +42,17 @@ def test_what_is_not_known_is_not_scored():
     predictive, y = gaussian()
     truth = torch.zeros(30), torch.ones(30)
     assert names(score(predictive, y, None, "regression")) == [n for n in REGRESSION if n != "crps"]
-    spread = ["epistemic_std", "aleatoric_std"]
-    assert names(score(predictive, None, None, "regression", truth=truth)) == [*spread, "kl_to_truth"]
+    known = ["epistemic_std", "aleatoric_std", "kl_to_truth", "truth_coverage_95"]
+    assert names(score(predictive, None, None, "regression", truth=truth)) == known
     assert names(score(categorical()[0], None, None, "classification")) == CLASSIFICATION[4:]
+
+
+def test_only_some_are_computed():
+    predictive, y = gaussian()
+    both = score(predictive, y, random.key(0), "regression", only=["crps", "rmse"])
+    assert both == [s for s in score(predictive, y, random.key(0), "regression") if s.metric in ("rmse", "crps")]
+    with pytest.raises(UserError, match="no metric 'rmsd'; did you mean rmse"):
+        score(predictive, y, None, "regression", only=["rmsd"])
 
 
 def test_unknown_kind_and_wrong_predictive_are_errors():

@@ -1,0 +1,122 @@
+"""How near a predictive comes to that of Hamiltonian Monte Carlo on the same posterior, in units of its spread.
+
+Ratios are of the mixtures as they are: a mixture of few terms has, on average, (S - 1) / S of the epistemic variance
+of the posterior its terms were drawn from.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bnnbench.metrics.base import Context, Value, mean_value, metric
+from bnnbench.metrics.calibration import pit
+from bnnbench.model.predictive import GaussianPredictive
+
+REACH = 8.0  # standard deviations to either side of a term; beyond lies a share of 1e-15
+NODES = 200  # of each of the two halves of a grid: good for three digits
+CHUNK = 2**24  # cdf values alive at once
+
+
+def reference(c: Context) -> GaussianPredictive:
+    """The reference's predictive."""
+    if not isinstance(c.reference, GaussianPredictive):
+        raise TypeError(f"a regression metric needs a GaussianPredictive, got {type(c.reference).__name__}")
+    return c.reference
+
+
+def total_std(predictive: GaussianPredictive) -> Tensor:
+    """Standard deviation of the mixture, [N]."""
+    _, epistemic, aleatoric = predictive.moments()
+    return (epistemic + aleatoric).sqrt()
+
+
+def wasserstein(p: GaussianPredictive, q: GaussianPredictive) -> Tensor:
+    """1-Wasserstein distance of two mixtures at each of N points, integral |F(y) - G(y)| dy; [N].
+
+    The cdfs are exact, the integral goes by the trapezoidal rule on `grid` (Vallender 1974, doi:10.1137/1118101).
+    """
+    terms = p.mean.shape[0] + q.mean.shape[0]
+    size = max(1, CHUNK // (2 * NODES * terms))
+    parts = zip(*(part.split(size, 1) for part in (*p, *q)), strict=True)
+    return torch.cat([_distance(GaussianPredictive(*part[:2]), GaussianPredictive(*part[2:])) for part in parts])
+
+
+def grid(p: GaussianPredictive, q: GaussianPredictive) -> Tensor:
+    """Ordered nodes [2 * NODES, N] from below the lowest to above the highest term.
+
+    One half lies as densely as the terms do, so that sharp ones are resolved; the other at equal distances, so that
+    few wide ones among many are.
+    """
+    both = GaussianPredictive(*(torch.cat(parts) for parts in zip(p, q, strict=True)))
+    steps = max(17, math.ceil(NODES / len(both.mean)))
+    z = torch.linspace(-REACH, REACH, steps, dtype=both.mean.dtype, device=both.mean.device)
+    around = (both.mean + z[:, None, None] * both.scale).flatten(0, 1).sort(0).values
+    rank = torch.linspace(0, len(around) - 1, NODES, device=z.device).round().long()
+    share = torch.linspace(0, 1, NODES, dtype=z.dtype, device=z.device)[:, None]
+    return torch.cat([around[rank], torch.lerp(around[:1], around[-1:], share)]).sort(0).values
+
+
+def _distance(p: GaussianPredictive, q: GaussianPredictive) -> Tensor:
+    nodes = grid(p, q)
+    return torch.trapezoid((_cdf(p, nodes) - _cdf(q, nodes)).abs(), nodes, dim=0)
+
+
+def _cdf(predictive: GaussianPredictive, nodes: Tensor) -> Tensor:
+    """The mixture's cdf at nodes [K, N] of each point; [K, N]."""
+    return pit(GaussianPredictive(*(part[:, None] for part in predictive)), nodes)
+
+
+@metric(
+    "w1_to_hmc",
+    kinds=("regression",),
+    better=-1,
+    unit="sd of hmc",
+    summary="1-Wasserstein distance of the predictive mixture from that of HMC over the latter's sd, mean over points",
+    needs=("reference",),
+)
+def w1_to_hmc(c: Context) -> Value:
+    """(1/N) sum_n W1(mixture_n, hmc_n) / sd(hmc_n)."""
+    return mean_value(wasserstein(c.gaussian, reference(c)) / total_std(reference(c)))
+
+
+@metric(
+    "mean_gap",
+    kinds=("regression",),
+    better=-1,
+    unit="sd of hmc",
+    summary="distance of the predictive mean from that of HMC over the latter's sd, mean over points",
+    needs=("reference",),
+)
+def mean_gap(c: Context) -> Value:
+    """(1/N) sum_n |m_n - m(hmc_n)| / sd(hmc_n); never above w1_to_hmc."""
+    gap = (c.gaussian.mean.mean(0) - reference(c).mean.mean(0)).abs()
+    return mean_value(gap / total_std(reference(c)))
+
+
+@metric(
+    "log_sd_ratio",
+    kinds=("regression",),
+    better=0,
+    unit="",
+    summary="log of the predictive sd over that of HMC, mean over points; negative is overconfident",
+    needs=("reference",),
+)
+def log_sd_ratio(c: Context) -> Value:
+    """(1/N) sum_n log(sd_n / sd(hmc_n)), sd being that of the whole mixture."""
+    return mean_value((total_std(c.gaussian) / total_std(reference(c))).log())
+
+
+@metric(
+    "log_epistemic_ratio",
+    kinds=("regression",),
+    better=0,
+    unit="",
+    summary="log of the spread of the terms' means over that of HMC's, mean over points; -inf for a point estimate",
+    needs=("reference",),
+)
+def log_epistemic_ratio(c: Context) -> Value:
+    """(1/N) sum_n log(sd_s(mean_sn) / sd_s(mean of hmc_sn))."""
+    return mean_value(0.5 * (c.gaussian.moments()[1] / reference(c).moments()[1]).log())
