@@ -86,7 +86,11 @@ def _plot_data(name: str, predictive: Predictive, y: Tensor | None, points: Poin
         return {"data": {"x": points.x[:, 0], "y": points.y}}  # type: ignore[dict-item]
     if name == "grid":
         truth = {} if points.truth is None else {"truth": points.truth[0], "truth_std": points.truth[1]}
-        return {"bands": {"x": points.x[:, 0], **curves.bands(predictive), **truth}}
+        drawn: dict[str, Series] = {"bands": {"x": points.x[:, 0], **curves.bands(predictive), **truth}}
+        if pack.data.exact is not None:
+            mean, std = pack.data.exact
+            drawn["exact"] = {"x": points.x[:, 0], "mean": mean, "std": std, **truth}
+        return drawn
     return {}
 
 

@@ -120,13 +120,22 @@ class Task:
         return MLP(inputs, (50,) if rule == "gal" else self.hidden, outputs)
 
     def evaluations(self, data: Data, split: Split) -> dict[str, Points]:
-        """Name -> test set of one split. `train` is an evenly spaced subset of the fitting rows."""
+        """Name -> test set of one split. `train` is an evenly spaced subset of the fitting rows.
+
+        Where the truth is known, `inside` and `outside` are the grid within and beyond the range of the fitting rows.
+        """
         fit = split.fit
         train = fit[np.linspace(0, len(fit) - 1, min(len(fit), TRAIN_POINTS)).astype(int)]
         rows = {"test": split.test, "train": train, "validation": split.validate}
         points = {name: Points(data.x[index], data.y[index]) for name, index in rows.items()}
         if data.grid is not None:
             points["grid"] = Points(data.grid, None, data.truth)
+        if data.grid is not None and data.truth is not None:
+            known = data.x[fit]
+            within = ((data.grid >= known.min(0)) & (data.grid <= known.max(0))).all(1)
+            for name, where in (("inside", within), ("outside", ~within)):
+                mean, sd = data.truth
+                points[name] = Points(data.grid[where], None, (mean[where], sd[where]))
         return points
 
 

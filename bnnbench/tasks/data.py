@@ -26,6 +26,8 @@ class Data:
         stored: stored splits (`gal` rule) as (train rows, test rows).
         grid: inputs [G, d] on which a toy task's truth is known, else None.
         truth: mean and standard deviation [G] of y given the grid inputs, else None.
+        exact: mean and standard deviation [G] of the true posterior of the function on the grid, given the training
+            rows of the fixed split: what nobody can do better than; else None.
         notes: sentences a report must show (duplicates, known faults).
     """
 
@@ -39,6 +41,7 @@ class Data:
     stored: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     grid: np.ndarray | None = None
     truth: tuple[np.ndarray, np.ndarray] | None = None
+    exact: tuple[np.ndarray, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod

@@ -8,8 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
 
 from bnnbench.errors import UserError
+from bnnbench.tasks import TASKS
 from bnnbench.tasks.card import card, names
 from bnnbench.tasks.data import Data
 from bnnbench.tasks.files import present, read, verify
@@ -164,6 +167,39 @@ def test_toy_truth(name: str) -> None:
     assert sd[0] == pytest.approx(0.3 if name == "toy-homoscedastic" else 0.95)
     train, test = data.fixed  # type: ignore[misc]
     assert (len(train), len(test)) == (250, 200)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_the_exact_posterior_is_that_of_scikit_learn(name: str) -> None:
+    data = load(name)
+    assert data.exact is not None
+    assert data.grid is not None
+    train = data.fixed[0]  # type: ignore[index]
+    x, y = data.x[train], data.y[train]
+    noise = np.full(len(x), 0.3) if name == "toy-homoscedastic" else 0.05 + 0.3 * np.abs(x[:, 0] + 2)
+    process = GaussianProcessRegressor(RBF(1.0), alpha=noise**2, optimizer=None).fit(x, y)
+    mean, sd = process.predict(data.grid, return_std=True)
+    np.testing.assert_allclose(data.exact[0], mean, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(data.exact[1], sd, rtol=0, atol=1e-6)
+    # The true function is a draw from this posterior; on 200 points it strays no further than 5 sd.
+    assert data.truth is not None
+    assert (np.abs(data.truth[0] - mean) < 5 * sd).all()
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_the_grid_inside_and_outside_of_the_data(name: str) -> None:
+    task = TASKS.get(name)
+    data, split = task.data(), task.splits("fixed")[0]
+    points, seen = task.evaluations(data, split), data.x[split.fit, 0]
+    for one, within in (("inside", True), ("outside", False)):
+        x, y, truth = points[one]
+        assert y is None
+        assert (((x[:, 0] >= seen.min()) & (x[:, 0] <= seen.max())) == within).all()
+        np.testing.assert_array_equal(truth[0], toy.latent(name, x[:, 0]))  # type: ignore[index]
+    assert len(points["inside"].x) + len(points["outside"].x) == len(points["grid"].x) == 200
+    antoran = TASKS.get("toy-antoran")
+    assert "grid" in antoran.evaluations(antoran.data(), antoran.splits("fixed")[0])
+    assert "inside" not in antoran.evaluations(antoran.data(), antoran.splits("fixed")[0])
 
 
 def test_toy_features_give_the_rbf_kernel() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 from bnnbench import random
@@ -62,18 +63,35 @@ def latent(name: str, x: np.ndarray) -> np.ndarray:
     return features(x) @ _normal(random.key_of(name, "latent"), TERMS)
 
 
+def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """exp(-(a_i - b_j)^2 / 2), [len(a), len(b)]: the covariance that `latent` is drawn from."""
+    return np.exp(-((a[:, None] - b) ** 2) / 2)
+
+
+def posterior(x: np.ndarray, y: np.ndarray, noise: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of f at inputs, given y = f(x) + noise e, under the process that f comes from.
+
+    K_*n (K_nn + diag noise^2)^-1 y and diag(K_** - K_*n (K_nn + diag noise^2)^-1 K_n*) (Rasmussen & Williams 2006,
+    equations 2.23 and 2.24).
+    """
+    factor, across = cho_factor(kernel(x, x) + np.diag(noise**2), lower=True), kernel(at, x)
+    variance = 1 - (across * cho_solve(factor, across.T).T).sum(1)
+    return across @ cho_solve(factor, y), np.sqrt(np.maximum(variance, 0.0))
+
+
 def _generate(card: Card, noise: Callable[[np.ndarray], np.ndarray]) -> Data:
     n = TRAIN + TEST
     # Rounded, so that the last bits of a machine's exp and log change neither the data nor their checksum.
     x = (LOW + (HIGH - LOW) * _uniform(random.key_of(card.name, "inputs"), n)).round(6)
-    y = latent(card.name, x) + noise(x) * _normal(random.key_of(card.name, "noise"), n)
+    y = (latent(card.name, x) + noise(x) * _normal(random.key_of(card.name, "noise"), n)).round(6)
     return describe(
         card,
         x[:, None],
-        y.round(6),
+        y,
         fixed=(np.arange(TRAIN), np.arange(TRAIN, n)),
         grid=GRID[:, None],
         truth=(latent(card.name, GRID), noise(GRID)),
+        exact=posterior(x[:TRAIN], y[:TRAIN], noise(x[:TRAIN]), GRID),
     )
 
 

@@ -1,0 +1,221 @@
+r"""Laplace approximations: a Gaussian around the MAP, with the curvature that the log-joint has there.
+
+    q(u) = N(u_map, T (H + delta I)^{-1}),    u = w / s, s the prior's scale, so that delta = 1 is the task's prior,
+
+H the generalised Gauss-Newton matrix with the Fisher information of the outputs: whole, of the last layer alone,
+Kronecker-factored per layer (Ritter et al. 2018, "A scalable Laplace approximation for neural networks"), or its
+diagonal. delta is added to the eigenvalues, which is exact, and not shared out to the two factors by square roots as by
+Ritter et al. The predictive is by default that of the network linearised in its weights at the MAP, the model
+whose posterior the Gauss-Newton matrix belongs to (Immer et al. 2021, arXiv 2008.08216). A learned noise has a Gaussian
+of its own: the Fisher information between it and the weights is zero.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vmap
+
+from bnnbench import random
+from bnnbench.errors import UserError
+from bnnbench.layers.taps import tap_names, with_taps
+from bnnbench.methods.base import METHODS, Info, positive
+from bnnbench.methods.curvature import Covariance, dense, diagonal, from_matrices, kronecker, to_matrices
+from bnnbench.methods.map import MAP
+from bnnbench.methods.optimise import Fit
+from bnnbench.methods.parameters import dot, noise, stacked
+from bnnbench.model import GaussianPrior, Params, Predictive, Problem
+from bnnbench.model.likelihoods import LOG_NOISE
+
+PREDICTIVES = ("linearised", "sampled")
+PRECISIONS = ("task", "marglik")
+DENSE_LIMIT = 15_000  # parameters
+
+
+class Gaussian(NamedTuple):
+    """The posterior: N(params, s^2 covariance), the covariance being that of u = w / s.
+
+    `scale` holds s of every parameter, 0-dim. `log_noise` in it is the standard deviation of the learned noise.
+    """
+
+    params: Params
+    scale: Params
+    covariance: Covariance
+
+
+@dataclass(frozen=True)
+class _Laplace(MAP):
+    """What the Laplace approximations share; trained exactly like `map`.
+
+    Attributes:
+        predictive: "linearised" in the weights, or "sampled": the network itself under weight samples.
+        precision: "task" for the prior of the task; "marglik" multiplies its precision by the delta in 1e-4 ... 1e4
+            of the greatest Laplace marginal likelihood, at the MAP of the task's prior.
+        temperature: factor of the covariance; 1 is the posterior. prior_scale: factor of the prior's scale.
+    """
+
+    tags = ("laplace",)
+    family = "exact"
+    predictive: str = "linearised"
+    precision: str = "task"
+    temperature: float = 1.0
+    prior_scale: float = 1.0
+
+    curvature: ClassVar[Callable[..., Covariance]]
+    layers: ClassVar[slice] = slice(None)  # which linear layers have a distribution
+
+    def check(self) -> None:
+        super().check()
+        positive(self, "temperature", "prior_scale")
+        for name, values in [("predictive", PREDICTIVES), ("precision", PRECISIONS)]:
+            if getattr(self, name) not in values:
+                raise UserError(f"{self.name}.{name} must be {' or '.join(values)}, not {getattr(self, name)!r}.")
+
+    def prepare(self, problem: Problem) -> Problem:
+        if not isinstance(problem.prior, GaussianPrior):
+            raise UserError(f"{self.name} needs a Gaussian prior, and this task has a {type(problem.prior).__name__}.")
+        with_taps(problem.network)  # raises for layers that are not supported
+        return problem
+
+    def target(self, problem: Problem) -> Problem:
+        return problem.scaled(self.prior_scale)
+
+    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+        return super().update(key, state, self.target(problem))
+
+    def finish(self, key: Tensor, state: Fit, problem: Problem) -> Gaussian:
+        del key
+        problem = self.target(problem).with_network(with_taps(problem.network))
+        params, names = state.params, tap_names(problem.network)[self.layers]
+        scale = {name: problem.scale_of(name, value) for name, value in params.items()}
+        u = to_matrices({name: (value / scale[name]).double() for name, value in params.items()}, names)
+
+        def choose(eigenvalues: Callable[[], Tensor]) -> Tensor:
+            one = dot(u, u).new_ones(())
+            return one if self.precision == "task" else best_precision(eigenvalues(), dot(u, u))
+
+        covariance = type(self).curvature(problem, params, names, choose)
+        if LOG_NOISE in params:
+            information = problem.rows.weight.sum() * problem.likelihood.noise_fisher(params)
+            scale[LOG_NOISE] = (information + 1).rsqrt()  # its prior has variance 1
+        return Gaussian(params, scale, covariance)
+
+    def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int) -> Params:
+        del draws, problem
+        if isinstance(state, Fit):
+            return stacked(state.params)
+        like = self._matrices(state)
+
+        def one(key: Tensor) -> Params:
+            z = noise(key, like | {name: state.params[name] for name in (LOG_NOISE,) if name in state.params})
+            change = from_matrices(state.covariance.colour({name: z[name] for name in like}), state.params)
+            change |= {name: z[name].to(state.params[name]) for name in z.keys() - like.keys()}
+            return {name: mean + self._sd(state, name) * change[name] for name, mean in state.params.items()}
+
+        return vmap(one)(random.split(key, samples))
+
+    def moments(self, state: Any, draws: Any) -> tuple[Params, Params] | None:
+        del draws
+        if isinstance(state, Fit):
+            return None
+        sd = from_matrices(state.covariance.sd(self._matrices(state)), state.params)
+        sd |= {name: torch.ones_like(value) for name, value in state.params.items() if name == LOG_NOISE}
+        return state.params, {name: self._sd(state, name) * value for name, value in sd.items()}
+
+    def _sd(self, state: Gaussian, name: str) -> Tensor:
+        """Standard deviation of a parameter whose u has a standard deviation of 1."""
+        return state.scale[name] * self.temperature**0.5
+
+    def _matrices(self, state: Gaussian) -> Params:
+        """Coordinates of the layers that have a distribution."""
+        names = [name.rpartition(".")[0] for name in state.params if name.rpartition(".")[2] == "weight"]
+        return to_matrices(state.params, names[self.layers])
+
+    def predict(self, key: Tensor, state: Any, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
+        weights = self.weights(key, state, draws, problem, samples)
+        if isinstance(state, Fit) or self.predictive == "sampled":
+            return problem.predict(weights, x)
+        return linearised(problem, state.params, weights, x)
+
+
+def linearised(problem: Problem, params: Params, weights: Params, x: Tensor) -> Predictive:
+    """Terms of f(x, w_map) + J(x) (w_s - w_map) for stacked weight samples w_s, at inputs in original units."""
+    x = problem.standardise(x)
+
+    def term(sample: Params) -> Predictive:
+        change = {name: sample[name] - mean for name, mean in params.items()}
+        out = jvp(lambda w: problem.apply(w, x), (params,), (change,))
+        return problem.terms(sample, out[0] + out[1])
+
+    with warnings.catch_warnings():  # the first jvp of a process compiles formulas of torch's by a deprecated call
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+        return vmap(term)(weights)
+
+
+def best_precision(eigenvalues: Tensor, square: Tensor) -> Tensor:
+    """The delta of the greatest evidence among 61 in [1e-4, 1e4], 0-dim.
+
+    Laplace's evidence as a function of delta (Immer et al. 2021, arXiv 2104.04975), for eigenvalues l [P] and
+    square = |u_map|^2: const + (P log delta - delta |u_map|^2 - sum log(l + delta)) / 2.
+    """
+    grid = torch.logspace(-4, 4, 61).to(eigenvalues)
+    logs = torch.stack([torch.log1p(eigenvalues / delta).sum() for delta in grid.unbind()])
+    return grid.gather(0, (-grid * square - logs).argmax()[None])[0]
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class LaplaceKron(_Laplace):
+    """Kronecker-factored curvature of each layer; layers are independent."""
+
+    name = "laplace-kron"
+    reference = "Ritter et al. 2018, ICLR; Immer et al. 2021, arXiv 2008.08216"
+    curvature = staticmethod(kronecker)
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class LaplaceDiag(_Laplace):
+    """The curvature's diagonal; all weights are independent."""
+
+    name = "laplace-diag"
+    reference = "MacKay 1992; Immer et al. 2021, arXiv 2008.08216"
+    family = "mean-field"
+    curvature = staticmethod(diagonal)
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class LaplaceLast(_Laplace):
+    """The last linear layer alone, with its whole curvature; the other layers stay at the MAP."""
+
+    name = "laplace-last"
+    reference = "Kristiadi et al. 2020, arXiv 2002.10118; Daxberger et al. 2021, arXiv 2106.14806"
+    curvature = staticmethod(dense)
+    layers = slice(-1, None)
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class LaplaceFull(_Laplace):
+    """The whole curvature of all layers, for networks of at most 15,000 parameters."""
+
+    name = "laplace-full"
+    reference = "MacKay 1992; Immer et al. 2021, arXiv 2008.08216"
+    tags = ("laplace", "references")
+    vmappable = False
+    curvature = staticmethod(dense)
+
+    def prepare(self, problem: Problem) -> Problem:
+        count = sum(value.numel() for value in problem.network.parameters())
+        if count > DENSE_LIMIT:
+            raise UserError(
+                f"laplace-full holds at most {DENSE_LIMIT:,} parameters: the {count:,} of this network need "
+                f"{4 * 8 * count**2 / 1e9:.0f} GB; use laplace-kron."
+            )
+        return super().prepare(problem)
