@@ -163,7 +163,7 @@ def best_precision(eigenvalues: Tensor, square: Tensor) -> Tensor:
     Laplace's evidence as a function of delta (Immer et al. 2021, arXiv 2104.04975), for eigenvalues l [P] and
     square = |u_map|^2: const + (P log delta - delta |u_map|^2 - sum log(l + delta)) / 2.
     """
-    grid = torch.logspace(-4, 4, 61).to(eigenvalues)
+    grid = torch.logspace(-4, 4, 61, dtype=eigenvalues.dtype, device=eigenvalues.device)
     logs = torch.stack([torch.log1p(eigenvalues / delta).sum() for delta in grid.unbind()])
     return grid.gather(0, (-grid * square - logs).argmax()[None])[0]
 

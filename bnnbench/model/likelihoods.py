@@ -6,6 +6,7 @@ their constants. Parameters of a likelihood (the learned noise) live among the w
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -42,6 +43,15 @@ class Likelihood(ABC):
     def log_prob(self, params: Params, out: Tensor, y: Tensor) -> Tensor:
         """Log-likelihood per example, shape [B]."""
 
+    def fisher_root(self, params: Params, out: Tensor) -> Tensor:
+        """L [B, K, K] with L L^T = E_y[-d^2 log p(y | out) / d out^2], the Fisher information of the K outputs."""
+        raise NotImplementedError(f"{type(self).__name__} must define fisher_root() for methods that use curvature")
+
+    def noise_fisher(self, params: Params) -> Tensor | float:
+        """Fisher information of `log_noise` in one example, 0-dim; it shares none with the outputs."""
+        del params
+        return 0.0
+
     @abstractmethod
     def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> Predictive:
         """Terms in original units from outputs [B, outputs], y = shift + scale * standardised y; S is absent."""
@@ -72,6 +82,11 @@ class Heteroscedastic(_Gaussian):
         del params
         return out[..., 0], SCALE_FLOOR + F.softplus(out[..., 1])
 
+    def fisher_root(self, params: Params, out: Tensor) -> Tensor:
+        """diag(1 / sd, sqrt(2) sd' / sd), sd' = sigmoid(out_1)."""
+        _, sd = self.moments(params, out)
+        return torch.diag_embed(torch.stack([1 / sd, math.sqrt(2) * out[..., 1].sigmoid() / sd], -1))
+
 
 @dataclass(frozen=True)
 class Homoscedastic(_Gaussian):
@@ -91,6 +106,15 @@ class Homoscedastic(_Gaussian):
     def moments(self, params: Params, out: Tensor) -> tuple[Tensor, Tensor]:
         return out[..., 0], SCALE_FLOOR + params[LOG_NOISE].exp().expand_as(out[..., 0])
 
+    def fisher_root(self, params: Params, out: Tensor) -> Tensor:
+        """1 / sd."""
+        return (1 / self.moments(params, out)[1])[..., None, None]
+
+    def noise_fisher(self, params: Params) -> Tensor:
+        """2 (sd' / sd)^2, sd' = exp(log_noise)."""
+        slope = params[LOG_NOISE].exp()
+        return 2 * (slope / (SCALE_FLOOR + slope)) ** 2
+
 
 @dataclass(frozen=True)
 class Categorical(Likelihood):
@@ -105,6 +129,12 @@ class Categorical(Likelihood):
     def log_prob(self, params: Params, out: Tensor, y: Tensor) -> Tensor:
         del params
         return F.log_softmax(out, -1).gather(-1, y.long()[..., None])[..., 0]
+
+    def fisher_root(self, params: Params, out: Tensor) -> Tensor:
+        """diag(sqrt p) - p sqrt(p)^T, whose square is diag(p) - p p^T."""
+        del params
+        p = out.softmax(-1)
+        return torch.diag_embed(p.sqrt()) - p[..., :, None] * p.sqrt()[..., None, :]
 
     def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> CategoricalPredictive:
         del params, shift, scale
