@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bnnbench.errors import UserError
 from bnnbench.report.costs import costs
+from bnnbench.report.extra import write
+from bnnbench.report.fidelity import fidelity
+from bnnbench.report.fidelity_tables import fidelity_tables
 from bnnbench.report.output import Output
+from bnnbench.report.samplers import sampler_tables
 from bnnbench.report.select import Section, Selection, select
 from bnnbench.report.statistics import Comparison, comparison
 from bnnbench.report.tables import comparison_csv, comparison_latex, frame_csv
+from bnnbench.report.truth import truth_tables
+
+if TYPE_CHECKING:  # matplotlib is loaded for a report, not for a summary table
+    from bnnbench.report.figures.section import Picked
 
 FORMATS = ("md", "csv", "latex")
 
@@ -42,10 +50,11 @@ def build(
     selection = select(store, tasks, methods, budget)
     output = Output(out)
     pages = [_section(selection, section, output, set(formats)) for section in selection.sections]
+    across = _fidelity(selection, output, set(formats))
     if "md" in formats:
         from bnnbench.report.pages import index
 
-        output.write("index.md", index(selection, pages))
+        output.write("index.md", index(selection, pages, across))
     return output.finish()
 
 
@@ -63,14 +72,37 @@ def _section(selection: Selection, section: Section, output: Output, formats: se
             output.write(f"{stem}.tex", comparison_latex(table, caption(selection, section, table)))
     if "csv" in formats:
         output.write(f"tables/{section.name}-cost.csv", frame_csv(costs(section)))
+    extras = [*truth_tables(section), *sampler_tables(section)]
+    write(extras, output, formats)
     if "md" not in formats:
         return ""
     figures = []
     for figure in draw(selection, section):
         figures.append(figure)
-        for extension, content in figure.files.items():
-            output.write(f"figures/{figure.name}.{extension}", content)
-    return section_page(selection, section, tables, figures)
+        _write_figure(figure, output)
+    return section_page(selection, section, tables, extras, figures)
+
+
+def _fidelity(selection: Selection, output: Output, formats: set[str]) -> list[str]:
+    """Write the comparisons with HMC, which belong to no one section; returns their part of the page, if any."""
+    found = fidelity(selection)
+    if found is None:
+        return []
+    tables = fidelity_tables(found)
+    write(tables, output, formats)
+    if "md" not in formats:
+        return []
+    from bnnbench.report.figures.section import draw_fidelity
+    from bnnbench.report.pages import fidelity_page
+
+    figure = draw_fidelity(found)
+    _write_figure(figure, output)
+    return [fidelity_page(tables, figure)]
+
+
+def _write_figure(figure: Picked, output: Output) -> None:
+    for extension, content in figure.files.items():
+        output.write(f"figures/{figure.name}.{extension}", content)
 
 
 def compare_all(selection: Selection, section: Section) -> list[Comparison]:

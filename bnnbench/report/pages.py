@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from bnnbench.report.costs import costs_markdown, troubles
+from bnnbench.report.extra import Extra, page
 from bnnbench.report.figures.section import Picked
 from bnnbench.report.select import Section, Selection
 from bnnbench.report.statistics import ALPHA, Comparison, Frame
@@ -18,8 +19,10 @@ Every table has one row per method and one column per data set. A number is the 
 the **bold** numbers of a column are the best one and those that the data cannot tell apart from it. `constant` predicts
 the same for every input: a method that does not beat it has learnt nothing. † marks cells that failed or are missing:
 they do not compete for bold, because a mean over the splits that a method survived flatters it. ‡ marks methods that
-doubt their own convergence. Compare within a table only: another split rule, budget or version is another experiment.
+doubt their own convergence. § marks, in comparisons with HMC, methods that aim at another posterior than the task's.
+Compare within a table only: another split rule, budget or version is another experiment.
 """
+FIDELITY = "How near to the HMC posterior?"
 SPLIT_RULES = {
     "fixed": "one fixed split",
     "10fold": "ten folds of one permutation",
@@ -103,7 +106,9 @@ def _distinct(values: Iterable) -> str:
     return "; ".join(dict.fromkeys(str(v).replace("\n", " ") for v in values)) or "unknown"
 
 
-def section_page(selection: Selection, section: Section, tables: list[Comparison], figures: list[Picked]) -> str:
+def section_page(
+    selection: Selection, section: Section, tables: list[Comparison], extras: list[Extra], figures: list[Picked]
+) -> str:
     """One section: tables, notes, figures, costs, hyperparameters, troubles."""
     parts = [f"## {section.group}, split rule `{section.rule}`, budget `{section.budget}`\n"]
     if section.rule in SPLIT_RULES:
@@ -117,11 +122,20 @@ def section_page(selection: Selection, section: Section, tables: list[Comparison
     notes = [f"* {escape_markdown(task)}: {note}\n" for task in section.tasks for note in selection.notes(task)]
     if notes:
         parts += ["Notes on the data:\n", "".join(notes)]
+    parts += [page(extra) for extra in extras]
     if figures:
-        parts.append(f"### {section.group}: figures\n")
-        parts += [f"![{f.alt}](figures/{f.name}.svg)\n\n[PNG](figures/{f.name}.png)\n" for f in figures]
+        parts += [f"### {section.group}: figures\n", *map(_picture, figures)]
     parts += _costs(section) + _tuning(section) + _troubles(section)
     return "\n".join(parts)
+
+
+def _picture(figure: Picked) -> str:
+    return f"![{figure.alt}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
+
+
+def fidelity_page(tables: list[Extra], figure: Picked) -> str:
+    """The part that spans sections: figure, then tables."""
+    return "\n".join([f"## {FIDELITY}\n", _picture(figure), *map(page, tables)])
 
 
 def _costs(section: Section) -> list[str]:
@@ -162,10 +176,11 @@ def _troubles(section: Section) -> list[str]:
     ]
 
 
-def index(selection: Selection, pages: list[str]) -> str:
-    """The whole page."""
+def index(selection: Selection, pages: list[str], across: list[str]) -> str:
+    """The whole page: the parts of the sections, then those that span them."""
     contents = "".join(
         f"* {s.group}, `{s.rule}`, budget `{s.budget}`: {', '.join(s.tasks)}\n" for s in selection.sections
     )
+    contents += f"* {FIDELITY}\n" * bool(across)
     head = ["# bnnbench report\n", "## How to read this\n", HOW_TO_READ, "## Where the numbers come from\n"]
-    return "\n".join([*head, provenance(selection), "Sections:\n", contents, *pages])
+    return "\n".join([*head, provenance(selection), "Sections:\n", contents, *pages, *across])

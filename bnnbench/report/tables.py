@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -12,9 +14,18 @@ from bnnbench.report.statistics import Comparison, Entry, Frame, comparison
 
 NAMES = {"log_likelihood": "log-likelihood", "rmse": "RMSE", "crps": "CRPS", "ece": "ECE", "brier": "Brier score"}
 NAMES |= {"nll": "NLL", "elbo": "ELBO", "iw_log_likelihood": "importance-weighted log-likelihood"}
-EMPTY, INCOMPLETE, UNCONVERGED = "–", "†", "‡"
+EMPTY, INCOMPLETE, UNCONVERGED, OTHER_TARGET = "–", "†", "‡", "§"
+Text: TypeAlias = tuple[str, bool, str]  # text, bold or not, marks
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {"\\": r"\textbackslash{}", "–": "--", "†": r"\dag", "‡": r"\ddag", "±": r"$\pm$", "−": "$-$"}
+LATEX |= {"\\": r"\textbackslash{}", "–": "--", "†": r"\dag", "‡": r"\ddag", "§": r"\S", "±": r"$\pm$", "−": "$-$"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as texts: a header and, by name, rows of cells; Markdown and LaTeX are written from it."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Text, ...]], ...]
 
 
 def number(value: float, decimals: int) -> str:
@@ -44,12 +55,27 @@ def mean_and_error(mean: float, se: float) -> str:
     return number(mean, decimals) + ("" if exact else f" ± {number(se, decimals)}")
 
 
+def significant(value: float) -> str:
+    """Three significant digits of a number that has no standard error, whole numbers from a hundred on."""
+    if math.isnan(value):
+        return EMPTY
+    if not math.isfinite(value) or value == 0:
+        return number(value, 0)
+    places = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.2e}".replace("-", "−") if places > 5 else number(value, max(0, places))
+
+
+def measured(value: float, se: float) -> str:
+    """With its standard error where there is one."""
+    return significant(value) if math.isnan(se) else mean_and_error(value, se)
+
+
 def marks(entry: Entry) -> str:
     """Daggers of an entry."""
     return INCOMPLETE * (not entry.complete) + UNCONVERGED * entry.unconverged
 
 
-def cell(entry: Entry | None) -> tuple[str, bool, str]:
+def cell(entry: Entry | None) -> Text:
     """Text, bold flag and marks of one cell."""
     if entry is None:
         return EMPTY, False, ""
@@ -85,28 +111,39 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool =
     return "\n".join([line(header), rule, *map(line, rows)]) + "\n"
 
 
+def comparison_grid(table: Comparison) -> Grid:
+    """Methods x data sets as texts."""
+    rows = tuple((row, tuple(cell(table.entries.get((row, task))) for task in table.tasks)) for row in table.rows)
+    return Grid(("method", *table.tasks), rows)
+
+
 def comparison_markdown(table: Comparison) -> str:
     """Methods x data sets; best entries bold."""
-    rows = []
-    for row in table.rows:
-        texts = [cell(table.entries.get((row, task))) for task in table.tasks]
-        cells = [f"{f'**{t}**' if bold else t} {mark}".strip() for t, bold, mark in texts]
-        rows.append([escape_markdown(row), *cells])
-    return markdown(["method", *map(escape_markdown, table.tasks)], rows)
+    return grid_markdown(comparison_grid(table))
 
 
 def comparison_latex(table: Comparison, caption: str) -> str:
+    """Methods x data sets as a `tabular`."""
+    return grid_latex(comparison_grid(table), caption)
+
+
+def grid_markdown(grid: Grid) -> str:
+    """A Markdown table, bold and marks included."""
+    rows = [
+        [escape_markdown(name), *(f"{f'**{text}**' if bold else text} {mark}".strip() for text, bold, mark in cells)]
+        for name, cells in grid.rows
+    ]
+    return markdown([*map(escape_markdown, grid.header)], rows)
+
+
+def grid_latex(grid: Grid, caption: str) -> str:
     r"""A booktabs `tabular` to \input, with the caption as a comment."""
     lines = [f"% {line}" for line in caption.splitlines()]
-    lines += [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'r' * len(table.tasks)}}}", r"\toprule"]
-    lines += [" & ".join(["method", *map(escape_latex, table.tasks)]) + r" \\", r"\midrule"]
-    for row in table.rows:
-        cells = [escape_latex(row)]
-        for task in table.tasks:
-            text, bold, mark = cell(table.entries.get((row, task)))
-            value = latex_number(text, bold)
-            cells.append(value + (f"$^{{{escape_latex(mark)}}}$" if mark else ""))
-        lines.append(" & ".join(cells) + r" \\")
+    lines += [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}", r"\toprule"]
+    lines += [" & ".join(map(escape_latex, grid.header)) + r" \\", r"\midrule"]
+    for name, cells in grid.rows:
+        texts = [latex_number(text, bold) + f"$^{{{escape_latex(mark)}}}$" * bool(mark) for text, bold, mark in cells]
+        lines.append(" & ".join([escape_latex(name), *texts]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

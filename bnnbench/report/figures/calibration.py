@@ -121,7 +121,8 @@ def _matrix(
     """Methods down, data sets across; a single data set is laid out as a grid of methods."""
     single = len(tasks) == 1
     shape = grid(len(rows), 4) if single else (len(rows), len(tasks))
-    size = (max(6.8, 1.5 + 1.5 * shape[1]), 1.3 + (frame.height + 0.25 * single) * shape[0])
+    height = frame.height * (1.0 if single or len(rows) <= 12 else 0.75)  # a page should not be all scrolling
+    size = (max(6.8, 1.5 + 1.5 * shape[1]), 1.3 + (height + 0.25 * single) * shape[0])
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(*shape, squeeze=False)  # not shared: of many shared axes each update visits all
     places = [(row, task) for row in rows for task in tasks]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from bnnbench.report.fidelity import Fidelity
 from bnnbench.report.figures import style
 from bnnbench.report.figures.calibration import Curves, pit_figure, reliability_figure
+from bnnbench.report.figures.fidelity import fidelity_figure
+from bnnbench.report.figures.pruning import pruned, pruning_figure
 from bnnbench.report.figures.scores import score_figure
-from bnnbench.report.figures.toy import Picture, Series, toy_figure
+from bnnbench.report.figures.toy import Picture, Series, exact_picture, toy_figure
 from bnnbench.report.figures.training import training_figure
+from bnnbench.report.figures.weights import weights_figure
 from bnnbench.report.select import CELL, Section, Selection
 from bnnbench.report.statistics import Comparison, comparison, size_ratio
 from bnnbench.report.tables import words
@@ -41,11 +45,20 @@ def draw(selection: Selection, section: Section) -> Iterator[Picked]:
             yield Picked(f"{section.name}-{name}", alt, style.render(figure))
 
 
+def draw_fidelity(found: Fidelity) -> Picked:
+    """The one figure that spans sections."""
+    alt = f"Distance from HMC and direction of the miss of {len(found.rows)} methods on {', '.join(found.columns)}."
+    with style.drawing():
+        return Picked("fidelity", alt, style.render(fidelity_figure(found)))
+
+
 def _figures(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
     if section.group == "toy":
         yield from _toys(selection, section, looks)
     yield from _scores(selection, section, looks)
     yield from _calibration(selection, section, looks)
+    yield from _pruning(section, looks)
+    yield from _weights(selection, section, looks)
     yield from _training(selection, section, looks)
 
 
@@ -67,10 +80,10 @@ def gather(selection: Selection, section: Section, name: str, evaluation: str | 
     return {key: [s for _, s in sorted(cells, key=lambda c: c[0])] for key, cells in found.items()}
 
 
-def _shown(section: Section, keys: Curves) -> tuple[list[str], list[str]]:
+def _shown(section: Section, keys: Collection[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """Rows and tasks that have curves, in the section's order."""
-    rows = [r for r in section.rows if any(row == r for row, _ in keys)]
-    return rows, [t for t in section.tasks if any(task == t for _, task in keys)]
+    rows, tasks = {row for row, _ in keys}, {task for _, task in keys}
+    return [r for r in section.rows if r in rows], [t for t in section.tasks if t in tasks]
 
 
 def _scores(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
@@ -99,14 +112,17 @@ def _leaders(table: Comparison, name: str) -> str:
 def _toys(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
     bands = gather(selection, section, "bands", "grid")
     data = gather(selection, section, "data", "train")
+    answers = gather(selection, section, "exact", "grid")
     for task in section.tasks:
         own = {row: Picture(bands[row, task][0], (data.get((row, task)) or [None])[0])
                for row in section.rows if (row, task) in bands}  # fmt: skip
         if own:
+            answer = next((answers[row, task][0] for row in section.rows if (row, task) in answers), None)
+            exact = exact_picture(answer, next(iter(own.values())).data) if answer else None
             which = " (first seed)" if any(len(bands[row, task]) > 1 for row in own) else ""
             known = "data and truth" if any("truth" in p.bands for p in own.values()) else "data"
             alt = f"Predictive mean, noise band and total band of {len(own)} methods on {task}, with {known}."
-            yield task, alt, toy_figure(task, own, looks, which)
+            yield task, alt + " First the exact posterior." * bool(exact), toy_figure(task, own, looks, which, exact)
 
 
 def _calibration(
@@ -129,6 +145,22 @@ def test_points(section: Section, task: str) -> float:
     ratio = size_ratio(own, section.rule)
     each = own.loc[own["evaluation"] == "test", "n"].mean()
     return float(each) * min(own["split"].nunique(), (1 + ratio) / ratio)
+
+
+def _pruning(section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+    for metric in SCORE_FIGURES:
+        if lines := pruned(section, metric):
+            rows, tasks = _shown(section, lines)
+            alt = f"{words(metric)} against the share of weights removed of {len(rows)} methods on {', '.join(tasks)}."
+            stem = f"pruning-{metric.replace('_', '-')}"
+            yield stem, alt[0].upper() + alt[1:], pruning_figure(lines, metric, rows, tasks, looks)
+
+
+def _weights(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+    if curves := gather(selection, section, "weights", "test"):
+        rows, tasks = _shown(section, curves)
+        alt = f"Histograms of all weights of {len(rows)} methods on {', '.join(tasks)}, in units of the prior's scale."
+        yield "weights", alt, weights_figure(curves, rows, tasks, looks)
 
 
 def _training(

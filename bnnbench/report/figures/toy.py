@@ -1,4 +1,4 @@
-"""What the uncertainty looks like: data, predictive bands and the truth, one panel a method."""
+"""What the uncertainty looks like: data, predictive bands and the truth, one panel a method, the exact answer first."""
 
 from __future__ import annotations
 
@@ -23,13 +23,30 @@ class Picture:
     data: Series | None
 
 
-def toy_figure(task: str, pictures: dict[str, Picture], looks: dict[str, Look], which: str = "") -> Figure:
+EXACT = "exact GP posterior"
+EXACT_LOOK = Look("#555555", "o", "-")
+
+
+def exact_picture(exact: Series, data: Series | None) -> Picture:
+    """The posterior under the process that made the data, in the bands of a method: noise known, f Gaussian."""
+    std, noise = np.asarray(exact["std"], dtype=float), np.asarray(exact["truth_std"], dtype=float)
+    bands = {"aleatoric_std": noise, "epistemic_std": std, "total_std": np.hypot(std, noise)}
+    return Picture(exact | bands, data)
+
+
+def toy_figure(
+    task: str, methods: dict[str, Picture], looks: dict[str, Look], which: str = "", exact: Picture | None = None
+) -> Figure:
     """Bands are two standard deviations wide on each side; the axes are those of data and truth, shared."""
-    rows, columns = grid(len(pictures), 3)
-    figure = Figure(figsize=(0.6 + 3.0 * columns, 1.1 + 2.1 * rows), layout="constrained")
+    pictures = ({EXACT: exact} if exact else {}) | methods
+    looks = looks | {EXACT: EXACT_LOOK}
+    rows, columns = grid(len(pictures), 3 if len(pictures) <= 9 else 4)
+    figure = Figure(figsize=(0.6 + (3.0 if columns < 4 else 2.7) * columns, 1.1 + 2.1 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, (row, picture) in zip(panels.flat, pictures.items(), strict=False):
         _panel(axes, picture, looks[row])
+        if row == EXACT:
+            _function_band(axes, picture.bands)
         axes.set_title(row, loc="left", fontweight="bold", color=looks[row].color)
     for axes in panels.flat[len(pictures) :]:
         axes.set_axis_off()
@@ -41,7 +58,9 @@ def toy_figure(task: str, pictures: dict[str, Picture], looks: dict[str, Look], 
     for axes in panels[:, 0]:
         axes.set_ylabel("target y")
     truth = any("truth" in p.bands for p in pictures.values())
-    figure.legend(handles=_legend(truth), loc="outside lower center", ncols=6 if truth else 4, columnspacing=1.2)
+    handles = _legend(truth, exact is not None)
+    ncols = len(handles) if columns > 3 else min(len(handles), 6)
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols, columnspacing=1.2)
     return figure
 
 
@@ -63,6 +82,14 @@ def _panel(axes: Axes, picture: Picture, look: Look) -> None:
                 axes.plot(x, bands["truth"] + sign * bands["truth_std"], color=INK, lw=0.8, ls=(0, (1, 2)), zorder=5)
 
 
+def _function_band(axes: Axes, bands: Series) -> None:
+    """Two standard deviations of f itself; of a method only those of y and of the noise are bands."""
+    order = np.argsort(bands["x"], kind="stable")
+    x, mean, std = (np.asarray(bands[k], dtype=float)[order] for k in ("x", "mean", "epistemic_std"))
+    for sign in (-2, 2):
+        axes.plot(x, mean + sign * std, color=EXACT_LOOK.color, lw=1.0, zorder=4)
+
+
 def _limits(pictures: dict[str, Picture]) -> tuple[float, float]:
     """From data and truth, so that an exploding band does not shrink the rest."""
     parts = []
@@ -78,7 +105,7 @@ def _limits(pictures: dict[str, Picture]) -> tuple[float, float]:
     return robust_limits(np.concatenate(parts), pad=0.2)
 
 
-def _legend(truth: bool) -> list[Line2D | Patch]:
+def _legend(truth: bool, exact: bool) -> list[Line2D | Patch]:
     found: list[Line2D | Patch] = [
         Line2D([], [], marker=".", ls="", color=INK, ms=4.5, alpha=0.7, label="training data"),
         Line2D([], [], color=GREY, lw=1.8, label="predictive mean"),
@@ -90,4 +117,6 @@ def _legend(truth: bool) -> list[Line2D | Patch]:
             Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 2)), label="true function"),
             Line2D([], [], color=INK, lw=0.8, ls=(0, (1, 2)), label="true noise ± 2 sd"),
         ]
+    if exact:
+        found.append(Line2D([], [], color=EXACT_LOOK.color, lw=1.0, label="exact f ± 2 sd"))
     return found

@@ -1,0 +1,35 @@
+"""Tables beside the headline ones: what is written of each, in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bnnbench.report.output import Output
+from bnnbench.report.statistics import Frame
+from bnnbench.report.tables import Grid, frame_csv, grid_latex, grid_markdown
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A finished table: file stem, heading, texts, caption (a table may be read alone) and its numbers in long form."""
+
+    name: str
+    title: str
+    grid: Grid
+    caption: str
+    numbers: Frame
+
+
+def write(extras: Iterable[Extra], output: Output, formats: set[str]) -> None:
+    """CSV and LaTeX files of these tables."""
+    for extra in extras:
+        if "csv" in formats:
+            output.write(f"tables/{extra.name}.csv", frame_csv(extra.numbers))
+        if "latex" in formats:
+            output.write(f"tables/{extra.name}.tex", grid_latex(extra.grid, extra.caption))
+
+
+def page(extra: Extra) -> str:
+    """Heading, table and caption."""
+    return f"### {extra.title}\n\n{grid_markdown(extra.grid)}\n{extra.caption}\n"
