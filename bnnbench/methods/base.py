@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -99,6 +99,16 @@ class Method(ABC):
         del key, problem
         return state
 
+    def tunings(self, steps: int) -> Sequence[int]:
+        """The updates after which `tune` is called."""
+        del steps
+        return ()
+
+    def tune(self, key: Tensor, state: State, problem: Problem) -> State:
+        """What is adapted seldom, and costs more than an update may (a preconditioner)."""
+        del key, problem
+        return state
+
     def schedule(self, steps: int) -> Sequence[int]:
         """The steps after which `collect` is called; none for methods that keep their last or best state."""
         del steps
@@ -117,6 +127,15 @@ class Method(ABC):
         """Mean and standard deviation of every weight, for pruning; None where weights have no distribution."""
         del state, draws
         return None
+
+    def doubts(self, scores: Mapping[str, float]) -> str:
+        """A sentence when a trained cell fails its own diagnostics (status `unconverged`), else nothing.
+
+        Args:
+            scores: of the evaluations `sampler` and `test`, by metric.
+        """
+        del scores
+        return ""
 
     def predict(self, key: Tensor, state: State, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
         """The predictive mixture at inputs x [N, ...] in original units; differentiable in x.

@@ -12,7 +12,7 @@ very sample. T is the temperature (Wenzel et al. 2020, arXiv 2002.02405), beta t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch

@@ -1,14 +1,16 @@
-"""Deep ensembles: an inner vmap over members, each of them a whole MAP network."""
+"""Ensembles: an inner vmap over members, each of them a whole MAP network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.func import vmap
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import Fit
@@ -30,6 +32,7 @@ class DeepEnsemble(Method):
     name = "ensemble-deep"
     reference = "Lakshminarayanan et al. 2017, arXiv 1612.01474"
     tags = ("ensembles",)
+    family = "point"
     members: int = 5
     lr: float = 1e-2
     early_stopping: bool = True
@@ -52,3 +55,74 @@ class DeepEnsemble(Method):
     def predict(self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
         del key, draws, samples
         return problem.predict(state.params, x)
+
+
+class Resampled(NamedTuple):
+    """Members, and how often each has every fitting row [members, M]; empty once they are trained."""
+
+    fit: Fit
+    counts: Tensor
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class BootstrapEnsemble(DeepEnsemble):
+    """Mixture of MAP networks, each trained on its own sample of the fitting rows.
+
+    Attributes:
+        share: rows of a sample, as a share of the fitting rows.
+        replacement: whether a row may be drawn several times.
+    """
+
+    name = "ensemble-bootstrap"
+    reference = "Breiman 1996; Osband et al. 2016, arXiv 1602.04621"
+    family = ""
+    share: float = 0.8
+    replacement: bool = False
+
+    def check(self) -> None:
+        super().check()
+        if not 0 < self.share <= 1:
+            raise UserError(f"{self.name}.share must lie in (0, 1], not {self.share}.")
+
+    def init(self, key: Tensor, problem: Problem) -> Resampled:
+        draw = resample if self.replacement else subsample
+        keys = random.split(random.fold_in(key, 1), self.members)
+        counts = vmap(lambda k: draw(k, problem.rows.index, problem.rows.count, self.share))(keys)
+        return Resampled(super().init(key, problem), counts.to(problem.n))
+
+    def update(self, key: Tensor, state: Resampled, problem: Problem) -> tuple[Resampled, Info]:
+        def one(k: Tensor, member: Fit, counts: Tensor) -> tuple[Fit, Info]:
+            return MAP(self.lr).update(k, member, problem.subset(counts))
+
+        fit, info = vmap(one)(random.split(key, self.members), state.fit, state.counts)
+        return state._replace(fit=fit), {"loss": info["loss"].mean()}
+
+    def finish(self, key: Tensor, state: Resampled, problem: Problem) -> Resampled:
+        del key, problem
+        return state._replace(counts=state.counts[:, :0])
+
+    def predict(
+        self, key: Tensor, state: Resampled, draws: Any, problem: Problem, x: Tensor, samples: int
+    ) -> Predictive:
+        return super().predict(key, state.fit, draws, problem, x, samples)
+
+
+def resample(key: Tensor, index: Tensor, count: Tensor, share: Tensor | float) -> Tensor:
+    """How often each of `count` rows is among floor(share * count) draws with replacement; int64 [len(index)].
+
+    Each draw has a key of its own, and none falls on a padding row: the length of the padding changes nothing.
+    """
+    number = torch.arange(index.shape[0], device=index.device)
+    place = random.randint(random.fold_in(key, number), (), count)
+    return torch.zeros_like(index).scatter_add(0, place, (number < torch.floor(share * count)).long())
+
+
+def subsample(key: Tensor, index: Tensor, count: Tensor, share: Tensor | float) -> Tensor:
+    """1 for floor(share * count) of the rows, drawn without replacement, else 0; int64 [len(index)].
+
+    Each row has a key of its own; padding rows come last in the order of the draws.
+    """
+    number = torch.arange(index.shape[0], device=index.device)
+    order = torch.where(number < count, random.uniform(random.fold_in(key, index), (), torch.float64), 2.0).argsort()
+    return torch.zeros_like(index).scatter(0, order, (number < torch.floor(share * count)).long())

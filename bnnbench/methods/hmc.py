@@ -2,9 +2,9 @@ r"""Hamiltonian Monte Carlo on the whole data set: the yardstick of every approx
 
 With u = w / s, s the prior's scale of each weight, and E(u) = -log p(data, w), trajectories follow
 
-    H(u, r) = E(u) / T + |r|^2 / 2,    r ~ N(0, I),
+    H(u, r) = E(u) / T + |r|^2 / 2,    r ~ N(0, I),    du = A r,    dr = -A grad E(u) / T,
 
-by the leapfrog integrator and end in a Metropolis test. One update is one leapfrog step of all chains, that is one
+A being a constant matrix that evens out the curvature (precondition.py), by the leapfrog integrator and end in a Metropolis test. One update is one leapfrog step of all chains, that is one
 gradient over the whole data set each, so that the engine's step does the same work at every call; a trajectory is as
 many of them as its length needs. The step size is adapted in the first part by dual averaging and then fixed.
 """
@@ -12,35 +12,37 @@ many of them as its length needs. The step size is adapted in the first part by 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, vmap
+from torch.func import grad, grad_and_value, vmap
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
-from bnnbench.methods.parameters import dot, mean_product, noise
-from bnnbench.model import Params, Predictive, Problem
+from bnnbench.methods.parameters import dot, mean_product, noise, sample_moments
+from bnnbench.methods.precondition import LowRank, identity, precondition
+from bnnbench.model import Params, Problem
 
-TARGET = 0.8  # acceptance that the step size is adapted to
+TARGET = 0.9  # acceptance that the step size is adapted to
 DIVERGED = 1000.0  # error of the energy at which a trajectory counts as lost
 
 
 class Point(NamedTuple):
-    """A position of every chain, with the energy E / T there [C] and its gradient."""
+    """A position of every chain, with the negative log-likelihood there [C] and its gradient."""
 
     params: Params
-    energy: Tensor
-    gradient: Params
+    misfit: Tensor
+    slope: Params
 
 
 class Adaptation(NamedTuple):
-    """Dual averaging (Hoffman & Gelman 2014, arXiv 1111.4246, section 3.2) of log(step size)."""
+    """Dual averaging (Hoffman & Gelman 2014, arXiv 1111.4246, section 3.2) of log(step size), towards `centre`."""
 
+    centre: Tensor
     log_step: Tensor
     log_average: Tensor
     error: Tensor
@@ -50,15 +52,18 @@ class Adaptation(NamedTuple):
 class Chains(NamedTuple):
     """C chains: where they stand, where their trajectories are, and how the last ones ended.
 
-    `start` is the Hamiltonian at the beginning of the trajectory [C]; `left` counts its remaining leapfrog steps.
+    `start` is the Hamiltonian at the beginning of the trajectory [C], under the likelihood to the `power`; `left`
+    counts its remaining leapfrog steps, of the given `size`.
     """
 
     position: Point
     present: Point
     momentum: Params
     start: Tensor
+    power: Tensor
     left: Tensor
     size: Tensor
+    precondition: LowRank
     adaptation: Adaptation
     acceptance: Tensor
     divergent: Tensor
@@ -77,6 +82,7 @@ class HMC(Method):
         burn: share of the steps before the first draw is kept, in which the step size is adapted; its first half
             makes short trajectories, to come near the typical set with many looks at the acceptance.
         step: step size at the start.
+        rank: of the preconditioner; 0 for none.
         samples: draws kept of each chain.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
     """
@@ -91,6 +97,7 @@ class HMC(Method):
     leapfrogs: int = 1000
     burn: float = 0.3
     step: float = 0.01
+    rank: int = 128
     samples: int = 100
     temperature: float = 1.0
     prior_scale: float = 1.0
@@ -116,61 +123,97 @@ class HMC(Method):
     def init(self, key: Tensor, problem: Problem) -> Chains:
         problem = self.target(problem)
         params = vmap(problem.init_params)(random.split(key, self.parallel))
-        here = self._point(params, problem)
-        momentum = vmap(lambda k, value: noise(k, value))(random.split(key, self.parallel), params)
-        one = torch.ones_like(problem.n)
+        here, one = self._point(params, problem), torch.ones_like(problem.n)
+        momentum = self._momentum(key, params)
         size = one * self.step
-        adaptation = Adaptation(size.log(), size.log(), 0 * one, 0 * one)
-        still = torch.zeros_like(here.energy)
-        return Chains(here, here, momentum, _hamiltonian(here, momentum), one, size, adaptation, still, still)
+        adaptation = _fresh(size.log())
+        start = self._hamiltonian(here, momentum, 0 * one, problem)
+        still = torch.zeros_like(start)
+        even = identity({name: value[0] for name, value in params.items()}, self.rank)
+        return Chains(here, here, momentum, start, 0 * one, one, size, even, adaptation, still, still)
 
     def update(self, key: Tensor, state: Chains, problem: Problem) -> tuple[Chains, Info]:
         problem = self.target(problem)
-        scale = {name: problem.scale_of(name, value[0]) for name, value in state.momentum.items()}
-        half = {k: r - 0.5 * state.size * scale[k] * state.present.gradient[k] for k, r in state.momentum.items()}
-        moved = {k: w + state.size * scale[k] * half[k] for k, w in state.present.params.items()}
-        present = self._point(moved, problem)
-        momentum = {k: r - 0.5 * state.size * scale[k] * present.gradient[k] for k, r in half.items()}
-        ended = self._end(key, state, present, momentum, problem)
+        present, momentum, gradient = self._leapfrog(state, problem)
+        energy = self._hamiltonian(present, momentum, state.power, problem)
         going = state._replace(present=present, momentum=momentum, left=state.left - 1)
-        lost = (_hamiltonian(present, momentum) - state.start < DIVERGED).logical_not().all()  # NaN is lost, too
+        lost = (energy - state.start < DIVERGED).logical_not().all()  # NaN is lost, too
         over = (state.left <= 1) | lost
+        ended = self._end(key, state, present, energy, problem)
         state = tree_map(lambda a, b: torch.where(over, a, b), ended, going)
         return state, {
-            "loss": state.position.energy.mean() * self.temperature / problem.n,
+            "loss": state.position.misfit.mean() / problem.n,
             "acceptance": state.acceptance.mean(),
             "divergent": state.divergent.mean(),
             "step_size": state.adaptation.log_step.exp(),
-            "temperature_kinetic": mean_product(momentum, momentum),
-            "temperature_configurational": self.temperature * mean_product(present.params, present.gradient),
+            "temperature_kinetic": self.temperature * mean_product(momentum, momentum),
+            "temperature_configurational": self.temperature * mean_product(present.params, gradient),
         }
 
+    def _leapfrog(self, state: Chains, problem: Problem) -> tuple[Point, Params, Params]:
+        """One step of all chains: the new point, its momentum, and the energy's gradient there."""
+        scale = {name: problem.scale_of(name, value[0]) for name, value in state.momentum.items()}
+
+        def kick(momentum: Params, gradient: Params) -> Params:
+            force = state.precondition.apply({name: scale[name] * g for name, g in gradient.items()})
+            return {name: r - 0.5 * state.size * force[name] for name, r in momentum.items()}
+
+        half = kick(state.momentum, self._gradient(state.present, state.power, problem))
+        velocity = state.precondition.apply(half)
+        moved = {k: w + state.size * scale[k] * velocity[k] for k, w in state.present.params.items()}
+        point = self._point(moved, problem)
+        gradient = self._gradient(point, state.power, problem)
+        return point, kick(half, gradient), gradient
+
     def _point(self, params: Params, problem: Problem) -> Point:
-        def energy(w: Params) -> Tensor:
-            total = problem.over_data(lambda batch: -(batch.weight * problem.log_likelihood(w, batch)).sum())
-            return (total - problem.log_prior(w)) / self.temperature
+        def misfit(w: Params) -> Tensor:
+            return problem.over_data(lambda batch: -(batch.weight * problem.log_likelihood(w, batch)).sum())
 
-        gradient, value = vmap(grad_and_value(energy))(params)
-        return Point(params, value, gradient)
+        slope, value = vmap(grad_and_value(misfit))(params)
+        return Point(params, value, slope)
 
-    def _end(self, key: Tensor, state: Chains, present: Point, momentum: Params, problem: Problem) -> Chains:
+    def _gradient(self, point: Point, power: Tensor, problem: Problem) -> Params:
+        """Of E / T, the likelihood to this power."""
+        pull = vmap(grad(problem.log_prior))(point.params)
+        return {name: (power * slope - pull[name]) / self.temperature for name, slope in point.slope.items()}
+
+    def _hamiltonian(self, point: Point, momentum: Params, power: Tensor, problem: Problem) -> Tensor:
+        energy = power * point.misfit - vmap(problem.log_prior)(point.params)
+        return energy / self.temperature + 0.5 * vmap(dot)(momentum, momentum)
+
+    def _momentum(self, key: Tensor, like: Params) -> Params:
+        return vmap(noise)(random.split(key, self.parallel), like)
+
+    def _end(self, key: Tensor, state: Chains, present: Point, energy: Tensor, problem: Problem) -> Chains:
         """The Metropolis test of the finished trajectories, and the start of new ones."""
-        change = torch.nan_to_num(state.start - _hamiltonian(present, momentum), nan=-torch.inf)
+        change = torch.nan_to_num(state.start - energy, nan=-torch.inf)
         probability = change.clamp(max=0.0).exp()
         accepted = random.uniform(key, (self.parallel,)).to(probability) < probability
         position = tree_map(lambda new, old: _choose(accepted, new, old), present, state.position)
         now = problem.t / problem.steps
-        adaptation = _adapt(state.adaptation, probability.mean(), self.step, now < self.burn)
+        power = (now / (self.burn / 2)).clamp(max=1.0) ** 3
+        adaptation = _adapt(state.adaptation, probability.mean(), now < self.burn)
         step = torch.where(now < self.burn, adaptation.log_step, adaptation.log_average).exp()
         adaptation = adaptation._replace(log_step=step.log())
         # Steps of +-10 %, since a trajectory that closes on itself would never leave its orbit (Neal 2011, 3.2).
         size = step * (0.9 + 0.2 * random.bernoulli(key, 0.5, ()).to(step))
-        momentum = vmap(lambda k, value: noise(k, value))(random.split(key, self.parallel), momentum)
-        start = _hamiltonian(position, momentum)
         most = torch.where(now < self.burn / 2, min(25, self.leapfrogs), self.leapfrogs)
         left = torch.ceil(self.length / size).clamp(min=1.0).minimum(most)
+        momentum = self._momentum(key, state.momentum)
+        start = self._hamiltonian(position, momentum, power, problem)
         divergent = (change < -DIVERGED).to(change)
-        return Chains(position, position, momentum, start, left, size, adaptation, probability, divergent)
+        return state._replace(
+            position=position, present=position, momentum=momentum, start=start, power=power, left=left, size=size,
+            adaptation=adaptation, acceptance=probability, divergent=divergent,
+        )  # fmt: skip
+
+    def tunings(self, steps: int) -> Sequence[int]:
+        return [int(float(self.burn) * share * steps) for share in (0.5, 0.65, 0.8)] if self.rank else []
+
+    def tune(self, key: Tensor, state: Chains, problem: Problem) -> Chains:
+        """A new preconditioner, at the chains' present places; the step size is found anew."""
+        even = precondition(key, state.position.params, self.target(problem), self.rank)
+        return state._replace(precondition=even, adaptation=_fresh(state.adaptation.log_step))
 
     def schedule(self, steps: int) -> Sequence[int]:
         first = int(float(self.burn) * steps)
@@ -186,24 +229,34 @@ class HMC(Method):
             return state.position.params
         return {name: value.transpose(0, 1).flatten(0, 1) for name, value in draws.items()}  # chain after chain
 
-    def predict(self, key: Tensor, state: Any, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
-        return problem.predict(self.weights(key, state, draws, problem, samples), x)
+    def moments(self, state: Chains, draws: Any) -> tuple[Params, Params]:
+        del state
+        return sample_moments({name: value.flatten(0, 1) for name, value in draws.items()})
 
-
-def _hamiltonian(point: Point, momentum: Params) -> Tensor:
-    return point.energy + 0.5 * vmap(dot)(momentum, momentum)
+    def doubts(self, scores: Mapping[str, float]) -> str:
+        """Chains that disagree, or trajectories that are lost, make a poor yardstick."""
+        share, lost, ess = scores.get("share_converged", 1.0), scores.get("divergent", 0.0), scores.get("ess", math.inf)
+        if share < 0.9:
+            return f"split R-hat is below 1.05 on {share:.0%} of the test points only"
+        if ess < 25 * self.parallel:
+            return f"the effective sample size is {ess:.0f} on one test point, less than 25 a chain"
+        return f"{lost:.1%} of the trajectories diverged" if lost > 0.02 else ""
 
 
 def _choose(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(condition.reshape(condition.shape + (1,) * (new.dim() - 1)), new, old)
 
 
-def _adapt(state: Adaptation, acceptance: Tensor, first: float | Tensor, active: Tensor) -> Adaptation:
-    """One step of dual averaging, gamma = 0.05, t0 = 10, kappa = 0.75, pulled towards ten times the first step."""
+def _fresh(log_step: Tensor) -> Adaptation:
+    return Adaptation(log_step, log_step, log_step, torch.zeros_like(log_step), torch.zeros_like(log_step))
+
+
+def _adapt(state: Adaptation, acceptance: Tensor, active: Tensor) -> Adaptation:
+    """One step of dual averaging, gamma = 0.05, t0 = 10, kappa = 0.75."""
     count = state.count + 1
     error = (1 - 1 / (count + 10)) * state.error + (TARGET - acceptance) / (count + 10)
-    centre = torch.log(10 * torch.as_tensor(first).to(count))
-    log_step = centre - count.sqrt() / 0.05 * error
+    log_step = state.centre - count.sqrt() / 0.05 * error
     weight = count**-0.75
-    new = Adaptation(log_step, weight * log_step + (1 - weight) * state.log_average, error, count)
+    average = weight * log_step + (1 - weight) * state.log_average
+    new = Adaptation(state.centre, log_step, average, error, count)
     return tree_map(lambda a, b: torch.where(active, a, b), new, state)

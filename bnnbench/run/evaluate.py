@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.metrics import curves, score
 from bnnbench.model import GaussianPredictive, Predictive
-from bnnbench.run.engine import PREDICT, predict
+from bnnbench.run.diagnostics import sampler_record
+from bnnbench.run.engine import PREDICT, over_replicas
 from bnnbench.run.pack import Pack, padded
+from bnnbench.run.pruning import FRACTIONS, SCORED, evaluation_name, prunable, pruned
 from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, Series
 from bnnbench.tasks import Points
 
 STORED = ("test", "grid")  # test sets whose predictive terms are kept beside the database
+WEIGHT_BINS = np.linspace(-4.0, 4.0, 81)  # of the prior's scale; the density is that of the weights within
 CHUNK_NUMBERS = 2**24  # activations alive at once per layer, so that memory does not grow with the test set
 
 
@@ -38,13 +44,34 @@ def evaluate(trained: Trained) -> list[Evaluated]:
     for name in points[0]:
         sets = [replica[name] for replica in points]
         for r, predictive in enumerate(predictions(trained, [p.x for p in sets])):
-            records[r].append(_record(pack, r, name, predictive, sets[r]))
+            records[r].append(_record(trained, r, name, predictive, sets[r]))
             if name in STORED:
                 kept[r] |= _terms(name, predictive, sets[r])
+    tests = [replica["test"] for replica in points]
+    for share in FRACTIONS if prunable(pack.method) else ():
+        for r, predictive in enumerate(predictions(trained, [p.x for p in tests], _pruned(share))):
+            records[r].append(_record(trained, r, evaluation_name(share), predictive, tests[r], SCORED))
+    for r, own in enumerate(records):
+        if (sampler := sampler_record(trained, r)) is not None:
+            own.append(sampler)
     return [Evaluated(tuple(record), arrays) for record, arrays in zip(records, kept, strict=True)]
 
 
-def predictions(trained: Trained, inputs: list[np.ndarray]) -> list[Predictive]:
+Predict = Callable[..., Predictive]  # (method, problem, key, state, draws, x, samples)
+
+
+def _plain(method: Any, problem: Any, key: Tensor, state: Any, draws: Any, x: Tensor, samples: int) -> Predictive:
+    return method.predict(key, state, draws, problem, x, samples)
+
+
+def _pruned(share: float) -> Predict:
+    def predict(method: Any, problem: Any, key: Tensor, state: Any, draws: Any, x: Tensor, samples: int) -> Predictive:
+        return problem.predict(pruned(method, key, state, draws, problem, samples, share), x)
+
+    return predict
+
+
+def predictions(trained: Trained, inputs: list[np.ndarray], how: Predict = _plain) -> list[Predictive]:
     """Predictive of each replica at its own inputs, chunked over rows; chunks never change a number."""
     pack, problem = trained.pack, trained.pack.problem
     samples = pack.cells[0].budget.samples
@@ -59,19 +86,47 @@ def predictions(trained: Trained, inputs: list[np.ndarray]) -> list[Predictive]:
     width = max(value.shape[0] for value in problem.network.parameters())
     rows = max(1, CHUNK_NUMBERS // (len(sizes) * samples * width))
     key = random.fold_in(pack.keys, PREDICT)
+
+    def one(method: Any, problem: Any, key: Tensor, state: Any, draws: Any, x: Tensor) -> Predictive:
+        return how(method, problem, key, state, draws, x, samples)
+
     with torch.no_grad():
-        parts = [predict(pack, trained.state, trained.draws, key, x, samples) for x in stacked.split(rows, 1)]
+        parts = [over_replicas(pack, one, key, trained.state, trained.draws, x) for x in stacked.split(rows, 1)]
     whole = type(parts[0])(*(torch.cat(pieces, 2).cpu() for pieces in zip(*parts, strict=True)))
     return [type(whole)(*(piece[r, :, :n] for piece in whole)) for r, n in enumerate(sizes)]
 
 
-def _record(pack: Pack, r: int, name: str, predictive: Predictive, points: Points) -> EvaluationRecord:
+def _record(
+    trained: Trained, r: int, name: str, predictive: Predictive, points: Points, only: tuple[str, ...] | None = None
+) -> EvaluationRecord:
+    pack = trained.pack
     cell = pack.cells[r]
     y = None if points.y is None else torch.as_tensor(points.y)
     truth = None if points.truth is None else (torch.as_tensor(points.truth[0]), torch.as_tensor(points.truth[1]))
     key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
-    scores = score(predictive, y, key, cell.task.kind, truth)
-    return EvaluationRecord(name, len(points.x), tuple(scores), _plot_data(name, predictive, y, points, pack))
+    chains = pack.method.chains or None if name == "test" else None
+    scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, only=only)
+    drawn = {} if only else _plot_data(name, predictive, y, points, pack)
+    if name == "test" and cell.index == 0 and (weights := weight_histogram(trained, r)) is not None:
+        drawn["weights"] = weights
+    return EvaluationRecord(name, len(points.x), tuple(scores), drawn)
+
+
+def weight_histogram(trained: Trained, replica: int) -> Series | None:
+    """Histogram of all weights (no biases) of a posterior's samples, each in units of its prior's scale."""
+    pack = trained.pack
+    if not trained.steps:
+        return None
+    state, key = tree_map(lambda leaf: leaf[replica], (trained.state, pack.keys))
+    draws = None if trained.draws is None else tree_map(lambda leaf: leaf[replica], trained.draws)
+    samples = pack.cells[0].budget.samples
+    weights = pack.method.weights(random.fold_in(key, PREDICT), state, draws, pack.problem, samples)
+    if weights is None:
+        return None
+    prior = pack.problem.prior
+    units = [(value / prior.scale_of(value[0])).reshape(-1) for value in weights.values() if value.dim() > 2]
+    counts, edges = np.histogram(torch.cat(units).cpu().numpy(), bins=WEIGHT_BINS, density=True)
+    return {"lower": edges[:-1], "upper": edges[1:], "density": counts}
 
 
 def _plot_data(name: str, predictive: Predictive, y: Tensor | None, points: Points, pack: Pack) -> dict[str, Series]:

@@ -43,17 +43,17 @@ class Monitor:
         self.best_score = torch.full((replicas,), -torch.inf, device=device)
         self.best_step = np.zeros(replicas, dtype=int)
         self.diverged_at = np.full(replicas, -1)
-        self.losses: list[Tensor] = []
-        self.points: list[tuple[int, np.ndarray, np.ndarray]] = []
+        self.infos: list[dict[str, Tensor]] = []
+        self.points: list[tuple[int, dict[str, np.ndarray]]] = []
         index, self.mask = padded([split.validate for split in pack.splits], device)
         self.x, self.y = pack.problem.table.x[index], pack.problem.table.y[index]
         self.key = random.fold_in(pack.keys, VALIDATE)
 
-    def add(self, loss: Tensor) -> None:
-        self.losses.append(loss)
+    def add(self, info: dict[str, Tensor]) -> None:
+        self.infos.append(info)
 
     def look(self, step: int, state: State, live: Tensor) -> None:
-        """Score the state on the validation rows and keep it if it is the best so far."""
+        """Score the state on the validation rows and keep it if it is the best so far; mean infos since the last look."""
         predictive: Any = predict(self.pack, state, None, self.key, self.x, VALIDATION_SAMPLES)
         log_prob = vmap(type(predictive).log_prob)(predictive, self.y)
         score = torch.where(self.mask, log_prob, 0.0).sum(1) / self.mask.sum(1)
@@ -61,18 +61,19 @@ class Monitor:
         self.best_score = torch.where(better, score, self.best_score)
         self.best = where(better, state, self.best)
         self.best_step[better.cpu().numpy()] = step
-        losses = torch.stack(self.losses)
+        losses = torch.stack([info["loss"] for info in self.infos])
         finite = torch.isfinite(losses).cpu().numpy()
         for replica in np.flatnonzero((self.diverged_at < 0) & ~finite.all(0)):
             self.diverged_at[replica] = step - len(losses) + int(np.argmin(finite[:, replica]))
-        self.points.append((step, losses.mean(0).cpu().numpy(), score.cpu().numpy()))
-        self.losses = []
+        means = {name: torch.stack([info[name] for info in self.infos]).mean(0) for name in self.infos[0]}
+        self.points.append((step, {k: v.cpu().numpy() for k, v in [*means.items(), ("validation", score)]}))
+        self.infos = []
 
     def curves(self) -> dict[str, np.ndarray]:
         if not self.points:
             return {}
-        step, loss, validation = zip(*self.points, strict=True)
-        return {"step": np.array(step), "loss": np.stack(loss, 1), "validation": np.stack(validation, 1)}
+        columns = {name: np.stack([values[name] for _, values in self.points], 1) for name in self.points[0][1]}
+        return {"step": np.array([step for step, _ in self.points]), **columns}
 
 
 def where(condition: Tensor, new: Any, old: Any) -> Any:

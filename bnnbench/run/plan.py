@@ -149,8 +149,10 @@ def build_plan(
         if not _fits(task, cls, rule, tasks, methods, warnings):
             continue
         own_rule = rule or task.rules[0]
+        splits, rows = len(task.splits(own_rule, root)), len(task.data(root).x)
         for method in grids[cls]:
-            for seed, index in itertools.product(range(seeds), range(len(task.splits(own_rule, root)))):
+            folds = method.folds(rows)
+            for seed, index in itertools.product(range(seeds), range(splits if folds is None else min(folds, splits))):
                 cells.append(Cell(task, method, own_rule, index, seed, budget, root))
     if not cells:
         raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")

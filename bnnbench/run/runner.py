@@ -16,6 +16,7 @@ from bnnbench import metrics
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.run.compile import can_compile
+from bnnbench.run.diagnostics import DIAGNOSTICS, as_mapping
 from bnnbench.run.evaluate import evaluate
 from bnnbench.run.pack import pack_limit, stack
 from bnnbench.run.plan import Cell, packs, structure
@@ -61,7 +62,7 @@ def register(store: ResultStore, cells: Sequence[Cell]) -> None:
             )
             for cell in used_tasks.values()
         ],
-        [metric.record() for metric in metrics.METRICS],
+        [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS],
     )
 
 
@@ -162,11 +163,13 @@ def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> l
     outcomes = []
     for r, cell in enumerate(cells):
         ok = bool(trained.live[r])
+        message = "" if ok else _divergence(int(trained.diverged_at[r]))
+        doubts = cell.method.doubts(as_mapping(evaluated[r].records, "sampler", "test")) if ok else ""
         outcomes.append(
             Outcome(
                 cell=cell.record,
-                status=Status.OK if ok else Status.DIVERGED,
-                message="" if ok else _divergence(int(trained.diverged_at[r])),
+                status=Status.DIVERGED if not ok else Status.UNCONVERGED if doubts else Status.OK,
+                message=message or doubts,
                 steps=trained.steps,
                 gradients=trained.steps * cell.method.networks,
                 step_kept=None if trained.step_kept is None else int(trained.step_kept[r]),
@@ -193,13 +196,8 @@ def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.nd
     curves = trained.curves
     if not curves:
         return {}
-    return {
-        "training": {
-            "step": curves["step"],
-            "loss": curves["loss"][replica],
-            "validation": curves["validation"][replica],
-        }
-    }
+    columns = {name: values if name == "step" else values[replica] for name, values in curves.items()}
+    return {"training": columns}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
 from bnnbench.run.compile import compiled_step
-from bnnbench.run.engine import FINISH, TRAIN, State, initial_state, make_step, over_replicas
+from bnnbench.run.engine import FINISH, TRAIN, TUNE, State, initial_state, make_step, over_replicas, tune
 from bnnbench.run.monitor import Draws, Monitor
 from bnnbench.run.pack import Pack
 
@@ -34,7 +34,7 @@ class Trained:
         live: which replicas stayed finite, [R].
         steps: updates made. diverged_at: step at which a replica was frozen, -1 where it was not, [R].
         step_kept: step whose state early stopping kept, [R], or None.
-        curves: `step` [C], and [R, C] arrays `loss` and `validation`.
+        curves: `step` [C], and [R, C] arrays `loss`, `validation` and whatever else `update` reported.
     """
 
     pack: Pack
@@ -61,7 +61,7 @@ def train(
     budget, device = pack.cells[0].budget, pack.keys.device
     live = torch.ones(replicas, dtype=torch.bool, device=device)
     monitor = Monitor(pack, state)
-    draws = Draws(pack.method.schedule(steps))
+    draws, tunings = Draws(pack.method.schedule(steps)), set(pack.method.tunings(steps))
     step = compiled_step(pack, make_step(pack), state) if compiled else make_step(pack)
     every = max(1, steps // budget.checks)
     train_key = random.fold_in(pack.keys, TRAIN)
@@ -73,7 +73,9 @@ def train(
             times = ts.to(pack.problem.t.dtype).unbind(0)
             for t, key, time_ in zip(range(start, stop), keys, times, strict=True):
                 state, live, info = step(pack.floats, pack.problem.table, pack.problem.rows, state, live, key, time_)
-                monitor.add(info["loss"])
+                monitor.add(info)
+                if t in tunings:
+                    state = tune(pack, state, random.fold_in(random.fold_in(pack.keys, TUNE), t))
                 draws.offer(t, pack, state)
             monitor.look(stop, state, live)
             progress(stop)

@@ -1,0 +1,100 @@
+r"""SWA-Gaussian: a Gaussian fitted to the last iterates of an optimiser at a constant learning rate.
+
+With the kept iterates w_1 ... w_K, their mean m, elementwise variance d and the deviations from it of the last R,
+D = (w_{K-R+1} - m, ..., w_K - m),
+
+    q(w) = N(m, (diag(d) + D D^T / (R - 1)) / 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad_and_value, vmap
+
+from bnnbench import random
+from bnnbench.errors import UserError
+from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
+from bnnbench.methods.optimise import Fit, adam, one_cycle, start
+from bnnbench.methods.parameters import noise, sample_moments, stacked
+from bnnbench.methods.sgld import evenly
+from bnnbench.model import Params, Problem
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class SWAG(Method):
+    """SWAG after a one-cycle MAP fit; the iterates are those of Adam.
+
+    Attributes:
+        lr: peak learning rate of the fit. swa_lr: constant learning rate after it.
+        burn: share of the steps that the fit gets.
+        samples: iterates kept, K. rank: deviations of the low-rank part, R.
+        scale: factor of the covariance; 1 is the paper's.
+        prior_scale: factor of the prior's scale.
+    """
+
+    name = "swag"
+    reference = "Maddox et al. 2019, arXiv 1902.02476"
+    tags = ("ensembles",)
+    lr: float = 1e-2
+    swa_lr: float = 1e-3
+    burn: float = 0.75
+    samples: int = 50
+    rank: int = 20
+    scale: float = 1.0
+    prior_scale: float = 1.0
+
+    def check(self) -> None:
+        positive(self, "lr", "swa_lr", "burn", "samples", "scale", "prior_scale")
+        fraction(self, "burn")
+        if not 2 <= self.rank <= self.samples:
+            raise UserError(f"swag.rank must lie between 2 and swag.samples ({self.samples}), not {self.rank}.")
+
+    def target(self, problem: Problem) -> Problem:
+        return problem.scaled(self.prior_scale)
+
+    def init(self, key: Tensor, problem: Problem) -> Fit:
+        return start(problem.init_params(key))
+
+    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+        problem = self.target(problem)
+        gradient, loss = grad_and_value(problem.energy)(state.params, problem.minibatch(key))
+        fitting = problem.t < self.burn * problem.steps
+        rate = torch.where(fitting, one_cycle(problem.t / self.burn, problem.steps, self.lr), self.swa_lr)
+        return adam(state, gradient, problem.t, rate), {"loss": loss, "step_size": rate}
+
+    def schedule(self, steps: int) -> Sequence[int]:
+        return evenly(int(float(self.burn) * steps), steps, self.samples)
+
+    def collect(self, state: Fit) -> Params:
+        return state.params
+
+    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int) -> Params:
+        del problem
+        if draws is None:
+            return stacked(state.params)
+        mean, sd = sample_moments(draws)
+        rank = min(self.rank, next(iter(draws.values())).shape[0])
+        deviations = {name: value[-rank:] - mean[name] for name, value in draws.items()}
+
+        def sample(k: Tensor) -> Params:
+            eps, low = noise(k, mean), random.normal(random.fold_in(k, 1), (rank,))
+            return {
+                name: m + (0.5 * self.scale) ** 0.5
+                * (sd[name] * eps[name] + torch.tensordot(low.to(m), deviations[name], 1) / max(rank - 1, 1) ** 0.5)
+                for name, m in mean.items()
+            }  # fmt: skip
+
+        return vmap(sample)(random.split(key, samples))
+
+    def moments(self, state: Fit, draws: Any) -> tuple[Params, Params]:
+        del state
+        mean, sd = sample_moments(draws)
+        rank = min(self.rank, next(iter(draws.values())).shape[0])
+        low = {k: ((v[-rank:] - mean[k]) ** 2).sum(0) / max(rank - 1, 1) for k, v in draws.items()}
+        return mean, {name: (0.5 * self.scale * (sd[name] ** 2 + low[name])) ** 0.5 for name in mean}
