@@ -128,8 +128,12 @@ def build_plan(
     seeds: int,
     settings: Settings,
     root: Path | None,
+    folds: Sequence[int] | None = None,
 ) -> tuple[list[Cell], list[str]]:
     """All cells in the order of the registries, and warnings on what was left out.
+
+    Args:
+        folds: indices of the splits to run, None for all.
 
     Raises:
         UserError: an unknown name, a pair that does not fit, a setting for a method that is not run.
@@ -149,14 +153,21 @@ def build_plan(
         if not _fits(task, cls, rule, tasks, methods, warnings):
             continue
         own_rule = rule or task.rules[0]
-        splits, rows = len(task.splits(own_rule, root)), len(task.data(root).x)
+        indices, rows = _indices(task, own_rule, root, folds), len(task.data(root).x)
         for method in grids[cls]:
-            folds = method.folds(rows)
-            for seed, index in itertools.product(range(seeds), range(splits if folds is None else min(folds, splits))):
+            for seed, index in itertools.product(range(seeds), indices[: method.folds(rows)]):
                 cells.append(Cell(task, method, own_rule, index, seed, budget, root))
     if not cells:
         raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")
     return cells, warnings
+
+
+def _indices(task: Task, rule: str, root: Path | None, folds: Sequence[int] | None) -> list[int]:
+    known = range(len(task.splits(rule, root)))
+    for index in folds or ():
+        if index not in known:
+            raise UserError(f"The task {task.name!r} has splits 0 to {known[-1]} under {rule!r}, no {index}.")
+    return list(known) if folds is None else sorted(set(folds))
 
 
 def _fits(

@@ -60,6 +60,18 @@ def test_the_key_is_that_of_task_split_and_seed():
     assert len(set.union(*keys.values())) == 20
 
 
+def test_a_method_too_dear_for_all_splits_runs_the_first_ones(monkeypatch):
+    """Diabetes has 442 rows; the methods beside it keep their ten folds."""
+    monkeypatch.setattr(SGLD, "folds", lambda self, rows: 3 if rows > 441 else None)
+    cells, _ = plan("map,sgld", "diabetes,toy-homoscedastic", seeds=2)
+    found = {(c.task.name, c.method.name): [] for c in cells}
+    for cell in cells:
+        found[cell.task.name, cell.method.name].append((cell.seed, cell.index))
+    assert found["diabetes", "sgld"] == [(s, i) for s in (0, 1) for i in range(3)]
+    assert len(found["diabetes", "map"]) == 20
+    assert found["toy-homoscedastic", "sgld"] == [(0, 0), (1, 0)]  # more splits than there are
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
