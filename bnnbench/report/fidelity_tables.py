@@ -15,9 +15,9 @@ ABOUT = {
     "w1_to_hmc": ("Distance from HMC", "Wasserstein-1 distance of the predictive from that of HMC, in standard "
                   "deviations of HMC's predictive, mean over test points; 0 is equal"),
     "mean_gap": ("Gap of the means", "distance of the predictive mean from that of HMC, in standard deviations of "
-                 "HMC's predictive; 0 is equal"),
-    "log_sd_ratio": ("Width against HMC", "log of the predictive standard deviation over that of HMC; negative: "
-                     "overconfident, positive: underconfident, 0 is equal"),
+                 "HMC's predictive, mean over test points; 0 is equal"),
+    "log_sd_ratio": ("Width against HMC", "log of the predictive standard deviation over that of HMC, mean "
+                     "over test points; negative: overconfident, positive: underconfident, 0 is equal"),
     "log_epistemic_ratio": ("Epistemic width against HMC", "log ratio to HMC of the part of the standard deviation "
                             "that comes from not knowing the weights; −∞ for a point estimate, which has none"),
 }  # fmt: skip

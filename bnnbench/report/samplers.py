@@ -22,9 +22,11 @@ DIAGNOSTICS = {
     ("test", "share_converged"): "share converged",
 }
 CAPTION = (
-    "Means over cells; R-hat is the worst of them. Temperatures are relative to the one asked for: 1 is right, more is "
-    "too hot. R-hat near 1 and a large effective sample size (ESS) say that chains agree on the test predictions; "
-    "share converged: test rows on which they do. ‡: some cells are unconverged by the method's own diagnostics."
+    "Means over cells; R-hat is the worst of them. Draws kept: over all chains. Step size: in the method's own "
+    "convention. Divergent: share of trajectories whose energy was lost. In equilibrium both temperatures are that of "
+    "the target, 1 for the posterior; more is too hot. Noise deficit: share of weights whose injected noise would have "
+    "to be negative. R-hat (largest over test points), effective sample size (ESS, smallest over test points) and the "
+    "share of test points converged compare the chains' predictions. ‡: cells unconverged by the method's own account."
 )
 
 

@@ -22,7 +22,6 @@ HEADLINE = {
     "classification": ("log_likelihood", "error", "ece", "brier"),
     "density": ("log_likelihood", "nll", "elbo", "iw_log_likelihood"),
 }
-TOY = ("kl_to_truth", "w1_to_hmc", "mean_gap", "log_sd_ratio")
 CELL = ["task", "method", "config", "split", "seed", "budget"]
 
 
@@ -49,7 +48,6 @@ class Section:
     def metrics(self) -> tuple[str, ...]:
         """Headline metrics that have scores here."""
         wanted = [m for t in self.tasks for m in HEADLINE.get(self.kinds.get(t, ""), ())]
-        wanted += TOY if self.group == "toy" else ()
         present = set(self.scores.loc[self.scores["evaluation"] == "test", "metric"])
         return tuple(m for m in dict.fromkeys(wanted) if m in present)
 

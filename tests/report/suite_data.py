@@ -77,7 +77,7 @@ def _test(rng: np.random.Generator, e: EvaluationRecord, name: str) -> Evaluatio
         scores += tuple(Score(k, v, None) for k, v in values.items())
     if name in ("constant", "gp"):
         return replace(e, scores=scores)
-    edges = np.linspace(-6, 6, 121)
+    edges = np.linspace(-4, 4, 81)
     scale = {"map": 0.05, "bbp-mixture": 0.02}.get(name, rng.uniform(0.3, 1.1))
     middle = 0.5 * (edges[1:] + edges[:-1])
     density = np.exp(-0.5 * (middle / scale) ** 2) + 0.002 * np.exp(-np.abs(middle))

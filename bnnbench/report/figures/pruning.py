@@ -1,4 +1,4 @@
-"""How much of a posterior can be thrown away? Scores against the share of weights that is set to zero."""
+"""How much of a posterior can be thrown away? Scores against the share of weights set to zero, the surest last."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     figure.legend(handles=ordered, loc="outside right center", handlelength=3)
     name = {"rmse": "RMSE", "error": "Error"}.get(metric, "Log-likelihood")
     figure.suptitle(
-        f"What do the weights matter? {name} after pruning, mean over splits", x=0.01, ha="left", fontsize=11
+        f"Which weights matter? {name} without those of least |mean| / sd, mean over splits",
+        x=0.01,
+        ha="left",
+        fontsize=11,
     )
     return figure
 

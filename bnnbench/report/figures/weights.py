@@ -7,16 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnnbench.report.figures.calibration import LABEL, Curves
+from bnnbench.report.figures.calibration import Curves
 from bnnbench.report.figures.style import GREY, Look, grid
 
 LOWEST = 1e-3  # densities below are off the axis
-WIDEST, NARROWEST, POINTS = 8.0, 3.0, 801
+POINTS = 1601
 
 
 def weights_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dict[str, Look]) -> Figure:
-    """Thin lines are data sets (mean over splits), the strong one their mean; dashed the standard normal."""
-    x = np.linspace(-1, 1, POINTS) * _reach(curves)
+    """Thin lines are data sets, the strong one their mean; dashed the standard normal."""
+    x = _places(curves)
     densities = {key: density(cells, x) for key, cells in curves.items()}
     highest = max(float(np.max(d)) for d in densities.values())
     down, across = grid(len(rows), 4)
@@ -28,10 +28,6 @@ def weights_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dic
         axes.set(xlim=(x[0], x[-1]), ylim=(LOWEST, max(1.0, 1.5 * highest)))
         axes.set_title(row, loc="left", fontweight="bold", color=looks[row].color)
         axes.tick_params(labelleft=i % across == 0, labelbottom=i >= len(rows) - across)
-        outside = np.mean([_outside(c, x[-1]) for task in tasks for c in curves.get((row, task), [])])
-        if outside >= 0.0005:
-            axes.text(0.98, 0.95, f"{100 * outside:.1f} % beyond", ha="right", va="top", fontsize=7.5,
-                      transform=axes.transAxes, color="#333333", bbox=LABEL)  # fmt: skip
     for axes in panels.flat[len(rows) :]:
         axes.set_axis_off()
     for axes in panels.flat[max(0, len(rows) - across) : len(rows)]:
@@ -43,6 +39,13 @@ def weights_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dic
     return figure
 
 
+def _places(curves: Curves) -> np.ndarray:
+    """Where densities are drawn: all over the histograms, which end where their maker cut them off."""
+    cells = [cell for own in curves.values() for cell in own]
+    low, high = min(c["lower"].min() for c in cells), max(c["upper"].max() for c in cells)
+    return np.linspace(low, high, POINTS)[:-1]  # the last upper edge lies in no bin
+
+
 def density(cells: list[dict[str, np.ndarray]], x: np.ndarray) -> np.ndarray:
     """Mean over cells of the histograms as step functions at x: bins may differ from cell to cell."""
     return np.mean([_steps(c, x) for c in cells], axis=0)
@@ -52,26 +55,6 @@ def _steps(cell: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     place = np.searchsorted(cell["lower"], x, side="right") - 1
     inside = (place >= 0) & (x < cell["upper"][np.clip(place, 0, None)])
     return np.where(inside, cell["density"][np.clip(place, 0, None)], 0.0)
-
-
-def _outside(cell: dict[str, np.ndarray], reach: float) -> float:
-    """Share of the weights beyond the axis."""
-    lower, upper = np.clip(cell["lower"], -reach, reach), np.clip(cell["upper"], -reach, reach)
-    return float(max(0.0, 1.0 - np.sum(cell["density"] * (upper - lower))))
-
-
-def _reach(curves: Curves) -> float:
-    """Half width of the axis: where nine in ten cells show all but a thousandth of their weights."""
-    ends = [_end(cell) for cells in curves.values() for cell in cells]
-    return float(np.clip(np.quantile(ends, 0.9), NARROWEST, WIDEST))
-
-
-def _end(cell: dict[str, np.ndarray]) -> float:
-    mass = cell["density"] * (cell["upper"] - cell["lower"])
-    distance = np.maximum(np.abs(cell["lower"]), np.abs(cell["upper"]))
-    order = np.argsort(distance, kind="stable")
-    total = np.cumsum(mass[order])
-    return float(distance[order][min(np.searchsorted(total, 0.999 * total[-1]), len(order) - 1)])
 
 
 def _panel(axes: Axes, x: np.ndarray, own: list[np.ndarray], look: Look) -> None:
@@ -89,7 +72,7 @@ def _legend(tasks: int) -> list[Line2D]:
     found = [Line2D([], [], color=GREY, lw=1, ls=(0, (4, 2)), label="standard normal (the default prior)")]
     if tasks > 1:
         found += [
-            Line2D([], [], color=GREY, lw=0.6, label="a data set, mean over splits"),
+            Line2D([], [], color=GREY, lw=0.6, label="a data set"),
             Line2D([], [], color=GREY, lw=1.5, label="mean over data sets"),
         ]
     return found
