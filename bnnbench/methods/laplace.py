@@ -110,11 +110,12 @@ class _Laplace(MAP):
         if isinstance(state, Fit):
             return stacked(state.params)
         like = self._matrices(state)
+        own = {name: value for name, value in state.params.items() if name == LOG_NOISE}
 
         def one(key: Tensor) -> Params:
-            z = noise(key, like | {name: state.params[name] for name in (LOG_NOISE,) if name in state.params})
+            z = noise(key, like | own)
             change = from_matrices(state.covariance.colour({name: z[name] for name in like}), state.params)
-            change |= {name: z[name].to(state.params[name]) for name in z.keys() - like.keys()}
+            change |= {name: z[name] for name in own}
             return {name: mean + self._sd(state, name) * change[name] for name, mean in state.params.items()}
 
         return vmap(one)(random.split(key, samples))
@@ -216,6 +217,6 @@ class LaplaceFull(_Laplace):
         if count > DENSE_LIMIT:
             raise UserError(
                 f"laplace-full holds at most {DENSE_LIMIT:,} parameters: the {count:,} of this network need "
-                f"{4 * 8 * count**2 / 1e9:.0f} GB; use laplace-kron."
+                f"{5 * 8 * count**2 / 1e9:.0f} GB; use laplace-kron."
             )
         return super().prepare(problem)

@@ -417,7 +417,7 @@ def test_a_layer_that_is_called_twice():
 
 
 def test_full_has_a_limit():
-    with pytest.raises(UserError, match=r"the 20,702 of this network need 14 GB"):
+    with pytest.raises(UserError, match=r"the 20,702 of this network need 17 GB"):
         FULL.prepare(problem_of(Heteroscedastic(), hidden=(100, 100, 100)))
 
 
