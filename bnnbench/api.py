@@ -16,6 +16,7 @@ from rich.console import Console
 
 from bnnbench.errors import UserError
 from bnnbench.run.budget import budget_of
+from bnnbench.run.fidelity import add_fidelity
 from bnnbench.run.plan import Cell, build_plan, parse_settings
 from bnnbench.run.posterior import Posterior, from_arrays
 from bnnbench.run.progress import RunProgress
@@ -50,6 +51,7 @@ def run(
     task: str | Sequence[str] = "all",
     *,
     splits: str | None = None,
+    folds: str | Sequence[int] | None = None,
     budget: str = "quick",
     seeds: int = 1,
     settings: str | Iterable[str] = (),
@@ -67,6 +69,7 @@ def run(
     Args:
         methods, task: names or groups, a list or one string with commas; `all` for everything practical.
         splits: split rule; None takes each task's default (`10fold` for the tables).
+        folds: indices of the splits to run, a list or one string with commas; None for all.
         budget: `smoke`, `quick` or `full`.
         seeds: number of training seeds, 0 ... seeds - 1.
         settings: `method.param=value` strings; several values with commas make a grid.
@@ -93,7 +96,7 @@ def run(
         raise UserError(f"--timeout must be a positive number of seconds, not {timeout:g}.")
     root = None if data_dir is None else Path(data_dir)
     grid = parse_settings([settings] if isinstance(settings, str) else settings)
-    plan = build_plan(_names(methods), _names(task), splits, budget_of(budget), seeds, grid, root)
+    plan = build_plan(_names(methods), _names(task), splits, budget_of(budget), seeds, grid, root, _folds(folds))
     if dry_run and not _exists(db):
         return _summary(*plan, plan[0], place)
     with ResultStore(db, read_only=dry_run) as store:
@@ -116,6 +119,8 @@ def run(
                 Settings(place, timeout, force),
                 progress,
             )
+        if missing:
+            add_fidelity(store, {cell.task.name for cell in cells})
     return Summary(len(cells), len(missing), statuses, warnings=tuple(warnings))
 
 
@@ -181,6 +186,15 @@ def report(
 def _names(names: str | Sequence[str]) -> list[str]:
     parts = names.split(",") if isinstance(names, str) else list(names)
     return [part.strip() for part in parts if part.strip()]
+
+
+def _folds(folds: str | Sequence[int] | None) -> list[int] | None:
+    if folds is None:
+        return None
+    try:
+        return [int(fold) for fold in (_names(folds) if isinstance(folds, str) else folds)]
+    except ValueError:
+        raise UserError(f"--folds takes numbers of splits with commas, like 0,1, not {folds!r}.") from None
 
 
 def _exists(db: str | os.PathLike[str]) -> bool:

@@ -59,6 +59,7 @@ def main() -> None:
 @click.option("--methods", default="all", show_default=True, help="Names or groups, with commas, or `all`.")
 @click.option("--task", default="all", show_default=True, help="Names or groups, with commas, or `all`.")
 @click.option("--splits", help="Split rule: 10fold, 10fold-grouped, gal, gap. Default: each task's own.")
+@click.option("--folds", help="Numbers of the splits to run, with commas. Default: all.")
 @click.option("--budget", default="quick", show_default=True, help="smoke, quick or full.")
 @click.option("--seeds", default=1, show_default=True, help="Number of training seeds.")
 @click.option(

@@ -3,6 +3,6 @@
 from bnnbench.methods.base import METHODS, Method, configure
 
 # Imported here in the order of rows and colours in every table and figure; discovery appends what is not listed.
-from bnnbench.methods import constant, map, ensemble, mc_dropout, bbp, laplace, sgld, hmc, gp  # isort: skip
+from bnnbench.methods import constant, map, ensemble, mc_dropout, bbp, laplace, swag, sgld, sghmc, hmc, gp  # isort: skip  # noqa: F401
 
-__all__ = ["METHODS", "Method", "bbp", "configure", "constant", "ensemble", "gp", "hmc", "laplace", "map", "mc_dropout", "sgld"]
+__all__ = ["METHODS", "Method", "configure"]

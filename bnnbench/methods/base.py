@@ -99,16 +99,6 @@ class Method(ABC):
         del key, problem
         return state
 
-    def tunings(self, steps: int) -> Sequence[int]:
-        """The updates after which `tune` is called."""
-        del steps
-        return ()
-
-    def tune(self, key: Tensor, state: State, problem: Problem) -> State:
-        """What is adapted seldom, and costs more than an update may (a preconditioner)."""
-        del key, problem
-        return state
-
     def schedule(self, steps: int) -> Sequence[int]:
         """The steps after which `collect` is called; none for methods that keep their last or best state."""
         del steps

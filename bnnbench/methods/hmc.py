@@ -2,9 +2,9 @@ r"""Hamiltonian Monte Carlo on the whole data set: the yardstick of every approx
 
 With u = w / s, s the prior's scale of each weight, and E(u) = -log p(data, w), trajectories follow
 
-    H(u, r) = E(u) / T + |r|^2 / 2,    r ~ N(0, I),    du = A r,    dr = -A grad E(u) / T,
+    H(u, r) = E(u) / T + |r|^2 / 2,    r ~ N(0, I),
 
-A being a constant matrix that evens out the curvature (precondition.py), by the leapfrog integrator and end in a Metropolis test. One update is one leapfrog step of all chains, that is one
+by the leapfrog integrator and end in a Metropolis test. One update is one leapfrog step of all chains, that is one
 gradient over the whole data set each, so that the engine's step does the same work at every call; a trajectory is as
 many of them as its length needs. The step size is adapted in the first part by dual averaging and then fixed.
 """
@@ -24,7 +24,6 @@ from torch.utils._pytree import tree_map
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
 from bnnbench.methods.parameters import dot, mean_product, noise, sample_moments
-from bnnbench.methods.precondition import LowRank, identity, precondition
 from bnnbench.model import Params, Problem
 
 TARGET = 0.9  # acceptance that the step size is adapted to
@@ -63,7 +62,6 @@ class Chains(NamedTuple):
     power: Tensor
     left: Tensor
     size: Tensor
-    precondition: LowRank
     adaptation: Adaptation
     acceptance: Tensor
     divergent: Tensor
@@ -82,7 +80,6 @@ class HMC(Method):
         burn: share of the steps before the first draw is kept, in which the step size is adapted; its first half
             makes short trajectories, to come near the typical set with many looks at the acceptance.
         step: step size at the start.
-        rank: of the preconditioner; 0 for none.
         samples: draws kept of each chain.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
     """
@@ -92,12 +89,11 @@ class HMC(Method):
     tags = ("references", "sampling")
     family = "exact"
     parallel: int = 4
-    multiple: int = 10
+    multiple: int = 20
     length: float = math.pi / 2
-    leapfrogs: int = 1000
-    burn: float = 0.3
+    leapfrogs: int = 300
+    burn: float = 0.5
     step: float = 0.01
-    rank: int = 128
     samples: int = 100
     temperature: float = 1.0
     prior_scale: float = 1.0
@@ -129,8 +125,7 @@ class HMC(Method):
         adaptation = _fresh(size.log())
         start = self._hamiltonian(here, momentum, 0 * one, problem)
         still = torch.zeros_like(start)
-        even = identity({name: value[0] for name, value in params.items()}, self.rank)
-        return Chains(here, here, momentum, start, 0 * one, one, size, even, adaptation, still, still)
+        return Chains(here, here, momentum, start, 0 * one, one, size, adaptation, still, still)
 
     def update(self, key: Tensor, state: Chains, problem: Problem) -> tuple[Chains, Info]:
         problem = self.target(problem)
@@ -155,12 +150,10 @@ class HMC(Method):
         scale = {name: problem.scale_of(name, value[0]) for name, value in state.momentum.items()}
 
         def kick(momentum: Params, gradient: Params) -> Params:
-            force = state.precondition.apply({name: scale[name] * g for name, g in gradient.items()})
-            return {name: r - 0.5 * state.size * force[name] for name, r in momentum.items()}
+            return {name: r - 0.5 * state.size * scale[name] * gradient[name] for name, r in momentum.items()}
 
         half = kick(state.momentum, self._gradient(state.present, state.power, problem))
-        velocity = state.precondition.apply(half)
-        moved = {k: w + state.size * scale[k] * velocity[k] for k, w in state.present.params.items()}
+        moved = {name: w + state.size * scale[name] * half[name] for name, w in state.present.params.items()}
         point = self._point(moved, problem)
         gradient = self._gradient(point, state.power, problem)
         return point, kick(half, gradient), gradient
@@ -193,6 +186,9 @@ class HMC(Method):
         now = problem.t / problem.steps
         power = (now / (self.burn / 2)).clamp(max=1.0) ** 3
         adaptation = _adapt(state.adaptation, probability.mean(), now < self.burn)
+        arrived = (power >= 1) & (state.power < 1)  # from here on trajectories are long: the past misleads
+        again = _fresh(adaptation.log_step)
+        adaptation = tree_map(lambda a, b: torch.where(arrived, a, b), again, adaptation)
         step = torch.where(now < self.burn, adaptation.log_step, adaptation.log_average).exp()
         adaptation = adaptation._replace(log_step=step.log())
         # Steps of +-10 %, since a trajectory that closes on itself would never leave its orbit (Neal 2011, 3.2).
@@ -206,14 +202,6 @@ class HMC(Method):
             position=position, present=position, momentum=momentum, start=start, power=power, left=left, size=size,
             adaptation=adaptation, acceptance=probability, divergent=divergent,
         )  # fmt: skip
-
-    def tunings(self, steps: int) -> Sequence[int]:
-        return [int(float(self.burn) * share * steps) for share in (0.5, 0.65, 0.8)] if self.rank else []
-
-    def tune(self, key: Tensor, state: Chains, problem: Problem) -> Chains:
-        """A new preconditioner, at the chains' present places; the step size is found anew."""
-        even = precondition(key, state.position.params, self.target(problem), self.rank)
-        return state._replace(precondition=even, adaptation=_fresh(state.adaptation.log_step))
 
     def schedule(self, steps: int) -> Sequence[int]:
         first = int(float(self.burn) * steps)

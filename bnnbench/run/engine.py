@@ -21,7 +21,7 @@ from bnnbench import random
 from bnnbench.model import Predictive
 from bnnbench.run.pack import Pack
 
-INIT, TRAIN, VALIDATE, FINISH, PREDICT, TUNE = range(6)  # purposes of a cell's key
+INIT, TRAIN, VALIDATE, FINISH, PREDICT = range(5)  # purposes of a cell's key
 
 State = Any
 
@@ -71,12 +71,6 @@ def initial_state(pack: Pack) -> State:
     keys = random.fold_in(pack.keys, INIT)
     state = over_replicas(pack, lambda method, problem, key: method.init(key, problem), keys)
     return tree_map(torch.clone, state)  # views of one draw would be another program to the compiler
-
-
-def tune(pack: Pack, state: State, keys: Tensor) -> State:
-    """`tune` of all replicas."""
-    tuned = over_replicas(pack, lambda method, problem, key, state: method.tune(key, state, problem), keys, state)
-    return tree_map(torch.clone, tuned)
 
 
 def predict(pack: Pack, state: State, draws: Any, key: Tensor, x: Tensor, samples: int) -> Predictive:

@@ -53,7 +53,7 @@ class Monitor:
         self.infos.append(info)
 
     def look(self, step: int, state: State, live: Tensor) -> None:
-        """Score the state on the validation rows and keep it if it is the best so far; mean infos since the last look."""
+        """Score the state on the validation rows and keep it if it is the best so far."""
         predictive: Any = predict(self.pack, state, None, self.key, self.x, VALIDATION_SAMPLES)
         log_prob = vmap(type(predictive).log_prob)(predictive, self.y)
         score = torch.where(self.mask, log_prob, 0.0).sum(1) / self.mask.sum(1)

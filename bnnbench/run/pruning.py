@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -24,11 +26,12 @@ def prunable(method: Method) -> bool:
     return own.moments is not Method.moments and own.predict is Method.predict
 
 
-def pruned(method: Method, key: Tensor, state: object, draws: object, problem: Problem, samples: int, share: float):
+def pruned(method: Method, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int, share: float) -> Params:
     """Weight samples [S, ...] with the share of smallest signal-to-noise ratio |mean| / sd, biases included, at 0."""
     weights = method.weights(key, state, draws, problem, samples)
     moments = method.moments(state, draws)
-    assert weights is not None and moments is not None
+    assert weights is not None
+    assert moments is not None
     mask = keep(*moments, share)
     return {name: value * mask[name] if name in mask else value for name, value in weights.items()}
 

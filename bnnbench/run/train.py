@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
 from bnnbench.run.compile import compiled_step
-from bnnbench.run.engine import FINISH, TRAIN, TUNE, State, initial_state, make_step, over_replicas, tune
+from bnnbench.run.engine import FINISH, TRAIN, State, initial_state, make_step, over_replicas
 from bnnbench.run.monitor import Draws, Monitor
 from bnnbench.run.pack import Pack
 
@@ -61,7 +61,7 @@ def train(
     budget, device = pack.cells[0].budget, pack.keys.device
     live = torch.ones(replicas, dtype=torch.bool, device=device)
     monitor = Monitor(pack, state)
-    draws, tunings = Draws(pack.method.schedule(steps)), set(pack.method.tunings(steps))
+    draws = Draws(pack.method.schedule(steps))
     step = compiled_step(pack, make_step(pack), state) if compiled else make_step(pack)
     every = max(1, steps // budget.checks)
     train_key = random.fold_in(pack.keys, TRAIN)
@@ -74,8 +74,6 @@ def train(
             for t, key, time_ in zip(range(start, stop), keys, times, strict=True):
                 state, live, info = step(pack.floats, pack.problem.table, pack.problem.rows, state, live, key, time_)
                 monitor.add(info)
-                if t in tunings:
-                    state = tune(pack, state, random.fold_in(random.fold_in(pack.keys, TUNE), t))
                 draws.offer(t, pack, state)
             monitor.look(stop, state, live)
             progress(stop)

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Select, String, cast, inspect, or_, select
 
-from bnnbench.store.cells import by_fingerprint, chunks
+from bnnbench.store.cells import chunks
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
 from bnnbench.store.encoding import NON_FINITE, decode_series
-from bnnbench.store.records import CellRecord
 from bnnbench.store.tables import (
     IS_CURRENT,
     Attempt,
@@ -122,13 +121,13 @@ class Reading(Database):
         alive = [holds(*claim) for claim in zip(frame["owner"], frame["heartbeat"], strict=True)]
         return frame.loc[alive].reset_index(drop=True)
 
-    def evaluated(self, cells: Iterable[CellRecord]) -> dict[str, set[str]]:
+    def evaluated(self, fingerprints: Iterable[str]) -> dict[str, set[str]]:
         """Fingerprint -> names of the evaluations that its current attempt has; cells without attempt are left out."""
         query = select(Cell.fingerprint, Evaluation.name).join(Attempt, Attempt.cell_id == Cell.id).where(IS_CURRENT)
         query = query.outerjoin(Evaluation, Evaluation.attempt_id == Attempt.id)
         names: dict[str, set[str]] = {}
         with self.reading() as connection:
-            for chunk in chunks(by_fingerprint(cells)):
+            for chunk in chunks(fingerprints):
                 for fingerprint, name in connection.execute(query.where(Cell.fingerprint.in_(chunk))):
                     names.setdefault(fingerprint, set()).update([name] if name else [])
         return names

@@ -16,7 +16,6 @@ from bnnbench.store.lookup import Lookup
 from bnnbench.store.published import read_published
 from bnnbench.store.reading import Reading
 from bnnbench.store.records import (
-    CellRecord,
     EvaluationRecord,
     MethodRecord,
     MetricRecord,
@@ -87,7 +86,7 @@ class ResultStore(Reading, Lookup, Claims):
             insert_attempts(session, new, session_id, metrics)
         return len(new)
 
-    def add_evaluations(self, cell: CellRecord, evaluations: Iterable[EvaluationRecord]) -> int:
+    def add_evaluations(self, fingerprint: str, evaluations: Iterable[EvaluationRecord]) -> int:
         """Add evaluations to the current attempt of a trained cell; those it has already stay as they are.
 
         Returns:
@@ -96,7 +95,7 @@ class ResultStore(Reading, Lookup, Claims):
         evaluations = list(evaluations)
         current = select(tables.Attempt.id).join(tables.Cell).where(tables.IS_CURRENT)
         with self.writing() as session:
-            attempt = session.scalars(current.where(tables.Cell.fingerprint == cell.fingerprint)).one()
+            attempt = session.scalars(current.where(tables.Cell.fingerprint == fingerprint)).one()
             names = select(tables.Evaluation.name).where(tables.Evaluation.attempt_id == attempt)
             known = set(session.scalars(names))
             new = [(attempt, evaluation) for evaluation in evaluations if evaluation.name not in known]

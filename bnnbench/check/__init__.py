@@ -1,0 +1,1 @@
+"""`bnnbench check`: any method on problems whose answer is known."""
