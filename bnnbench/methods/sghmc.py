@@ -67,7 +67,7 @@ class SGHMC(SGLD):
     def check(self) -> None:
         super().check()
         positive(self, "stabiliser", "friction", "every")
-        fraction(self, "friction")
+        fraction(self, "friction", "limit")
 
     def init(self, key: Tensor, problem: Problem) -> Moving:
         params = problem.init_params(key)
