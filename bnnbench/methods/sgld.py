@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, jvp
+from torch.func import grad, grad_and_value
 
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
 from bnnbench.methods.optimise import held
-from bnnbench.methods.parameters import mean_product, noise, sample_moments, stacked, unflatten
+from bnnbench.methods.parameters import dot, mean_product, noise, sample_moments, stacked, unflatten
 from bnnbench.model import Params, Problem
 
 
@@ -160,7 +160,8 @@ class PSGLD(SGLD):
         size = sum(value.numel() for value in params.values())
         z = random.bernoulli(key, 0.5, (size,)).to(next(iter(params.values()))) * 2 - 1
         signs = unflatten(z, params)
-        return {name: signs[name] * value for name, value in jvp(gradient, (params,), (signs,))[1].items()}
+        product = grad(lambda w: dot(gradient(w), signs))(params)  # H z; torch's jvp warns
+        return {name: signs[name] * value for name, value in product.items()}
 
     def collect(self, state: Preconditioned) -> Params:
         return state.params
