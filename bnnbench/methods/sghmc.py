@@ -24,6 +24,7 @@ from bnnbench.methods.base import METHODS, Info, fraction, positive
 from bnnbench.methods.parameters import mean_product, noise
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Params, Problem
+from bnnbench.model.likelihoods import LOG_NOISE
 
 
 class Moving(NamedTuple):
@@ -132,11 +133,11 @@ class SGHMC(SGLD):
         for k, (name, value) in zip(random.split(key, len(params)).unbind(0), params.items(), strict=True):
             rate = 10 + 0.5 * ((value / problem.scale_of(name, value)) ** 2).sum()
             fresh = random.gamma(k, 10 + 0.5 * value.numel(), ()).to(rate) / rate
-            drawn[name] = torch.where(due, fresh, state.precision[name])
+            drawn[name] = torch.where(due & (name != LOG_NOISE), fresh, state.precision[name])  # it has its own prior
         return drawn
 
     def doubts(self, scores: Mapping[str, float]) -> str:
-        """The minibatch's own noise exceeds what the temperature allows: the step is too large, and nothing hides it."""
+        """The minibatch's own noise exceeds what the temperature allows: the step is too large."""
         share = scores.get("noise_deficit", 0.0)
         if share <= self.limit:
             return ""
