@@ -16,13 +16,14 @@ from rich.console import Console
 
 from bnnbench.errors import UserError
 from bnnbench.run.budget import budget_of
-from bnnbench.run.fidelity import add_fidelity
+from bnnbench.run.fidelity import add_fidelity, new_fidelity
 from bnnbench.run.plan import Cell, build_plan, parse_settings
 from bnnbench.run.posterior import Posterior, from_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import session_record
-from bnnbench.run.runner import Settings, all_packs, register, run_cells
-from bnnbench.store.records import Status
+from bnnbench.run.rescore import Lacking, add_lacking, lacking
+from bnnbench.run.runner import Settings, all_packs, definitions, is_registered, run_cells, unfinished
+from bnnbench.store.records import CellRecord, Status
 from bnnbench.store.store import ResultStore
 
 DEFAULT_DB = "results.db"
@@ -37,6 +38,7 @@ class Summary:
         statuses: how many of those ended in which status.
         packs: (task, method, cells) of what was to be trained.
         warnings: what was left out, one sentence each.
+        rescored: how many cells, finished before, got evaluations that they lacked.
     """
 
     cells: int
@@ -44,6 +46,7 @@ class Summary:
     statuses: Mapping[Status, int] = field(default_factory=dict)
     packs: tuple[tuple[str, str, int], ...] = ()
     warnings: tuple[str, ...] = ()
+    rescored: int = 0
 
 
 def run(
@@ -97,31 +100,90 @@ def run(
     root = None if data_dir is None else Path(data_dir)
     grid = parse_settings([settings] if isinstance(settings, str) else settings)
     plan = build_plan(_names(methods), _names(task), splits, budget_of(budget), seeds, grid, root, _folds(folds))
-    if dry_run and not _exists(db):
-        return _summary(*plan, plan[0], place)
-    with ResultStore(db, read_only=dry_run) as store:
-        cells, warnings = plan
-        records = {cell: cell.record for cell in cells}
-        wanted = {record.fingerprint for record in store.missing(records.values(), force)}
-        missing = [cell for cell in cells if records[cell].fingerprint in wanted]
-        if dry_run:
-            return _summary(cells, warnings, missing, place)
-        register(store, cells)
-        work = sum(max(cell.steps, 1) for cell in missing)
-        console = Console(stderr=True)
-        packs = len(all_packs(missing, place))
+    cells, warnings = plan
+    records = {cell: cell.record for cell in cells}
+    work = _outstanding_if_there(db, records, force, dry_run)
+    if dry_run:
+        missing = cells if work is None else work.missing
+        return _summary(cells, warnings, missing, place)
+    if work is not None and not work.writes:
+        return Summary(len(cells), 0, warnings=(*warnings, *work.warnings))
+    with ResultStore(db) as store:
+        work = work or _outstanding(store, records, force)
+        store.register(*definitions(cells))
+        packs = len(all_packs(work.missing, place))
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        with RunProgress(console, packs, work, quiet or not missing) as progress:
+        with RunProgress(Console(stderr=True), packs, work.updates, quiet or not work.missing) as progress:
+            rescored = add_lacking(store, work.lacking, place, lambda cell: progress.start(f"scoring {cell.task.name}"))
             statuses = run_cells(
                 store,
                 cells,
+                work.missing,
                 lambda: store.start_session(session_record(place, command)),
                 Settings(place, timeout, force),
                 progress,
             )
-        if missing:
-            add_fidelity(store, {cell.task.name for cell in cells})
-    return Summary(len(cells), len(missing), statuses, warnings=tuple(warnings))
+        add_fidelity(store, {cell.task.name for cell in cells})
+    warnings = (*warnings, *work.warnings)
+    return Summary(len(cells), len(work.missing), statuses, warnings=warnings, rescored=rescored)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a database lacks of a plan.
+
+    Attributes:
+        missing: cells to be trained. lacking: evaluations of trained cells that their stored posteriors can give.
+        lost: how many cells lack evaluations and have no stored posterior any more.
+        writes: whether anything is to be written at all.
+    """
+
+    missing: list[Cell]
+    lacking: Lacking
+    lost: int
+    writes: bool
+
+    @property
+    def updates(self) -> int:
+        return sum(max(cell.steps, 1) for cell in self.missing)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        if not self.lost:
+            return ()
+        cells = "1 finished cell lacks" if self.lost == 1 else f"{self.lost} finished cells lack"
+        return (f"{cells} evaluations and has no stored posterior to score; --force trains anew.",)
+
+
+def _outstanding(store: ResultStore, records: Mapping[Cell, CellRecord], force: bool) -> _Work:
+    missing = unfinished(store, records, force)
+    open_ = set(missing)
+    wanted, lost = lacking(store, {cell: record for cell, record in records.items() if cell not in open_})
+    writes = bool(
+        missing
+        or wanted
+        or not is_registered(store, definitions(list(records)))
+        or any(new_fidelity(store, {cell.task.name for cell in records}))
+    )
+    return _Work(missing, wanted, lost, writes)
+
+
+def _outstanding_if_there(
+    db: str | os.PathLike[str], records: Mapping[Cell, CellRecord], force: bool, dry_run: bool
+) -> _Work | None:
+    """The same, read without a byte of the file changed; None where there is nothing to read yet.
+
+    What cannot be read is left to the writer, who mends it or says what is wrong.
+    """
+    if not _exists(db):
+        return None
+    try:
+        with ResultStore(db, read_only=True) as store:
+            return _outstanding(store, records, force)
+    except UserError:
+        if dry_run:
+            raise
+        return None
 
 
 def load(db: str | os.PathLike[str], cell: str) -> Posterior:

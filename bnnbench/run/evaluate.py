@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from bnnbench.store.records import EvaluationRecord, Series
 from bnnbench.tasks import Points
 
 STORED = ("test", "grid")  # test sets whose predictive terms are kept beside the database
-WEIGHT_BINS = np.linspace(-4.0, 4.0, 81)  # of the prior's scale; the density is that of the weights within
+WEIGHT_BINS = np.linspace(-4.0, 4.0, 81)  # of the prior's scale
 CHUNK_NUMBERS = 2**24  # activations alive at once per layer, so that memory does not grow with the test set
 
 
@@ -35,26 +35,31 @@ class Evaluated:
     kept: dict[str, np.ndarray]
 
 
-def evaluate(trained: Trained) -> list[Evaluated]:
-    """All evaluations of all replicas of a pack."""
+def evaluate(trained: Trained, only: Container[str] | None = None) -> list[Evaluated]:
+    """All evaluations of all replicas of a pack, or `only` those of these names."""
     pack = trained.pack
     points = [cell.task.evaluations(pack.data, split) for cell, split in zip(pack.cells, pack.splits, strict=True)]
     records: list[list[EvaluationRecord]] = [[] for _ in pack.cells]
     kept: list[dict[str, np.ndarray]] = [{} for _ in pack.cells]
-    for name in points[0]:
+    for name in _among(points[0], only):
         sets = [replica[name] for replica in points]
         for r, predictive in enumerate(predictions(trained, [p.x for p in sets])):
             records[r].append(_record(trained, r, name, predictive, sets[r]))
             if name in STORED:
                 kept[r] |= _terms(name, predictive, sets[r])
     tests = [replica["test"] for replica in points]
-    for share in FRACTIONS if prunable(pack.method) else ():
-        for r, predictive in enumerate(predictions(trained, [p.x for p in tests], _pruned(share))):
-            records[r].append(_record(trained, r, evaluation_name(share), predictive, tests[r], SCORED))
+    shares = {evaluation_name(share): share for share in FRACTIONS} if prunable(pack.method) else {}
+    for name in _among(shares, only):
+        for r, predictive in enumerate(predictions(trained, [p.x for p in tests], _pruned(shares[name]))):
+            records[r].append(_record(trained, r, name, predictive, tests[r], SCORED))
     for r, own in enumerate(records):
-        if (sampler := sampler_record(trained, r)) is not None:
+        if _among(["sampler"], only) and (sampler := sampler_record(trained, r)) is not None:
             own.append(sampler)
     return [Evaluated(tuple(record), arrays) for record, arrays in zip(records, kept, strict=True)]
+
+
+def _among(names: Iterable[str], only: Container[str] | None) -> list[str]:
+    return [name for name in names if only is None or name in only]
 
 
 Predict = Callable[..., Predictive]  # (method, problem, key, state, draws, x, samples)
@@ -113,7 +118,10 @@ def _record(
 
 
 def weight_histogram(trained: Trained, replica: int) -> Series | None:
-    """Histogram of all weights (no biases) of a posterior's samples, each in units of its prior's scale."""
+    """Density of all weights (no biases) of a posterior's samples, each in units of its prior's scale.
+
+    It integrates to the share of weights within the bins.
+    """
     pack = trained.pack
     if not trained.steps:
         return None
@@ -125,8 +133,9 @@ def weight_histogram(trained: Trained, replica: int) -> Series | None:
         return None
     prior = pack.problem.prior
     units = [(value / prior.scale_of(value[0])).reshape(-1) for value in weights.values() if value.dim() > 2]
-    counts, edges = np.histogram(torch.cat(units).cpu().numpy(), bins=WEIGHT_BINS, density=True)
-    return {"lower": edges[:-1], "upper": edges[1:], "density": counts}
+    everything = torch.cat(units).cpu().numpy()
+    counts, edges = np.histogram(everything, bins=WEIGHT_BINS)
+    return {"lower": edges[:-1], "upper": edges[1:], "density": counts / (everything.size * np.diff(edges))}
 
 
 def _plot_data(name: str, predictive: Predictive, y: Tensor | None, points: Points, pack: Pack) -> dict[str, Series]:

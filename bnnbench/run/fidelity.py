@@ -6,7 +6,7 @@ The reference's own entry compares two halves of its chains: the distance that M
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -25,25 +25,28 @@ SCORED = ("ok", "unconverged")
 
 def add_fidelity(store: ResultStore, tasks: Iterable[str]) -> int:
     """Add what is missing of these evaluations to the cells of some tasks; returns how many cells got some."""
+    return sum(bool(store.add_evaluations(cell, records)) for cell, records in new_fidelity(store, tasks))
+
+
+def new_fidelity(store: ResultStore, tasks: Iterable[str]) -> Iterator[tuple[str, list[EvaluationRecord]]]:
+    """Fingerprints of cells that lack these evaluations, with what their stored predictives give."""
     attempts = store.attempts(task=sorted(set(tasks)))
     attempts = attempts[attempts["status"].isin(SCORED)]
-    added = 0
-    for (task, split, budget), cells in attempts.groupby(["task", "split", "budget"]):
-        references = cells[(cells["method"] == REFERENCE) & (cells["config"] == "default")]
+    for _, cells in attempts.groupby(["task", "split", "budget"]):
+        references = cells.query("method == @REFERENCE and config == 'default'")
         if references.empty:
             continue
         done = store.evaluated(cells["fingerprint"])
         missing = [f for f in cells["fingerprint"] if "fidelity" not in done.get(f, ())]
         if missing:
             reference = references.sort_values("seed")["fingerprint"].iloc[0]
-            added += _compare(store, reference, missing)
-    return added
+            yield from _compare(store, reference, missing)
 
 
-def _compare(store: ResultStore, reference: str, cells: Iterable[str]) -> int:
-    kept, added = _terms(store, reference), 0
+def _compare(store: ResultStore, reference: str, cells: Iterable[str]) -> Iterator[tuple[str, list[EvaluationRecord]]]:
+    kept = _terms(store, reference)
     if kept is None:
-        return 0
+        return
     for cell in cells:
         own = _terms(store, cell)
         if own is None:
@@ -53,8 +56,8 @@ def _compare(store: ResultStore, reference: str, cells: Iterable[str]) -> int:
             if f"{which}/mean" in kept and f"{which}/mean" in own:
                 pair = (_predictive(own, which), _predictive(kept, which))
                 records.append(_record(name, *(_halves(pair[1]) if cell == reference else pair)))
-        added += bool(store.add_evaluations(cell, records))
-    return added
+        if records:
+            yield cell, records
 
 
 def _terms(store: ResultStore, fingerprint: str) -> Mapping[str, np.ndarray] | None:

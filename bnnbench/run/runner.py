@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import peak_memory_mb
 from bnnbench.run.train import OutOfTime, Progress, Trained, train
 from bnnbench.store.owners import owner_id
-from bnnbench.store.records import MethodRecord, Outcome, Status, TaskRecord
+from bnnbench.store.records import CellRecord, MethodRecord, MetricRecord, Outcome, Status, TaskRecord
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 
@@ -42,13 +42,16 @@ class Settings:
     force: bool = False
 
 
-def register(store: ResultStore, cells: Sequence[Cell]) -> None:
-    """Write the definitions a report needs of everything in the plan."""
+Definitions = tuple[list[MethodRecord], list[TaskRecord], list[MetricRecord]]
+
+
+def definitions(cells: Sequence[Cell]) -> Definitions:
+    """What a report needs of everything in the plan."""
     methods = {name: order for order, name in enumerate(METHODS.names())}
     tasks = {name: order for order, name in enumerate(TASKS.names())}
     used_methods = {type(cell.method): None for cell in cells}
     used_tasks = {cell.task.name: cell for cell in cells}
-    store.register(
+    return (
         [MethodRecord(m.name, m.version, m.reference, m.tags, methods[m.name]) for m in used_methods],
         [
             TaskRecord(
@@ -66,32 +69,36 @@ def register(store: ResultStore, cells: Sequence[Cell]) -> None:
     )
 
 
+def is_registered(store: ResultStore, wanted: Definitions) -> bool:
+    """Whether the store has these definitions, and has them as the current ones."""
+    for frame, records in zip((store.methods(), store.tasks(), store.metrics()), wanted, strict=True):
+        known = {row["name"]: row for row in frame.to_dict("records")}
+        for record in records:
+            row = known.get(record.name, {})
+            if any(row.get(k) != (list(v) if isinstance(v, tuple) else v) for k, v in vars(record).items()):
+                return False
+    return True
+
+
 def run_cells(
     store: ResultStore,
     cells: Sequence[Cell],
+    missing: Collection[Cell],
     start_session: Callable[[], int],
     settings: Settings,
     progress: RunProgress,
 ) -> Counter[Status]:
-    """Train, score and store all cells of a plan that are not finished; returns how many ended in which status.
+    """Train, score and store the missing cells of a plan; returns how many ended in which status.
 
     A pack that another process holds is left to it; at the end this one waits for what the others finish or drop.
     """
-    records = {cell: cell.record for cell in cells}
-    wanted = {record.fingerprint for record in store.missing(records.values(), settings.force)}
-    todo = [
-        [cell for cell in pack if records[cell].fingerprint in wanted] for pack in all_packs(cells, settings.device)
-    ]
-    todo, statuses, session = [pack for pack in todo if pack], Counter(), None
-    owner = owner_id()
+    todo = _restricted(all_packs(cells, settings.device), missing)
+    records = {cell: cell.record for cell in missing}
+    statuses, session, owner = Counter(), None, owner_id()
     with _heartbeat(store, owner):
         while todo:
             waiting = []
             for pack in todo:
-                missing = {r.fingerprint for r in store.missing([records[cell] for cell in pack], settings.force)}
-                pack = [cell for cell in pack if records[cell].fingerprint in missing]
-                if not pack:
-                    continue
                 if not store.claim([records[cell] for cell in pack], owner, settings.force):
                     waiting.append(pack)
                     continue
@@ -100,11 +107,26 @@ def run_cells(
                 store.record(session, outcomes, owner, settings.force)
                 statuses.update(outcome.status for outcome in outcomes)
                 progress.finish(_line(pack, outcomes), _work(pack))
+            still = unfinished(store, {cell: records[cell] for pack in waiting for cell in pack}, settings.force)
+            waiting = _restricted(waiting, still)
             if waiting and len(waiting) == len(todo):
                 progress.start("waiting for another process")
                 time.sleep(1.0)
             todo = waiting
     return statuses
+
+
+def unfinished(store: ResultStore, cells: Mapping[Cell, CellRecord], force: bool = False) -> list[Cell]:
+    """The cells that are to be trained, in the given order."""
+    wanted = {record.fingerprint for record in store.missing(cells.values(), force)} if cells else set()
+    return [cell for cell, record in cells.items() if record.fingerprint in wanted]
+
+
+def _restricted(packs: Sequence[Sequence[Cell]], cells: Collection[Cell]) -> list[list[Cell]]:
+    """The packs with these cells alone."""
+    among = set(cells)
+    left = ([cell for cell in pack if cell in among] for pack in packs)
+    return [pack for pack in left if pack]
 
 
 def all_packs(cells: Sequence[Cell], device: torch.device) -> list[list[Cell]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from sqlalchemy import Row, select
 
 from bnnbench.errors import UserError
 from bnnbench.store.artifacts import read_artifact
+from bnnbench.store.cells import chunks
 from bnnbench.store.database import Database
 from bnnbench.store.tables import IS_CURRENT, Artifact, Attempt, Cell, Method, Task
 
@@ -66,6 +67,18 @@ class Lookup(Database):
             kinds = f"only {', '.join(info['artifacts'])}" if info["artifacts"] else "nothing"
             raise UserError(f"No {kind} is stored for cell {info['fingerprint'][:_SHOWN]}, {kinds}; train it again.")
         return read_artifact(self.address.folder / row.path, row.sha256, info["fingerprint"])
+
+    def stored(self, fingerprints: Iterable[str], kind: str) -> set[str]:
+        """Those with whose current attempt an artifact of this kind was stored, and whose file is there."""
+        query = select(Cell.fingerprint, Artifact.path).join(Attempt, Attempt.cell_id == Cell.id)
+        query = query.join(Artifact).where(IS_CURRENT, Artifact.kind == kind)
+        with self.reading() as connection:
+            rows = [
+                row
+                for chunk in chunks(fingerprints)
+                for row in connection.execute(query.where(Cell.fingerprint.in_(chunk)))
+            ]
+        return {row.fingerprint for row in rows if (self.address.folder / row.path).is_file()}
 
 
 def _unclear(prefix: str, found: Sequence[Row], fingerprints: Sequence[str]) -> str:
