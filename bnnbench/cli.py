@@ -116,6 +116,37 @@ def report(formats: str, **options: Any) -> None:
     click.echo(f"Wrote {len(written)} files; begin with {Path(options['out']) / 'index.md'}.")
 
 
+@main.command()
+@click.argument("method")
+@click.option("--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter.")
+@click.option("--threads", type=int, help="CPU threads; default all cores.")
+def check(method: str, settings: tuple[str, ...], threads: int | None) -> None:
+    """Put a method, also one of your own, on problems with known answers; exit status 1 if it fails one.
+
+    \b
+    Example:
+      bnnbench check sgld --set sgld.lr=0.01
+    """
+    from bnnbench import api
+
+    verdicts = []
+    for verdict in api.check(method, settings, threads):
+        verdicts.append(verdict)
+        click.echo(f"{verdict.name}: {_outcome(verdict.passed)}", err=True)
+    cells = [(v.name, _outcome(v.passed), _figure(v.figure), _figure(v.limit), v.note) for v in verdicts]
+    _table(["check", "outcome", "figure", "limit", "found"], cells)
+    if any(verdict.passed is False for verdict in verdicts):
+        sys.exit(1)
+
+
+def _outcome(passed: bool | None) -> str:
+    return {True: "pass", False: "FAIL", None: "not applicable"}[passed]
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
 @main.command("list")
 @click.argument("what", type=click.Choice(["methods", "tasks", "metrics", "budgets"]))
 def list_(what: str) -> None:

@@ -24,6 +24,7 @@ class MAP(Method):
     name = "map"
     reference = "Adam: Kingma & Ba 2015, arXiv 1412.6980"
     tags = ("optimisation",)
+    family = "point"
     lr: float = 1e-2
     early_stopping: bool = True
 
