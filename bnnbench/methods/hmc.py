@@ -175,7 +175,7 @@ class HMC(Method):
         return energy / self.temperature + 0.5 * vmap(dot)(momentum, momentum)
 
     def _momentum(self, key: Tensor, like: Params) -> Params:
-        return vmap(noise)(random.split(key, self.parallel), like)
+        return tree_map(lambda r, w: r.to(w), vmap(noise)(random.split(key, self.parallel), like), like)
 
     def _end(self, key: Tensor, state: Chains, present: Point, energy: Tensor, problem: Problem) -> Chains:
         """The Metropolis test of the finished trajectories, and the start of new ones."""
