@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from bnnbench.check.compare import Verdict
 from bnnbench.errors import UserError
+from bnnbench.methods import METHODS
 from bnnbench.run.budget import budget_of
 from bnnbench.run.fidelity import add_fidelity, new_fidelity
-from bnnbench.run.plan import Cell, build_plan, parse_settings
+from bnnbench.run.plan import Cell, build_plan, configurations, parse_settings
 from bnnbench.run.posterior import Posterior, from_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import session_record
@@ -151,8 +153,10 @@ class _Work:
     def warnings(self) -> tuple[str, ...]:
         if not self.lost:
             return ()
-        cells = "1 finished cell lacks" if self.lost == 1 else f"{self.lost} finished cells lack"
-        return (f"{cells} evaluations and has no stored posterior to score; --force trains anew.",)
+        return (
+            f"{self.lost} finished cells lack evaluations and have no stored posterior to score; "
+            "--force trains them anew.",
+        )
 
 
 def _outstanding(store: ResultStore, records: Mapping[Cell, CellRecord], force: bool) -> _Work:
@@ -184,6 +188,35 @@ def _outstanding_if_there(
         if dry_run:
             raise
         return None
+
+
+def check(method: str, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
+    """Put a method on problems with known answers; one verdict after the other.
+
+    Args:
+        method: its name, also of a method of your own that is installed.
+        settings: `method.param=value` strings.
+        threads: CPU threads, None for all cores.
+
+    Raises:
+        UserError: no such method or parameter, or a method without regression.
+
+    >>> import bnnbench
+    >>> [verdict.passed for verdict in bnnbench.check("constant")]
+    [None, None, None, None, None, None, True]
+    """
+    from bnnbench.check.checks import checks
+
+    _set_threads(threads)
+    cls, grid = METHODS.get(method), parse_settings([settings] if isinstance(settings, str) else settings)
+    if others := sorted(set(grid) - {cls.name}):
+        raise UserError(f"--set names {others[0]!r}, and the method to be checked is {cls.name!r}.")
+    configured = configurations(cls, grid.get(cls.name, {}))
+    if len(configured) > 1:
+        raise UserError("bnnbench check takes one value a parameter, no grid.")
+    if "regression" not in cls.supports:
+        raise UserError(f"The checks are regressions, which {cls.name!r} does not support.")
+    return checks(configured[0])
 
 
 def load(db: str | os.PathLike[str], cell: str) -> Posterior:

@@ -132,3 +132,27 @@ def test_cells_of_real_tasks_standardise_by_the_fitting_rows_alone():
 def test_the_package_imports_nothing_heavy():
     code = "import sys, bnnbench; assert not {'torch', 'numpy', 'pandas', 'sqlalchemy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_folds_are_the_splits_that_run(tmp_path):
+    like = {"budget": "smoke", "threads": 1, "device": "cpu"}
+    db = tmp_path / "a.db"
+    for folds in ("2, 7", [7, 2, 2]):
+        summary = bnnbench.run("constant", "diabetes", folds=folds, db=db, **like)
+        assert summary.cells == 2
+    assert summary.missing == 0
+    assert bnnbench.scores(db, evaluation="test", metric="rmse").split.tolist() == ["10fold-2", "10fold-7"]
+    assert bnnbench.run("constant", "diabetes", db=db, **like).missing == 8
+    with pytest.raises(UserError, match=r"The task 'toy-antoran' has splits 0 to 0 under 'fixed', no 1\."):
+        bnnbench.run("constant", ["diabetes", "toy-antoran"], folds=[0, 1], db=tmp_path / "b.db", **like)
+    with pytest.raises(UserError, match=r"--folds takes numbers of splits with commas, like 0,1, not '0-3'\."):
+        bnnbench.run("constant", "diabetes", folds="0-3", db=tmp_path / "b.db", **like)
+    assert not (tmp_path / "b.db").exists()
+
+
+def test_folds_of_a_part_of_a_plan_give_the_numbers_of_the_whole(tmp_path):
+    like = {"budget": "smoke", "threads": 1, "device": "cpu"}
+    bnnbench.run("map", "diabetes", db=tmp_path / "whole.db", **like)
+    bnnbench.run("map", "diabetes", folds="4", db=tmp_path / "part.db", **like)
+    whole, part = (bnnbench.scores(tmp_path / f"{name}.db", split="10fold-4") for name in ("whole", "part"))
+    np.testing.assert_allclose(part["value"], whole["value"], rtol=1e-4)

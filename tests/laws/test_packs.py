@@ -24,7 +24,7 @@ from bnnbench.run.train import train
 from bnnbench.store.records import Status
 
 every_method = pytest.mark.parametrize(("method", "task"), PAIRS)
-SHORT = replace(BUDGET, steps=12, checks=2)
+SHORT = replace(BUDGET, steps=8, checks=2)
 
 
 def trained(cells, dtype=torch.float64, compiled=False):

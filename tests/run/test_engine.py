@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import BUDGET, CPU, FIT, make_cells, make_pack, normal
+from helpers import BUDGET, CPU, FIT, make_cells, make_pack, normal, small
 from torch.testing import assert_close
 
 from bnnbench.methods import METHODS
@@ -82,14 +82,17 @@ def test_draws_are_the_states_of_the_schedule():
 
 @pytest.mark.parametrize("method", METHODS.names())
 def test_every_network_gets_the_same_number_of_gradients(method):
+    """Only a reference may take more, and only it may doubt itself after so few."""
     outcomes = run_pack(make_cells(method))
-    networks = METHODS.get(method)().networks
-    assert [o.gradients for o in outcomes] == [100 * networks] * 3
+    reference = "references" in METHODS.get(method).tags
+    assert METHODS.get(method)().updates(100) == 100 or reference
+    assert [o.gradients for o in outcomes] == [100 * small(method).networks] * 3
     assert {o.pack_size for o in outcomes} == {3}
-    assert all(o.status is Status.OK and not o.compiled and o.wall_s > 0 for o in outcomes)
+    fine = {Status.OK, Status.UNCONVERGED} if reference else {Status.OK}
+    assert all(o.status in fine and not o.compiled and o.wall_s > 0 for o in outcomes)
 
 
-@pytest.mark.parametrize("method", [m.name for m in METHODS if m.trained])
+@pytest.mark.parametrize("method", [m.name for m in METHODS if m.trained and "references" not in m.tags])
 def test_an_update_draws_one_minibatch(method, monkeypatch):
     """So that the gradients stored are those that were taken, at the batch size of the task."""
     drawn, original = [], Problem.minibatch
