@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-# The functions `check`, `run` and `report` share their names with the packages they are made of. Importing a package binds its
-# name here, once: the empty packages are imported now and unbound, so that the names lead to the functions for good.
+# The functions `check`, `run` and `report` share their names with the packages they are made of. Importing a package
+# binds its name here, once: the empty packages are imported now and unbound, so that the names lead to the functions.
 import bnnbench.check
 import bnnbench.report
 import bnnbench.run  # noqa: F401

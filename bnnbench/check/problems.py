@@ -22,6 +22,7 @@ from bnnbench.tasks.data import Data, Split
 
 COLUMNS = 3
 NOISE = 0.5
+MIXING = np.array([[1.0, 0.7, 0.0], [0.0, 0.7, 0.3], [0.0, 0.0, 1.0]])  # makes columns correlated
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,7 @@ def _linear(rows: int, orthogonal: bool) -> Data:
     """Fitting rows, then the probes 0, e_1 ... e_d in standardised inputs."""
     z = random.normal(random.key_of("check", rows), (rows, COLUMNS + 1), torch.float64).numpy()
     x = z[:, :COLUMNS] - z[:, :COLUMNS].mean(0)
-    if orthogonal:
-        x = np.linalg.qr(x)[0]
-    else:
-        x = x @ np.array([[1.0, 0.7, 0.0], [0.0, 0.7, 0.3], [0.0, 0.0, 1.0]])
+    x = np.linalg.qr(x)[0] if orthogonal else x @ MIXING
     x = 2.0 + 3.0 * x / x.std(0)
     y = 10 + 4 * ((x[:, 0] - 2) / 3 * 0.8 + 0.45 * z[:, COLUMNS] * np.sqrt(rows) / np.linalg.norm(z[:, COLUMNS]))
     probes = x.mean(0) + np.vstack([np.zeros(COLUMNS), np.diag(x.std(0))])

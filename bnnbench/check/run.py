@@ -24,7 +24,7 @@ UPDATES, SAMPLES, SEEDS = 10_000, 200, 16
 
 @dataclass(frozen=True)
 class Sampled:
-    """Predictive means at the probes of R seeds, S terms each: [R, S, probes], in standardised units; and how it went."""
+    """Predictive means at the probes, R seeds of S terms each: [R, S, probes], standardised; and how it went."""
 
     values: np.ndarray
     trained: Trained

@@ -6,8 +6,8 @@ dictionary by parameter name.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -60,8 +60,8 @@ def _convert(network: nn.Module, kind: type[_NoisyLinear]) -> nn.Module:
     converted = copy.deepcopy(network)
     for path, layer in converted.named_modules():
         if type(layer) is nn.Linear:
-            layer.__class__ = kind
-            layer.path = path
+            noisy: Any = layer
+            noisy.__class__, noisy.path = kind, path
         elif any(True for _ in layer.parameters(recurse=False)):
             raise TypeError(f"layer {path!r} ({type(layer).__name__}) has no version that draws for every example")
     return converted
