@@ -1,0 +1,100 @@
+"""SWAG: its Gaussian against the closed formula from given draws, and the iterates it is made of."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import make_problem
+from torch.testing import assert_close
+
+from bnnbench import random
+from bnnbench.errors import UserError
+from bnnbench.methods import configure
+from bnnbench.methods.optimise import start
+from bnnbench.methods.swag import SWAG
+
+GENERATOR = np.random.default_rng(0)
+K, RANK, SAMPLES = 6, 3, 20_000
+DRAWS = {"a": GENERATOR.normal(size=(K, 2, 2)), "b": GENERATOR.normal(2, 3, size=(K, 3))}
+FLAT = np.concatenate([value.reshape(K, -1) for value in DRAWS.values()], 1)
+TENSORS = {name: torch.from_numpy(value) for name, value in DRAWS.items()}
+STATE = start({name: value[-1] for name, value in TENSORS.items()})
+
+
+def formula(flat, rank, scale=1.0):
+    """Maddox et al. 2019, section 3.2: (diag(mean of w^2 - mean^2) + D D^T / (R - 1)) / 2."""
+    mean = flat.mean(0)
+    deviations = (flat[-rank:] - mean).T
+    return mean, scale * 0.5 * (np.diag((flat**2).mean(0) - mean**2) + deviations @ deviations.T / (rank - 1))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_weights_have_the_law_of_the_formula(scale):
+    """Mean and covariance of 20,000 samples of 7 weights; 6 sigma, 35 comparisons, once in 10^7. The diagonal with
+    K - 1 instead of K, or deviations from another mean, are further off."""
+    method = SWAG(rank=RANK, samples=K, scale=scale)
+    found = method.weights(random.key(0), STATE, TENSORS, None, SAMPLES)
+    flat = torch.cat([value.reshape(SAMPLES, -1) for value in found.values()], 1).numpy()
+    mean, cov = formula(FLAT, RANK, scale)
+    sd = np.sqrt(np.diag(cov))
+    z = (flat - mean) / sd
+    assert np.abs(z.mean(0)).max() < 6 / math.sqrt(SAMPLES)
+    assert np.abs(z.T @ z / SAMPLES - cov / np.outer(sd, sd)).max() < 6 * math.sqrt(2 / SAMPLES)
+    means, sds = method.moments(STATE, TENSORS)
+    assert_close(torch.cat([v.reshape(-1) for v in means.values()]), torch.from_numpy(mean))
+    assert_close(torch.cat([v.reshape(-1) for v in sds.values()]), torch.from_numpy(sd))
+
+
+def test_fewer_draws_than_the_rank():
+    """A short run keeps fewer iterates than the rank: all of them are deviations."""
+    method = SWAG(rank=20, samples=50)
+    _, cov = formula(FLAT, K)
+    sds = method.moments(STATE, TENSORS)[1]
+    assert_close(torch.cat([v.reshape(-1) for v in sds.values()]), torch.from_numpy(np.sqrt(np.diag(cov))))
+    found = method.weights(random.key(0), STATE, TENSORS, None, SAMPLES)
+    flat = torch.cat([value.reshape(SAMPLES, -1) for value in found.values()], 1)
+    error = (torch.cov(flat.T).numpy() - cov) / np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
+    assert np.abs(error).max() < 6 * math.sqrt(2 / SAMPLES)
+
+
+def test_one_draw_and_none():
+    """One iterate has no spread; while training, the state itself is the only term."""
+    one = {name: value[:1] for name, value in TENSORS.items()}
+    found = SWAG().weights(random.key(0), STATE, one, None, 3)
+    assert_close(found["b"], one["b"].expand(3, 3))
+    found = SWAG().weights(random.key(0), STATE, None, None, 3)
+    assert_close(found["b"], STATE.params["b"][None])
+
+
+@pytest.mark.parametrize(("rank", "samples"), [("1", "50"), ("51", "50"), ("4", "3")])
+def test_rank_out_of_range(rank, samples):
+    with pytest.raises(UserError, match=rf"swag.rank must lie between 2 and swag.samples \({samples}\), not {rank}"):
+        configure(SWAG, {"rank": rank, "samples": samples})
+    configure(SWAG, {"rank": "3", "samples": "3"})
+
+
+def test_iterates_after_the_fit_have_a_constant_step():
+    """A one-cycle over the first 75 % of the steps, which ends near 0, then `swa_lr`; draws are kept from there only.
+    The first step of Adam has the length of its rate in every weight."""
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    problem, method = make_problem(x, x[:, 0], steps=200), SWAG(lr=0.5, swa_lr=0.02, samples=10)
+    state, rates = method.init(random.key(0), problem), []
+    for t in range(200):
+        now = replace(problem, t=torch.tensor(float(t), dtype=torch.float64))
+        new, info = method.update(random.key(t), state, now)
+        rates.append(float(info["step_size"]))
+        if t == 0:
+            for name, value in new.params.items():
+                assert_close(
+                    (value - state.params[name]).abs().max(), torch.tensor(rates[0]).double(), rtol=1e-3, atol=0
+                )
+    assert max(rates) == pytest.approx(0.5, rel=1e-3)
+    assert rates.index(max(rates)) == pytest.approx(0.25 * 150, abs=1)  # the peak of the cycle
+    assert rates[149] < 0.5 / 1000
+    assert rates[150:] == pytest.approx([0.02] * 50)
+    kept = list(method.schedule(200))
+    assert len(kept) == 10
+    assert kept[0] >= 150
+    assert kept[-1] == 199
