@@ -19,15 +19,18 @@ from bnnbench.run.plan import Cell
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 
+LIKE = {"budget": "smoke", "threads": 1, "device": "cpu"}
 TRAINED_ON = ("toy-homoscedastic", "toy-heteroscedastic", "digits")
 
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory):
+    """Every method on one split of each; one method on all."""
     path = tmp_path_factory.mktemp("api") / "results.db"
-    summary = bnnbench.run("all", TRAINED_ON, budget="smoke", db=path, threads=1, device="cpu")
-    assert summary.cells == summary.missing == sum(summary.statuses.values())
-    assert {status.value for status in summary.statuses} == {"ok"}
+    for methods, folds in (("all", "0"), ("map", None)):
+        summary = bnnbench.run(methods, TRAINED_ON, folds=folds, db=path, **LIKE)
+        assert summary.missing == sum(summary.statuses.values()) > 0
+        assert {status.value for status in summary.statuses} == {"ok"}
     return path
 
 
@@ -111,7 +114,8 @@ def test_the_constants_scores_are_those_of_numpy(db):
 
 def test_what_is_finished_is_not_trained_again(db, monkeypatch):
     monkeypatch.setattr(runner, "train", None)
-    assert bnnbench.run("all", TRAINED_ON, budget="smoke", db=db, threads=1, device="cpu").missing == 0
+    assert bnnbench.run("all", TRAINED_ON, folds="0", db=db, **LIKE).missing == 0
+    assert bnnbench.run("map", TRAINED_ON, db=db, **LIKE).missing == 0
 
 
 def test_a_dry_run_counts_packs(tmp_path):
@@ -135,24 +139,22 @@ def test_the_package_imports_nothing_heavy():
 
 
 def test_folds_are_the_splits_that_run(tmp_path):
-    like = {"budget": "smoke", "threads": 1, "device": "cpu"}
     db = tmp_path / "a.db"
     for folds in ("2, 7", [7, 2, 2]):
-        summary = bnnbench.run("constant", "diabetes", folds=folds, db=db, **like)
+        summary = bnnbench.run("constant", "diabetes", folds=folds, db=db, **LIKE)
         assert summary.cells == 2
     assert summary.missing == 0
     assert bnnbench.scores(db, evaluation="test", metric="rmse").split.tolist() == ["10fold-2", "10fold-7"]
-    assert bnnbench.run("constant", "diabetes", db=db, **like).missing == 8
+    assert bnnbench.run("constant", "diabetes", db=db, **LIKE).missing == 8
     with pytest.raises(UserError, match=r"The task 'toy-antoran' has splits 0 to 0 under 'fixed', no 1\."):
-        bnnbench.run("constant", ["diabetes", "toy-antoran"], folds=[0, 1], db=tmp_path / "b.db", **like)
+        bnnbench.run("constant", ["diabetes", "toy-antoran"], folds=[0, 1], db=tmp_path / "b.db", **LIKE)
     with pytest.raises(UserError, match=r"--folds takes numbers of splits with commas, like 0,1, not '0-3'\."):
-        bnnbench.run("constant", "diabetes", folds="0-3", db=tmp_path / "b.db", **like)
+        bnnbench.run("constant", "diabetes", folds="0-3", db=tmp_path / "b.db", **LIKE)
     assert not (tmp_path / "b.db").exists()
 
 
 def test_folds_of_a_part_of_a_plan_give_the_numbers_of_the_whole(tmp_path):
-    like = {"budget": "smoke", "threads": 1, "device": "cpu"}
-    bnnbench.run("map", "diabetes", db=tmp_path / "whole.db", **like)
-    bnnbench.run("map", "diabetes", folds="4", db=tmp_path / "part.db", **like)
+    bnnbench.run("map", "diabetes", db=tmp_path / "whole.db", **LIKE)
+    bnnbench.run("map", "diabetes", folds="4", db=tmp_path / "part.db", **LIKE)
     whole, part = (bnnbench.scores(tmp_path / f"{name}.db", split="10fold-4") for name in ("whole", "part"))
     np.testing.assert_allclose(part["value"], whole["value"], rtol=1e-4)
