@@ -16,7 +16,7 @@ from bnnbench.methods.parameters import flatten
 from bnnbench.model import Homoscedastic
 
 GENERATOR = torch.Generator().manual_seed(1)
-N, CHAINS = 30, 600
+N, CHAINS = 30, 400
 X = torch.randn(N, 2, generator=GENERATOR, dtype=torch.float64)
 Y = X @ torch.tensor([1.0, -0.5]).double() + 0.3 + 0.5 * torch.randn(N, generator=GENERATOR, dtype=torch.float64)
 
@@ -44,11 +44,12 @@ def flat(params):
 
 def test_conjugate_linear_regression():
     """The closed-form posterior N(m, T S) of a linear network with known noise, which the Metropolis test makes exact:
-    mean and products of 600 chains within 6 sigma, 27 comparisons, once in 10^7. Three replicas side by side: the
+    means and products of 400 chains, each over six draws 60 updates apart, within 6 sigma, 27 comparisons, once in
+    10^7. (Without the test the variance of the last replica is a quarter too large.) Three replicas side by side: the
     posterior, a cold one under a wider prior, and without data the prior."""
     temperature, scale = (torch.tensor(v, dtype=torch.float64) for v in ([1.0, 0.3, 1.0], [1.0, 2.0, 1.0]))
     weight = torch.ones(3, N).double() * torch.tensor([[1.0], [1.0], [0.0]]).double()
-    steps, problem, keys, infos = 700, linear(steps=700), random.split(random.key(0), 3), []
+    steps, problem, keys, infos, kept = 760, linear(steps=760), random.split(random.key(0), 3), [], []
 
     def parts(heat, factor, counts):
         method = HMC(parallel=CHAINS, temperature=heat, prior_scale=factor, leapfrogs=20, step=0.1)
@@ -68,15 +69,19 @@ def test_conjugate_linear_regression():
         now = torch.tensor(float(t), dtype=torch.float64)
         state, info = step(random.fold_in(keys, t + 1), state, now, temperature, scale, weight)
         infos.append(info)
+        if t >= 400 and t % 60 == 39:
+            kept.append(state.position.params)
     design = torch.cat([X, torch.ones(N, 1).double()], 1)  # weights, then the bias; sqrt(2 / fan-in) = 1
     for i in range(3):
         precision = design.T @ (weight[i][:, None] * design) / 0.25 + torch.eye(3).double() / scale[i] ** 2
         cov = torch.linalg.inv(precision)
         mean, cov = cov @ design.T @ (weight[i] * Y) / 0.25, temperature[i] * cov
         sd = cov.diagonal().sqrt()
-        z = (flat({name: value[i] for name, value in state.position.params.items()}) - mean) / sd
-        assert (z.mean(0).abs() < 6 / math.sqrt(CHAINS)).all()
-        assert ((z.T @ z / CHAINS - cov / torch.outer(sd, sd)).abs() < 6 * math.sqrt(2 / CHAINS)).all()
+        draws = torch.stack([flat({name: value[i] for name, value in params.items()}) for params in kept])
+        assert len(draws) == 6
+        z = (draws - mean) / sd
+        each = torch.cat([z[..., None], z[..., None] * z[..., None, :] - cov / torch.outer(sd, sd)], -1).mean(0)
+        assert (each.mean(0).abs() < 6 * each.std(0) / math.sqrt(CHAINS)).all()
         last = {name: torch.stack([info[name][i] for info in infos[-100:]]).mean() for name in infos[0]}
         assert last["divergent"] == 0
         # Under way, a leapfrog of step h has a kinetic energy lower by h^2 / 8 of it and a potential higher by as much.
@@ -264,16 +269,22 @@ def numpyro_problem():
 
 @pytest.mark.slow
 def test_numpyro_agrees():
-    """Means of f and log_noise and their standard deviations, 12 comparisons within 5 standard errors of ours, by the
-    spread of 100 chains, and NumPyro's own: a false alarm in 10^5. About two minutes, of which one compiles."""
-    difference, errors = against_numpyro(100, 20_000, 150)
-    print(difference, errors)
-    assert errors.max() < 0.1
-    assert (difference.abs() < 5 * errors + 0.02).all()
+    """Means of f at five probes and of log_noise, and E[((. - mean) / sd)^2] where the data are: 10 comparisons within
+    5 standard errors by the spread of 100 chains, and 0.02 for NumPyro's own error: a false alarm in 10^5.
+
+    Beyond the data one chain in a hundred may sit in a rare mode, so there the means are medians over chains.
+    """
+    chains = against_numpyro(100, 20_000, 150)  # [mean or square, chains, 6]
+    inner, outer = [1, 2, 3, 5], [0, 4]
+    found, error = chains[:, :, inner].mean(1), chains[:, :, inner].std(1) / 10
+    assert error.max() < 0.1
+    assert (found.abs() < 5 * error + 0.02).all()
+    middle = chains[0][:, outer].quantile(torch.tensor([0.16, 0.5, 0.84]).double(), 0)
+    assert (middle[1].abs() < 5 * 1.25 * (middle[2] - middle[0]) / 2 / 10 + 0.02).all()
 
 
 def against_numpyro(parallel, steps, leapfrogs):
-    """[2, 6]: differences of means in standard deviations, and E[((f - mean) / sd)^2] - 1; standard errors."""
+    """[2, chains, 6]: each chain's mean of z = (f - mean) / sd, and of z^2 - 1."""
     problem, method = replace(numpyro_problem(), steps=steps), HMC(parallel=parallel, step=0.05, leapfrogs=leapfrogs)
     probe, kept = torch.tensor([-3.0, -1.0, 0.0, 1.5, 3.0]).double()[:, None], []
     compiled = torch.compile(lambda k, s, now: method.update(k, s, replace(problem, t=now))[0], fullgraph=True)
@@ -287,5 +298,4 @@ def against_numpyro(parallel, steps, leapfrogs):
             out = hidden @ w["layers.1.weight"].transpose(1, 2) + w["layers.1.bias"][:, None]
             kept.append(torch.cat([out[..., 0], w["log_noise"][:, None]], 1))
     z = (torch.stack(kept) - torch.tensor(NUMPYRO_MEAN)) / torch.tensor(NUMPYRO_SD)
-    each = torch.stack([z.mean(0), z.square().mean(0) - 1])  # [2, chains, 6]
-    return each.mean(1), each.std(1) / math.sqrt(parallel)
+    return torch.stack([z.mean(0), z.square().mean(0) - 1])
