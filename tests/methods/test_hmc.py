@@ -188,6 +188,8 @@ def test_burn_in_is_annealed_and_then_all_is_fixed():
     late = range(335, 500)
     assert len({steps[t] for t in late}) == 1
     assert len({steps[t] for t in range(180, 300)}) > 5
+    assert min(steps[180:300]) < steps[-1] < max(steps[180:300])  # an average of those tried, and none of them
+    assert min(abs(steps[-1] / step - 1) for step in steps[:300]) > 1e-9
     assert {round(sizes[t] / steps[t], 9) for t in late} == {0.9, 1.1}
     begins = [t for t in late if lefts[t] > lefts[t - 1]]
     assert len(begins) > 5
