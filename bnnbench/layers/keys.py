@@ -54,3 +54,8 @@ def next_key() -> Tensor:
     innermost = scope()
     innermost.calls[0] += 1
     return random.fold_in(innermost.key, innermost.calls[0])
+
+
+def setting(name: str) -> Any:
+    """A setting of the innermost block, None where there is no block or no such setting."""
+    return _stack[-1].settings.get(name) if _stack else None

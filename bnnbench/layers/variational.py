@@ -1,6 +1,6 @@
 r"""Linear layers under a factorised Gaussian q(w) = N(mu, sigma^2), noisy for every example: local reparametrisation
 and flipout. The layer's own parameters are the means; the scales are the setting `sigma` of the `keyed` block, a
-dictionary by parameter name.
+dictionary by parameter name. Where there are no scales the parameters are a weight sample, and the layer is plain.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnnbench import random
-from bnnbench.layers.keys import next_key, scope
+from bnnbench.layers.keys import next_key, setting
 
 
 class _NoisyLinear(nn.Linear):
@@ -20,10 +20,16 @@ class _NoisyLinear(nn.Linear):
 
     path: str
 
-    def scales(self) -> tuple[Tensor, Tensor | None]:
-        sigma = scope().settings["sigma"]
+    def forward(self, input: Tensor) -> Tensor:
+        sigma = setting("sigma")
+        if sigma is None:
+            return super().forward(input)
         prefix = f"{self.path}." if self.path else ""
-        return sigma[f"{prefix}weight"], sigma.get(f"{prefix}bias")
+        return super().forward(input) + self.noise(input, sigma[f"{prefix}weight"], sigma.get(f"{prefix}bias"))
+
+    def noise(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """What is added to the outputs at the means, from scales of weight and bias; [rows, outputs]."""
+        raise NotImplementedError
 
 
 class LocalLinear(_NoisyLinear):
@@ -33,11 +39,9 @@ class LocalLinear(_NoisyLinear):
     zeros were infinite else.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        weight, bias = self.scales()
+    def noise(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         variance = F.linear(input.square(), weight.square(), None if bias is None else bias.square())
-        mean = super().forward(input)
-        return mean + (variance + 1e-12).sqrt() * random.normal(next_key(), mean.shape).to(mean)
+        return (variance + 1e-12).sqrt() * random.normal(next_key(), variance.shape).to(variance)
 
 
 class FlipoutLinear(_NoisyLinear):
@@ -46,14 +50,12 @@ class FlipoutLinear(_NoisyLinear):
     x has shape [rows, inputs]; eps is one draw for all rows.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        weight, bias = self.scales()
+    def noise(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         key = next_key()
         eps = random.normal(key, (weight.shape[0], weight.shape[1] + 1)).to(weight)
         signs = random.bernoulli(key, 0.5, (input.shape[0], weight.shape[0] + weight.shape[1])).to(weight) * 2 - 1
         r, s = signs[:, : weight.shape[0]], signs[:, weight.shape[0] :]
-        change = F.linear(input * s, weight * eps[:, :-1], None if bias is None else bias * eps[:, -1])
-        return super().forward(input) + change * r
+        return F.linear(input * s, weight * eps[:, :-1], None if bias is None else bias * eps[:, -1]) * r
 
 
 def _convert(network: nn.Module, kind: type[_NoisyLinear]) -> nn.Module:

@@ -200,12 +200,10 @@ class BBPLocal(BBPGaussian):
         self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
     ) -> tuple[Tensor, Params]:
         with keyed(key, sigma=sigma):
-            return self.convert(problem).mean_nll(sampled_noise_level(key, mean, sigma), batch), {}
+            return problem.mean_nll(sampled_noise_level(key, mean, sigma), batch), {}
 
-    @staticmethod
-    def convert(problem: Problem) -> Problem:
-        """The problem whose network draws inside its layers."""
-        return problem.with_network(with_local_noise(problem.network))
+    def prepare(self, problem: Problem) -> Problem:
+        return super().prepare(problem).with_network(with_local_noise(problem.network))
 
 
 @METHODS.register
@@ -220,9 +218,8 @@ class BBPFlipout(BBPLocal):
     name = "bbp-flipout"
     reference = "Wen et al. 2018, arXiv 1803.04386"
 
-    @staticmethod
-    def convert(problem: Problem) -> Problem:
-        return problem.with_network(with_flipout(problem.network))
+    def prepare(self, problem: Problem) -> Problem:
+        return BBPGaussian.prepare(self, problem).with_network(with_flipout(problem.network))
 
 
 def sampled_noise_level(key: Tensor, mean: Params, sigma: Params) -> Params:

@@ -146,7 +146,9 @@ class Problem:
 
     def scale_of(self, name: str, value: Tensor) -> Tensor:
         """Scale of the prior of one parameter, 0-dim: of a weight, or 1 of `log_noise`."""
-        return torch.ones((), dtype=value.dtype, device=value.device) if name == LOG_NOISE else self.prior.scale_of(value)
+        return (
+            torch.ones((), dtype=value.dtype, device=value.device) if name == LOG_NOISE else self.prior.scale_of(value)
+        )
 
     def with_network(self, network: nn.Module) -> Problem:
         """The same problem for a converted network (dropout, variational layers)."""

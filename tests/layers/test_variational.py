@@ -165,6 +165,6 @@ def test_layers_without_a_version_raise(convert):
 
 
 @every_conversion
-def test_a_key_is_needed(convert):
-    with pytest.raises(RuntimeError, match="without a key"):
-        convert(linear())(X)
+def test_without_scales_the_parameters_are_the_weights(convert):
+    network = linear()
+    torch.testing.assert_close(convert(network)(X), network(X), rtol=0, atol=0)
