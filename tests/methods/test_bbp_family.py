@@ -95,8 +95,8 @@ def test_objective_is_the_one_documented(method, likelihood, settings, n, batch_
     row's output as it is.
     """
     weight = (torch.arange(40) < n).double()
-    problem = make_problem(X, Y, likelihood, hidden=(3,), weight=weight, batch_size=batch_size)
     method = method(sigma=0.3, **settings)
+    problem = method.prepare(make_problem(X, Y, likelihood, hidden=(3,), weight=weight, batch_size=batch_size))
     state = method.init(random.key(0), problem)
     q, beta, heat = own_parts(state), settings.get("beta", 1.0), settings.get("temperature", 1.0)
     bracket = 0.0
@@ -166,6 +166,7 @@ def test_without_data_q_is_the_best_under_the_prior(method, factor):
     (log_noise, whose prior is N(-1, 1): -1)."""
     steps = 250
     problem = make_problem(X, Y, Homoscedastic(), hidden=(2,), weight=torch.zeros(40).double(), steps=steps)
+    problem = method.prepare(problem)
     method = replace(method, lr=0.1)
     state = method.init(random.key(0), problem)
     for t in range(steps):
@@ -192,9 +193,8 @@ def test_local_noise_lowers_the_variance_of_the_gradient():
     for method in (BBPGaussian(), BBPLocal(), BBPFlipout()):
 
         def one(k, method=method):
-            return grad(lambda mean, sigma: method.expected_nll(k, mean, sigma, batch, problem)[0], (0, 1))(
-                means, sigmas
-            )
+            own = method.prepare(problem)
+            return grad(lambda mean, sigma: method.expected_nll(k, mean, sigma, batch, own)[0], (0, 1))(means, sigmas)
 
         gradients = vmap(one)(random.split(random.key(2), 2000))
         spread[method.name] = sum(
@@ -210,7 +210,7 @@ def test_local_noise_lowers_the_variance_of_the_gradient():
 def test_predictions_draw_weights(method):
     """A term is one network for all rows, also where training draws activations; its weights have the law of q
     (6 sigma, 2 x 16 comparisons: once in 10^7)."""
-    problem = make_problem(X, Y, Homoscedastic())
+    problem = method().prepare(make_problem(X, Y, Homoscedastic()))
     state = method(sigma=0.3).init(random.key(0), problem)
     terms = method().predict(random.key(1), state, None, problem, X, 6)
     assert_close(method().predict(random.key(1), state, None, problem, X.flip(0), 6).mean, terms.mean.flip(1))
