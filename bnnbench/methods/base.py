@@ -162,6 +162,12 @@ def fraction(method: Method, *names: str) -> None:
             raise UserError(f"{method.name}.{name} must lie in [0, 1), not {value}.")
 
 
+def evenly(first: int, stop: int, count: int) -> list[int]:
+    """At most `count` steps in [first, stop), evenly spaced, the last one being stop - 1."""
+    kept = min(count, stop - first)
+    return [first + (i + 1) * (stop - first) // kept - 1 for i in range(kept)]
+
+
 def configure(cls: type[Method], settings: dict[str, str]) -> Method:
     """A method with its defaults changed by `--set` strings, each parsed as the type of its field.
 

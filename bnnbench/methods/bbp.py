@@ -21,8 +21,6 @@ from torch import Tensor
 from torch.func import vmap
 
 from bnnbench import random
-from bnnbench.layers import with_flipout, with_local_noise
-from bnnbench.layers.keys import keyed
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
 from bnnbench.methods.optimise import Fit, descend, start
 from bnnbench.methods.parameters import noise
@@ -65,7 +63,7 @@ class BBPGaussian(Method):
 
     Attributes:
         lr: peak learning rate of the one-cycle schedule.
-        sigma: standard deviation of q at the start, in units of the prior's.
+        sigma: standard deviation of q at the start, in units of the prior's scale.
         beta: weight of the KL. temperature: T; other values than 1 of either are another target.
         prior_scale: factor of the prior's scale.
     """
@@ -182,52 +180,6 @@ class BBPMixture(BBPGaussian):
     def cross_entropy(self, problem: Problem, mean: Tensor, sigma: Tensor, sample: Tensor) -> Tensor:
         del mean, sigma
         return -problem.prior.log_density(sample, problem.prior.scale_of(sample))
-
-
-@METHODS.register
-@dataclass(frozen=True)
-class BBPLocal(BBPGaussian):
-    """Bayes by Backprop with local reparametrisation: activations are drawn, for every example anew.
-
-    Under q a linear layer's activation is N(x mu, x^2 sigma^2), so its noise is uncorrelated between the examples of
-    a minibatch, and the gradient's variance falls with the batch size. Prediction draws weights.
-    """
-
-    name = "bbp-local"
-    reference = "Kingma et al. 2015, arXiv 1506.02557"
-
-    def expected_nll(
-        self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
-    ) -> tuple[Tensor, Params]:
-        with keyed(key, sigma=sigma):
-            return problem.mean_nll(sampled_noise_level(key, mean, sigma), batch), {}
-
-    def prepare(self, problem: Problem) -> Problem:
-        return super().prepare(problem).with_network(with_local_noise(problem.network))
-
-
-@METHODS.register
-@dataclass(frozen=True)
-class BBPFlipout(BBPLocal):
-    """Bayes by Backprop with flipout: one weight perturbation a minibatch, its signs flipped for every example.
-
-    An example sees mu + (sigma eps) o (r s^T) with random signs r, s, which has the law of sigma eps, and is nearly
-    uncorrelated between examples. Prediction draws weights.
-    """
-
-    name = "bbp-flipout"
-    reference = "Wen et al. 2018, arXiv 1803.04386"
-
-    def prepare(self, problem: Problem) -> Problem:
-        return BBPGaussian.prepare(self, problem).with_network(with_flipout(problem.network))
-
-
-def sampled_noise_level(key: Tensor, mean: Params, sigma: Params) -> Params:
-    """The means, with a draw of the likelihood's `log_noise`, which no layer of the network holds."""
-    if LOG_NOISE not in mean:
-        return mean
-    eps = random.normal(random.fold_in(key, 0), ()).to(mean[LOG_NOISE])
-    return mean | {LOG_NOISE: mean[LOG_NOISE] + sigma[LOG_NOISE] * eps}
 
 
 def join(mean: Params, sigma: Params) -> Params:

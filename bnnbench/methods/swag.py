@@ -18,10 +18,9 @@ from torch.func import grad_and_value, vmap
 
 from bnnbench import random
 from bnnbench.errors import UserError
-from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
+from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
 from bnnbench.methods.optimise import Fit, adam, one_cycle, start
 from bnnbench.methods.parameters import noise, sample_moments, stacked
-from bnnbench.methods.sgld import evenly
 from bnnbench.model import Params, Problem
 
 

@@ -13,14 +13,8 @@ from torch.nn.functional import softplus
 from torch.testing import assert_close
 
 from bnnbench import random
-from bnnbench.methods.bbp import (
-    BBPFlipout,
-    BBPGaussian,
-    BBPLaplace,
-    BBPLocal,
-    BBPMixture,
-    cross_entropy_laplace,
-)
+from bnnbench.methods.bbp import BBPGaussian, BBPLaplace, BBPMixture, cross_entropy_laplace
+from bnnbench.methods.bbp_local import BBPFlipout, BBPLocal
 from bnnbench.methods.optimise import Fit
 from bnnbench.model import Heteroscedastic, Homoscedastic, LaplacePrior
 

@@ -19,9 +19,11 @@ from torch.testing import assert_close
 
 from bnnbench import random
 from bnnbench.check.problems import KnownNoise
+from bnnbench.methods.csgmcmc import CyclicalSGMCMC
 from bnnbench.methods.parameters import flatten, unflatten
+from bnnbench.methods.psgld import PSGLD, Preconditioned
 from bnnbench.methods.sghmc import SGHMC, Moving
-from bnnbench.methods.sgld import PSGLD, SGLD, CyclicalSGMCMC, Preconditioned
+from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Homoscedastic, Problem
 
 CHAINS, STEPS = 4000, 60

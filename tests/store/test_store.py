@@ -147,7 +147,9 @@ def test_a_new_evaluation_joins_the_current_attempt(store, session):
     store.record(session, [make_outcome(make_cell())])
     shifted = EvaluationRecord("rotation-090", 160, (Score("rmse", 3.0, None),), {"pit": {"x": [1.0]}})
     assert store.add_evaluations(make_cell().fingerprint, [shifted, *make_outcome(make_cell(), 9.0).evaluations]) == 1
-    assert store.evaluated([make_cell().fingerprint, make_cell(1).fingerprint]) == {make_cell().fingerprint: {"test", "rotation-090"}}
+    assert store.evaluated([make_cell().fingerprint, make_cell(1).fingerprint]) == {
+        make_cell().fingerprint: {"test", "rotation-090"}
+    }
     assert store.scores(metric="rmse")["value"].tolist() == [3.0, 0.5]
     assert [evaluation for _, evaluation, _ in store.curves("pit")] == ["rotation-090", "test"]
 
