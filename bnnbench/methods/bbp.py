@@ -164,6 +164,7 @@ class BBPMixture(BBPGaussian):
 
     name = "bbp-mixture"
     tags = ("variational", "other-target")
+    lr: float = 3e-3
     weight: float = 0.5
     ratio: float = 0.1
 

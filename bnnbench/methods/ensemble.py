@@ -77,7 +77,7 @@ class BootstrapEnsemble(DeepEnsemble):
     name = "ensemble-bootstrap"
     reference = "Breiman 1996; Osband et al. 2016, arXiv 1602.04621"
     family = ""
-    share: float = 0.8
+    share: float = 0.9
     replacement: bool = False
 
     def check(self) -> None:

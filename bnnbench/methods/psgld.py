@@ -48,7 +48,7 @@ class PSGLD(SGLD):
     name = "psgld"
     version = 1
     reference = "Li et al. 2016, arXiv 1512.07666"
-    lr: float = 1e-3
+    lr: float = 3e-3
     decay: float = 0.99
     stabiliser: float = 1e-2
     gamma: bool = False

@@ -41,7 +41,7 @@ class SWAG(Method):
     reference = "Maddox et al. 2019, arXiv 1902.02476"
     tags = ("ensembles",)
     lr: float = 1e-2
-    swa_lr: float = 1e-3
+    swa_lr: float = 3e-3
     burn: float = 0.75
     samples: int = 50
     rank: int = 20

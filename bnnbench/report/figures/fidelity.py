@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bnnbench.report.fidelity import Fidelity
 from bnnbench.report.fidelity_tables import FLOOR
@@ -78,6 +79,9 @@ def _limits(axes: Axes, values: list[float], signed: bool) -> tuple[float, float
         low, high = min(low, -0.1), max(high, 0.1)
     else:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         positive = v[np.isfinite(v) & (v > 0)]
         low, high = (float(10**e) for e in robust_limits(np.log10(positive if len(positive) else np.ones(1))))
     axes.set_xlim(low, high)
