@@ -18,7 +18,7 @@ class Constant(Method):
     """Mean and standard deviation of the fitting targets, or class frequencies with one pseudo-count a class."""
 
     name = "constant"
-    tags = ("baseline",)
+    tags = ("baseline", "other-target")
     trained = False
 
     @property

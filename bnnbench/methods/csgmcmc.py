@@ -28,11 +28,11 @@ class CyclicalSGMCMC(SGLD):
     """
 
     name = "csgmcmc"
-    version = 1
+    version = 2
     reference = "Zhang et al. 2020, arXiv 1902.03932"
     cycles: int = 4
     explore: float = 0.6
-    lr: float = 3e-2
+    lr: float = 1e-2
     floor: float = 0.01
 
     def check(self) -> None:

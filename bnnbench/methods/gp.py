@@ -49,7 +49,7 @@ class GP(Method):
 
     name = "gp"
     reference = "Rasmussen & Williams 2006, doi:10.7551/mitpress/3206.001.0001; Cho & Saul 2009"
-    tags = ("references",)
+    tags = ("references", "other-target")
     supports = ("regression",)
     trained = False
     vmappable = False
