@@ -52,7 +52,8 @@ def _panel(axes: Axes, found: Fidelity, metric: str, rows: list[str]) -> None:
     floor = {c: v if signed else abs(v) for (m, c), v in found.floor.items() if m == metric and c in found.columns}
     low, high = _limits(axes, [*own.values(), *floor.values()], signed)
     if floor:
-        reach = max(abs(v) for v in floor.values())
+        sound = {column: v for column, v in floor.items() if column not in found.doubted} or floor
+        reach = max(abs(v) for v in sound.values())  # chains that have not met tell nothing of Monte Carlo error
         axes.axvspan(-reach if signed else low, reach, color="#e3e3e3", lw=0, zorder=0)
     if signed:
         axes.axvline(0, color=INK, lw=0.8, zorder=1)
@@ -79,7 +80,7 @@ def _limits(axes: Axes, values: list[float], signed: bool) -> tuple[float, float
         low, high = min(low, -0.1), max(high, 0.1)
     else:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_locator(LogLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         positive = v[np.isfinite(v) & (v > 0)]
