@@ -39,6 +39,12 @@ def checks(method: Method) -> Iterator[Verdict]:
         yield from part(method)
 
 
+def _spread(draws: np.ndarray) -> np.ndarray | None:
+    """Standard deviations within a seed [d + 1], None where they are no fitted q's."""
+    sd = draws.std(1).mean(0)
+    return sd if np.isfinite(sd).all() and (sd > 0).all() else None
+
+
 def _prior(method: Method, known: Known) -> Prior:
     """The prior the method has on a task: its own, or the task's."""
     pack = stack([Cell(known, method, "known", 0, 0, budget(method))], CPU)
@@ -70,7 +76,7 @@ def linear_regression(method: Method) -> Iterator[Verdict]:
 
 def _own_prior(method: Method, known: Known, name: str) -> Iterator[Verdict]:
     draws = weights(sample(method, known).values)
-    mean, sd = truth.factorised(known, _prior(method, known), method.family == "mean-field")
+    mean, sd = truth.factorised(known, _prior(method, known), method.family == "mean-field", _spread(draws))
     yield compare_means(f"{name}: mean", draws, mean, sd)
     yield compare_spread(f"{name}: spread", draws, sd, bool(method.chains))
 
@@ -82,7 +88,7 @@ def no_data(method: Method) -> Iterator[Verdict]:
         yield not_applicable(name, "a point estimate" if method.family == "point" else NO_CLAIM)
         return
     draws = weights(sample(method, EMPTY).values)
-    mean, sd = truth.factorised(EMPTY, _prior(method, EMPTY), method.family == "mean-field")
+    mean, sd = truth.factorised(EMPTY, _prior(method, EMPTY), method.family == "mean-field", _spread(draws))
     yield compare_means(f"{name}'s mean", draws, mean, sd)
     yield compare_spread(f"{name}'s spread", draws, sd, bool(method.chains))
 
@@ -97,7 +103,7 @@ def scaling(method: Method) -> Iterator[Verdict]:
     for known in SCALED:
         where = f"n = {known.rows}, batch 32"
         draws = weights(sample(method, known).values)
-        mean, sd = truth.factorised(known, _prior(method, known), True)
+        mean, sd = truth.factorised(known, _prior(method, known), True, _spread(draws))
         yield compare_means(f"{where}: mean", draws, mean, sd)
         if method.family == "mean-field":
             yield compare_spread(f"{where}: spread", draws, sd, False)
