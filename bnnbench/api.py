@@ -18,14 +18,15 @@ from bnnbench.check.compare import Verdict
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.run.budget import budget_of
-from bnnbench.run.fidelity import add_fidelity, new_fidelity
+from bnnbench.run.fidelity import add_fidelity
+from bnnbench.run.outstanding import outstanding, read_outstanding
 from bnnbench.run.plan import Cell, build_plan, configurations, parse_settings
 from bnnbench.run.posterior import Posterior, from_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import session_record
-from bnnbench.run.rescore import Lacking, add_lacking, lacking
-from bnnbench.run.runner import Settings, all_packs, definitions, is_registered, run_cells, unfinished
-from bnnbench.store.records import CellRecord, Status
+from bnnbench.run.rescore import add_lacking
+from bnnbench.run.runner import Settings, all_packs, definitions, run_cells
+from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore
 
 DEFAULT_DB = "results.db"
@@ -104,14 +105,14 @@ def run(
     plan = build_plan(_names(methods), _names(task), splits, budget_of(budget), seeds, grid, root, _folds(folds))
     cells, warnings = plan
     records = {cell: cell.record for cell in cells}
-    work = _outstanding_if_there(db, records, force, dry_run)
+    work = read_outstanding(db, records, force, dry_run)
     if dry_run:
         missing = cells if work is None else work.missing
         return _summary(cells, warnings, missing, place)
     if work is not None and not work.writes:
         return Summary(len(cells), 0, warnings=(*warnings, *work.warnings))
     with ResultStore(db) as store:
-        work = work or _outstanding(store, records, force)
+        work = work or outstanding(store, records, force)
         store.register(*definitions(cells))
         packs = len(all_packs(work.missing, place))
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -128,66 +129,6 @@ def run(
         add_fidelity(store, {cell.task.name for cell in cells})
     warnings = (*warnings, *work.warnings)
     return Summary(len(cells), len(work.missing), statuses, warnings=warnings, rescored=rescored)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a database lacks of a plan.
-
-    Attributes:
-        missing: cells to be trained. lacking: evaluations of trained cells that their stored posteriors can give.
-        lost: how many cells lack evaluations and have no stored posterior any more.
-        writes: whether anything is to be written at all.
-    """
-
-    missing: list[Cell]
-    lacking: Lacking
-    lost: int
-    writes: bool
-
-    @property
-    def updates(self) -> int:
-        return sum(max(cell.steps, 1) for cell in self.missing)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        if not self.lost:
-            return ()
-        return (
-            f"{self.lost} finished cells lack evaluations and have no stored posterior to score; "
-            "--force trains them anew.",
-        )
-
-
-def _outstanding(store: ResultStore, records: Mapping[Cell, CellRecord], force: bool) -> _Work:
-    missing = unfinished(store, records, force)
-    open_ = set(missing)
-    wanted, lost = lacking(store, {cell: record for cell, record in records.items() if cell not in open_})
-    writes = bool(
-        missing
-        or wanted
-        or not is_registered(store, definitions(list(records)))
-        or any(new_fidelity(store, {cell.task.name for cell in records}))
-    )
-    return _Work(missing, wanted, lost, writes)
-
-
-def _outstanding_if_there(
-    db: str | os.PathLike[str], records: Mapping[Cell, CellRecord], force: bool, dry_run: bool
-) -> _Work | None:
-    """The same, read without a byte of the file changed; None where there is nothing to read yet.
-
-    What cannot be read is left to the writer, who mends it or says what is wrong.
-    """
-    if not _exists(db):
-        return None
-    try:
-        with ResultStore(db, read_only=True) as store:
-            return _outstanding(store, records, force)
-    except UserError:
-        if dry_run:
-            raise
-        return None
 
 
 def check(method: str, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
@@ -290,10 +231,6 @@ def _folds(folds: str | Sequence[int] | None) -> list[int] | None:
         return [int(fold) for fold in (_names(folds) if isinstance(folds, str) else folds)]
     except ValueError:
         raise UserError(f"--folds takes numbers of splits with commas, like 0,1, not {folds!r}.") from None
-
-
-def _exists(db: str | os.PathLike[str]) -> bool:
-    return "://" in str(db) or Path(db).exists()
 
 
 def _summary(cells: Sequence[Cell], warnings: Sequence[str], missing: Sequence[Cell], device: torch.device) -> Summary:

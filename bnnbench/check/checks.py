@@ -51,6 +51,15 @@ def _prior(method: Method, known: Known) -> Prior:
     return method.target(problem(pack)).prior
 
 
+def _factorised(method: Method, known: Known, name: str) -> Iterator[Verdict]:
+    """Mean and spread where every weight has a posterior of its own; a point estimate has no spread."""
+    draws = weights(sample(method, known))
+    mean, sd = truth.factorised(known, _prior(method, known), method.family != "exact", _spread(draws))
+    yield compare_means(f"{name} mean", draws, mean, sd)
+    if method.family != "point":
+        yield compare_spread(f"{name} spread", draws, sd, bool(method.chains))
+
+
 def linear_regression(method: Method) -> Iterator[Verdict]:
     """Posterior mean, spread and temperature of a linear regression."""
     names = [f"linear regression: {what}" for what in ("mean", "spread", "temperature")]
@@ -59,9 +68,9 @@ def linear_regression(method: Method) -> Iterator[Verdict]:
         return
     prior = _prior(method, LINEAR)
     if not isinstance(prior, GaussianPrior):
-        yield from _own_prior(method, FACTORISED, "linear regression, own prior")
+        yield from _factorised(method, FACTORISED, "linear regression, own prior:")
         return
-    draws = weights(sample(method, LINEAR).values)
+    draws = weights(sample(method, LINEAR))
     mean, precision = truth.conjugate(LINEAR, prior)
     if method.family == "mean-field":  # the best product of normals: the same mean, and 1 / diag(precision)
         precision = np.diag(np.diag(precision))
@@ -74,23 +83,13 @@ def linear_regression(method: Method) -> Iterator[Verdict]:
     yield compare_temperature(names[2], draws, mean, precision)
 
 
-def _own_prior(method: Method, known: Known, name: str) -> Iterator[Verdict]:
-    draws = weights(sample(method, known).values)
-    mean, sd = truth.factorised(known, _prior(method, known), method.family == "mean-field", _spread(draws))
-    yield compare_means(f"{name}: mean", draws, mean, sd)
-    yield compare_spread(f"{name}: spread", draws, sd, bool(method.chains))
-
-
 def no_data(method: Method) -> Iterator[Verdict]:
     """Without data the posterior is the prior."""
     name = "no data: the prior"
     if method.family not in {"exact", "mean-field"}:
         yield not_applicable(name, "a point estimate" if method.family == "point" else NO_CLAIM)
         return
-    draws = weights(sample(method, EMPTY).values)
-    mean, sd = truth.factorised(EMPTY, _prior(method, EMPTY), method.family == "mean-field", _spread(draws))
-    yield compare_means(f"{name}'s mean", draws, mean, sd)
-    yield compare_spread(f"{name}'s spread", draws, sd, bool(method.chains))
+    yield from _factorised(method, EMPTY, f"{name}'s")
 
 
 def scaling(method: Method) -> Iterator[Verdict]:
@@ -101,12 +100,7 @@ def scaling(method: Method) -> Iterator[Verdict]:
         yield not_applicable(name, why)
         return
     for known in SCALED:
-        where = f"n = {known.rows}, batch 32"
-        draws = weights(sample(method, known).values)
-        mean, sd = truth.factorised(known, _prior(method, known), True, _spread(draws))
-        yield compare_means(f"{where}: mean", draws, mean, sd)
-        if method.family == "mean-field":
-            yield compare_spread(f"{where}: spread", draws, sd, False)
+        yield from _factorised(method, known, f"n = {known.rows}, batch 32:")
 
 
 def curved_target(method: Method) -> Iterator[Verdict]:
@@ -115,7 +109,7 @@ def curved_target(method: Method) -> Iterator[Verdict]:
     if not method.chains or method.family != "exact":
         yield not_applicable(name, "for samplers of the exact posterior")
         return
-    values = sample(method, CURVED).values  # f(0) = b, f(1) = w^2 + b
+    values = sample(method, CURVED)  # f(0) = b, f(1) = w^2 + b
     draws = np.stack([values[..., 0], values[..., 1] - values[..., 0]], -1)
     known = truth.banana(CURVED, _prior(method, CURVED))
     mean, sd = np.array([known["b"], known["w^2"]]), np.array([known["sd b"], known["sd w^2"]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from bnnbench.check.problems import Known
 from bnnbench.methods import Method
 from bnnbench.model import GaussianPredictive, Problem
 from bnnbench.run.budget import Budget
-from bnnbench.run.compile import can_compile
+from bnnbench.run.compile import is_compiled
 from bnnbench.run.evaluate import predictions
 from bnnbench.run.pack import Pack, stack
 from bnnbench.run.plan import Cell
@@ -20,14 +20,6 @@ from bnnbench.run.train import Trained, train
 
 CPU = torch.device("cpu")
 UPDATES, SAMPLES, SEEDS = 10_000, 200, 16
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """Predictive means at the probes, R seeds of S terms each: [R, S, probes], standardised; and how it went."""
-
-    values: np.ndarray
-    trained: Trained
 
 
 def as_checked(method: Method) -> Method:
@@ -42,18 +34,15 @@ def budget(method: Method, updates: int = UPDATES, compiled: bool = True) -> Bud
     return Budget("check", steps, SAMPLES, 1, compiled, "")
 
 
-def sample(method: Method, task: Known) -> Sampled:
-    """Train `SEEDS` cells that differ in their seed; one after the other where the method cannot be vmapped."""
+def sample(method: Method, task: Known) -> np.ndarray:
+    """Predictive means at the probes of `SEEDS` cells that differ in their seed, standardised [R, S, probes].
+
+    One cell after the other where the method cannot be vmapped.
+    """
     method = as_checked(method)
-    compiled = method.trained and can_compile(CPU)
     cells = [Cell(task, method, "known", 0, seed, budget(method)) for seed in range(SEEDS)]
     groups = [cells] if method.vmappable else [[cell] for cell in cells]
-    parts = []
-    for group in groups:
-        pack = stack(group, CPU)
-        trained = train(pack, compiled)
-        parts.append((trained, terms(trained)))
-    return Sampled(np.concatenate([values for _, values in parts]), parts[0][0])
+    return np.concatenate([terms(train(stack(group, CPU), is_compiled(cells[0], CPU))) for group in groups])
 
 
 def terms(trained: Trained) -> np.ndarray:

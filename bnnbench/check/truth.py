@@ -11,9 +11,6 @@ import torch
 from bnnbench.check.problems import COLUMNS, NOISE, Known
 from bnnbench.model import Prior
 
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
-WEIGHTS = WEIGHTS / WEIGHTS.sum()
-
 Density = Callable[[np.ndarray], np.ndarray]
 
 

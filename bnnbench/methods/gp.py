@@ -12,6 +12,7 @@ from torch.func import grad
 
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Method, positive
+from bnnbench.methods.optimise import adam, start
 from bnnbench.model import GaussianPredictive, Problem
 
 JITTER = 1e-6  # part of the noise's variance, on the standardised target: no matrix comes near to singular
@@ -75,20 +76,19 @@ class GP(Method):
         x = problem.standardise(problem.table.x[rows.index]).double() * mask[:, None]
         y = ((problem.table.y[rows.index] - rows.y_shift) / rows.y_scale).double() * mask
         d = x.shape[1]
-        start = torch.tensor([0.5 * math.log(d)] * d + [0.0, math.log(0.3)]).to(x)
-        return GPState(start, x, y, mask)
+        theta = torch.tensor([0.5 * math.log(d)] * d + [0.0, math.log(0.3)]).to(x)
+        return GPState(theta, x, y, mask)
 
     def finish(self, key: Tensor, state: GPState, problem: Problem) -> GPState:
         del key
         some, kernel = thinned(state, problem.rows.count, self.rows), KERNELS[self.kernel]
         gradient = grad(lambda theta: -surrogate(kernel, some._replace(theta=theta)))
-        theta, first, second = state.theta, torch.zeros_like(state.theta), torch.zeros_like(state.theta)
-        for t in range(1, self.iterations + 1):
-            g = gradient(theta)
-            first, second = BETA1 * first + (1 - BETA1) * g, BETA2 * second + (1 - BETA2) * g**2
-            step = first / (1 - BETA1**t) / ((second / (1 - BETA2**t)).sqrt() + 1e-8)
-            theta = theta - 0.5 * RATE * (1 + math.cos(math.pi * t / self.iterations)) * step
-        return state._replace(theta=theta)
+        fit = start({"theta": state.theta})
+        for t in range(self.iterations):
+            rate = 0.5 * RATE * (1 + math.cos(math.pi * (t + 1) / self.iterations))
+            downhill = {"theta": gradient(fit.params["theta"])}
+            fit = adam(fit, downhill, torch.full_like(state.theta[0], t), rate, BETA1, BETA2)
+        return state._replace(theta=fit.params["theta"])
 
     def predict(
         self, key: Tensor, state: GPState, draws: Any, problem: Problem, x: Tensor, samples: int

@@ -22,11 +22,11 @@ from torch.func import grad, grad_and_value, vmap
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
-from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
+from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
+from bnnbench.methods.dual_averaging import Adaptation, adapt, fresh
 from bnnbench.methods.parameters import dot, mean_product, noise, sample_moments
 from bnnbench.model import Params, Problem
 
-TARGET = 0.9  # acceptance that the step size is adapted to
 DIVERGED = 1000.0  # error of the energy at which a trajectory counts as lost
 
 
@@ -36,16 +36,6 @@ class Point(NamedTuple):
     params: Params
     misfit: Tensor
     slope: Params
-
-
-class Adaptation(NamedTuple):
-    """Dual averaging (Hoffman & Gelman 2014, arXiv 1111.4246, section 3.2) of log(step size), towards `centre`."""
-
-    centre: Tensor
-    log_step: Tensor
-    log_average: Tensor
-    error: Tensor
-    count: Tensor
 
 
 class Chains(NamedTuple):
@@ -122,7 +112,7 @@ class HMC(Method):
         here, one = self._point(params, problem), torch.ones_like(problem.n)
         momentum = self._momentum(key, params)
         size = one * self.step
-        adaptation = _fresh(size.log())
+        adaptation = fresh(size.log())
         start = self._hamiltonian(here, momentum, 0 * one, problem)
         still = torch.zeros_like(start)
         return Chains(here, here, momentum, start, 0 * one, one, size, adaptation, still, still)
@@ -185,9 +175,9 @@ class HMC(Method):
         position = tree_map(lambda new, old: _choose(accepted, new, old), present, state.position)
         now = problem.t / problem.steps
         power = (now / (self.burn / 2)).clamp(max=1.0) ** 3
-        adaptation = _adapt(state.adaptation, probability.mean(), now < self.burn)
+        adaptation = adapt(state.adaptation, probability.mean(), now < self.burn)
         arrived = (power >= 1) & (state.power < 1)  # from here on trajectories are long: the past misleads
-        again = _fresh(adaptation.log_step)
+        again = fresh(adaptation.log_step)
         adaptation = tree_map(lambda a, b: torch.where(arrived, a, b), again, adaptation)
         step = torch.where(now < self.burn, adaptation.log_step, adaptation.log_average).exp()
         adaptation = adaptation._replace(log_step=step.log())
@@ -204,9 +194,7 @@ class HMC(Method):
         )  # fmt: skip
 
     def schedule(self, steps: int) -> Sequence[int]:
-        first = int(float(self.burn) * steps)
-        kept = min(self.samples, steps - first)
-        return [first + (i + 1) * (steps - first) // kept - 1 for i in range(kept)]
+        return evenly(int(float(self.burn) * steps), steps, self.samples)
 
     def collect(self, state: Chains) -> Params:
         return state.position.params
@@ -233,18 +221,3 @@ class HMC(Method):
 
 def _choose(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(condition.reshape(condition.shape + (1,) * (new.dim() - 1)), new, old)
-
-
-def _fresh(log_step: Tensor) -> Adaptation:
-    return Adaptation(log_step, log_step, log_step, torch.zeros_like(log_step), torch.zeros_like(log_step))
-
-
-def _adapt(state: Adaptation, acceptance: Tensor, active: Tensor) -> Adaptation:
-    """One step of dual averaging, gamma = 0.05, t0 = 10, kappa = 0.75."""
-    count = state.count + 1
-    error = (1 - 1 / (count + 10)) * state.error + (TARGET - acceptance) / (count + 10)
-    log_step = state.centre - count.sqrt() / 0.05 * error
-    weight = count**-0.75
-    average = weight * log_step + (1 - weight) * state.log_average
-    new = Adaptation(state.centre, log_step, average, error, count)
-    return tree_map(lambda a, b: torch.where(active, a, b), new, state)

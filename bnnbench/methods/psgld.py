@@ -68,7 +68,7 @@ class PSGLD(SGLD):
         gradient, loss = grad_and_value(problem.energy)(params, batch)
         h, heat = self.step_size(problem), self.heat(problem)
         amount, xi = held(torch.sqrt(2 * h * heat)), noise(key, params)
-        curvature = self._curvature(key, params, lambda w: grad_and_value(problem.energy)(w, batch)[0])
+        curvature = self._curvature(key, params, lambda w: grad(problem.energy)(w, batch))
         new, square = {}, {}
         for name, w in params.items():
             g = gradient[name]

@@ -77,9 +77,8 @@ class SWAG(Method):
         del problem
         if draws is None:
             return stacked(state.params)
-        mean, sd = sample_moments(draws)
-        rank = min(self.rank, next(iter(draws.values())).shape[0])
-        deviations = {name: value[-rank:] - mean[name] for name, value in draws.items()}
+        mean, sd, deviations = self._fitted(draws)
+        rank = len(next(iter(deviations.values())))
 
         def sample(k: Tensor) -> Params:
             eps, low = noise(k, mean), random.normal(random.fold_in(k, 1), (rank,))
@@ -93,7 +92,11 @@ class SWAG(Method):
 
     def moments(self, state: Fit, draws: Any) -> tuple[Params, Params]:
         del state
-        mean, sd = sample_moments(draws)
-        rank = min(self.rank, next(iter(draws.values())).shape[0])
-        low = {k: ((v[-rank:] - mean[k]) ** 2).sum(0) / max(rank - 1, 1) for k, v in draws.items()}
+        mean, sd, deviations = self._fitted(draws)
+        low = {name: (value**2).sum(0) / max(len(value) - 1, 1) for name, value in deviations.items()}
         return mean, {name: (0.5 * self.scale * (sd[name] ** 2 + low[name])) ** 0.5 for name in mean}
+
+    def _fitted(self, draws: Params) -> tuple[Params, Params, Params]:
+        """Mean m, elementwise standard deviation, and the deviations D of the last iterates [R, ...]."""
+        mean, sd = sample_moments(draws)
+        return mean, sd, {name: value[-self.rank :] - mean[name] for name, value in draws.items()}

@@ -8,9 +8,8 @@ from typing import Any
 from bnnbench.report.select import Section
 from bnnbench.report.statistics import Frame
 from bnnbench.report.tables import EMPTY, escape_markdown, markdown
-from bnnbench.store.records import Status
+from bnnbench.store.records import SCORED, Status
 
-SCORED = ("ok", "unconverged")
 MISSING = "not run, though other methods of the same task were"
 
 

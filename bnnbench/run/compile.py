@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
 from bnnbench.run.pack import Pack
-from bnnbench.run.plan import structure
+from bnnbench.run.plan import Cell, structure
 
 # On a machine with the CUDA toolkit and no GPU every process would begin with a warning about that.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -38,6 +38,11 @@ def can_compile(device: torch.device) -> bool:
         log.warning("torch.compile does not work here (%s); running without it, several times slower.", reason)
         return False
     return True
+
+
+def is_compiled(cell: Cell, device: torch.device) -> bool:
+    """Whether a cell's steps and draws go through the compiler: a matter of its budget, where the compiler works."""
+    return cell.budget.compiled and cell.steps > 0 and can_compile(device)
 
 
 def compiled_step(pack: Pack, step: Callable, state: Any) -> Callable:

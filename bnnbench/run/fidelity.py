@@ -12,15 +12,13 @@ import numpy as np
 import torch
 
 from bnnbench.errors import UserError
-from bnnbench.metrics import score
+from bnnbench.metrics import METRICS, score
 from bnnbench.model import GaussianPredictive
-from bnnbench.store.records import EvaluationRecord
+from bnnbench.store.records import SCORED, EvaluationRecord
 from bnnbench.store.store import ResultStore
 
 REFERENCE = "hmc"
-METRICS = ("w1_to_hmc", "mean_gap", "log_sd_ratio", "log_epistemic_ratio")
 SETS = {"fidelity": "test", "fidelity-grid": "grid"}  # evaluation -> whose predictive terms it compares
-SCORED = ("ok", "unconverged")
 
 
 def add_fidelity(store: ResultStore, tasks: Iterable[str]) -> int:
@@ -79,5 +77,6 @@ def _halves(predictive: GaussianPredictive) -> tuple[GaussianPredictive, Gaussia
 
 
 def _record(name: str, predictive: GaussianPredictive, reference: GaussianPredictive) -> EvaluationRecord:
-    scores = score(predictive, None, None, "regression", reference=reference, only=METRICS)
+    compared = [metric.name for metric in METRICS if "reference" in metric.needs]
+    scores = score(predictive, None, None, "regression", reference=reference, only=compared)
     return EvaluationRecord(name, predictive.mean.shape[1], tuple(scores))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from bnnbench.methods import Method
+from bnnbench.methods.parameters import flatten, unflatten
 from bnnbench.model import Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
 
@@ -17,7 +17,7 @@ SCORED = ("log_likelihood", "rmse", "error")
 
 def evaluation_name(fraction: float) -> str:
     """`pruned-0.90`, `pruned-0.995`."""
-    return f"pruned-{fraction:.3f}".removesuffix("0") if fraction != 0 else "test"
+    return f"pruned-{fraction:.3f}".removesuffix("0")
 
 
 def prunable(method: Method) -> bool:
@@ -38,9 +38,7 @@ def pruned(method: Method, key: Tensor, state: Any, draws: Any, problem: Problem
 
 def keep(mean: Params, sd: Params, share: float) -> Params:
     """1 for the weights that stay, 0 for the floor(share * P) of smallest |mean| / sd; `log_noise` is no weight."""
-    names = [name for name in mean if name != LOG_NOISE]
-    ratio = torch.cat([(mean[name].abs() / sd[name]).reshape(-1) for name in names])
+    ratios = {name: mean[name].abs() / sd[name] for name in mean if name != LOG_NOISE}
+    ratio = flatten(ratios)
     rank = ratio.argsort(stable=True).argsort()
-    flat = (rank >= int(share * rank.shape[0])).to(ratio)
-    pieces = torch.split(flat, [mean[name].numel() for name in names])
-    return {name: piece.reshape(mean[name].shape) for name, piece in zip(names, pieces, strict=True)}
+    return unflatten((rank >= int(share * rank.shape[0])).to(ratio), ratios)

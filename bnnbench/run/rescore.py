@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.errors import UserError
-from bnnbench.run.compile import can_compile
+from bnnbench.run.compile import is_compiled
 from bnnbench.run.evaluate import evaluate
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell
@@ -76,6 +76,5 @@ def rescored(
     )
     live, never = torch.ones(1, dtype=torch.bool, device=device), np.full(1, -1)
     trained = Trained(stack([cell], device), state, draws, live, cell.steps, never, None, {})
-    compiled = cell.budget.compiled and cell.steps > 0 and can_compile(device)  # as when it was trained
-    with random.compiled_kernels(compiled):
+    with random.compiled_kernels(is_compiled(cell, device)):  # as when it was trained
         return evaluate(trained, names)[0].records

@@ -15,7 +15,7 @@ import torch
 from bnnbench import metrics, random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
-from bnnbench.run.compile import can_compile
+from bnnbench.run.compile import is_compiled
 from bnnbench.run.diagnostics import DIAGNOSTICS, as_mapping
 from bnnbench.run.evaluate import evaluate
 from bnnbench.run.pack import pack_limit, stack
@@ -167,7 +167,7 @@ def _run_pack(pack: Sequence[Cell], settings: Settings, progress: RunProgress) -
 
 
 def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> list[Outcome]:
-    compiled = cells[0].budget.compiled and cells[0].steps > 0 and can_compile(settings.device)
+    compiled = is_compiled(cells[0], settings.device)
     start = time.monotonic()
     deadline = None if settings.timeout is None else start + settings.timeout
     if settings.device.type == "cuda":

@@ -38,6 +38,9 @@ class Status(enum.StrEnum):
         }[self.value]
 
 
+SCORED = (Status.OK.value, Status.UNCONVERGED.value)  # of cells that have scores
+
+
 @dataclass(frozen=True, order=True)
 class CellRecord:
     """The unit of work; its fingerprint is its identity.

@@ -195,7 +195,6 @@ def test_local_noise_lowers_the_variance_of_the_gradient():
             float(value.var(0).sum()) for part in gradients for name, value in part.items() if name != "log_noise"
         )
     local, flipout = (spread[name] / spread["bbp-gaussian"] for name in ("bbp-local", "bbp-flipout"))
-    print(local, flipout)
     assert local < 0.15
     assert flipout < 0.32
 
