@@ -23,13 +23,16 @@ class Card:
         title, description, source, licence, citation: for people; an unknown licence says `unknown`.
         target: name of the target with its unit.
         rows: number of rows after repair; another count is an error.
-        columns: names of the inputs, in order.
         splits: split rule -> number of its splits, the default rule first.
+        columns: names of the inputs, in order; none for images.
+        shape: (channels, height, width) of an image; () for tables.
         issues: sentences on known faults, shown by the report.
-        origin: `download`, `scikit-learn` or `generated`.
+        origin: `download`, `local` (files that no address offers), `scikit-learn` or `generated`.
         folder: folder of the files, relative to the data root.
         url: address of the folder that holds the files, ending with a slash.
-        files: file name -> sha256 in hex.
+        files: file name -> checksum of its content in hex: a sha256, or `md5:` and an md5 where no other is published.
+        compressed: each file lies there as `name` or, with gzip, as `name.gz`; checksums are of the uncompressed
+            content, which another gzip does not change. `name.gz` is what a download fetches.
     """
 
     name: str
@@ -40,13 +43,15 @@ class Card:
     citation: str
     target: str
     rows: int
-    columns: tuple[str, ...]
     splits: dict[str, int]
+    columns: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
     issues: tuple[str, ...] = ()
     origin: str = "download"
     folder: str = ""
     url: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    compressed: bool = False
 
 
 def folder() -> Path:
@@ -73,7 +78,7 @@ def card(name: str) -> Card:
     path = folder() / f"{name}.toml"
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        fields |= {key: tuple(fields[key]) for key in ("columns", "issues") if key in fields}
+        fields |= {key: tuple(fields[key]) for key in ("columns", "shape", "issues") if key in fields}
         return Card(name=name, **fields)
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise UserError(f"The data card {path} cannot be read ({error}); mend it.") from error

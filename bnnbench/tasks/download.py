@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import Card
-from bnnbench.tasks.files import place, read, sha256, sha256_at
+from bnnbench.tasks.files import check, forms, keep, read, whole
 
 TIMEOUT = 30.0  # seconds without an answer or a byte
 
@@ -20,41 +20,45 @@ def fetch(card: Card, root: Path, *, force: bool = False, progress: bool = True)
         progress: show a progress bar on standard error if that is a terminal.
 
     Raises:
-        UserError: no connection, no such file, a timeout, a download or a present file that does not match its
-            checksum, a folder that cannot be written.
+        UserError: no address, no connection, no such file, a timeout, a download or a present file that does not match
+            its checksum, a folder that cannot be written.
     """
     import requests
     from pooch import HTTPDownloader
 
     folder = root / card.folder
-    wanted = []
-    for name, expected in card.files.items():
-        present = sha256_at(folder / name)
-        if present not in (None, expected) and not force:
+    states = {name: check(card, root, name) for name in card.files}
+    for name in states:
+        if states[name] == "corrupt" and not force:
             read(card, root, name)  # raises the sentence on altered files
-        if present != expected:
-            wanted.append(name)
+    wanted = [name for name in states if states[name] != "ok"]
     local = f"with a local copy, run `bnnbench data import {card.name} PATH`"
+    if wanted and not card.url:
+        raise UserError(
+            f"{wanted[0]} of {card.name} belongs in {folder} and cannot be downloaded as it is (`bnnbench data fetch` "
+            f"has no address for it); {local}."
+        )
     with _Bar(len(wanted), progress) as bar:
         get = HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)  # pyright: ignore[reportArgumentType]
         for name in wanted:
-            bar.start(f"{card.name}: {name}")
+            form = forms(card, name)[-1]
+            bar.start(f"{card.name}: {form}")
             buffer = BytesIO()
             try:
-                get(card.url + name, buffer, None)
+                get(card.url + form, buffer, None)
             except requests.exceptions.RequestException as error:
                 if error.response is not None:
                     error.response.close()  # pooch leaves the connection of a refused file open
                 raise UserError(
-                    f"Cannot download {name} of {card.name} from {card.url}{name} into {folder} ({_reason(error)}); "
-                    f"check the connection, or, {local}."
+                    f"Cannot download {form} of {card.name} from {card.url}{form} into {folder} ({_reason(error)}); "
+                    f"check the connection and run `bnnbench data fetch {card.name}`, or, {local}."
                 ) from error
-            if sha256(buffer.getvalue()) != card.files[name]:
+            if whole(card, name, form, buffer.getvalue()) is None:
                 raise UserError(
-                    f"The download of {name} of {card.name} from {card.url}{name} does not match its checksum and "
+                    f"The download of {form} of {card.name} from {card.url}{form} does not match its checksum and "
                     f"was not placed in {folder}; try again, or, {local}."
                 )
-            place(buffer.getvalue(), folder / name)
+            keep(card, root, name, form, buffer.getvalue())
 
 
 def _reason(error: Exception) -> str:

@@ -1,12 +1,15 @@
 """Files of the data sets: where they lie, and whether they are whole and unaltered.
 
-Every file is checked against the sha256 of its card, when it arrives and each time it is read.
+Every file is checked against the checksum of its card, when it arrives and each time it is read. The files of a
+compressed set may lie gzipped, by whatever gzip, or plain: it is their content that is checked.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,25 +29,55 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     return Path(pooch.os_cache("bnnbench"))
 
 
+def forms(card: Card, name: str) -> tuple[str, ...]:
+    """The names under which a file may lie, the one that is read first in front."""
+    return (name, f"{name}.gz") if card.compressed else (name,)
+
+
+def where(card: Card, root: Path, name: str) -> Path | None:
+    """The path of a file in the form in which it lies there, None if it is missing."""
+    paths = [root / card.folder / form for form in forms(card, name)]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def present(card: Card, root: Path) -> bool:
     """Whether all files are there; their content is checked only when they are read."""
-    return all((root / card.folder / name).is_file() for name in card.files)
+    return all(where(card, root, name) for name in card.files)
+
+
+def whole(card: Card, name: str, form: str, raw: bytes) -> bytes | None:
+    """The content of a file, uncompressed if the set is a compressed one, or None if it is not what the card states.
+
+    Args:
+        name: the file in `card.files`.
+        form: the name that it goes by, one of `forms`.
+        raw: its bytes.
+    """
+    try:
+        content = gzip.decompress(raw) if form != name else raw
+    except (OSError, EOFError, zlib.error):
+        return None
+    kind, _, expected = card.files[name].rpartition(":")
+    return content if hashlib.new(kind or "sha256", content, usedforsecurity=False).hexdigest() == expected else None
 
 
 def read(card: Card, root: Path, name: str) -> bytes:
-    """Content of one file of a data set.
+    """Content of one file of a data set, uncompressed if the set is a compressed one.
 
     Raises:
         UserError: the file is missing, unreadable or altered.
     """
-    path = root / card.folder / name
+    path = where(card, root, name) or root / card.folder / forms(card, name)[-1]
     try:
-        content = path.read_bytes()
+        content = whole(card, name, path.name, path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{path} is missing; run `bnnbench data fetch {card.name}`.") from error
+        raise UserError(
+            f"{path} is missing; run `bnnbench data fetch {card.name}` or, with a local copy, "
+            f"`bnnbench data import {card.name} PATH`."
+        ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
-    if sha256(content) != card.files[name]:
+    if content is None:
         raise UserError(f"{path} does not match its checksum; run `bnnbench data fetch {card.name} --force`.")
     return content
 
@@ -63,14 +96,36 @@ def verify(root: Path, cards: tuple[Card, ...] | None = None) -> list[State]:
     """Check every file of all data sets (or of these cards) against its checksum."""
     rows = []
     for entry in cards if cards is not None else tuple(card(name) for name in names()):
-        folder = root / entry.folder
-        sums = {name: sha256_at(folder / name) for name in entry.files}
-        missing = tuple(name for name in sums if sums[name] is None)
-        corrupt = tuple(name for name in sums if sums[name] not in (None, entry.files[name]))
+        found = {name: check(entry, root, name) for name in entry.files}
+        missing = tuple(name for name in found if found[name] == "missing")
+        corrupt = tuple(name for name in found if found[name] == "corrupt")
         state = "corrupt" if corrupt else "missing" if missing else "ok"
-        where = str(folder) if entry.files else entry.origin
-        rows.append(State(entry.name, state, len(entry.files), corrupt + missing, where))
+        folder = str(root / entry.folder) if entry.files else entry.origin
+        rows.append(State(entry.name, state, len(entry.files), corrupt + missing, folder))
     return rows
+
+
+def check(card: Card, root: Path, name: str) -> str:
+    """`ok`, `missing`, or `corrupt`: altered or unreadable."""
+    path = where(card, root, name)
+    if path is None:
+        return "missing"
+    try:
+        return "corrupt" if whole(card, name, path.name, path.read_bytes()) is None else "ok"
+    except OSError:
+        return "corrupt"
+
+
+def keep(card: Card, root: Path, name: str, form: str, raw: bytes) -> None:
+    """Put a checked file into its folder; a plain file that would be read in place of a gzipped one goes.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    folder = root / card.folder
+    place(raw, folder / form)
+    if form != name:
+        (folder / name).unlink(missing_ok=True)
 
 
 def place(content: bytes, path: Path) -> None:
@@ -87,19 +142,3 @@ def place(content: bytes, path: Path) -> None:
         raise UserError(
             f"Cannot write {path} ({error.strerror}); choose another folder with --data-dir or $BNNBENCH_DATA."
         ) from error
-
-
-def sha256(content: bytes) -> str:
-    """The checksum in hex."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def sha256_at(path: Path) -> str | None:
-    """The checksum of a file, None if there is no such file, `unreadable` if it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:
-        return "unreadable"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import Card
-from bnnbench.tasks.files import place, sha256
+from bnnbench.tasks.files import forms, keep, whole
 
 
 def import_local(card: Card, path: str | os.PathLike[str], root: Path) -> None:
@@ -28,16 +28,17 @@ def import_local(card: Card, path: str | os.PathLike[str], root: Path) -> None:
         raise UserError(f"{card.name} needs no files ({card.origin}).")
     if not path.exists():
         raise UserError(f"There is no file or folder {path}.")
-    found: dict[str, bytes] = {}
+    wanted = {form: name for name in card.files for form in forms(card, name)}
+    found: dict[str, tuple[str, bytes]] = {}
     altered = set()
     try:
-        for name, load in _contents(path):
-            if name in card.files and name not in found:
-                content = load()
-                if sha256(content) == card.files[name]:
-                    found[name] = content
-                else:
+        for form, load in _contents(path, set(wanted)):
+            if form in wanted and wanted[form] not in found:
+                name, raw = wanted[form], load()
+                if whole(card, name, form, raw) is None:
                     altered.add(name)
+                else:
+                    found[name] = form, raw
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} cannot be read ({error}).") from error
     lacking = [name for name in card.files if name not in found]
@@ -47,13 +48,18 @@ def import_local(card: Card, path: str | os.PathLike[str], root: Path) -> None:
         more = len(lacking) - 1
         others = f", nor {'are' if more > 1 else 'is'} {more} other{'s' if more > 1 else ''} usable" if more else ""
         raise UserError(f"{path} is no copy of {card.name}: {first} {fault}{others}; nothing was imported.")
-    for name, content in found.items():
-        place(content, root / card.folder / name)
+    for name, (form, raw) in found.items():
+        keep(card, root, name, form, raw)
 
 
-def _contents(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Names and readers of all files in a folder or archive, or of the one file."""
-    if path.is_dir():
+def _contents(path: Path, wanted: set[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Names and readers of all files in a folder or archive, or of the one file.
+
+    An archive that is itself a file of the set (`wanted`) is not opened.
+    """
+    if path.name in wanted and path.is_file():
+        yield path.name, path.read_bytes
+    elif path.is_dir():
         for folder, _, files in os.walk(path):
             for name in files:
                 yield name, (Path(folder) / name).read_bytes

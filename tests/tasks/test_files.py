@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import socket
 import tarfile
 import threading
@@ -274,10 +275,13 @@ def test_cards_are_complete() -> None:
         assert entry.licence
         assert entry.citation
         assert entry.rows > 0
-        assert (entry.origin == "download") == bool(entry.files)
-        assert not entry.files or (entry.url.startswith("https://") and entry.url.endswith("/"))
-        assert all(len(sha) == 64 for sha in entry.files.values())
-        assert next(iter(entry.splits)) in ("10fold", "fixed")
+        assert (entry.origin in ("download", "local")) == bool(entry.files)
+        assert (entry.origin == "download") == bool(entry.url)
+        # Plain http is as safe as the checksum that the content is held against.
+        assert not entry.url or (entry.url.startswith(("https://", "http://")) and entry.url.endswith("/"))
+        assert all(re.fullmatch("[0-9a-f]{64}|md5:[0-9a-f]{32}", checksum) for checksum in entry.files.values())
+        assert next(iter(entry.splits)) in ("10fold", "fixed", "official")
+        assert bool(entry.columns) != bool(entry.shape)
 
 
 def test_an_unknown_name_offers_the_nearest() -> None:

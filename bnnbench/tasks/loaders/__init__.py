@@ -13,7 +13,7 @@ from bnnbench.tasks.card import Card, card
 from bnnbench.tasks.data import Data
 from bnnbench.tasks.download import fetch
 from bnnbench.tasks.files import data_root, present
-from bnnbench.tasks.loaders import starter, tables, toy
+from bnnbench.tasks.loaders import images, starter, tables, toy
 
 LOADERS: dict[str, Callable[[Card, Path], Data]] = {
     "toy-homoscedastic": toy.homoscedastic,
@@ -24,6 +24,8 @@ LOADERS: dict[str, Callable[[Card, Path], Data]] = {
     **dict.fromkeys(("housing", "concrete", "energy", "power", "wine", "yacht"), tables.stored_splits),
     **dict.fromkeys(("kin8nm", "naval"), tables.stored_splits),
     "bandgap": tables.bandgap,
+    "mnist": images.mnist,
+    **dict.fromkeys(("kmnist", "notmnist"), images.only_test),
 }
 
 
