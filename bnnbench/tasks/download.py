@@ -35,8 +35,8 @@ def fetch(card: Card, root: Path, *, force: bool = False, progress: bool = True)
     local = f"with a local copy, run `bnnbench data import {card.name} PATH`"
     if wanted and not card.url:
         raise UserError(
-            f"{wanted[0]} of {card.name} belongs in {folder} and cannot be downloaded as it is (`bnnbench data fetch` "
-            f"has no address for it); {local}."
+            f"{wanted[0]} of {card.name} is missing in {folder}, and there is no address from which "
+            f"`bnnbench data fetch` could download it; {local}."
         )
     with _Bar(len(wanted), progress) as bar:
         get = HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)  # pyright: ignore[reportArgumentType]

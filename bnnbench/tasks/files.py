@@ -36,8 +36,16 @@ def forms(card: Card, name: str) -> tuple[str, ...]:
 
 def where(card: Card, root: Path, name: str) -> Path | None:
     """The path of a file in the form in which it lies there, None if it is missing."""
-    paths = [root / card.folder / form for form in forms(card, name)]
-    return next((path for path in paths if path.is_file()), None)
+    for form in forms(card, name):
+        path = root / card.folder / form
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass  # it may be there: reading it gives the reason
+        return path
+    return None
 
 
 def present(card: Card, root: Path) -> bool:
@@ -125,7 +133,12 @@ def keep(card: Card, root: Path, name: str, form: str, raw: bytes) -> None:
     folder = root / card.folder
     place(raw, folder / form)
     if form != name:
-        (folder / name).unlink(missing_ok=True)
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"Cannot remove {folder / name} ({error.strerror}), which would be read instead of {form}; remove it."
+            ) from error
 
 
 def place(content: bytes, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import os
 import re
@@ -23,7 +24,7 @@ from bnnbench.tasks import download
 from bnnbench.tasks.card import Card, card, names
 from bnnbench.tasks.download import fetch
 from bnnbench.tasks.files import data_root as root_of
-from bnnbench.tasks.files import present, verify
+from bnnbench.tasks.files import present, read, verify
 from bnnbench.tasks.loaders import load
 from bnnbench.tasks.local import import_local
 
@@ -78,6 +79,14 @@ def server() -> Iterator[Server]:
 def entry(server: Server) -> Card:
     sums = {name: hashlib.sha256(text).hexdigest() for name, text in CONTENT.items()}
     return replace(card("housing"), folder="uci/housing", url=server.url, files=sums)
+
+
+@pytest.fixture
+def packed(server: Server, entry: Card) -> Card:
+    """The same files from a server that holds them gzipped; one checksum is an md5."""
+    server.files = {f"/{name}.gz": gzip.compress(text, 9) for name, text in CONTENT.items()}
+    sums = entry.files | {"index.txt": "md5:" + hashlib.md5(CONTENT["index.txt"]).hexdigest()}
+    return replace(entry, files=sums, compressed=True)
 
 
 def _left(root: Path) -> list[str]:
@@ -182,6 +191,53 @@ def test_a_folder_that_cannot_be_written(
 def test_a_file_where_the_folder_should_be(entry: Card, tmp_path: Path) -> None:
     (tmp_path / "uci").write_text("")
     with pytest.raises(UserError, match="Cannot write"):
+        fetch(entry, tmp_path)
+
+
+def test_fetch_of_compressed_files(server: Server, packed: Card, tmp_path: Path) -> None:
+    """The content is checked, not the gzip around it; a plain file counts as there."""
+    folder = tmp_path / packed.folder
+    folder.mkdir(parents=True)
+    (folder / "index.txt").write_bytes(CONTENT["index.txt"])
+    fetch(packed, tmp_path)
+    assert server.asked == ["/data.txt.gz"]
+    assert _left(tmp_path) == ["data.txt.gz", "index.txt"]
+    assert verify(tmp_path, (packed,)) == [("housing", "ok", 2, (), str(folder))]
+    assert all(read(packed, tmp_path, name) == CONTENT[name] for name in CONTENT)
+    (folder / "data.txt.gz").write_bytes(gzip.compress(CONTENT["data.txt"], 1))
+    fetch(packed, tmp_path)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "text", [b"<html>please log in</html>", gzip.compress(b"other"), gzip.compress(b"cut")[:-6], b""]
+)
+def test_compressed_files_that_are_none(text: bytes, server: Server, packed: Card, tmp_path: Path) -> None:
+    server.files["/data.txt.gz"] = text
+    _fails(packed, tmp_path, "does not match its checksum")
+    path = tmp_path / packed.folder / "data.txt.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text)
+    assert verify(tmp_path, (packed,))[0].bad == ("data.txt", "index.txt")
+    with pytest.raises(UserError, match=r"data\.txt\.gz does not match its checksum; run `bnnbench data fetch housing"):
+        fetch(packed, tmp_path)
+
+
+def test_forced_compressed_files_replace_wrong_plain_ones(packed: Card, tmp_path: Path) -> None:
+    path = tmp_path / packed.folder / "data.txt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"data\.txt does not match its checksum"):
+        fetch(packed, tmp_path)
+    fetch(packed, tmp_path, force=True)
+    assert _left(tmp_path) == ["data.txt.gz", "index.txt.gz"]
+    assert verify(tmp_path, (packed,))[0].state == "ok"
+
+
+def test_a_file_that_cannot_be_opened(entry: Card, tmp_path: Path) -> None:
+    (tmp_path / entry.folder / "data.txt").mkdir(parents=True)
+    assert verify(tmp_path, (entry,))[0][1:4] == ("corrupt", 2, ("data.txt", "index.txt"))
+    with pytest.raises(UserError, match=r"data\.txt cannot be read"):
         fetch(entry, tmp_path)
 
 

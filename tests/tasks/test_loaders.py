@@ -121,7 +121,9 @@ def test_an_altered_or_lost_file_is_named(data_root, tmp_path) -> None:
 
 @pytest.mark.data
 def test_verify_finds_the_real_data_whole(data_root) -> None:
-    assert {row.state for row in verify(data_root)} == {"ok"}
+    """Images may be missing, where a machine has the tables alone."""
+    for row in verify(data_root):
+        assert row.state in (("ok", "missing") if card(row.name).shape else ("ok",)), row.name
 
 
 def test_a_wrong_number_of_rows_raises() -> None:

@@ -26,6 +26,9 @@ LOADERS: dict[str, Callable[[Card, Path], Data]] = {
     "bandgap": tables.bandgap,
     "mnist": images.mnist,
     **dict.fromkeys(("kmnist", "notmnist"), images.only_test),
+    "cifar10": images.cifar10,
+    "cifar100": images.cifar100,
+    "cifar10-sample": images.cifar10_sample,
 }
 
 

@@ -5,7 +5,7 @@ No loader runs code from a file: IDX files and CIFAR's binary records are bytes 
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -13,22 +13,37 @@ from bnnbench.errors import UserError
 from bnnbench.tasks.card import Card
 from bnnbench.tasks.data import Data
 from bnnbench.tasks.files import read
-from bnnbench.tasks.loaders import idx
+from bnnbench.tasks.loaders import cifar, idx
 from bnnbench.tasks.loaders.describe import describe
 
-CLASSES = 10
+BATCHES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 
 Part = tuple[np.ndarray, np.ndarray]  # pixels uint8 [n, C, H, W] and labels [n]
 
 
 def mnist(card: Card, root: Path) -> Data:
     """60,000 training and 10,000 test digits."""
-    return _official(card, CLASSES, _idx(card, root, "train"), _idx(card, root, "t10k"))
+    return _official(card, 10, _idx(card, root, "train"), _idx(card, root, "t10k"))
 
 
 def only_test(card: Card, root: Path) -> Data:
     """The test images of a relative of MNIST, all of them the test part: the training part has no rows."""
-    return _official(card, CLASSES, None, _idx(card, root, "t10k"))
+    return _official(card, 10, None, _idx(card, root, "t10k"))
+
+
+def cifar10(card: Card, root: Path) -> Data:
+    """50,000 training images, in the order of the five batches, and 10,000 test images."""
+    return _official(card, 10, *_binary(card, root, 1, BATCHES, "test_batch.bin"))
+
+
+def cifar100(card: Card, root: Path) -> Data:
+    """50,000 training and 10,000 test images with their fine labels."""
+    return _official(card, 100, *_binary(card, root, 2, ("train.bin",), "test.bin"))
+
+
+def cifar10_sample(card: Card, root: Path) -> Data:
+    """JPEG files in `train.tar` and `test.tar`, sorted by class folder and file name."""
+    return _official(card, 10, _jpeg(card, root, "train.tar"), _jpeg(card, root, "test.tar"))
 
 
 def _idx(card: Card, root: Path, part: str) -> Part:
@@ -38,6 +53,33 @@ def _idx(card: Card, root: Path, part: str) -> Part:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or labels.dtype != np.uint8 or labels.shape != pixels.shape[:1]:
         raise UserError(f"{names[0]} and {names[1]} of {card.name} hold no images [n, H, W] with a label each.")
     return pixels[:, None], labels
+
+
+def _binary(card: Card, root: Path, labels: int, train: tuple[str, ...], test: str) -> tuple[Part, Part]:
+    """Both parts of a CIFAR set in the binary format, with the last of the labels that each record has."""
+    (archive,) = card.files
+    path = root / card.folder / archive
+    names = (*train, test)
+    found = cifar.members(read(card, root, archive), str(path), lambda member: PurePosixPath(member).name in names)
+    content = {PurePosixPath(member).name: found[member] for member in found}
+    if lacking := [name for name in names if name not in content]:
+        raise UserError(f"{path} does not hold {lacking[0]}; the set wanted is CIFAR's binary version.")
+    parts = [cifar.records(content[name], labels, f"{name} in {path}") for name in names]
+    *fit, (pixels, targets) = parts
+    both = np.concatenate([part[0] for part in fit]), np.concatenate([part[1][:, -1] for part in fit])
+    return both, (pixels, targets[:, -1])
+
+
+def _jpeg(card: Card, root: Path, archive: str) -> Part:
+    """One part of a set that lies as `class/file.jpg` in an archive; classes are numbered in alphabetical order."""
+    path = root / card.folder / archive
+    found = cifar.members(read(card, root, archive), str(path), lambda member: member.endswith(".jpg"))
+    members = sorted(found, key=lambda member: PurePosixPath(member).parts[-2:])
+    folders = [PurePosixPath(member).parent.name for member in members]
+    if not members:
+        raise UserError(f"{path} holds no JPEG files.")
+    pixels = np.stack([cifar.picture(found[member], f"{member} in {path}") for member in members])
+    return pixels, np.unique(folders, return_inverse=True)[1]
 
 
 def _official(card: Card, classes: int, train: Part | None, test: Part) -> Data:
