@@ -1,4 +1,4 @@
-r"""Generalised Gauss-Newton curvature of linear layers, and the Gaussian posteriors it gives.
+r"""Generalised Gauss-Newton curvature of linear and convolutional layers, and the Gaussian posteriors it gives.
 
 With L_i L_i^T the Fisher information of the outputs of example i, J_i their Jacobian and w_i the example's weight,
 
@@ -6,7 +6,8 @@ With L_i L_i^T the Fisher information of the outputs of example i, J_i their Jac
 
 in coordinates where the prior is N(0, I / delta). A layer's coordinates are the matrix [W / s_W, b / s_b], shape
 [out, in + 1]; its rows of J_i^T L_i are g_ik a_i^T, where a_i = [s_W input, s_b] and g_ik is the gradient with respect
-to the pre-activation. Sums and factorisations run in float64.
+to the pre-activation. A convolution has the sum over its T locations, sum_t g_ikt a_it^T, W being [out, in k k] and
+a_it the patch at t. Sums and factorisations run in float64.
 """
 
 from __future__ import annotations
@@ -23,20 +24,31 @@ from bnnbench.methods.parameters import flatten, unflatten
 from bnnbench.model import Batch, Params, Problem
 
 Matrices = dict[str, Tensor]  # by layer: its coordinates, [out, in + 1]
+Locations = dict[str, int]  # T of each convolution; linear layers are not in it
+Eigen = dict[str, tuple[Tensor, Tensor]]  # by layer: eigenvalues and eigenvectors
 Choose = Callable[[Callable[[], Tensor]], Tensor]  # from what computes the eigenvalues of H to delta
 DENSE_NUMBERS = 2**24  # of Jacobian rows alive at once
+TAP_NUMBERS = 2**24  # in the taps of convolutions alive at once
 
 
 class Tap(NamedTuple):
-    """Of one layer: scaled inputs a [B, in + 1], gradients g of the K root-weighted outputs [K, B, out]; float64."""
+    """Of one layer: scaled inputs a [B, in + 1], gradients g of the K root-weighted outputs [K, B, out]; float64.
+
+    Of a convolution with T locations: a [B, T, in + 1], g [K, B, T, out].
+    """
 
     inputs: Tensor
     gradients: Tensor
 
+    def jacobian(self) -> Tensor:
+        """Rows of J_i^T L_i: sum_t g_ikt a_it^T, [K, B, out, in + 1]."""
+        a, g = self
+        return torch.einsum("kbi,bj->kbij", g, a) if a.dim() == 2 else g.mT @ a
 
-def taps(problem: Problem, params: Params, x: Tensor, names: Sequence[str]) -> dict[str, Tap]:
+
+def taps(problem: Problem, params: Params, x: Tensor, names: Sequence[str], places: Locations) -> dict[str, Tap]:
     """Taps of the layers `names` at standardised inputs x [B, ...]; the problem's network is one `with_taps`."""
-    offsets = {name: x.new_zeros(x.shape[0], params[_of(name, "weight")].shape[0]) for name in names}
+    offsets = _offsets(params, x, names, places)
 
     def outputs(offsets: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         with tapped(offsets) as inputs:
@@ -49,13 +61,38 @@ def taps(problem: Problem, params: Params, x: Tensor, names: Sequence[str]) -> d
     return {name: Tap(_scaled(problem, params, name, inputs[name]), gradients[name].double()) for name in names}
 
 
+def _offsets(params: Params, x: Tensor, names: Sequence[str], places: Locations) -> dict[str, Tensor]:
+    sizes = {name: (x.shape[0], places[name]) if name in places else (x.shape[0],) for name in names}
+    return {name: x.new_zeros(*size, params[_of(name, "weight")].shape[0]) for name, size in sizes.items()}
+
+
+def locations(problem: Problem, params: Params, names: Sequence[str]) -> Locations:
+    """T of every convolution, as one example shows it; a network without any is not run."""
+    convolutions = [name for name in names if params[_of(name, "weight")].dim() == 4]
+    if not convolutions:
+        return {}
+    x = problem.standardise(problem.table.x[:1])
+    with tapped(_offsets(params, x, convolutions, dict.fromkeys(convolutions, 1))) as inputs:
+        problem.apply(params, x)
+    return {name: inputs[name].shape[1] for name in convolutions}
+
+
+def _chunk(problem: Problem, params: Params, places: Locations) -> int:
+    """Rows at once: convolutions have taps at every location, and a Jacobian of their own on the way to a diagonal."""
+    K, numbers = problem.likelihood.outputs, 0
+    for name, count in places.items():
+        out, patch = params[_of(name, "weight")].flatten(1).shape
+        numbers += count * (K * out + patch + 1) + out * (patch + 1)
+    return max(1, min(1024, TAP_NUMBERS // max(1, numbers)))
+
+
 def _scaled(problem: Problem, params: Params, name: str, inputs: Tensor) -> Tensor:
     """[s_W input, s_b], or without the last column where there is no bias."""
     weight, bias = _of(name, "weight"), _of(name, "bias")
     columns = [inputs * problem.scale_of(weight, params[weight])]
     if bias in params:
-        columns.append(torch.ones_like(inputs[:, :1]) * problem.scale_of(bias, params[bias]))
-    return torch.cat(columns, 1).double()
+        columns.append(torch.ones_like(inputs[..., :1]) * problem.scale_of(bias, params[bias]))
+    return torch.cat(columns, -1).double()
 
 
 def _of(layer: str, parameter: str) -> str:
@@ -67,7 +104,7 @@ def to_matrices(params: Params, names: Sequence[str]) -> Matrices:
     matrices = {}
     for name in names:
         bias = params.get(_of(name, "bias"))
-        columns = [params[_of(name, "weight")]] + ([] if bias is None else [bias[:, None]])
+        columns = [params[_of(name, "weight")].flatten(1)] + ([] if bias is None else [bias[:, None]])
         matrices[name] = torch.cat(columns, 1)
     return matrices
 
@@ -77,7 +114,8 @@ def from_matrices(matrices: Matrices, like: Params) -> Params:
     params = {name: torch.zeros_like(value) for name, value in like.items()}
     for name, matrix in matrices.items():
         weight, bias = _of(name, "weight"), _of(name, "bias")
-        params[weight] = matrix[:, : like[weight].shape[1]].to(like[weight])
+        patch = like[weight].shape[1:]
+        params[weight] = matrix[:, : patch.numel()].unflatten(1, patch).to(like[weight])
         if bias in like:
             params[bias] = matrix[:, -1].to(like[bias])
     return params
@@ -87,6 +125,10 @@ class Diagonal(NamedTuple):
     """N(0, diag(sd^2)), sd by layer."""
 
     scale: Matrices
+
+    def prepared(self) -> Diagonal:
+        """Itself: nothing is to be computed before draws."""
+        return self
 
     def colour(self, z: Matrices) -> Matrices:
         """A draw from standard normals z."""
@@ -109,11 +151,36 @@ class Kronecker(NamedTuple):
     outputs: Matrices  # G, [out, out]
     delta: Tensor
 
+    def prepared(self) -> Rotated:
+        """The same Gaussian ready for draws."""
+        inputs, outputs = ({name: eigen(m) for name, m in factor.items()} for factor in (self.inputs, self.outputs))
+        return Rotated(inputs, outputs, self.delta)
+
+    def colour(self, z: Matrices) -> Matrices:
+        """A draw from standard normals z."""
+        return self.prepared().colour(z)
+
+    def sd(self, like: Matrices) -> Matrices:
+        """Standard deviation of every coordinate."""
+        return self.prepared().sd(like)
+
+
+class Rotated(NamedTuple):
+    """A `Kronecker` by eigenvalues and eigenvectors, to be computed once for many draws and not to be kept."""
+
+    inputs: Eigen  # l_A [in + 1], V_A
+    outputs: Eigen  # l_G [out], V_G
+    delta: Tensor
+
+    def prepared(self) -> Rotated:
+        """Itself."""
+        return self
+
     def colour(self, z: Matrices) -> Matrices:
         """A draw from standard normals z: V_G [(V_G^T z V_A) / sqrt(l_G l_A^T + delta)] V_A^T."""
         draw = {}
         for name, value in z.items():
-            (a, va), (g, vg) = eigen(self.inputs[name]), eigen(self.outputs[name])
+            (a, va), (g, vg) = self.inputs[name], self.outputs[name]
             inner = vg.mT @ value.double() @ va
             draw[name] = vg @ (inner * (torch.outer(g, a) + self.delta).rsqrt()) @ va.mT
         return draw
@@ -122,7 +189,7 @@ class Kronecker(NamedTuple):
         """Standard deviation of every coordinate."""
         sd = {}
         for name in like:
-            (a, va), (g, vg) = eigen(self.inputs[name]), eigen(self.outputs[name])
+            (a, va), (g, vg) = self.inputs[name], self.outputs[name]
             sd[name] = (vg**2 @ (torch.outer(g, a) + self.delta).reciprocal() @ va.mT**2).sqrt()
         return sd
 
@@ -131,6 +198,10 @@ class Dense(NamedTuple):
     """N(0, L^{-T} L^{-1}) on all layers' coordinates in one vector [P]; L L^T = H + delta I."""
 
     inverse: Tensor  # L^{-1}, [P, P]
+
+    def prepared(self) -> Dense:
+        """Itself: nothing is to be computed before draws."""
+        return self
 
     def colour(self, z: Matrices) -> Matrices:
         """A draw L^{-T} z from standard normals z."""
@@ -141,18 +212,26 @@ class Dense(NamedTuple):
         return unflatten(self.inverse.square().sum(0).sqrt(), like)
 
 
-Covariance = Diagonal | Kronecker | Dense
+Covariance = Diagonal | Kronecker | Rotated | Dense
 
 
 def diagonal(problem: Problem, params: Params, names: Sequence[str], choose: Choose) -> Diagonal:
-    """The diagonal of H, exact: sum_i w_i sum_k (g_ik^2) (a_i^2)^T."""
+    """The diagonal of H, exact: sum_i w_i sum_k (g_ik^2) (a_i^2)^T, of a convolution sum_i w_i sum_k of the squares of
+    sum_t g_ikt a_it^T."""
+    places = locations(problem, params, names)
+
+    def one(tap: Tap, weight: Tensor) -> Tensor:
+        a, g = tap
+        if a.dim() == 2:
+            return (g.square().sum(0) * weight[:, None]).mT @ a.square()
+        parts = [torch.einsum("b,bij->ij", weight, Tap(a, row).jacobian().square()) for row in g.unbind()]
+        return torch.stack(parts).sum(0)  # output by output: their Jacobians would not fit at once
 
     def total(batch: Batch) -> Matrices:
-        weight = batch.weight.double()[:, None]
-        found = taps(problem, params, batch.x, names)
-        return {name: (g.square().sum(0) * weight).mT @ a.square() for name, (a, g) in found.items()}
+        weight = batch.weight.double()
+        return {name: one(tap, weight) for name, tap in taps(problem, params, batch.x, names, places).items()}
 
-    h = problem.over_data(total)
+    h = problem.over_data(total, _chunk(problem, params, places))
     delta = choose(lambda: flatten(h))
     return Diagonal({name: (value + delta).rsqrt().to(problem.rows.weight) for name, value in h.items()})
 
@@ -160,17 +239,27 @@ def diagonal(problem: Problem, params: Params, names: Sequence[str], choose: Cho
 def kronecker(problem: Problem, params: Params, names: Sequence[str], choose: Choose) -> Kronecker:
     """G (x) A for each layer: A = sum_i w_i a_i a_i^T, G = (1/n) sum_i w_i sum_k g_ik g_ik^T.
 
-    Martens & Grosse 2015 (arXiv 1503.05671), with the exact expectation over the labels.
+    Martens & Grosse 2015 (arXiv 1503.05671), with the exact expectation over the labels. Of a convolution
+    (Grosse & Martens 2016, arXiv 1602.01407)
+
+        A = sum_i w_i sum_t a_it a_it^T,    G = 1 / (n T) sum_i w_i sum_t sum_k g_ikt g_ikt^T,
+
+    which is its block of H if patches and gradients are independent, gradients at two locations are uncorrelated, and
+    both have the same second moments at every location: then H = n sum_t E[a_t a_t^T] (x) E[sum_k g_kt g_kt^T]. With
+    one location it is the linear layer's.
     """
+    places = locations(problem, params, names)
 
     def total(batch: Batch) -> tuple[Matrices, Matrices]:
-        weight = batch.weight.double()[:, None]
-        found = taps(problem, params, batch.x, names)
-        inputs = {name: (weight * a).mT @ a for name, (a, _) in found.items()}
-        outputs = {name: torch.einsum("kbi,kbj->ij", weight * g, g) / problem.n for name, (_, g) in found.items()}
+        weight, inputs, outputs = batch.weight.double()[:, None], {}, {}
+        for name, (a, g) in taps(problem, params, batch.x, names, places).items():
+            count = places.get(name, 1)
+            a, g, w = a.flatten(0, -2), g.flatten(1, -2), weight.repeat_interleave(count, 0) if count > 1 else weight
+            inputs[name] = (w * a).mT @ a
+            outputs[name] = torch.einsum("kbi,kbj->ij", w * g, g) / (problem.n * count)
         return inputs, outputs
 
-    inputs, outputs = problem.over_data(total)
+    inputs, outputs = problem.over_data(total, _chunk(problem, params, places))
 
     def eigenvalues() -> Tensor:
         return torch.cat([torch.outer(eigen(outputs[name])[0], eigen(inputs[name])[0]).reshape(-1) for name in names])
@@ -181,11 +270,12 @@ def kronecker(problem: Problem, params: Params, names: Sequence[str], choose: Ch
 def dense(problem: Problem, params: Params, names: Sequence[str], choose: Choose) -> Dense:
     """H between all coordinates of the layers, [P, P]."""
     coordinates = sum(value.numel() for value in to_matrices(params, names).values())
-    chunk = max(1, min(1024, DENSE_NUMBERS // (coordinates * problem.likelihood.outputs)))
+    places = locations(problem, params, names)
+    chunk = max(1, min(_chunk(problem, params, places), DENSE_NUMBERS // (coordinates * problem.likelihood.outputs)))
 
     def total(batch: Batch) -> Tensor:
-        found = taps(problem, params, batch.x, names).values()
-        rows = torch.cat([torch.einsum("kbi,bj->kbij", g, a).flatten(2) for a, g in found], 2)
+        found = taps(problem, params, batch.x, names, places).values()
+        rows = torch.cat([tap.jacobian().flatten(2) for tap in found], 2)
         return (batch.weight.double()[:, None] * rows).flatten(0, 1).mT @ rows.flatten(0, 1)
 
     h = problem.over_data(total, chunk)

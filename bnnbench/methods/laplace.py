@@ -67,7 +67,7 @@ class _Laplace(MAP):
     prior_scale: float = 1.0
 
     curvature: ClassVar[Callable[..., Covariance]]
-    layers: ClassVar[slice] = slice(None)  # which linear layers have a distribution
+    layers: ClassVar[slice] = slice(None)  # which layers have a distribution
 
     def check(self) -> None:
         super().check()
@@ -105,10 +105,18 @@ class _Laplace(MAP):
             scale[LOG_NOISE] = (information + 1).rsqrt()  # its prior has variance 1
         return Gaussian(params, scale, covariance)
 
+    def prepared(self, state: Any) -> Any:
+        """A state that gives the same draws and moments, and with less work: for a caller who draws in parts.
+
+        It is not to be stored: its eigenvectors are not unique.
+        """
+        return state if isinstance(state, Fit) else state._replace(covariance=state.covariance.prepared())
+
     def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int) -> Params:
         del draws, problem
         if isinstance(state, Fit):
             return stacked(state.params)
+        state = self.prepared(state)
         like = self._matrices(state)
         own = {name: value for name, value in state.params.items() if name == LOG_NOISE}
 
@@ -138,7 +146,10 @@ class _Laplace(MAP):
         return to_matrices(state.params, names[self.layers])
 
     def predict(self, key: Tensor, state: Any, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
-        weights = self.weights(key, state, draws, problem, samples)
+        return self.predict_given(self.weights(key, state, draws, problem, samples), state, problem, x)
+
+    def predict_given(self, weights: Params, state: Any, problem: Problem, x: Tensor) -> Predictive:
+        """Terms at inputs in original units of the stacked weight samples that `weights` gave."""
         if isinstance(state, Fit) or self.predictive == "sampled":
             return problem.predict(weights, x)
         return linearised(problem, state.params, weights, x)
@@ -193,7 +204,7 @@ class LaplaceDiag(_Laplace):
 @METHODS.register
 @dataclass(frozen=True)
 class LaplaceLast(_Laplace):
-    """The last linear layer alone, with its whole curvature; the other layers stay at the MAP."""
+    """The last layer alone, with its whole curvature; the other layers stay at the MAP."""
 
     name = "laplace-last"
     reference = "Kristiadi et al. 2020, arXiv 2002.10118; Daxberger et al. 2021, arXiv 2106.14806"

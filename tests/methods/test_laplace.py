@@ -403,9 +403,9 @@ def test_only_gaussian_priors():
         KRON.prepare(problem_of(Heteroscedastic()).with_prior(LaplacePrior()))
 
 
-def test_only_linear_layers():
-    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
-    with pytest.raises(UserError, match=r"The layer '0' \(Conv2d\) holds parameters"):
+def test_only_linear_and_convolutional_layers():
+    network = nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2))
+    with pytest.raises(UserError, match=r"The layer '0' \(LayerNorm\) holds parameters"):
         LAST.prepare(problem_of(Heteroscedastic()).with_network(network))
 
 
