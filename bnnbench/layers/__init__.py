@@ -1,7 +1,17 @@
 """Stochastic layers, and the conversions of a plain network into one that holds them."""
 
+from bnnbench.layers.bayesian import BayesianNetwork, convert
 from bnnbench.layers.dropout import with_dropout
 from bnnbench.layers.keys import keyed, next_key
-from bnnbench.layers.variational import with_flipout, with_local_noise
+from bnnbench.layers.variational import with_flipout, with_local_noise, with_sampled_weights
 
-__all__ = ["keyed", "next_key", "with_dropout", "with_flipout", "with_local_noise"]
+__all__ = [
+    "BayesianNetwork",
+    "convert",
+    "keyed",
+    "next_key",
+    "with_dropout",
+    "with_flipout",
+    "with_local_noise",
+    "with_sampled_weights",
+]

@@ -1,79 +1,110 @@
-r"""Linear layers under a factorised Gaussian q(w) = N(mu, sigma^2), noisy for every example: local reparametrisation
-and flipout. The layer's own parameters are the means; the scales are the setting `sigma` of the `keyed` block, a
-dictionary by parameter name. Where there are no scales the parameters are a weight sample, and the layer is plain.
+r"""Linear and convolutional layers under a factorised Gaussian q(w) = N(mu, sigma^2), in three estimators of the same
+law: sampled weights, local reparametrisation, flipout.
+
+Below, w x stands for the layer's linear map, the convolution w * x in a convolutional one; o is the elementwise
+product, and eps are standard normals.
 """
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from bnnbench import random
-from bnnbench.layers.keys import next_key, setting
+from bnnbench.layers.keys import next_key
+from bnnbench.layers.noisy import Noisy, NoisyConv2d, NoisyLinear, replaced
+from bnnbench.nets import fan_in
 
 
-class _NoisyLinear(nn.Linear):
-    """Knows its own place in the network, to find its scales."""
-
-    path: str
-
-    def forward(self, input: Tensor) -> Tensor:
-        sigma = setting("sigma")
-        if sigma is None:
-            return super().forward(input)
-        prefix = f"{self.path}." if self.path else ""
-        return super().forward(input) + self.noise(input, sigma[f"{prefix}weight"], sigma.get(f"{prefix}bias"))
-
-    def noise(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """What is added to the outputs at the means, from scales of weight and bias; [rows, outputs]."""
-        raise NotImplementedError
+def _epsilon(key: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard normals of the shapes of a weight [out, in, ...] and its bias [out]."""
+    eps = random.normal(key, (weight.shape[0], fan_in(weight) + 1)).to(weight)
+    return eps[:, :-1].reshape(weight.shape), eps[:, -1]
 
 
-class LocalLinear(_NoisyLinear):
-    """x -> N(x mu^T + b, x^2 (sigma^2)^T + sigma_b^2), drawn for every row and unit (Kingma et al. 2015).
-
-    x has shape [rows, inputs]. The variance is raised by 1e-12 before its root, whose gradient at an input row of
-    zeros were infinite else.
+class _Sampled(Noisy):
+    """x -> (mu + sigma eps) x + mu_b + sigma_b eps_b, one draw a call for all examples (Blundell et al. 2015, arXiv
+    1505.05424).
     """
 
-    def noise(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        variance = F.linear(input.square(), weight.square(), None if bias is None else bias.square())
-        return (variance + 1e-12).sqrt() * random.normal(next_key(), variance.shape).to(variance)
+    def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        eps, eps_bias = _epsilon(next_key(), weight)
+        shift = self.bias
+        if shift is not None and bias is not None:
+            shift = shift + bias * eps_bias
+        return self.affine(input, self.weight + weight * eps, shift)
 
 
-class FlipoutLinear(_NoisyLinear):
-    """x -> x mu^T + b + ((x o s) (sigma eps)^T + sigma_b eps_b) o r, signs r, s drawn for every row (Wen et al. 2018).
+class _Local(Noisy):
+    """x -> N(mu x + mu_b, sigma^2 x^2 + sigma_b^2), drawn for every example and output (Kingma et al. 2015, arXiv
+    1506.02557).
 
-    x has shape [rows, inputs]; eps is one draw for all rows.
+    In a convolutional layer this is the law of every single output; that one image's outputs at different places are
+    correlated, for they share weights, is dropped, as usual (Molchanov et al. 2017, arXiv 1701.05369; Shridhar et al.
+    2019, arXiv 1901.02731).
+
+    The variance is raised by 1e-12 before its root, whose gradient at an input of zeros were infinite else.
     """
 
-    def noise(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        key = next_key()
-        eps = random.normal(key, (weight.shape[0], weight.shape[1] + 1)).to(weight)
-        signs = random.bernoulli(key, 0.5, (input.shape[0], weight.shape[0] + weight.shape[1])).to(weight) * 2 - 1
-        r, s = signs[:, : weight.shape[0]], signs[:, weight.shape[0] :]
-        return F.linear(input * s, weight * eps[:, :-1], None if bias is None else bias * eps[:, -1]) * r
+    def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        variance = self.affine(input.square(), weight.square(), None if bias is None else bias.square())
+        # No variance, no noise: a layer with sigma = 0 is its plain twin. (A convolution's algorithm may round below.)
+        scale = torch.where(variance > 0, (variance.clamp(min=0) + 1e-12).sqrt(), 0.0)
+        noise = scale * random.normal(next_key(), variance.shape).to(variance)
+        return self.affine(input, self.weight, self.bias) + noise
 
 
-def _convert(network: nn.Module, kind: type[_NoisyLinear]) -> nn.Module:
-    converted = copy.deepcopy(network)
-    for path, layer in converted.named_modules():
-        if type(layer) is nn.Linear:
-            noisy: Any = layer
-            noisy.__class__, noisy.path = kind, path
-        elif any(True for _ in layer.parameters(recurse=False)):
-            raise TypeError(f"layer {path!r} ({type(layer).__name__}) has no version that draws for every example")
-    return converted
+class _Flipout(Noisy):
+    """x -> mu x + mu_b + ((sigma eps) (x o s) + sigma_b eps_b) o r (Wen et al. 2018, arXiv 1803.04386).
+
+    eps is one draw for all examples; the signs s, one for each input channel, and r, one for each output channel, are
+    drawn for every example.
+    """
+
+    def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        key, channel = next_key(), -1 - self.places
+        eps, eps_bias = _epsilon(key, weight)
+        sizes = [weight.shape[0], input.shape[channel]]
+        signs = random.bernoulli(key, 0.5, (*input.shape[:channel], sum(sizes))).to(weight) * 2 - 1
+        r, s = signs.reshape(*signs.shape, *[1] * self.places).split(sizes, channel)
+        change = self.affine(input * s, weight * eps, None if bias is None else bias * eps_bias) * r
+        return self.affine(input, self.weight, self.bias) + change
+
+
+class SampledLinear(_Sampled, NoisyLinear):
+    """A linear layer with sampled weights."""
+
+
+class SampledConv2d(_Sampled, NoisyConv2d):
+    """A convolutional layer with sampled weights."""
+
+
+class LocalLinear(_Local, NoisyLinear):
+    """A linear layer with local reparametrisation."""
+
+
+class LocalConv2d(_Local, NoisyConv2d):
+    """A convolutional layer with local reparametrisation."""
+
+
+class FlipoutLinear(_Flipout, NoisyLinear):
+    """A linear layer with flipout."""
+
+
+class FlipoutConv2d(_Flipout, NoisyConv2d):
+    """A convolutional layer with flipout."""
+
+
+def with_sampled_weights(network: nn.Module) -> nn.Module:
+    """A copy whose linear and convolutional layers draw their weights at every call; parameters keep their names."""
+    return replaced(network, {nn.Linear: SampledLinear, nn.Conv2d: SampledConv2d})
 
 
 def with_local_noise(network: nn.Module) -> nn.Module:
-    """A copy whose linear layers draw their activations (local reparametrisation); parameters keep their names."""
-    return _convert(network, LocalLinear)
+    """A copy whose linear and convolutional layers draw their activations (local reparametrisation)."""
+    return replaced(network, {nn.Linear: LocalLinear, nn.Conv2d: LocalConv2d})
 
 
 def with_flipout(network: nn.Module) -> nn.Module:
-    """A copy whose linear layers draw one perturbation of their weights with signs of every row's own."""
-    return _convert(network, FlipoutLinear)
+    """A copy whose layers draw one perturbation of their weights with signs of every example's own."""
+    return replaced(network, {nn.Linear: FlipoutLinear, nn.Conv2d: FlipoutConv2d})

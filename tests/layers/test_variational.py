@@ -160,8 +160,8 @@ def test_layers_read_their_own_scales_and_draw_their_own_noise(convert):
 
 @every_conversion
 def test_layers_without_a_version_raise(convert):
-    with pytest.raises(TypeError, match=r"layer '0' \(Conv2d\) has no version that draws for every example"):
-        convert(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)))
+    with pytest.raises(TypeError, match=r"layer '0' \(Conv1d\) has no version that draws its weights"):
+        convert(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)))
 
 
 @every_conversion

@@ -1,0 +1,160 @@
+"""Any plain network made Bayesian in one line, to be trained in the user's own loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bnnbench import random
+from bnnbench.errors import UserError
+from bnnbench.layers.convertible import check_convertible
+from bnnbench.layers.dropout import KeyedDropout
+from bnnbench.layers.keys import keyed
+from bnnbench.layers.noisy import Noisy
+from bnnbench.layers.variational import with_flipout, with_local_noise, with_sampled_weights
+from bnnbench.nets import fan_in
+from bnnbench.registry import nearest
+
+# Kind -> conversion of a plain network into one of noisy layers.
+KINDS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "sampled": with_sampled_weights,
+    "local": with_local_noise,
+    "flipout": with_flipout,
+}
+
+
+class BayesianNetwork(nn.Module):
+    """A network under the factorised Gaussian q(w) = N(mu, sigma^2), sigma = softplus(rho), and the prior N(0, s^2).
+
+    The means are the parameters of `network`, under their old names; the rho of `weight` is `weight_rho` beside it.
+    A layer draws at every call, so one that is called twice in a forward pass draws twice.
+
+    Attributes:
+        network: the converted network, of noisy layers.
+        prior_scale: s of all parameters; None for sqrt(2 / fan_in) of weights and 1 of biases.
+        key, calls: the seed's key and the number of calls without a key so far; buffers, hence saved with the state.
+    """
+
+    key: Tensor
+    calls: Tensor
+
+    def __init__(self, network: nn.Module, prior_scale: float | None, sigma: float, seed: int) -> None:
+        super().__init__()
+        self.network, self.prior_scale = network, prior_scale
+        for layer in _noisy(network):
+            for name, mean in list(layer.named_parameters(recurse=False)):
+                start = sigma * self._scale(mean)
+                # softplus^-1(start); for a start of 0 it is -inf, which no gradient moves
+                rho = start + math.log(-math.expm1(-start)) if start else -math.inf
+                layer.register_parameter(f"{name}_rho", nn.Parameter(torch.full_like(mean, rho), sigma > 0))
+        device = next(network.parameters()).device
+        self.register_buffer("key", random.key(seed, device))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64, device=device))
+
+    def forward(self, x: Tensor, key: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The network's output for one draw from q, and KL(q || p).
+
+        Args:
+            x: what the plain network takes.
+            key: (`bnnbench.random.key(seed)`), on which alone the draw then depends; give one under `torch.func`.
+                Without it, the network's own counter advances, and the next call draws anew.
+        """
+        scales = self.scales()
+        with keyed(self._next_key() if key is None else key, sigma=scales):
+            output = self.network(x)
+        return output, self._kl(scales)
+
+    def kl(self) -> Tensor:
+        """KL(q || p) = sum log(s / sigma) + (sigma^2 + mu^2) / (2 s^2) - 1/2 over all parameters, 0-dim."""
+        return self._kl(self.scales())
+
+    def scales(self) -> dict[str, Tensor]:
+        """sigma by parameter name of the plain network."""
+        return {name: F.softplus(rho) for name, _, rho in self._laws()}
+
+    @torch.no_grad()
+    def sample(self, x: Tensor, samples: int, key: Tensor | None = None) -> Tensor:
+        """Outputs [samples, ...] of as many draws from q, for prediction; of logits, average the softmax over them."""
+        scales, outputs = self.scales(), []
+        for one in random.split(self._next_key() if key is None else key, samples):
+            with keyed(one, sigma=scales):
+                outputs.append(self.network(x))
+        return torch.stack(outputs)
+
+    def _next_key(self) -> Tensor:
+        self.calls += 1
+        return random.fold_in(self.key, self.calls)
+
+    def _kl(self, scales: dict[str, Tensor]) -> Tensor:
+        terms = []
+        for name, mean, _ in self._laws():
+            sigma, s = scales[name], self._scale(mean)
+            terms.append((math.log(s) - sigma.log() + (sigma**2 + mean**2) / (2 * s**2) - 0.5).sum())
+        return torch.stack(terms).sum()
+
+    def _laws(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Name in the plain network, mu and rho of every parameter."""
+        for layer in _noisy(self.network):
+            for name in ("weight", "bias"):
+                mean = getattr(layer, name)
+                if mean is not None:
+                    yield layer.named(name), mean, getattr(layer, f"{name}_rho")
+
+    def _scale(self, mean: Tensor) -> float:
+        """s, the prior's scale of one parameter."""
+        if self.prior_scale is not None:
+            return self.prior_scale
+        return math.sqrt(2 / fan_in(mean)) if mean.dim() >= 2 else 1.0
+
+
+def _noisy(network: nn.Module) -> list[Noisy]:
+    return [layer for layer in network.modules() if isinstance(layer, Noisy)]
+
+
+def convert(
+    net: nn.Module,
+    kind: str = "local",
+    *,
+    prior_scale: float | None = None,
+    sigma: float = 0.05,
+    seed: int = 0,
+) -> BayesianNetwork:
+    """A Bayesian copy of a plain network, whose forward pass gives (output, kl).
+
+    All parameters of its `nn.Linear` and `nn.Conv2d` layers get a factorised Gaussian law, whose means start at the
+    network's present weights. Layers without parameters stay; `nn.Dropout` draws from the network's keys. Train it
+    like any module, with the loss `nll.mean() + kl / n`, n being the number of training rows: the negative evidence
+    lower bound / n. torch's global generator is neither read nor advanced.
+
+    Args:
+        net: the plain network; it is not changed.
+        kind: how a forward pass draws. "local" draws the activations of each example (Kingma et al. 2015, arXiv
+            1506.02557), "flipout" one weight perturbation with random signs for each example (Wen et al. 2018, arXiv
+            1803.04386), "sampled" weights, the same for all examples (Blundell et al. 2015, arXiv 1505.05424).
+        prior_scale: standard deviation of the prior N(0, s^2) of all parameters; by default that of all tasks here,
+            sqrt(2 / fan_in) of weights and 1 of biases.
+        sigma: standard deviation of q at the start, in units of the prior's. 0 gives the plain twin: the output is
+            that of `net`, the scales stay 0, and kl is infinite, its gradient being that of -log p(mu).
+        seed: of the draws.
+
+    Raises:
+        UserError: the kind or a number is not possible, or a layer has no Bayesian version.
+    """
+    if kind not in KINDS:
+        raise UserError(f"There is no kind of noisy layer {kind!r}{nearest(kind, KINDS)}")
+    if not 0 <= sigma < math.inf:
+        raise UserError(f"sigma, the scale of q at the start, is {sigma}; give a finite number that is not negative.")
+    if prior_scale is not None and not 0 < prior_scale < math.inf:
+        raise UserError(f"prior_scale is {prior_scale}; give a finite number above 0.")
+    check_convertible(net)
+    network = KINDS[kind](net)
+    for layer in network.modules():
+        if type(layer) is nn.Dropout:
+            layer.__class__ = KeyedDropout
+    converted = BayesianNetwork(network, prior_scale, sigma, seed)
+    converted.training = net.training
+    return converted
