@@ -28,6 +28,12 @@ every_conversion = pytest.mark.parametrize("convert", CONVERSIONS.values(), ids=
 every_geometry = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 
 
+@pytest.fixture(autouse=True)
+def _fresh_generator():
+    """A test's numbers do not depend on the tests before it."""
+    GENERATOR.manual_seed(1)
+
+
 def conv(geometry=None):
     layer = nn.Conv2d(4, 4, 3, **(geometry or {})).double()
     for value in layer.parameters():
@@ -91,13 +97,14 @@ def test_places_of_one_image_covary_as_under_sampled_weights(convert):
         draws[:, 0].flatten(1) - mean for draws in (outputs(convert(layer), sigma, X), brute_force(layer, sigma, X))
     )
     assert z_of_means(ours[:, :1] * ours, theirs[:, :1] * theirs).abs().max() < 5
-    assert (theirs[:, 0] * theirs[:, 1]).mean().abs() > 0.5  # there is something to compare
+    same_channel = torch.corrcoef(theirs[:, :20].T)[0, 1:]
+    assert same_channel.max() > 0.2  # there is something to compare
 
 
 def test_examples_share_sampled_weights_and_do_not_covary_otherwise():
     """Two copies of an image: equal outputs, or independent signs or noise, hence no correlation (5 sigma)."""
     layer, x = conv(), X[:1].expand(2, -1, -1, -1)
-    sigma = {name: value for name, value in scales(layer).items()}
+    sigma = scales(layer)
     out = {name: outputs(convert(layer), sigma, x) - layer(x) for name, convert in CONVERSIONS.items()}
     assert_close(out["sampled"][:, 0], out["sampled"][:, 1], rtol=0, atol=1e-12)
     for name in ("local", "flipout"):
@@ -137,10 +144,8 @@ def test_conversions_keep_names_and_the_network():
         converted = convert(network)
         assert list(converted.state_dict()) == list(network.state_dict())
         assert_close(dict(converted.state_dict()), dict(network.state_dict()), rtol=0, atol=0)
-    assert {type(layer) for layer in network.modules() if list(layer.parameters(recurse=False))} == {
-        nn.Conv2d,
-        nn.Linear,
-    }
+    holders = {type(layer) for layer in network.modules() if list(layer.parameters(recurse=False))}
+    assert holders == {nn.Conv2d, nn.Linear}
 
 
 def test_dropout_stands_before_all_but_the_first_layer():
