@@ -28,6 +28,7 @@ Locations = dict[str, int]  # T of each convolution; linear layers are not in it
 Eigen = dict[str, tuple[Tensor, Tensor]]  # by layer: eigenvalues and eigenvectors
 Choose = Callable[[Callable[[], Tensor]], Tensor]  # from what computes the eigenvalues of H to delta
 DENSE_NUMBERS = 2**24  # of Jacobian rows alive at once
+WIDE = 512  # columns from which a sum of outer products is computed by blocks of its upper half
 TAP_NUMBERS = 2**24  # in the taps of convolutions alive at once
 
 
@@ -254,9 +255,9 @@ def kronecker(problem: Problem, params: Params, names: Sequence[str], choose: Ch
         weight, inputs, outputs = batch.weight.double()[:, None], {}, {}
         for name, (a, g) in taps(problem, params, batch.x, names, places).items():
             count = places.get(name, 1)
-            a, g, w = a.flatten(0, -2), g.flatten(1, -2), weight.repeat_interleave(count, 0) if count > 1 else weight
-            inputs[name] = (w * a).mT @ a
-            outputs[name] = torch.einsum("kbi,kbj->ij", w * g, g) / (problem.n * count)
+            w = weight.repeat_interleave(count, 0) if count > 1 else weight
+            inputs[name] = _gram(a.flatten(0, -2), w)
+            outputs[name] = _gram(g.flatten(1, -2), w) / (problem.n * count)
         return inputs, outputs
 
     inputs, outputs = problem.over_data(total, _chunk(problem, params, places))
@@ -265,6 +266,22 @@ def kronecker(problem: Problem, params: Params, names: Sequence[str], choose: Ch
         return torch.cat([torch.outer(eigen(outputs[name])[0], eigen(inputs[name])[0]).reshape(-1) for name in names])
 
     return Kronecker(inputs, outputs, choose(eigenvalues))
+
+
+def _gram(x: Tensor, weight: Tensor) -> Tensor:
+    """Sum of w x x^T over the rows of x [B, d] or [K, B, d], weights [B, 1]: [d, d].
+
+    A wide one by 4 x 4 blocks, of which 10 are computed: BLAS's product would not use the symmetry.
+    """
+    weighted, width = weight * x, x.shape[-1]
+    if width < WIDE:
+        return weighted.mT @ x if x.dim() == 2 else torch.einsum("kbi,kbj->ij", weighted, x)
+    step = -(-width // 4)
+    lefts, rights = (value.flatten(0, -2).split(step, 1) for value in (weighted, x))
+    upper = {(i, j): lefts[i].mT @ rights[j] for j in range(len(rights)) for i in range(j + 1)}
+    places = range(len(rights))
+    rows = [torch.cat([upper[i, j] if i <= j else upper[j, i].mT for j in places], 1) for i in places]
+    return torch.cat(rows)
 
 
 def dense(problem: Problem, params: Params, names: Sequence[str], choose: Choose) -> Dense:

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.layers.taps import tap_names, tapped, with_taps
-from bnnbench.methods.curvature import from_matrices, to_matrices
+from bnnbench.methods.curvature import _gram, from_matrices, to_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.optimise import start
 from bnnbench.methods.parameters import flatten, unflatten
@@ -177,6 +177,15 @@ def test_chunks_of_rows_change_nothing(method, monkeypatch):
     state = method.finish(random.key(1), fit_of(problem), problem)
     monkeypatch.setattr("bnnbench.methods.curvature.TAP_NUMBERS", 1)
     assert_close(method.finish(random.key(1), fit_of(problem), problem), state, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [5, 8, 11])
+@pytest.mark.parametrize("leading", [(), (3,)], ids=str)
+def test_wide_sums_by_blocks(width, leading, monkeypatch):
+    monkeypatch.setattr("bnnbench.methods.curvature.WIDE", 8)
+    x = torch.randn(*leading, ROWS, width, generator=GENERATOR, dtype=torch.float64)
+    expected = torch.einsum("kbi,kbj,b->ij", x.reshape(-1, ROWS, width), x.reshape(-1, ROWS, width), WEIGHT)
+    assert_close(_gram(x, WEIGHT[:, None]), expected, rtol=1e-12, atol=1e-12)
 
 
 @every_method
