@@ -78,7 +78,10 @@ class BayesianNetwork(nn.Module):
 
     @torch.no_grad()
     def sample(self, x: Tensor, samples: int, key: Tensor | None = None) -> Tensor:
-        """Outputs [samples, ...] of as many draws from q, for prediction; of logits, average the softmax over them."""
+        """Outputs [samples, ...] of as many draws from q, for prediction; of logits, average the softmax over them.
+
+        Of kind "sampled", each is one function of all x; the other kinds draw for each example on its own.
+        """
         scales, outputs = self.scales(), []
         for one in random.split(self._next_key() if key is None else key, samples):
             with keyed(one, sigma=scales):
