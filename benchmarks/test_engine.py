@@ -20,7 +20,7 @@ from torch import nn
 from bnnbench import random
 from bnnbench.methods import METHODS
 from bnnbench.run import engine
-from bnnbench.run.budget import BUDGETS
+from bnnbench.tasks.budget import BUDGETS
 from bnnbench.run.compile import compiled_step
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell

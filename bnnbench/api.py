@@ -17,7 +17,6 @@ from rich.console import Console
 from bnnbench.check.compare import Verdict
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
-from bnnbench.run.budget import budget_of
 from bnnbench.run.fidelity import add_fidelity
 from bnnbench.run.outstanding import outstanding, read_outstanding
 from bnnbench.run.plan import Cell, build_plan, configurations, parse_settings
@@ -28,6 +27,7 @@ from bnnbench.run.rescore import add_lacking
 from bnnbench.run.runner import Settings, all_packs, definitions, run_cells
 from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore
+from bnnbench.tasks.budget import budget_of
 
 DEFAULT_DB = "results.db"
 
@@ -66,6 +66,7 @@ def run(
     device: str = "auto",
     threads: int | None = None,
     timeout: float | None = None,
+    exhaustive: bool = False,
     dry_run: bool = False,
     force: bool = False,
     quiet: bool = True,
@@ -83,6 +84,7 @@ def run(
         data_dir: the data root, see `bnnbench data list`.
         device: `auto`, `cpu` or `cuda`. threads: CPU threads, None for all cores.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
+        exhaustive: sweeps over rotated and attacked images take all test images and all samples.
         dry_run: plan only. force: train finished cells anew. quiet: no progress display.
 
     Raises:
@@ -102,8 +104,8 @@ def run(
         raise UserError(f"--timeout must be a positive number of seconds, not {timeout:g}.")
     root = None if data_dir is None else Path(data_dir)
     grid = parse_settings([settings] if isinstance(settings, str) else settings)
-    plan = build_plan(_names(methods), _names(task), splits, budget_of(budget), seeds, grid, root, _folds(folds))
-    cells, warnings = plan
+    chosen = _names(methods), _names(task)
+    cells, warnings = build_plan(*chosen, splits, budget_of(budget), seeds, grid, root, _folds(folds), exhaustive)
     records = {cell: cell.record for cell in cells}
     work = read_outstanding(db, records, force, dry_run)
     if dry_run:

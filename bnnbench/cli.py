@@ -57,8 +57,13 @@ def main() -> None:
 
 @main.command()
 @click.option("--methods", default="all", show_default=True, help="Names or groups, with commas, or `all`.")
-@click.option("--task", default="all", show_default=True, help="Names or groups, with commas, or `all`.")
-@click.option("--splits", help="Split rule: 10fold, 10fold-grouped, gal, gap. Default: each task's own.")
+@click.option(
+    "--task",
+    default="all",
+    show_default=True,
+    help="Names or groups, with commas, or `all`; `shift` for test sets off the manifold of images.",
+)
+@click.option("--splits", help="Split rule: 10fold, 10fold-grouped, gal, gap, official. Default: each task's own.")
 @click.option("--folds", help="Numbers of the splits to run, with commas. Default: all.")
 @click.option("--budget", default="quick", show_default=True, help="smoke, quick or full.")
 @click.option("--seeds", default=1, show_default=True, help="Number of training seeds.")
@@ -70,6 +75,7 @@ def main() -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=int, help="CPU threads; default all cores.")
 @click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
+@click.option("--exhaustive", is_flag=True, help="Rotations and attacks of all test images, with all samples.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
 @click.option("--force", is_flag=True, help="Train finished cells anew.")
 def run(dry_run: bool, db: str, **options: Any) -> None:
@@ -89,6 +95,8 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
         _table(["task", "method", "cells"], summary.packs)
         click.echo(f"{summary.missing} of {summary.cells} cells would be trained.")
         return
+    if summary.rescored:
+        click.echo(f"{summary.rescored} cells got evaluations that they lacked, from their stored posteriors.")
     counts = ", ".join(f"{n} {status.value}" for status, n in summary.statuses.items())
     click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
     from bnnbench.summary import print_tables
@@ -181,7 +189,7 @@ def _listings() -> dict[str, Callable[[], tuple[list[str], list[tuple]]]]:
         return header, [(m.name, ", ".join(m.kinds), arrow[m.better], m.unit, m.summary) for m in METRICS]
 
     def budgets() -> tuple[list[str], list[tuple]]:
-        from bnnbench.run.budget import BUDGETS
+        from bnnbench.tasks.budget import BUDGETS
 
         header = ["budget", "gradients per network", "predictive samples", "for"]
         return header, [(b.name, f"{b.steps:,}", b.samples, b.summary) for b in BUDGETS.values()]

@@ -21,6 +21,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -186,8 +187,22 @@ def _from_words(first: int, second: int, device: torch.device | str | None) -> T
     return torch.tensor([_signed(first), _signed(second)], dtype=torch.int32, device=device)
 
 
-def split(key: Tensor, n: int = 2) -> Tensor:
-    """n independent keys [..., n, 2]."""
+@dataclass(frozen=True)
+class Span:
+    """The keys `start` to `stop - 1` among the `total` of a split: a few of a prediction's samples at a time."""
+
+    start: int
+    stop: int
+    total: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def split(key: Tensor, n: int | Span = 2) -> Tensor:
+    """n independent keys [..., n, 2], or the part of them that a span names."""
+    if isinstance(n, Span):
+        return split(key, n.total)[..., n.start : n.stop, :]
     return _op(key, (2, n), _SPLIT).transpose(-1, -2)
 
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from bnnbench.methods import METHODS, Method
 from bnnbench.model import GaussianPrior, Heteroscedastic, Likelihood, Prior, Problem, Rows, Table
 from bnnbench.nets import MLP
-from bnnbench.run.budget import Budget
+from bnnbench.tasks.budget import Budget
 from bnnbench.run.pack import Pack, stack
 from bnnbench.run.plan import Cell
 from bnnbench.run.train import Trained

@@ -13,7 +13,7 @@ import bnnbench
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.run import runner
-from bnnbench.run.budget import BUDGETS
+from bnnbench.tasks.budget import BUDGETS
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell
 from bnnbench.store.store import ResultStore

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bnnbench.errors import UserError
 from bnnbench.model import Params, Predictive, Problem
+from bnnbench.random import Span
 from bnnbench.registry import Registry, nearest
 
 State = Any  # a pytree of tensors
@@ -108,7 +109,18 @@ class Method(ABC):
         """What to keep of a state as one posterior draw."""
         raise NotImplementedError
 
-    def weights(self, key: Tensor, state: State, draws: Any, problem: Problem, samples: int) -> Params | None:
+    def terms(self, samples: int, collected: int) -> int | None:
+        """How many terms the predictive has, if `weights` and `predict` also take a part of them at a time.
+
+        Their `samples` may then be a `random.Span`, and large networks are predicted with a few samples at a time.
+
+        Args:
+            samples: of the budget. collected: number of collected draws.
+        """
+        del samples, collected
+        return None
+
+    def weights(self, key: Tensor, state: State, draws: Any, problem: Problem, samples: int | Span) -> Params | None:
         """Weight samples, stacked along a leading dimension; None where weights have no distribution."""
         del key, state, draws, problem, samples
         return None
@@ -127,10 +139,19 @@ class Method(ABC):
         del scores
         return ""
 
-    def predict(self, key: Tensor, state: State, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
+    def predict_given(self, weights: Params, state: State, problem: Problem, x: Tensor) -> Predictive:
+        """The predictive mixture of stacked weight samples, those of `weights`: by default, of the networks with them.
+
+        Weights are drawn once and then serve all rows."""
+        del state
+        return problem.predict(weights, x)
+
+    def predict(
+        self, key: Tensor, state: State, draws: Any, problem: Problem, x: Tensor, samples: int | Span
+    ) -> Predictive:
         """The predictive mixture at inputs x [N, ...] in original units; differentiable in x.
 
-        By default, the networks with the weights of `weights`.
+        By default, `predict_given` of the weights of `weights`.
 
         Args:
             draws: collected draws, stacked along a leading dimension, or None while training.
@@ -140,7 +161,7 @@ class Method(ABC):
         weights = self.weights(key, state, draws, problem, samples)
         if weights is None:
             raise NotImplementedError(f"{type(self).__name__} must define predict() or weights()")
-        return problem.predict(weights, x)
+        return self.predict_given(weights, state, problem, x)
 
 
 METHODS: Registry[type[Method]] = Registry("method", "bnnbench.methods", "bnnbench.methods", lambda m: m.tags)
@@ -168,14 +189,17 @@ def evenly(first: int, stop: int, count: int) -> list[int]:
     return [first + (i + 1) * (stop - first) // kept - 1 for i in range(kept)]
 
 
-def configure(cls: type[Method], settings: dict[str, str]) -> Method:
+def configure(cls: type[Method], settings: dict[str, str], tuned: Mapping[str, Any] | None = None) -> Method:
     """A method with its defaults changed by `--set` strings, each parsed as the type of its field.
+
+    Args:
+        tuned: a task's own defaults, which settings override.
 
     Raises:
         UserError: no such field, a value of the wrong type, or one out of range.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values = {}
+    values = dict(tuned or {})
     for name, text in settings.items():
         if name not in fields:
             raise UserError(f"The method {cls.name!r} has no parameter {name!r}{nearest(name, fields)}")

@@ -125,7 +125,11 @@ class BBPGaussian(Method):
             raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
         return problem
 
-    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int) -> Params:
+    def terms(self, samples: int, collected: int) -> int:
+        del collected
+        return samples
+
+    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
         del draws, problem
         mean, sigma = parts(state.params)
         return vmap(lambda k: perturb(k, mean, sigma))(random.split(key, samples))

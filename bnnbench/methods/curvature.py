@@ -29,7 +29,7 @@ Eigen = dict[str, tuple[Tensor, Tensor]]  # by layer: eigenvalues and eigenvecto
 Choose = Callable[[Callable[[], Tensor]], Tensor]  # from what computes the eigenvalues of H to delta
 DENSE_NUMBERS = 2**24  # of Jacobian rows alive at once
 WIDE = 512  # columns from which a sum of outer products is computed by blocks of its upper half
-TAP_NUMBERS = 2**24  # in the taps of convolutions alive at once
+TAP_NUMBERS = 2**25  # in the taps of convolutions alive at once
 
 
 class Tap(NamedTuple):
@@ -44,7 +44,7 @@ class Tap(NamedTuple):
     def jacobian(self) -> Tensor:
         """Rows of J_i^T L_i: sum_t g_ikt a_it^T, [K, B, out, in + 1]."""
         a, g = self
-        return torch.einsum("kbi,bj->kbij", g, a) if a.dim() == 2 else g.mT @ a
+        return torch.einsum("kbi,bj->kbij", g, a) if a.dim() == 2 else torch.einsum("kbti,btj->kbij", g, a)
 
 
 def taps(problem: Problem, params: Params, x: Tensor, names: Sequence[str], places: Locations) -> dict[str, Tap]:
@@ -83,7 +83,7 @@ def _chunk(problem: Problem, params: Params, places: Locations) -> int:
     K, numbers = problem.likelihood.outputs, 0
     for name, count in places.items():
         out, patch = params[_of(name, "weight")].flatten(1).shape
-        numbers += count * (K * out + patch + 1) + out * (patch + 1)
+        numbers += count * (K * out + patch + 1) + K * out * (patch + 1)
     return max(1, min(1024, TAP_NUMBERS // max(1, numbers)))
 
 
@@ -225,8 +225,7 @@ def diagonal(problem: Problem, params: Params, names: Sequence[str], choose: Cho
         a, g = tap
         if a.dim() == 2:
             return (g.square().sum(0) * weight[:, None]).mT @ a.square()
-        parts = [torch.einsum("b,bij->ij", weight, Tap(a, row).jacobian().square()) for row in g.unbind()]
-        return torch.stack(parts).sum(0)  # output by output: their Jacobians would not fit at once
+        return torch.einsum("b,kbij->ij", weight, tap.jacobian().square())
 
     def total(batch: Batch) -> Matrices:
         weight = batch.weight.double()

@@ -53,7 +53,13 @@ class MCDropout(Method):
 
         return descend(energy, state, problem, self.lr)
 
-    def predict(self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
+    def terms(self, samples: int, collected: int) -> int:
+        del collected
+        return samples
+
+    def predict(
+        self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int | random.Span
+    ) -> Predictive:
         del draws
         x = problem.standardise(x)
 

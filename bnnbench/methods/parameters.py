@@ -35,6 +35,11 @@ def mean_product(a: Params, b: Params) -> Tensor:
     return torch.cat([(a[name] * b[name]).reshape(-1) for name in a]).mean()
 
 
+def part(params: Params, span: random.Span) -> Params:
+    """A part of stacked parameter samples."""
+    return {name: value[span.start : span.stop] for name, value in params.items()}
+
+
 def stacked(params: Params) -> Params:
     """A single parameter sample as a stack of one."""
     return {name: value[None] for name, value in params.items()}

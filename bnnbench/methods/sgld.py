@@ -20,8 +20,9 @@ from torch.func import grad_and_value
 
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
 from bnnbench.methods.optimise import held
-from bnnbench.methods.parameters import mean_product, noise, sample_moments, stacked
+from bnnbench.methods.parameters import mean_product, noise, part, sample_moments, stacked
 from bnnbench.model import Params, Problem
+from bnnbench.random import Span
 
 
 @METHODS.register
@@ -86,9 +87,15 @@ class SGLD(Method):
     def collect(self, state: Any) -> Params:
         return state
 
-    def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int) -> Params:
-        del key, problem, samples
-        return stacked(self.collect(state)) if draws is None else draws
+    def terms(self, samples: int, collected: int) -> int:
+        del samples
+        return max(collected, 1)
+
+    def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int | Span) -> Params:
+        del key, problem
+        if draws is None:
+            return stacked(self.collect(state))
+        return part(draws, samples) if isinstance(samples, Span) else draws
 
     def moments(self, state: Any, draws: Any) -> tuple[Params, Params]:
         del state

@@ -73,7 +73,11 @@ class SWAG(Method):
     def collect(self, state: Fit) -> Params:
         return state.params
 
-    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int) -> Params:
+    def terms(self, samples: int, collected: int) -> int:
+        del collected
+        return samples
+
+    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
         del problem
         if draws is None:
             return stacked(state.params)

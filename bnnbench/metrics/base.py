@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive
+from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive, each
 from bnnbench.registry import Registry
 from bnnbench.store.records import MetricRecord, Score
 
@@ -88,6 +88,11 @@ class Context:
     def log_mixture(self) -> Tensor:
         """log (1/S) sum_s p_s of a classification, [N, K]; kept, since half of its metrics start from it."""
         return self.categorical.mixture_log_probs()
+
+    @property
+    def logits(self) -> Tensor | None:
+        """Logits of a classification's terms [S, N, K], for metrics that need them."""
+        return getattr(self.predictive, "logits", None)
 
     @property
     def targets(self) -> Tensor:
@@ -182,7 +187,7 @@ def score(
 
 def double(predictive: P) -> P:
     """The predictive in float64: means over thousands of points and far tails want the digits."""
-    return type(predictive)(*(part.double() for part in predictive))
+    return each(Tensor.double, predictive)
 
 
 def mean_value(values: Tensor) -> Value:

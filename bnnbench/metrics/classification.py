@@ -11,6 +11,7 @@ from bnnbench.metrics.calibration import top_label
 CLASSIFICATION = ("classification",)
 DEPEWEG = "Depeweg et al. 2018, arXiv:1710.07283"
 KWON = "Kwon et al. 2020, doi:10.1016/j.csda.2019.106816"
+SHRIDHAR = f"{KWON}; Shridhar et al. 2018, arXiv:1806.05978"
 
 
 def entropy(log_probs: Tensor) -> Tensor:
@@ -113,6 +114,20 @@ def entropy_epistemic(c: Context) -> Value:
     return mean_value(mutual_information(c.categorical.log_probs, c.log_mixture))
 
 
+def kwon_covariance(probs: Tensor) -> tuple[Tensor, Tensor]:
+    """Diagonals, over classes, of the aleatoric and epistemic covariance of the label, of terms p_s [S, N, K]; [N, K].
+
+    Aleatoric: (1/S) sum_s [diag(p_s) - p_s p_s^T]; epistemic: (1/S) sum_s (p_s - pbar)(p_s - pbar)^T.
+    """
+    return (probs * (1 - probs)).mean(0), probs.var(0, correction=0)
+
+
+def softplus_normalised(logits: Tensor) -> Tensor:
+    """softplus(l_k) / sum_j softplus(l_j), the probabilities of Shridhar et al. 2018, equation 15."""
+    positive = torch.nn.functional.softplus(logits)
+    return positive / positive.sum(-1, keepdim=True)
+
+
 @metric(
     "kwon_aleatoric",
     kinds=CLASSIFICATION,
@@ -124,8 +139,7 @@ def entropy_epistemic(c: Context) -> Value:
 )
 def kwon_aleatoric(c: Context) -> Value:
     """tr (1/S) sum_s [diag(p_s) - p_s p_s^T] = (1/S) sum_s sum_k p_sk (1 - p_sk); mean over points."""
-    probs = c.categorical.log_probs.exp()
-    return mean_value((probs * (1 - probs)).sum(-1).mean(0))
+    return mean_value(kwon_covariance(c.categorical.log_probs.exp())[0].sum(-1))
 
 
 @metric(
@@ -139,4 +153,37 @@ def kwon_aleatoric(c: Context) -> Value:
 )
 def kwon_epistemic(c: Context) -> Value:
     """tr (1/S) sum_s (p_s - pbar)(p_s - pbar)^T = sum_k Var_s p_sk; mean over points."""
-    return mean_value(c.categorical.log_probs.exp().var(0, correction=0).sum(-1))
+    return mean_value(kwon_covariance(c.categorical.log_probs.exp())[1].sum(-1))
+
+
+@metric(
+    "kwon_aleatoric_normalised",
+    kinds=CLASSIFICATION,
+    better=0,
+    unit="",
+    summary="kwon_aleatoric of softplus-normalised logits in place of their softmax",
+    reference=SHRIDHAR,
+    needs=("logits",),
+)
+def kwon_aleatoric_normalised(c: Context) -> Value:
+    """`kwon_aleatoric` with p_sk = softplus(l_sk) / sum_j softplus(l_sj)."""
+    return mean_value(kwon_covariance(_normalised(c))[0].sum(-1))
+
+
+@metric(
+    "kwon_epistemic_normalised",
+    kinds=CLASSIFICATION,
+    better=0,
+    unit="",
+    summary="kwon_epistemic of softplus-normalised logits in place of their softmax",
+    reference=SHRIDHAR,
+    needs=("logits",),
+)
+def kwon_epistemic_normalised(c: Context) -> Value:
+    """`kwon_epistemic` with p_sk = softplus(l_sk) / sum_j softplus(l_sj)."""
+    return mean_value(kwon_covariance(_normalised(c))[1].sum(-1))
+
+
+def _normalised(c: Context) -> Tensor:
+    assert c.logits is not None
+    return softplus_normalised(c.logits)

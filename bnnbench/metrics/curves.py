@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from bnnbench.metrics.base import double
 from bnnbench.metrics.calibration import ecdf, edges, levels, pit, top_label
+from bnnbench.metrics.classification import entropy, mutual_information
 from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
 
 Columns = dict[str, list[float]]
@@ -30,6 +32,33 @@ def reliability(predictive: CategoricalPredictive, y: Tensor) -> Columns:
         "confidence": (top.sums(top.confidence) / count).tolist(),
         "accuracy": (top.sums(top.correct) / count).tolist(),
         "count": count.tolist(),
+    }
+
+
+def entropies(predictive: CategoricalPredictive) -> Columns:
+    """Quantiles over points of the total and the epistemic entropy [nats], at 201 levels from 0 to 1."""
+    log_probs = double(predictive).log_probs
+    mixture = double(predictive).mixture_log_probs()
+    at = torch.linspace(0, 1, 201, dtype=torch.float64)
+    return {
+        "level": at.tolist(),
+        "total": torch.quantile(entropy(mixture), at).tolist(),
+        "epistemic": torch.quantile(mutual_information(log_probs, mixture), at).tolist(),
+    }
+
+
+def class_violins(predictive: CategoricalPredictive) -> Columns:
+    """Distribution over terms of each point's class probabilities: point, class, level, and the quantile there."""
+    at = torch.linspace(0, 1, 21, dtype=torch.float64)
+    quantiles = torch.quantile(double(predictive).log_probs.exp(), at, 0)  # [21, N, K]
+    level, point, label = (
+        index.reshape(-1) for index in torch.meshgrid(*map(torch.arange, quantiles.shape), indexing="ij")
+    )
+    return {
+        "point": point.tolist(),
+        "class": label.tolist(),
+        "level": at[level].tolist(),
+        "quantile": quantiles.reshape(-1).tolist(),
     }
 
 

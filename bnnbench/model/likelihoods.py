@@ -138,4 +138,4 @@ class Categorical(Likelihood):
 
     def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> CategoricalPredictive:
         del params, shift, scale
-        return CategoricalPredictive(F.log_softmax(out, -1))
+        return CategoricalPredictive(F.log_softmax(out, -1), out.logsumexp(-1))

@@ -8,7 +8,8 @@ Named tuples, because those pass through `torch.func.vmap`.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -51,13 +52,20 @@ class CategoricalPredictive(NamedTuple):
 
     Attributes:
         log_probs: normalised log-probabilities of the terms, shape [S, N, K].
+        log_normaliser: log sum_k exp(logit_k) of the terms, shape [S, N], where there are logits.
     """
 
     log_probs: Tensor
+    log_normaliser: Tensor | None = None
 
     def log_prob(self, y: Tensor) -> Tensor:
         """Log-probability of the class indices y of shape [N]; shape [N]."""
         return self.mixture_log_probs().gather(-1, y.long()[:, None])[:, 0]
+
+    @property
+    def logits(self) -> Tensor | None:
+        """Outputs of the networks before the softmax, [S, N, K]; None where there are none."""
+        return None if self.log_normaliser is None else self.log_probs + self.log_normaliser[..., None]
 
     def mixture_log_probs(self) -> Tensor:
         """log (1/S) sum_s p_s, shape [N, K]."""
@@ -65,3 +73,10 @@ class CategoricalPredictive(NamedTuple):
 
 
 Predictive = GaussianPredictive | CategoricalPredictive
+P = TypeVar("P", bound=Predictive)
+
+
+def each(f: Callable[..., Tensor], *predictives: P) -> P:
+    """The predictive of what f makes of each tensor of the given ones (of one kind), where there is one."""
+    columns = zip(*predictives, strict=True)
+    return type(predictives[0])(*(None if column[0] is None else f(*column) for column in columns))  # pyright: ignore

@@ -18,7 +18,6 @@ from torch.func import vmap
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
-from bnnbench.model import Predictive
 from bnnbench.run.pack import Pack
 
 INIT, TRAIN, VALIDATE, FINISH, PREDICT = range(5)  # purposes of a cell's key
@@ -71,12 +70,3 @@ def initial_state(pack: Pack) -> State:
     keys = random.fold_in(pack.keys, INIT)
     state = over_replicas(pack, lambda method, problem, key: method.init(key, problem), keys)
     return tree_map(torch.clone, state)  # views of one draw would be another program to the compiler
-
-
-def predict(pack: Pack, state: State, draws: Any, key: Tensor, x: Tensor, samples: int) -> Predictive:
-    """Predictive terms [R, S, N ...] at inputs x [R, N, ...] in original units; keys [R, 2]."""
-
-    def one(method: Any, problem: Any, key: Tensor, state: State, draws: Any, x: Tensor) -> Predictive:
-        return method.predict(key, state, draws, problem, x, samples)
-
-    return over_replicas(pack, one, key, state, draws, x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +13,23 @@ from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.metrics import curves, score
-from bnnbench.model import GaussianPredictive, Predictive
+from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive
+from bnnbench.model.predictive import each
+from bnnbench.run.attack import attacked
 from bnnbench.run.diagnostics import sampler_record
 from bnnbench.run.engine import PREDICT, over_replicas
 from bnnbench.run.pack import Pack, padded
-from bnnbench.run.pruning import FRACTIONS, SCORED, evaluation_name, prunable, pruned
+from bnnbench.run.predict import predict, rows_at_once, terms
+from bnnbench.run.pruning import FRACTIONS, SCORED, evaluation_name, masks, prunable
+from bnnbench.run.size import is_large
 from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, Series
 from bnnbench.tasks import Points
+from bnnbench.tasks.shifts import SWEEP_IMAGES, SWEEP_SAMPLES
 
 STORED = ("test", "grid")  # test sets whose predictive terms are kept beside the database
 WEIGHT_BINS = np.linspace(-4.0, 4.0, 81)  # of the prior's scale
-CHUNK_NUMBERS = 2**24  # activations alive at once per layer, so that memory does not grow with the test set
+HISTOGRAM_WEIGHTS = 2**24  # weights in a histogram, at most
 
 
 @dataclass(frozen=True)
@@ -38,19 +43,32 @@ class Evaluated:
 def evaluate(trained: Trained, only: Container[str] | None = None) -> list[Evaluated]:
     """All evaluations of all replicas of a pack, or `only` those of these names."""
     pack = trained.pack
-    points = [cell.task.evaluations(pack.data, split) for cell, split in zip(pack.cells, pack.splits, strict=True)]
+    points = [
+        cell.task.evaluations(pack.data, split, cell.shifts, cell.root)
+        for cell, split in zip(pack.cells, pack.splits, strict=True)
+    ]
     records: list[list[EvaluationRecord]] = [[] for _ in pack.cells]
     kept: list[dict[str, np.ndarray]] = [{} for _ in pack.cells]
+    inside: list[Predictive] = []  # of the test set, which foreign inputs are held against
     for name in _among(points[0], only):
         sets = [replica[name] for replica in points]
-        for r, predictive in enumerate(predictions(trained, [p.x for p in sets])):
-            records[r].append(_record(trained, r, name, predictive, sets[r]))
+        found = predictions(trained, _inputs(trained, sets), samples=sets[0].samples)
+        inside = found if name == "test" else inside
+        if sets[0].foreign and not inside:
+            inside = predictions(trained, [replica["test"].x for replica in points])
+        for r, predictive in enumerate(found):
+            records[r].append(_record(trained, r, name, predictive, sets[r], outside_of=inside))
             if name in STORED:
                 kept[r] |= _terms(name, predictive, sets[r])
-    tests = [replica["test"] for replica in points]
+    tests = [_thinned(trained, replica["test"]) for replica in points]
     shares = {evaluation_name(share): share for share in FRACTIONS} if prunable(pack.method) else {}
     for name in _among(shares, only):
-        for r, predictive in enumerate(predictions(trained, [p.x for p in tests], _pruned(shares[name]))):
+        factors = over_replicas(
+            pack,
+            lambda method, problem, state, draws, share=shares[name]: masks(method, state, draws, share),
+            trained.state, trained.draws,
+        )  # fmt: skip
+        for r, predictive in enumerate(predictions(trained, [p.x for p in tests], tests[0].samples, factors)):
             records[r].append(_record(trained, r, name, predictive, tests[r], SCORED))
     for r, own in enumerate(records):
         if _among(["sampler"], only) and (sampler := sampler_record(trained, r)) is not None:
@@ -62,47 +80,62 @@ def _among(names: Iterable[str], only: Container[str] | None) -> list[str]:
     return [name for name in names if only is None or name in only]
 
 
-Predict = Callable[..., Predictive]  # (method, problem, key, state, draws, x, samples)
+def _thinned(trained: Trained, test: Points) -> Points:
+    """The test set on which weights are pruned: of large networks, no more than a sweep's."""
+    if not is_large(trained.pack.problem.network):
+        return test
+    rows = np.linspace(0, len(test.x) - 1, min(len(test.x), SWEEP_IMAGES)).astype(int)
+    return Points(test.x[rows], None if test.y is None else test.y[rows], samples=SWEEP_SAMPLES)
 
 
-def _plain(method: Any, problem: Any, key: Tensor, state: Any, draws: Any, x: Tensor, samples: int) -> Predictive:
-    return method.predict(key, state, draws, problem, x, samples)
+def _samples(trained: Trained, limit: int | None) -> int:
+    """Predictive samples of a test set: of the budget, at most the limit of a sweep; of a picture, 25 times as many."""
+    granted = trained.pack.cells[0].budget.samples
+    if limit is None:
+        return granted
+    return min(limit, granted if limit <= SWEEP_SAMPLES else 25 * granted)
 
 
-def _pruned(share: float) -> Predict:
-    def predict(method: Any, problem: Any, key: Tensor, state: Any, draws: Any, x: Tensor, samples: int) -> Predictive:
-        return problem.predict(pruned(method, key, state, draws, problem, samples, share), x)
-
-    return predict
-
-
-def predictions(trained: Trained, inputs: list[np.ndarray], how: Predict = _plain) -> list[Predictive]:
-    """Predictive of each replica at its own inputs, chunked over rows; chunks never change a number."""
-    pack, problem = trained.pack, trained.pack.problem
-    samples = pack.cells[0].budget.samples
-    sizes = [len(x) for x in inputs]
-    index, _ = padded([np.arange(n) for n in sizes], pack.keys.device)
-    stacked = torch.stack(
-        [
-            torch.as_tensor(x, dtype=problem.table.x.dtype, device=pack.keys.device)[i]
-            for x, i in zip(inputs, index, strict=True)
-        ]
-    )
-    width = max(value.shape[0] for value in problem.network.parameters())
-    rows = max(1, CHUNK_NUMBERS // (len(sizes) * samples * width))
+def _inputs(trained: Trained, sets: list[Points]) -> list[np.ndarray]:
+    """The inputs of a test set of each replica, attacked through its own posterior where that is asked for."""
+    attack = sets[0].attack
+    if attack is None:
+        return [p.x for p in sets]
+    pack, samples = trained.pack, _samples(trained, sets[0].samples)
     key = random.fold_in(pack.keys, PREDICT)
+    x = stacked_inputs(pack, [p.x for p in sets])
+    y = torch.stack([torch.as_tensor(p.y, device=x.device) for p in sets])
+    some = list(terms(pack, trained.state, trained.draws, key, samples))
+    images = attacked(some, x, y, attack, pack.problem.rows.x_scale, max(1, rows_at_once(pack, samples) // 4))
+    return list(images.cpu().numpy())
 
-    def one(method: Any, problem: Any, key: Tensor, state: Any, draws: Any, x: Tensor) -> Predictive:
-        return how(method, problem, key, state, draws, x, samples)
 
-    with torch.no_grad():
-        parts = [over_replicas(pack, one, key, trained.state, trained.draws, x) for x in stacked.split(rows, 1)]
-    whole = type(parts[0])(*(torch.cat(pieces, 2).cpu() for pieces in zip(*parts, strict=True)))
-    return [type(whole)(*(piece[r, :, :n] for piece in whole)) for r, n in enumerate(sizes)]
+def stacked_inputs(pack: Pack, inputs: list[np.ndarray]) -> Tensor:
+    """Inputs of all replicas [R, longest, ...] in the problem's dtype, padded by repetition."""
+    index, _ = padded([np.arange(len(x)) for x in inputs], pack.keys.device)
+    like = {"dtype": pack.problem.table.x.dtype, "device": pack.keys.device}
+    return torch.stack([torch.as_tensor(x, **like)[i] for x, i in zip(inputs, index, strict=True)])
+
+
+def predictions(
+    trained: Trained, inputs: list[np.ndarray], samples: int | None = None, factors: Params | None = None
+) -> list[Predictive]:
+    """Predictive of each replica at its own inputs; `samples` at most, weights times `factors` (pruning)."""
+    pack = trained.pack
+    key, x = random.fold_in(pack.keys, PREDICT), stacked_inputs(pack, inputs)
+    found = predict(pack, trained.state, trained.draws, key, x, _samples(trained, samples), factors)
+    found, sizes = each(Tensor.cpu, found), [len(own) for own in inputs]
+    return [each(lambda part, r=r, n=n: part[r, :, :n], found) for r, n in enumerate(sizes)]
 
 
 def _record(
-    trained: Trained, r: int, name: str, predictive: Predictive, points: Points, only: tuple[str, ...] | None = None
+    trained: Trained,
+    r: int,
+    name: str,
+    predictive: Predictive,
+    points: Points,
+    only: tuple[str, ...] | None = None,
+    outside_of: list[Predictive] | None = None,
 ) -> EvaluationRecord:
     pack = trained.pack
     cell = pack.cells[r]
@@ -111,6 +144,8 @@ def _record(
     key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
     chains = pack.method.chains or None if name == "test" else None
     scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, only=only)
+    if points.foreign and outside_of:
+        scores += score(outside_of[r], None, None, "ood", outside=predictive)
     drawn = {} if only else _plot_data(name, predictive, y, points, pack)
     if name == "test" and cell.index == 0 and (weights := weight_histogram(trained, r)) is not None:
         drawn["weights"] = weights
@@ -127,7 +162,10 @@ def weight_histogram(trained: Trained, replica: int) -> Series | None:
         return None
     state, key = tree_map(lambda leaf: leaf[replica], (trained.state, pack.keys))
     draws = None if trained.draws is None else tree_map(lambda leaf: leaf[replica], trained.draws)
-    samples = pack.cells[0].budget.samples
+    samples: Any = pack.cells[0].budget.samples
+    few = max(1, HISTOGRAM_WEIGHTS // sum(value.numel() for value in pack.problem.network.parameters()))
+    if pack.method.terms(samples, 0) == samples > few:
+        samples = random.Span(0, few, samples)
     weights = pack.method.weights(random.fold_in(key, PREDICT), state, draws, pack.problem, samples)
     if weights is None:
         return None
@@ -143,7 +181,11 @@ def _plot_data(name: str, predictive: Predictive, y: Tensor | None, points: Poin
     if name == "test" and y is not None:
         if isinstance(predictive, GaussianPredictive):
             return {"pit_ecdf": curves.pit_ecdf(predictive, y)}
-        return {"reliability": curves.reliability(predictive, y)}
+        return {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
+    if points.foreign and isinstance(predictive, CategoricalPredictive):
+        return {"entropy": curves.entropies(predictive)}
+    if name == "rotated-digit" and isinstance(predictive, CategoricalPredictive):
+        return {"violins": curves.class_violins(predictive)}
     if pack.data.grid is None or not isinstance(predictive, GaussianPredictive):
         return {}
     if name == "train":
@@ -159,5 +201,5 @@ def _plot_data(name: str, predictive: Predictive, y: Tensor | None, points: Poin
 
 
 def _terms(name: str, predictive: Predictive, points: Points) -> dict[str, np.ndarray]:
-    terms = {f"{name}/{field}": value.numpy() for field, value in predictive._asdict().items()}
-    return terms if points.y is None else terms | {f"{name}/y": points.y}
+    arrays = {f"{name}/{field}": value.numpy() for field, value in predictive._asdict().items() if value is not None}
+    return arrays if points.y is None else arrays | {f"{name}/y": points.y}

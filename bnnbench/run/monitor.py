@@ -12,10 +12,9 @@ from torch.func import vmap
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
-from bnnbench.run.engine import VALIDATE, State, over_replicas, predict
+from bnnbench.run.engine import VALIDATE, State, over_replicas
 from bnnbench.run.pack import Pack, padded
-
-VALIDATION_SAMPLES = 10
+from bnnbench.run.predict import predict
 
 
 class Draws:
@@ -54,7 +53,8 @@ class Monitor:
 
     def look(self, step: int, state: State, live: Tensor) -> None:
         """Score the state on the validation rows and keep it if it is the best so far."""
-        predictive: Any = predict(self.pack, state, None, self.key, self.x, VALIDATION_SAMPLES)
+        looking = self.pack.cells[0].budget.looking
+        predictive: Any = predict(self.pack, state, None, self.key, self.x, looking)
         log_prob = vmap(type(predictive).log_prob)(predictive, self.y)
         score = torch.where(self.mask, log_prob, 0.0).sum(1) / self.mask.sum(1)
         better = live & (score > self.best_score)

@@ -16,6 +16,7 @@ from torch import Tensor
 from bnnbench.methods import Method
 from bnnbench.model import Problem, Rows, Table
 from bnnbench.run.plan import Cell
+from bnnbench.run.size import activations, is_large
 from bnnbench.tasks.data import Data, Split
 
 
@@ -75,10 +76,16 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
     )
 
 
-def standardisation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over rows; a column without variance gets scale 1."""
-    scale = values.std(0)
-    return values.mean(0), np.where(scale > 0, scale, 1.0)
+def standardisation(values: np.ndarray, axes: tuple[int, ...] = (0,)) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over rows, of images [N, C, H, W] also over pixels, which gives [C, 1, 1].
+
+    A column without variance gets scale 1.
+    """
+    keep = len(axes) > 1
+    shift = values.mean(axes, dtype=np.float64, keepdims=keep)
+    scale = values.std(axes, dtype=np.float64, keepdims=keep)
+    shift, scale = (shift[0], scale[0]) if keep else (shift, scale)
+    return shift, np.where(scale > 0, scale, 1.0)
 
 
 def _stack_rows(data: Data, splits: tuple[Split, ...], device: torch.device, dtype: torch.dtype) -> Rows:
@@ -90,7 +97,7 @@ def _stack_rows(data: Data, splits: tuple[Split, ...], device: torch.device, dty
         columns["weight"].append(np.concatenate([np.ones(len(split.fit)), np.zeros(padding)]))
         columns["count"].append(len(split.fit))
         columns["total"].append(len(split.fit))
-        x_shift, x_scale = standardisation(data.x[split.fit])
+        x_shift, x_scale = standardisation(data.x[split.fit], axes=(0, *range(2, data.x.ndim)))
         y_shift, y_scale = (0.0, 1.0) if data.classes else standardisation(data.y[split.fit])
         for name, value in [("x_shift", x_shift), ("x_scale", x_scale), ("y_shift", y_shift), ("y_scale", y_scale)]:
             columns[name].append(value)
@@ -123,14 +130,22 @@ def replica_bytes(cell: Cell) -> int:
     """
     data = cell.task.data(cell.root)
     outputs = cell.task.likelihood(cell.rule, data.classes).outputs
-    network = cell.task.network(cell.rule, data.x.shape[1], outputs)
+    network = cell.task.network(cell.rule, data.x.shape[1:], outputs)
     parameters = sum(value.numel() for value in network.parameters())
-    units = sum(value.shape[0] for value in network.parameters())
+    units = 2 * sum(activations(network, data.x.shape[1:]))
     draws = len(cell.method.schedule(cell.steps))
     networks = max(cell.method.networks, 1)
     return 4 * (networks * (8 * parameters + 4 * units * cell.task.batch_size) * 2 + draws * parameters)
 
 
-def pack_limit(cell: Cell, memory: int) -> int:
-    """How many replicas of this cell fit into `memory` bytes, at least 1 and at most 512; 1 if not vmappable."""
-    return max(1, min(512, memory // replica_bytes(cell))) if cell.method.vmappable else 1
+def pack_limit(cell: Cell, memory: int, device: torch.device) -> int:
+    """How many replicas of this cell fit into `memory` bytes, at least 1 and at most 512.
+
+    1 if the method is not vmappable, and on a CPU for networks that are bound by arithmetic and not by dispatch.
+    """
+    if not cell.method.vmappable:
+        return 1
+    data = cell.task.data(cell.root)
+    if device.type == "cpu" and is_large(cell.task.network(cell.rule, data.x.shape[1:], max(data.classes, 1))):
+        return 1
+    return max(1, min(512, memory // replica_bytes(cell)))

@@ -15,9 +15,11 @@ from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS, Method, configure
 from bnnbench.registry import nearest
-from bnnbench.run.budget import Budget
 from bnnbench.store.records import CellRecord, canonical
 from bnnbench.tasks import TASKS, Task
+from bnnbench.tasks.budget import Budget
+from bnnbench.tasks.shifts import ALL
+from bnnbench.tasks.shifts import select as shift_names
 
 Settings = dict[str, dict[str, list[str]]]  # method -> field -> values; several values make a grid
 
@@ -33,6 +35,7 @@ class Cell:
     seed: int
     budget: Budget
     root: Path | None = None
+    shifts: tuple[str, ...] = ()  # families of test sets beside those that are always scored; no part of its identity
 
     @property
     def record(self) -> CellRecord:
@@ -43,7 +46,7 @@ class Cell:
             method=self.method.name,
             method_version=self.method.version,
             config=canonical(_fields(self.method)),
-            label=label(self.method),
+            label=label(self.method, self.task),
             rule=self.rule,
             index=self.index,
             seed=self.seed,
@@ -65,9 +68,9 @@ def _fields(method: Method) -> dict[str, Any]:
     return dataclasses.asdict(method)  # type: ignore[call-overload]
 
 
-def label(method: Method) -> str:
-    """What differs from the defaults, `default` if nothing."""
-    default = _fields(type(method)())
+def label(method: Method, task: Task) -> str:
+    """What differs from the defaults on a task, `default` if nothing."""
+    default = _fields(type(method)(**task.tuned.get(method.name, {})))
     changed = [f"{name}={value}" for name, value in _fields(method).items() if value != default[name]]
     return ",".join(changed) or "default"
 
@@ -96,10 +99,16 @@ def parse_settings(texts: Iterable[str]) -> Settings:
     return settings
 
 
-def configurations(cls: type[Method], grid: dict[str, list[str]]) -> list[Method]:
-    """All combinations of the values of a grid; a single default configuration without one."""
+def configurations(
+    cls: type[Method], grid: dict[str, list[str]], tuned: Mapping[str, Any] | None = None
+) -> list[Method]:
+    """All combinations of the values of a grid; a single default configuration without one.
+
+    Args:
+        tuned: a task's own defaults.
+    """
     combinations = itertools.product(*grid.values())
-    return [configure(cls, dict(zip(grid, values, strict=True))) for values in combinations]
+    return [configure(cls, dict(zip(grid, values, strict=True)), tuned) for values in combinations]
 
 
 def select_methods(names: Sequence[str]) -> list[type[Method]]:
@@ -129,11 +138,13 @@ def build_plan(
     settings: Settings,
     root: Path | None,
     folds: Sequence[int] | None = None,
+    exhaustive: bool = False,
 ) -> tuple[list[Cell], list[str]]:
     """All cells in the order of the registries, and warnings on what was left out.
 
     Args:
         folds: indices of the splits to run, None for all.
+        exhaustive: whether sweeps over shifted test sets take all images and samples.
 
     Raises:
         UserError: an unknown name, a pair that does not fit, a setting for a method that is not run.
@@ -141,25 +152,32 @@ def build_plan(
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}.")
     classes = select_methods(methods)
+    tasks, shifts = shift_names(tasks, exhaustive)
     chosen, warnings = select_tasks(tasks, root)
+    if shifts and not any(own_shifts(task, shifts) for task in chosen):
+        chosen = [*chosen, TASKS.get("mnist")]
     for name in settings:
         if name not in {cls.name for cls in classes}:
             raise UserError(
                 f"--set names {name!r}, which this run does not hold{nearest(name, [c.name for c in classes])}"
             )
-    grids = {cls: configurations(cls, settings.get(cls.name, {})) for cls in classes}
     cells = []
     for task, cls in itertools.product(chosen, classes):
         if not _fits(task, cls, rule, tasks, methods, warnings):
             continue
-        own_rule = rule or task.rules[0]
+        own_rule, grant = rule or task.rules[0], task.budget(budget.name) if task.budgets else budget
         indices, rows = _indices(task, own_rule, root, folds), len(task.data(root).x)
-        for method in grids[cls]:
+        for method in configurations(cls, settings.get(cls.name, {}), task.tuned.get(cls.name)):
             for seed, index in itertools.product(range(seeds), indices[: method.folds(rows)]):
-                cells.append(Cell(task, method, own_rule, index, seed, budget, root))
+                cells.append(Cell(task, method, own_rule, index, seed, grant, root, own_shifts(task, shifts)))
     if not cells:
         raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")
     return cells, warnings
+
+
+def own_shifts(task: Task, shifts: Sequence[str]) -> tuple[str, ...]:
+    """Those families of shifted test sets that a task has."""
+    return tuple(name for name in shifts if name.removesuffix(ALL) in task.shifts)
 
 
 def _indices(task: Task, rule: str, root: Path | None, folds: Sequence[int] | None) -> list[int]:

@@ -16,7 +16,6 @@ from bnnbench.errors import UserError
 from bnnbench.methods import METHODS, Method
 from bnnbench.metrics.classification import entropy
 from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
-from bnnbench.run.budget import budget_of
 from bnnbench.run.engine import INIT, PREDICT
 from bnnbench.run.train import Trained
 from bnnbench.tasks import TASKS
@@ -28,6 +27,7 @@ def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
     """One replica's posterior as `state...` and `draws...` arrays by key path, with what prediction needs of its
     split (`rows/...`)."""
     arrays = {"classes": np.array(trained.pack.data.classes), "key": trained.pack.keys[replica].cpu().numpy()}
+    arrays["shape"] = np.array(trained.pack.problem.table.x.shape[1:])
     for name in STANDARDISATION:
         arrays[f"rows/{name}"] = getattr(trained.pack.problem.rows, name)[replica].cpu().numpy()
     for name, tree in [("state", trained.state), ("draws", trained.draws)]:
@@ -53,20 +53,21 @@ class Posterior:
         self.state, self.draws = state, draws
 
     def terms(self, x: np.ndarray | Tensor, samples: int | None = None) -> Predictive:
-        """The predictive mixture at inputs [N, d]; by default the very samples that were scored.
+        """The predictive mixture at inputs [N, ...]; by default the very samples that were scored.
 
         Raises:
             UserError: inputs of another shape.
         """
         inputs = torch.as_tensor(x, dtype=self._problem.rows.x_shift.dtype)
-        columns = self._problem.rows.x_shift.shape[0]
-        if inputs.ndim != 2 or inputs.shape[1] != columns:
-            raise UserError(f"This posterior takes inputs of shape [N, {columns}], not {list(inputs.shape)}.")
-        samples = samples or budget_of(self.cell["budget"]).samples
+        shape = self._problem.table.x.shape[1:]
+        if inputs.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise UserError(f"This posterior takes inputs of shape [N, {wanted}], not {list(inputs.shape)}.")
+        samples = samples or TASKS.get(self.cell["task"]).budget(self.cell["budget"]).samples
         return self.method.predict(self._key, self.state, self.draws, self._problem, inputs, samples)
 
     def predict(self, x: np.ndarray | Tensor, samples: int | None = None) -> dict[str, np.ndarray]:
-        """Summaries at inputs [N, d] in original units, each [N].
+        """Summaries at inputs [N, ...] in original units (pixels in [0, 1]), each [N].
 
         Regression: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`. Classification: `probabilities` [N, K],
         `entropy_total`, `entropy_aleatoric`, in nats.
@@ -116,12 +117,12 @@ def _problem(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Probl
     """The cell's problem with one row of zeros in place of its data: predicting needs the standardisation alone."""
     measured = {name: torch.as_tensor(arrays[f"rows/{name}"]) for name in STANDARDISATION}
     classes, like = int(arrays["classes"]), measured["x_shift"]
-    table = Table(torch.zeros(1, len(like)).to(like), torch.zeros(1, dtype=torch.int64 if classes else like.dtype))
+    shape = tuple(arrays["shape"].tolist()) if "shape" in arrays else (len(like),)
+    table = Table(torch.zeros(1, *shape).to(like), torch.zeros(1, dtype=torch.int64 if classes else like.dtype))
     one = torch.ones(1).to(like)
     rows = Rows(torch.zeros(1, dtype=torch.int64), one, torch.tensor(1), one[0], **measured)
-    steps = budget_of(cell["budget"]).steps
-    rule = cell["split"].rpartition("-")[0]
-    return TASKS.get(cell["task"]).problem(rule, table, rows, classes, steps)
+    task, rule = TASKS.get(cell["task"]), cell["split"].rpartition("-")[0]
+    return task.problem(rule, table, rows, classes, task.budget(cell["budget"]).steps)
 
 
 def _fill(prefix: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from bnnbench.methods import Method
 from bnnbench.methods.parameters import flatten, unflatten
-from bnnbench.model import Params, Problem
+from bnnbench.model import Params
 from bnnbench.model.likelihoods import LOG_NOISE
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99, 0.995)
@@ -23,17 +21,15 @@ def evaluation_name(fraction: float) -> str:
 def prunable(method: Method) -> bool:
     """Whether a method's predictive is that of its weight samples, so that weights can be taken out of it."""
     own = type(method)
-    return own.moments is not Method.moments and own.predict is Method.predict
+    plain = own.predict is Method.predict and own.predict_given is Method.predict_given
+    return plain and own.moments is not Method.moments
 
 
-def pruned(method: Method, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int, share: float) -> Params:
-    """Weight samples [S, ...] with the share of smallest signal-to-noise ratio |mean| / sd, biases included, at 0."""
-    weights = method.weights(key, state, draws, problem, samples)
+def masks(method: Method, state: Any, draws: Any, share: float) -> Params:
+    """Factors of the weights: 0 for the share of smallest signal-to-noise ratio |mean| / sd, biases included."""
     moments = method.moments(state, draws)
-    assert weights is not None
     assert moments is not None
-    mask = keep(*moments, share)
-    return {name: value * mask[name] if name in mask else value for name, value in weights.items()}
+    return keep(*moments, share)
 
 
 def keep(mean: Params, sd: Params, share: float) -> Params:

@@ -40,10 +40,10 @@ def lacking(store: ResultStore, cells: Mapping[Cell, CellRecord]) -> tuple[Lacki
 
 def _evaluations(cell: Cell, known: dict[tuple, set[str]]) -> set[str]:
     """Names of the evaluations of a scored cell, which are the same for all splits of a task."""
-    key = (cell.task.name, cell.rule)
+    key = (cell.task.name, cell.rule, cell.shifts)
     if key not in known:
         split = cell.task.splits(cell.rule, cell.root)[0]
-        known[key] = set(cell.task.evaluations(cell.task.data(cell.root), split))
+        known[key] = set(cell.task.evaluations(cell.task.data(cell.root), split, cell.shifts, cell.root))
     pruned = map(evaluation_name, FRACTIONS) if prunable(cell.method) else ()
     return known[key] | set(pruned)
 

@@ -133,7 +133,7 @@ def all_packs(cells: Sequence[Cell], device: torch.device) -> list[list[Cell]]:
     """Packs of the whole plan, as large as memory allows."""
     limits: dict[tuple, int] = {}
     for cell in cells:
-        limits.setdefault(structure(cell), pack_limit(cell, _memory(device)))
+        limits.setdefault(structure(cell), pack_limit(cell, _memory(device), device))
     return packs(cells, limits)
 
 

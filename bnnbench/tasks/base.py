@@ -6,11 +6,11 @@ a `Problem`; what is scored afterwards is its list of evaluations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from bnnbench.model import (
 )
 from bnnbench.nets import MLP
 from bnnbench.registry import Registry
+from bnnbench.tasks.attacks import Attack
+from bnnbench.tasks.budget import Budget, budget_of
 from bnnbench.tasks.card import card
 from bnnbench.tasks.data import Data, Split
 from bnnbench.tasks.files import data_root, present
@@ -40,11 +42,22 @@ TRAIN_POINTS = 2000  # at most so many fitting rows are scored as `train`
 
 
 class Points(NamedTuple):
-    """A test set in original units: x [M, ...], y [M] or None, truth = (mean [M], sd [M]) of y given x or None."""
+    """A test set in original units.
+
+    Attributes:
+        x: inputs [M, ...]. y: targets [M], None where no labels fit.
+        truth: mean [M] and sd [M] of y given x, where they are known.
+        foreign: whether the inputs are out of distribution, hence scored against those of `test`.
+        attack: how the inputs are changed by the gradient of the posterior that is scored, if they are.
+        samples: predictive samples at most, None for those of the budget.
+    """
 
     x: np.ndarray
     y: np.ndarray | None
     truth: tuple[np.ndarray, np.ndarray] | None = None
+    foreign: bool = False
+    attack: Attack | None = None
+    samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,10 @@ class Task:
         prior: the default prior over weights.
         batch_size: rows of a minibatch.
         loader: reads the data of a task that has no card, as `Data.of` makes them.
+        source: name of its data card, where that is not the task's own.
+        budgets: budgets of other numbers than those of the same names that all other tasks have.
+        shifts: families of test sets off the data's manifold that it has (see `tasks.shifts`).
+        tuned: method -> field -> default on this task, where that is not the method's own.
         reference: where the protocol comes from.
         version: raise it whenever numbers change; the data checksum is added to it.
     """
@@ -74,12 +91,16 @@ class Task:
     prior: Prior = field(default_factory=GaussianPrior)
     batch_size: int = 32
     loader: Callable[[], Data] | None = None
+    source: str = ""
+    budgets: tuple[Budget, ...] = ()
+    shifts: tuple[str, ...] = ()
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False, compare=False)
     reference: str = ""
     version: int = 1
 
     def present(self, root: Path | None = None) -> bool:
         """Whether the data need no download."""
-        return self.loader is not None or present(card(self.name), data_root(root))
+        return self.loader is not None or present(card(self.source or self.name), data_root(root))
 
     def data(self, root: Path | None = None) -> Data:
         """The data set, loaded and checked once a process.
@@ -88,6 +109,14 @@ class Task:
             UserError: the files are missing or corrupt.
         """
         return _load(self, root)
+
+    def read(self, root: Path | None) -> Data:
+        """The data set from its files, unless the process has it already."""
+        return load(self.source or self.name, root) if self.loader is None else self.loader()
+
+    def budget(self, name: str) -> Budget:
+        """What this task grants under the name of a budget."""
+        return next((budget for budget in self.budgets if budget.name == name), budget_of(name))
 
     def splits(self, rule: str, root: Path | None = None) -> list[Split]:
         """All splits of a rule."""
@@ -99,7 +128,7 @@ class Task:
         """What a method gets to see, for rows with or without a leading replica dimension."""
         likelihood, like = self.likelihood(rule, classes), rows.x_shift
         return Problem(
-            network=self.network(rule, table.x.shape[1], likelihood.outputs).to(like),
+            network=self.network(rule, table.x.shape[1:], likelihood.outputs).to(like),
             likelihood=likelihood,
             prior=self.prior,
             table=table,
@@ -115,15 +144,20 @@ class Task:
             return Categorical(classes)
         return Homoscedastic() if rule == "gal" or self.noise == "homoscedastic" else Heteroscedastic()
 
-    def network(self, rule: str, inputs: int, outputs: int) -> nn.Module:
-        """The plain network; one hidden layer of 50 under the stored splits (Hernandez-Lobato & Adams 2015)."""
-        return MLP(inputs, (50,) if rule == "gal" else self.hidden, outputs)
+    def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
+        """The plain network for examples of this shape; one hidden layer of 50 under the stored splits
+        (Hernandez-Lobato & Adams 2015)."""
+        return MLP(shape[0], (50,) if rule == "gal" else self.hidden, outputs)
 
-    def evaluations(self, data: Data, split: Split) -> dict[str, Points]:
+    def evaluations(
+        self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
+    ) -> dict[str, Points]:
         """Name -> test set of one split. `train` is an evenly spaced subset of the fitting rows.
 
+        `shifts` are families of further test sets, which tables have none of.
         Where the truth is known, `inside` and `outside` are the grid within and beyond the range of the fitting rows.
         """
+        del shifts, root
         fit = split.fit
         train = fit[np.linspace(0, len(fit) - 1, min(len(fit), TRAIN_POINTS)).astype(int)]
         rows = {"test": split.test, "train": train, "validation": split.validate}
@@ -141,12 +175,12 @@ class Task:
 
 @lru_cache(maxsize=64)
 def _load(task: Task, root: Path | None) -> Data:
-    return load(task.name, root) if task.loader is None else task.loader()
+    return task.read(root)
 
 
 @lru_cache(maxsize=256)
 def _splits(task: Task, rule: str, root: Path | None) -> list[Split]:
-    return splits(task.name, _load(task, root), rule)
+    return splits(task.source or task.name, _load(task, root), rule)
 
 
 TASKS: Registry[Task] = Registry("task", "bnnbench.tasks", "bnnbench.tasks", lambda task: task.groups)

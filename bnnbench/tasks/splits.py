@@ -7,6 +7,7 @@ Rules:
     gap: one split for each input with at least 10 distinct values; the rows are sorted by it (stable) and the middle
         third is the test set (Foong et al. 2019, arXiv 1906.11537).
     fixed: the only split of a toy task.
+    official: the test set that an image data set came with; 5,000 of the other rows validate.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bnnbench.tasks.card import card, names
 from bnnbench.tasks.data import Data, Split
 
 FOLDS = 10
+VALIDATION_ROWS = 5000  # at most
 GAP_VALUES = 10  # distinct values an input needs for a gap in it to mean anything
 
 Part = tuple[np.ndarray, np.ndarray]  # rows to train (fit and validate), rows to test
@@ -53,7 +55,8 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
     elif rule not in _offered(data):
         raise UserError(f"The task {name!r} has no {rule!r} splits; it has {', '.join(_offered(data))}.")
     group = groups(data.x) if rule == "10fold-grouped" else np.arange(len(data.x))
-    parts = {"10fold": _tenfold, "10fold-grouped": _tenfold_grouped, "gal": _gal, "gap": _gap, "fixed": _fixed}
+    parts = {"10fold": _tenfold, "10fold-grouped": _tenfold_grouped, "gal": _gal, "gap": _gap}
+    parts |= {"fixed": _fixed, "official": _fixed}
     result = []
     for index, (train, test) in enumerate(parts[rule](name, data)):
         held = _validation(random.key_of(name, rule, index, "validation"), group[train])
@@ -75,7 +78,7 @@ def leakage(data: Data, rows: list[Split]) -> float:
 
 def _offered(data: Data) -> list[str]:
     if data.fixed is not None:
-        return ["fixed"]
+        return ["official" if data.x.ndim > 2 else "fixed"]
     return ["10fold", "10fold-grouped", *(["gal"] if data.stored else []), "gap"]
 
 
@@ -115,9 +118,10 @@ def _fixed(name: str, data: Data) -> list[Part]:
 
 
 def _validation(key: Tensor, group: np.ndarray) -> np.ndarray:
-    """Mask [n] of the training rows that validate: n // 10, at least 20, at most half; whole groups in random order."""
+    """Mask [n] of the training rows that validate: n // 10, at least 20 and at most 5,000 or half; whole groups in
+    random order."""
     n = len(group)
-    wanted = min(max(n // 10, 20), n // 2)
+    wanted = min(max(n // 10, 20), n // 2, VALIDATION_ROWS)
     labels, member, size = np.unique(group, return_inverse=True, return_counts=True)
     chosen, total = np.zeros(len(labels), dtype=bool), 0
     for g in _permutation(key, len(labels)):

@@ -14,7 +14,7 @@ from bnnbench import random
 from bnnbench.methods import METHODS, Method
 from bnnbench.methods.map import MAP
 from bnnbench.model import Problem
-from bnnbench.run import evaluate
+from bnnbench.run import predict
 from bnnbench.run.engine import initial_state, make_step
 from bnnbench.run.evaluate import predictions
 from bnnbench.run.posterior import to_arrays
@@ -214,7 +214,7 @@ def test_chunks_of_a_prediction_change_nothing(method, task, monkeypatch):
     inputs = [x[:23], x[:11], x[:17]]
     whole = predictions(fit, inputs)
     for numbers in (1, 3 * 5 * 8 * 4):  # one row at a time, four rows
-        monkeypatch.setattr(evaluate, "CHUNK_NUMBERS", numbers)
+        monkeypatch.setattr(predict, "CHUNK_NUMBERS", numbers)
         assert_close(predictions(fit, inputs), whole, rtol=1e-12, atol=1e-12)
     assert [p[0].shape[1] for p in whole] == [23, 11, 17]
 

@@ -13,7 +13,7 @@ from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Problem
 from bnnbench.run import runner
-from bnnbench.run.engine import predict
+from bnnbench.run.predict import predict
 from bnnbench.run.pack import padded
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.runner import Settings, _run_pack

@@ -11,6 +11,8 @@ from bnnbench.run.engine import initial_state, make_step
 from bnnbench.run.pack import pack_limit, replica_bytes
 from bnnbench.run.train import train
 
+CPU = torch.device("cpu")
+
 
 def peak_bytes(run) -> int:
     """High-water mark of the CPU allocations of a function, from the profiler's allocation events."""
@@ -46,12 +48,12 @@ def test_the_estimate_bounds_the_measured_peak(method):
 def test_limits():
     cell = make_cells("map")[0]
     size = replica_bytes(cell)
-    assert pack_limit(cell, 7 * size) == 7
-    assert pack_limit(cell, 7 * size - 1) == 6
-    assert pack_limit(cell, 1) == 1
-    assert pack_limit(cell, 2**60) == 512
+    assert pack_limit(cell, 7 * size, CPU) == 7
+    assert pack_limit(cell, 7 * size - 1, CPU) == 6
+    assert pack_limit(cell, 1, CPU) == 1
+    assert pack_limit(cell, 2**60, CPU) == 512
 
     class Solo(MAP):
         vmappable = False
 
-    assert pack_limit(make_cells(Solo())[0], 2**60) == 1
+    assert pack_limit(make_cells(Solo())[0], 2**60, CPU) == 1

@@ -10,7 +10,7 @@ from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
-from bnnbench.run.budget import BUDGETS, budget_of
+from bnnbench.tasks.budget import BUDGETS, budget_of
 from bnnbench.run.plan import build_plan, configurations, packs, parse_settings, structure
 from bnnbench.tasks import TASKS
 

@@ -194,7 +194,7 @@ def test_the_grid_inside_and_outside_of_the_data(name: str) -> None:
     data, split = task.data(), task.splits("fixed")[0]
     points, seen = task.evaluations(data, split), data.x[split.fit, 0]
     for one, within in (("inside", True), ("outside", False)):
-        x, y, truth = points[one]
+        x, y, truth = points[one][:3]
         assert y is None
         assert (((x[:, 0] >= seen.min()) & (x[:, 0] <= seen.max())) == within).all()
         np.testing.assert_array_equal(truth[0], toy.latent(name, x[:, 0]))  # type: ignore[index]

@@ -13,7 +13,8 @@ class Budget:
     """Gradients per network (`steps`), predictive samples, and how often the validation rows are looked at.
 
     `compiled`: whether the training step goes through torch.compile. It is part of the budget, never of chance,
-    because compiled and plain runs drift apart in the last digits.
+    because compiled and plain runs drift apart in the last digits. `looking`: predictive samples of such a look.
+    A task may grant other numbers under the same names (`Task.budgets`).
     """
 
     name: str
@@ -22,6 +23,7 @@ class Budget:
     checks: int
     compiled: bool
     summary: str
+    looking: int = 10
 
 
 BUDGETS = {

@@ -1,0 +1,68 @@
+"""Adversarial images: the gradient of the averaged predictive, through all of its samples.
+
+The attacker maximises L(x) = -log (1/S) sum_s p(y | x, w_s). With l_s = log p(y | x, w_s),
+
+    grad L = -sum_s softmax(l)_s grad l_s,
+
+which is accumulated a few samples at a time, relative to the largest term so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bnnbench.model import CategoricalPredictive
+from bnnbench.run.predict import Terms
+from bnnbench.tasks.attacks import Attack
+
+
+def attacked(some: Sequence[Terms], x: Tensor, y: Tensor, attack: Attack, scale: Tensor, rows: int) -> Tensor:
+    """Images x [R, N, C, H, W] with pixels in [0, 1] and labels y [R, N], after an attack.
+
+    Args:
+        some: the predictive, a few terms at a time.
+        scale: standard deviations [R, C, 1, 1] that images are divided by.
+        rows: how many images are differentiated at once.
+    """
+    chunks = zip(x.split(rows, 1), y.split(rows, 1), strict=True)
+    return torch.cat([_attacked(some, images, labels, attack, scale[:, None]) for images, labels in chunks], 1)
+
+
+def _attacked(some: Sequence[Terms], x: Tensor, y: Tensor, attack: Attack, scale: Tensor) -> Tensor:
+    unit = scale if attack.standardised else 1.0
+    image = x
+    for _ in range(attack.steps):
+        image = image + attack.step * unit * loss_gradient(some, image, y).sign()
+        if attack.steps > 1:
+            image = torch.maximum(torch.minimum(image, x + attack.strength * unit), x - attack.strength * unit)
+        if not attack.standardised:
+            image = image.clamp(0.0, 1.0)
+    return image
+
+
+def loss_gradient(some: Sequence[Terms], x: Tensor, y: Tensor) -> Tensor:
+    """Gradient of -log (1/S) sum_s p(y | x, w_s) with respect to x, in the shape of x [R, N, C, H, W]."""
+    total = torch.full(y.shape, -torch.inf, dtype=x.dtype, device=x.device)
+    gradient = torch.zeros_like(x)
+    for chunk in some:
+        with torch.enable_grad():
+            image = x.detach().requires_grad_()
+            predictive = chunk(image)
+            assert isinstance(predictive, CategoricalPredictive)
+            labels = y[:, None, :, None].expand(*predictive.log_probs.shape[:3], 1)
+            value = predictive.log_probs.gather(-1, labels)[..., 0].logsumexp(1)
+            if not value.requires_grad:  # predictions that do not depend on the image (`constant`)
+                return gradient
+            (own,) = torch.autograd.grad(value.sum(), image)
+        together = torch.logaddexp(total, value.detach())
+        before, now = (total - together).exp(), (value.detach() - together).exp()
+        gradient = gradient * _like(before, x) + own * _like(now, x)
+        total = together
+    return -gradient
+
+
+def _like(values: Tensor, x: Tensor) -> Tensor:
+    return values.reshape(*values.shape, *[1] * (x.dim() - values.dim()))

@@ -1,0 +1,107 @@
+"""Predictions of a pack: chunks of weight samples, each drawn once, over chunks of rows.
+
+How a prediction is cut never changes a number: a sample's noise belongs to the sample. Small networks are predicted
+with all samples at once, large ones with a few at a time, so that memory does not grow with samples or rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from bnnbench.methods import Method
+from bnnbench.model import Params, Predictive
+from bnnbench.model.predictive import each
+from bnnbench.random import Span
+from bnnbench.run.engine import over_replicas
+from bnnbench.run.pack import Pack
+from bnnbench.run.size import activations, is_large
+
+CHUNK_NUMBERS = 2**24  # activations alive at once per layer
+CHUNK_WEIGHTS = 2**24  # numbers in the weight samples drawn at once
+CPU_WEIGHTS = 2**21  # the same on a CPU, whose cores a single large network keeps busy
+
+Terms = Callable[[Tensor], Predictive]  # inputs [R, N, ...] in original units -> terms [R, S, N ...]
+
+
+def own_weights(method: Method) -> bool:
+    """Whether a method's predictive is made of weight samples that can be drawn once and used on many rows."""
+    return type(method).predict is Method.predict
+
+
+def terms(
+    pack: Pack, state: Any, draws: Any, key: Tensor, samples: int, masks: Params | None = None
+) -> Iterator[Terms]:
+    """The predictive of all replicas, a few of its terms at a time, as functions of the inputs; differentiable.
+
+    Args:
+        key: of the noise, [R, 2]. samples: mixture terms, where the method can choose.
+        masks: factors [R, ...] of the weights, for pruning; of methods that have weight samples.
+    """
+    method = pack.method
+    for span in _spans(pack, draws, samples):
+        if not own_weights(method):
+            yield lambda x, span=span: over_replicas(
+                pack,
+                lambda method, problem, key, state, draws, x: method.predict(key, state, draws, problem, x, span),
+                key, state, draws, x,
+            )  # fmt: skip
+            continue
+        weights = over_replicas(
+            pack,
+            lambda method, problem, key, state, draws, span=span: method.weights(key, state, draws, problem, span),
+            key, state, draws,
+        )  # fmt: skip
+        if weights is None:
+            raise NotImplementedError(f"{type(method).__name__} must define predict() or weights()")
+        for name, mask in (masks or {}).items():
+            weights[name] = weights[name] * mask[:, None]
+        yield lambda x, weights=weights: over_replicas(
+            pack,
+            lambda method, problem, weights, state, x: method.predict_given(weights, state, problem, x),
+            weights, state, x,
+        )  # fmt: skip
+
+
+def _spans(pack: Pack, draws: Any, samples: int) -> list[int | Span]:
+    """What to ask `weights` or `predict` for, one after the other."""
+    collected = 0 if draws is None else tree_leaves(draws)[0].shape[1]
+    total = pack.method.terms(samples, collected)
+    parameters = sum(value.numel() for value in pack.problem.network.parameters())
+    large = is_large(pack.problem.network) and pack.keys.device.type == "cpu"
+    together = max(1, (CPU_WEIGHTS if large else CHUNK_WEIGHTS) // (parameters * len(pack.cells)))
+    if total is None or total <= together:
+        return [samples]
+    return [Span(start, min(start + together, total), total) for start in range(0, total, together)]
+
+
+def rows_at_once(pack: Pack, samples: int) -> int:
+    """Rows whose activations fit into a chunk, for so many samples of each replica."""
+    task, shape = pack.cells[0].task, pack.problem.table.x.shape[1:]
+    network = task.network(pack.cells[0].rule, shape, pack.problem.likelihood.outputs)
+    widest = max([*activations(network, shape), 1])
+    first = _spans(pack, None, samples)[0]
+    together = len(first) if isinstance(first, Span) else samples
+    return max(1, CHUNK_NUMBERS // (len(pack.cells) * together * widest))
+
+
+def whole(pieces: list[Predictive], dim: int) -> Predictive:
+    """Chunks of a predictive put together: of samples along dimension 1, of rows along dimension 2."""
+    return each(lambda *parts: torch.cat(parts, dim), *pieces)
+
+
+def predict(
+    pack: Pack, state: Any, draws: Any, key: Tensor, x: Tensor, samples: int, masks: Params | None = None
+) -> Predictive:
+    """All terms [R, S, N ...] at inputs x [R, N, ...] in original units, without gradients."""
+    rows = rows_at_once(pack, samples)
+    with torch.no_grad():
+        chunks = [
+            whole([some(part) for part in x.split(rows, 1)], 2)
+            for some in terms(pack, state, draws, key, samples, masks)
+        ]
+    return whole(chunks, 1)

@@ -1,0 +1,32 @@
+"""How large a network is: what decides on packs, and on how much is predicted at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+LARGE = 40_000  # parameters above which a step is bound by arithmetic: packs then gain nothing on a CPU
+
+
+def is_large(network: nn.Module) -> bool:
+    """Whether one step of the network keeps a CPU's cores busy."""
+    return sum(value.numel() for value in network.parameters()) > LARGE
+
+
+def activations(network: nn.Module, shape: Sequence[int]) -> list[int]:
+    """Numbers that each layer puts out for one example of this shape, found without any arithmetic."""
+    sizes: list[int] = []
+    ghost = copy.deepcopy(network).to("meta")
+
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        sizes.append(output.numel())
+
+    for module in ghost.modules():
+        if not list(module.children()):
+            module.register_forward_hook(record)
+    with torch.no_grad():
+        ghost(torch.zeros(1, *shape, device="meta"))
+    return sizes

@@ -1,0 +1,104 @@
+"""Image classification on official test sets, with the networks of the field and what lies off the data's manifold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from bnnbench.nets import MLP, AlexNet, Conv3FC3, LeNet
+from bnnbench.tasks.base import TASKS, Points, Task
+from bnnbench.tasks.budget import Budget
+from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.shifts import shifted
+
+PADDED = 32  # pixels on a side that the convolutional networks take
+
+
+def wide_mlp(channels: int, classes: int) -> nn.Module:
+    """784-1200-1200-10 (Blundell et al. 2015)."""
+    return nn.Sequential(nn.Flatten(), MLP(channels * 28 * 28, (1200, 1200), classes))
+
+
+@dataclass(frozen=True)
+class ImageTask(Task):
+    """Images with an official test set.
+
+    Attributes:
+        net: the plain network from numbers of channels and classes.
+        pad: whether images are padded with black to 32 x 32 pixels.
+    """
+
+    net: Callable[[int, int], nn.Module] = wide_mlp
+    pad: bool = False
+
+    def read(self, root: Path | None) -> Data:
+        data = super().read(root)
+        return dataclasses.replace(data, x=padded(data.x)) if self.pad else data
+
+    def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
+        del rule
+        return self.net(shape[0], outputs)
+
+    def evaluations(
+        self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
+    ) -> dict[str, Points]:
+        frame = padded if self.pad else np.asarray
+        return super().evaluations(data, split) | shifted(shifts, data.x[split.test], data.y[split.test], frame, root)
+
+
+def padded(x: np.ndarray) -> np.ndarray:
+    """Images [N, C, H, W] with black around them, [N, C, 32, 32]."""
+    rows, columns = PADDED - x.shape[2], PADDED - x.shape[3]
+    border = (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
+    return np.pad(x, ((0, 0), (0, 0), *border))
+
+
+def budgets(epoch: int, samples: int = 100) -> tuple[Budget, ...]:
+    """5 and 40 epochs of so many updates; networks of this size are looked at seldom and with few samples."""
+    return (
+        Budget("smoke", 10, 2, 2, False, "does everything run?", 1),
+        Budget("quick", 5 * epoch, 20, 10, True, "5 epochs", 3),
+        Budget("full", 40 * epoch, samples, 40, True, "40 epochs", 3),
+    )
+
+
+# One configuration for all image tasks, by the validation rows of `mnist` at `quick` (see the README).
+TUNED = {
+    "map": {"lr": 1e-3},
+    "ensemble-deep": {"lr": 1e-3},
+    "ensemble-bootstrap": {"lr": 1e-3},
+    "mc-dropout": {"lr": 1e-3, "rate": 0.5},
+    "bbp-gaussian": {"lr": 1e-3},
+    "bbp-laplace": {"lr": 1e-3},
+    "bbp-mixture": {"lr": 1e-3},
+    "bbp-local": {"lr": 1e-3},
+    "bbp-flipout": {"lr": 1e-3},
+    "laplace-kron": {"lr": 1e-3},
+    "laplace-diag": {"lr": 1e-3},
+    "laplace-last": {"lr": 1e-3},
+    "swag": {"lr": 1e-3, "swa_lr": 3e-4, "samples": 30, "rank": 20},
+    "sgld": {"lr": 0.1, "samples": 30},
+    "psgld": {"lr": 1e-3, "samples": 30},
+    "sghmc": {"samples": 30},
+    "csgmcmc": {"lr": 0.1, "samples": 30},
+}
+MNIST_SHIFTS = ("rotation", "kmnist", "notmnist", "fgsm", "pgd", "fgsm-norm")
+
+SHARED = {"kind": "classification", "rules": ("official",), "batch_size": 128, "tuned": TUNED}
+MNIST = SHARED | {"source": "mnist", "budgets": budgets(430), "shifts": MNIST_SHIFTS}  # 430 x 128 = 55,000 rows
+
+TASKS.register(ImageTask("mnist", groups=("images",), **MNIST))  # pyright: ignore[reportArgumentType]
+TASKS.register(ImageTask("mnist-lenet", groups=("images",), net=LeNet, pad=True, **MNIST))  # pyright: ignore[reportArgumentType]
+NETS: dict[str, Callable[[int, int], nn.Module]] = {"lenet": LeNet, "alexnet": AlexNet, "conv3fc3": Conv3FC3}
+for _source in ("cifar10", "cifar100"):
+    for _name, _net in NETS.items():
+        _cifar = SHARED | {"source": _source, "budgets": budgets(352), "shifts": ("fgsm", "pgd")}
+        TASKS.register(ImageTask(f"{_source}-{_name}", groups=("images",), net=_net, **_cifar))  # pyright: ignore[reportArgumentType]
+for _name, _net in NETS.items():
+    _sample = SHARED | {"source": "cifar10-sample", "budgets": budgets(100)}
+    TASKS.register(ImageTask(f"cifar10-sample-{_name}", groups=("images-sample",), net=_net, **_sample))  # pyright: ignore[reportArgumentType]
