@@ -112,7 +112,7 @@ class _Laplace(MAP):
         """
         return state if isinstance(state, Fit) else state._replace(covariance=state.covariance.prepared())
 
-    def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int) -> Params:
+    def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
         del draws, problem
         if isinstance(state, Fit):
             return stacked(state.params)
@@ -145,7 +145,9 @@ class _Laplace(MAP):
         names = [name.rpartition(".")[0] for name in state.params if name.rpartition(".")[2] == "weight"]
         return to_matrices(state.params, names[self.layers])
 
-    def predict(self, key: Tensor, state: Any, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
+    def predict(
+        self, key: Tensor, state: Any, draws: Any, problem: Problem, x: Tensor, samples: int | random.Span
+    ) -> Predictive:
         return self.predict_given(self.weights(key, state, draws, problem, samples), state, problem, x)
 
     def predict_given(self, weights: Params, state: Any, problem: Problem, x: Tensor) -> Predictive:
