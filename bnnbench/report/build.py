@@ -11,6 +11,7 @@ from bnnbench.report.costs import costs
 from bnnbench.report.extra import write
 from bnnbench.report.fidelity import fidelity
 from bnnbench.report.fidelity_tables import fidelity_tables
+from bnnbench.report.image_tables import image_tables
 from bnnbench.report.output import Output
 from bnnbench.report.samplers import sampler_tables
 from bnnbench.report.select import Section, Selection, select
@@ -72,7 +73,7 @@ def _section(selection: Selection, section: Section, output: Output, formats: se
             output.write(f"{stem}.tex", comparison_latex(table, caption(selection, section, table)))
     if "csv" in formats:
         output.write(f"tables/{section.name}-cost.csv", frame_csv(costs(section)))
-    extras = [*truth_tables(section), *sampler_tables(section)]
+    extras = [*image_tables(selection, section), *truth_tables(section), *sampler_tables(section)]
     write(extras, output, formats)
     if "md" not in formats:
         return ""

@@ -9,6 +9,7 @@ import pandas as pd
 from bnnbench.report.costs import costs_markdown, troubles
 from bnnbench.report.extra import Extra, page
 from bnnbench.report.figures.section import Picked
+from bnnbench.report.images import GROUP_NOTES
 from bnnbench.report.select import Section, Selection
 from bnnbench.report.statistics import ALPHA, Comparison, Frame
 from bnnbench.report.tables import comparison_markdown, escape_markdown, markdown, words
@@ -29,6 +30,7 @@ SPLIT_RULES = {
     "10fold-grouped": "ten folds that keep duplicate rows together",
     "gal": "the stored splits of Gal & Ghahramani (2016)",
     "gap": "the middle third of one feature is the test set (Foong et al. 2019): extrapolation, not a random sample",
+    "official": "one split, the official test set; validation rows are taken from the official training rows",
 }
 
 
@@ -113,6 +115,8 @@ def section_page(
     parts = [f"## {section.group}, split rule `{section.rule}`, budget `{section.budget}`\n"]
     if section.rule in SPLIT_RULES:
         parts.append(f"Splits: {SPLIT_RULES[section.rule]}.\n")
+    if section.group in GROUP_NOTES:
+        parts.append(GROUP_NOTES[section.group] + "\n")
     if section.others:
         rest = ", ".join(f"{n:,} at `{b}`" for b, n in section.others.items())
         parts.append(f"Not shown: cells at other budgets ({rest}); `--budget` selects them.\n")
@@ -130,7 +134,8 @@ def section_page(
 
 
 def _picture(figure: Picked) -> str:
-    return f"![{figure.alt}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
+    text = f"{figure.text}\n\n" * bool(figure.text)
+    return f"{text}![{figure.alt}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
 
 
 def fidelity_page(tables: list[Extra], figure: Picked) -> str:

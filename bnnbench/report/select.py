@@ -15,7 +15,7 @@ from typing import Any
 from bnnbench.errors import UserError
 from bnnbench.report.statistics import Frame, row_names
 
-GROUPS = ("toy", "starter", "uci", "tabular", "images", "shift", "density")  # order of sections
+GROUPS = ("toy", "starter", "uci", "tabular", "images", "images-sample", "shift", "density")  # order of sections
 BUDGETS = ("smoke", "quick", "full")
 HEADLINE = {
     "regression": ("log_likelihood", "rmse", "crps", "calibration_error"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,17 @@ from matplotlib.figure import Figure
 
 from bnnbench.report.fidelity import Fidelity
 from bnnbench.report.figures import style
-from bnnbench.report.figures.calibration import Curves, pit_figure, reliability_figure
+from bnnbench.report.figures.calibration import pit_figure, reliability_figure
 from bnnbench.report.figures.fidelity import fidelity_figure
+from bnnbench.report.figures.gather import gather, shown
+from bnnbench.report.figures.images import TEXTS, image_figures
 from bnnbench.report.figures.pruning import pruned, pruning_figure
 from bnnbench.report.figures.scores import score_figure
-from bnnbench.report.figures.toy import Picture, Series, exact_picture, toy_figure
+from bnnbench.report.figures.toy import Picture, exact_picture, toy_figure
 from bnnbench.report.figures.training import training_figure
 from bnnbench.report.figures.weights import weights_figure
-from bnnbench.report.select import CELL, Section, Selection
+from bnnbench.report.images import GROUPS
+from bnnbench.report.select import Section, Selection
 from bnnbench.report.statistics import Comparison, comparison, size_ratio
 from bnnbench.report.tables import words
 
@@ -30,19 +33,24 @@ SCORE_FIGURES = {
 
 @dataclass(frozen=True)
 class Picked:
-    """A figure ready to be written: file stem, text alternative, and extension -> bytes."""
+    """A figure ready to be written: file stem, text alternative, extension -> bytes, and what to see in it."""
 
     name: str
     alt: str
     files: dict[str, bytes]
+    text: str = ""
 
 
 def draw(selection: Selection, section: Section) -> Iterator[Picked]:
     """Figures in the order of the page."""
     looks = style.looks(selection.methods, section.rows)
     with style.drawing():
+        texts = TEXTS if section.group in GROUPS else {}
         for name, alt, figure in _figures(selection, section, looks):
-            yield Picked(f"{section.name}-{name}", alt, style.render(figure))
+            yield Picked(f"{section.name}-{name}", alt, style.render(figure), texts.get(name, ""))
+        if section.group in GROUPS:
+            for drawn in image_figures(selection, section, looks):
+                yield Picked(f"{section.name}-{drawn.name}", drawn.alt, style.render(drawn.figure), drawn.text)
 
 
 def draw_fidelity(found: Fidelity) -> Picked:
@@ -60,30 +68,6 @@ def _figures(selection: Selection, section: Section, looks: dict[str, style.Look
     yield from _pruning(section, looks)
     yield from _weights(selection, section, looks)
     yield from _training(selection, section, looks)
-
-
-def gather(selection: Selection, section: Section, name: str, evaluation: str | None) -> Curves:
-    """Series of the section's own cells, by row and task, in the order of splits and seeds."""
-    cells = section.scores.drop_duplicates("fingerprint").set_index("fingerprint")
-    by_key = {tuple(r[c] for c in CELL): (f, r) for f, r in cells.iterrows()}
-    found: dict[tuple[str, str], list[tuple[tuple[int, int], Series]]] = {}
-    for task in section.tasks:
-        for info, where, series in selection.store.curves(name, task=task, budget=section.budget):
-            if (where or None) != evaluation:
-                continue
-            fingerprint, cell = by_key.get(tuple(info[c] for c in CELL), (None, None))
-            if cell is None or info.get("fingerprint", fingerprint) != fingerprint:
-                continue
-            place = (int(cell["index"]), int(cell["seed"]))
-            arrays = {k: np.array(v, dtype=float) for k, v in series.items()}
-            found.setdefault((str(cell["row"]), task), []).append((place, arrays))
-    return {key: [s for _, s in sorted(cells, key=lambda c: c[0])] for key, cells in found.items()}
-
-
-def _shown(section: Section, keys: Collection[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Rows and tasks that have curves, in the section's order."""
-    rows, tasks = {row for row, _ in keys}, {task for _, task in keys}
-    return [r for r in section.rows if r in rows], [t for t in section.tasks if t in tasks]
 
 
 def _scores(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
@@ -129,12 +113,12 @@ def _calibration(
     selection: Selection, section: Section, looks: dict[str, style.Look]
 ) -> Iterator[tuple[str, str, Figure]]:
     if curves := gather(selection, section, "pit_ecdf", "test"):
-        rows, tasks = _shown(section, curves)
+        rows, tasks = shown(section, curves)
         alt = f"PIT calibration curves of {len(rows)} methods on {', '.join(tasks)}; a flat line is calibrated."
         points = {task: test_points(section, task) for task in tasks}
         yield "calibration", alt, pit_figure(curves, rows, tasks, looks, points)
     if curves := gather(selection, section, "reliability", "test"):
-        rows, tasks = _shown(section, curves)
+        rows, tasks = shown(section, curves)
         alt = f"Reliability diagrams of {len(rows)} methods on {', '.join(tasks)}; the diagonal is calibrated."
         yield "reliability", alt, reliability_figure(curves, rows, tasks, looks)
 
@@ -150,7 +134,7 @@ def test_points(section: Section, task: str) -> float:
 def _pruning(section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
     for metric in SCORE_FIGURES:
         if lines := pruned(section, metric):
-            rows, tasks = _shown(section, lines)
+            rows, tasks = shown(section, lines)
             alt = f"{words(metric)} against the share of weights removed of {len(rows)} methods on {', '.join(tasks)}."
             stem = f"pruning-{metric.replace('_', '-')}"
             yield stem, alt[0].upper() + alt[1:], pruning_figure(lines, metric, rows, tasks, looks)
@@ -158,7 +142,7 @@ def _pruning(section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[s
 
 def _weights(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
     if curves := gather(selection, section, "weights", "test"):
-        rows, tasks = _shown(section, curves)
+        rows, tasks = shown(section, curves)
         alt = f"Histograms of all weights of {len(rows)} methods on {', '.join(tasks)}, in units of the prior's scale."
         yield "weights", alt, weights_figure(curves, rows, tasks, looks)
 
@@ -178,6 +162,6 @@ def _training(
         own = {k: [s for s in cells if column in s and np.isfinite(s[column]).any()] for k, cells in curves.items()}
         own = {k: cells for k, cells in own.items() if cells}
         if own:
-            rows, tasks = _shown(section, own)
+            rows, tasks = shown(section, own)
             alt = f"{column.capitalize()} against training step of {len(rows)} methods on {', '.join(tasks)}."
             yield f"training-{column}", alt, training_figure(own, column, rows, tasks, looks, title, label)

@@ -1,0 +1,65 @@
+"""Does a method notice images of no known class? How well its entropy tells them from the test images."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bnnbench.report.extra import Extra
+from bnnbench.report.images import OUTSIDE, Values, unconverged, values
+from bnnbench.report.select import Section
+from bnnbench.report.statistics import Frame
+from bnnbench.report.tables import EMPTY, UNCONVERGED, Grid, Text, measured
+
+METRICS = {
+    "auroc_total": ("AUROC total", 1),
+    "auroc_epistemic": ("AUROC epistemic", 1),
+    "aupr_total": ("AUPR total", 1),
+    "fpr95_total": ("FPR95 total", -1),
+}
+CAPTION = (
+    "Test images against images of no known class, told apart by the entropy of the prediction. AUROC: probability "
+    "that the foreign image has the higher entropy (0.5 is guessing, 1 is perfect), by total and by epistemic entropy; "
+    "a point estimate has no epistemic entropy, and so 0.5. AUPR: area under precision and recall. FPR95: share of "
+    "test images that raise a false alarm where 95 % of the foreign ones are found (0 is perfect). Bold: the best of a "
+    "column."
+)
+
+
+def detection_tables(section: Section) -> list[Extra]:
+    """One table a task that was shown foreign images."""
+    found = []
+    for task in section.tasks:
+        numbers = _numbers(values(section, task), section.rows)
+        if len(numbers):
+            grid = _grid(numbers, unconverged(section, task))
+            name = f"{section.name}-detection-{task}"
+            found.append(Extra(name, f"{task}: foreign images", grid, CAPTION, numbers))
+    return found
+
+
+def _numbers(own: Values, rows: tuple[str, ...]) -> Frame:
+    """Long form: evaluation, metric, method, value, error, whether it is the best."""
+    records = [
+        (outside, metric, row, *own[row, outside, metric])
+        for outside in OUTSIDE
+        for metric in METRICS
+        for row in rows
+        if (row, outside, metric) in own
+    ]
+    table: Frame = pd.DataFrame(records, columns=["evaluation", "metric", "method", "value", "stderr"])
+    oriented = table["value"] * table["metric"].map({m: better for m, (_, better) in METRICS.items()})
+    return table.assign(best=oriented == oriented.groupby([table["evaluation"], table["metric"]]).transform("max"))
+
+
+def _grid(numbers: Frame, doubtful: set[str]) -> Grid:
+    present = {(r.evaluation, r.metric, r.method): r for r in numbers.itertuples()}
+    columns = [(o, m) for o in OUTSIDE for m in METRICS if any(key[:2] == (o, m) for key in present)]
+
+    def text(row: str, column: tuple[str, str]) -> Text:
+        entry = present.get((*column, row))
+        if entry is None:
+            return EMPTY, False, ""
+        return measured(entry.value, entry.stderr), bool(entry.best), UNCONVERGED * (row in doubtful)
+
+    body = tuple((row, tuple(text(row, c) for c in columns)) for row in dict.fromkeys(numbers["method"]))
+    return Grid(("method", *(f"{outside}: {METRICS[metric][0]}" for outside, metric in columns)), body)

@@ -1,0 +1,23 @@
+"""All tables of a section of image tasks, in the order of the page."""
+
+from __future__ import annotations
+
+from bnnbench.report.attacks import attack_tables
+from bnnbench.report.covariance import covariance_tables
+from bnnbench.report.detection import detection_tables
+from bnnbench.report.extra import Extra
+from bnnbench.report.image_scores import image_scores
+from bnnbench.report.images import GROUPS
+from bnnbench.report.select import Section, Selection
+
+
+def image_tables(selection: Selection, section: Section) -> list[Extra]:
+    """None for sections of other tasks."""
+    if section.group not in GROUPS:
+        return []
+    return [
+        *image_scores(selection, section),
+        *detection_tables(section),
+        *attack_tables(section),
+        *covariance_tables(section),
+    ]

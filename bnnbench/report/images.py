@@ -1,0 +1,55 @@
+"""Tasks on images: which sections hold them, and their scores by method, test set and metric."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from bnnbench.report.select import Section
+from bnnbench.report.statistics import Frame
+
+SAMPLE = "images-sample"
+GROUPS = ("images", SAMPLE)
+GROUP_NOTES = {
+    SAMPLE: "**Never compare these numbers with published ones**: a small sample of the images stands in for the data "
+    "set, for training as for testing. They say whether a network runs and which method leads on the sample.",
+}
+OUTSIDE = ("kmnist", "notmnist")  # sets of images of no known class
+PLAIN = "map"
+Value = tuple[float, float]  # mean over cells, standard error over test images (NaN where there is none)
+Values = dict[tuple[str, str, str], Value]  # by row, evaluation and metric
+Line = tuple[np.ndarray, np.ndarray]  # where, and the values there
+
+
+def values(section: Section, task: str) -> Values:
+    """All scores of a task; seeds share their test images, so that averaging over seeds leaves the error as it is."""
+    scores: Frame = section.scores[section.scores["task"] == task]
+    scores = scores[~scores["evaluation"].fillna("").str.endswith("-all")]  # the exhaustive variants repeat the rest
+    keys = ["row", "evaluation", "metric"]
+    table = scores.assign(stderr=scores["stderr"].astype(float)).groupby(keys)[["value", "stderr"]].mean()
+    numbers = zip(table["value"], table["stderr"], strict=True)
+    return {
+        (str(row), str(evaluation), str(metric)): (float(value), float(stderr))
+        for (row, evaluation, metric), (value, stderr) in zip(table.index, numbers, strict=True)
+    }
+
+
+def unconverged(section: Section, task: str) -> set[str]:
+    """Rows of which a cell doubts its own convergence."""
+    scores = section.scores
+    return set(scores.loc[(scores["task"] == task) & (scores["status"] == "unconverged"), "row"])
+
+
+def sweep(found: Values, row: str, prefix: str, metric: str, start: str | None = "test") -> Line:
+    """A metric against the number in the names `prefix`-number, `start` standing at zero."""
+    named = re.compile(rf"{re.escape(prefix)}-(\d+(?:\.\d+)?)")
+    points = {
+        float(match.group(1)): value
+        for (r, evaluation, m), (value, _) in found.items()
+        if r == row and m == metric and (match := named.fullmatch(evaluation))
+    }
+    if points and start and (row, start, metric) in found:
+        points[0.0] = found[row, start, metric][0]
+    kept = sorted((x, y) for x, y in points.items() if np.isfinite(y))
+    return np.array([x for x, _ in kept]), np.array([y for _, y in kept])
