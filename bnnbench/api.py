@@ -125,7 +125,7 @@ def run(
                 cells,
                 work.missing,
                 lambda: store.start_session(session_record(place, command)),
-                Settings(place, timeout, force),
+                Settings(place, timeout, force, store.checkpoints),
                 progress,
             )
         add_fidelity(store, {cell.task.name for cell in cells})

@@ -32,12 +32,14 @@ def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: st
     from bnnbench.report.tables import summary_table
     from bnnbench.store.store import ResultStore
     from bnnbench.tasks import TASKS
+    from bnnbench.tasks.shifts import select
 
     with ResultStore(db, read_only=True) as store:
         frame: Any = store.scores(budget=budget)
         definitions: Any = {row["name"]: row for _, row in store.metrics().iterrows()}
-    if task != "all":
-        frame = frame[frame["task"].isin([entry.name for entry in TASKS.select(task.split(","))])]
+    tasks, _ = select(task.split(","), exhaustive=False)
+    if tasks != ["all"]:
+        frame = frame[frame["task"].isin([entry.name for entry in TASKS.select(tasks)])]
     if methods != "all":
         frame = frame[frame["method"].isin([entry.name for entry in METHODS.select(methods.split(","))])]
     if splits is not None:

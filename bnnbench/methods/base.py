@@ -109,16 +109,20 @@ class Method(ABC):
         """What to keep of a state as one posterior draw."""
         raise NotImplementedError
 
-    def terms(self, samples: int, collected: int) -> int | None:
+    def terms(self, state: State, collected: int, samples: int) -> int | None:
         """How many terms the predictive has, if `weights` and `predict` also take a part of them at a time.
 
         Their `samples` may then be a `random.Span`, and large networks are predicted with a few samples at a time.
 
         Args:
-            samples: of the budget. collected: number of collected draws.
+            collected: number of collected draws. samples: what the budget grants.
         """
-        del samples, collected
+        del state, collected, samples
         return None
+
+    def prepared(self, state: State) -> State:
+        """The state with what many calls of `weights` would compute anew; never stored."""
+        return state
 
     def weights(self, key: Tensor, state: State, draws: Any, problem: Problem, samples: int | Span) -> Params | None:
         """Weight samples, stacked along a leading dimension; None where weights have no distribution."""

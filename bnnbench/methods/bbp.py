@@ -94,12 +94,13 @@ class BBPGaussian(Method):
     def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
         problem, batch = self.target(problem), problem.minibatch(key)
 
-        def objective(params: Params) -> Tensor:
+        def objective(params: Params) -> tuple[Tensor, Info]:
             mean, sigma = parts(params)
             nll, sample = self.expected_nll(key, mean, sigma, batch, problem)
             cost = [self._cross_entropy(problem, name, mean[name], sigma[name], sample) for name in mean]
             heat = [self.temperature * entropy(value).sum() for value in sigma.values()]
-            return nll + self.beta * (torch.stack(cost).sum() - torch.stack(heat).sum()) / problem.n
+            kl = (torch.stack(cost).sum() - torch.stack(heat).sum()) / problem.n
+            return nll + self.beta * kl, {"nll": nll, "kl": kl}
 
         return descend(objective, state, problem, self.lr)
 
@@ -125,8 +126,8 @@ class BBPGaussian(Method):
             raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
         return problem
 
-    def terms(self, samples: int, collected: int) -> int:
-        del collected
+    def terms(self, state: Fit, collected: int, samples: int) -> int:
+        del state, collected
         return samples
 
     def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:

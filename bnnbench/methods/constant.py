@@ -39,6 +39,7 @@ class Constant(Method):
     def predict(self, key: Tensor, state: Tensor, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
         del key, draws, samples
         if isinstance(problem.likelihood, Categorical):
-            return CategoricalPredictive(state.expand(1, x.shape[0], -1))
+            terms = state.expand(1, x.shape[0], -1)
+            return CategoricalPredictive(terms, torch.zeros_like(terms[..., 0]))
         shape = (1, x.shape[0])
         return GaussianPredictive(state[0].expand(shape), state[1].expand(shape))

@@ -145,10 +145,9 @@ class _Laplace(MAP):
         names = [name.rpartition(".")[0] for name in state.params if name.rpartition(".")[2] == "weight"]
         return to_matrices(state.params, names[self.layers])
 
-    def predict(
-        self, key: Tensor, state: Any, draws: Any, problem: Problem, x: Tensor, samples: int | random.Span
-    ) -> Predictive:
-        return self.predict_given(self.weights(key, state, draws, problem, samples), state, problem, x)
+    def terms(self, state: Any, collected: int, samples: int) -> int | None:
+        del collected
+        return None if isinstance(state, Fit) else samples
 
     def predict_given(self, weights: Params, state: Any, problem: Problem, x: Tensor) -> Predictive:
         """Terms at inputs in original units of the stacked weight samples that `weights` gave."""

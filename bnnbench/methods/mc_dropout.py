@@ -53,8 +53,8 @@ class MCDropout(Method):
 
         return descend(energy, state, problem, self.lr)
 
-    def terms(self, samples: int, collected: int) -> int:
-        del collected
+    def terms(self, state: Fit, collected: int, samples: int) -> int:
+        del state, collected
         return samples
 
     def predict(

@@ -30,11 +30,22 @@ def start(params: Params) -> Fit:
 
 
 def descend(
-    objective: Callable[[Params], Tensor], fit: Fit, problem: Problem, lr: float | Tensor
+    objective: Callable[[Params], Tensor | tuple[Tensor, dict[str, Tensor]]],
+    fit: Fit,
+    problem: Problem,
+    lr: float | Tensor,
 ) -> tuple[Fit, dict[str, Tensor]]:
-    """One step down the objective at the problem's present step; the info holds its value as `loss`."""
-    gradient, loss = grad_and_value(objective)(fit.params)
-    return adam(fit, gradient, problem.t, one_cycle(problem.t, problem.steps, lr)), {"loss": loss}
+    """One step down the objective at the problem's present step; the info holds its value as `loss`.
+
+    An objective may return its terms beside its value; they join the info.
+    """
+
+    def value(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
+        found = objective(params)
+        return found if isinstance(found, tuple) else (found, {})
+
+    gradient, (loss, parts) = grad_and_value(value, has_aux=True)(fit.params)
+    return adam(fit, gradient, problem.t, one_cycle(problem.t, problem.steps, lr)), {"loss": loss, **parts}
 
 
 def adam(fit: Fit, gradient: Params, t: Tensor, lr: float | Tensor, b1: float = 0.9, b2: float = 0.999) -> Fit:

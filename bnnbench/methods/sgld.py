@@ -87,8 +87,8 @@ class SGLD(Method):
     def collect(self, state: Any) -> Params:
         return state
 
-    def terms(self, samples: int, collected: int) -> int:
-        del samples
+    def terms(self, state: Any, collected: int, samples: int) -> int:
+        del state, samples
         return max(collected, 1)
 
     def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int | Span) -> Params:

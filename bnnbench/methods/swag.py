@@ -73,8 +73,8 @@ class SWAG(Method):
     def collect(self, state: Fit) -> Params:
         return state.params
 
-    def terms(self, samples: int, collected: int) -> int:
-        del collected
+    def terms(self, state: Fit, collected: int, samples: int) -> int:
+        del state, collected
         return samples
 
     def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:

@@ -27,20 +27,25 @@ def attacked(some: Sequence[Terms], x: Tensor, y: Tensor, attack: Attack, scale:
         scale: standard deviations [R, C, 1, 1] that images are divided by.
         rows: how many images are differentiated at once.
     """
-    chunks = zip(x.split(rows, 1), y.split(rows, 1), strict=True)
-    return torch.cat([_attacked(some, images, labels, attack, scale[:, None]) for images, labels in chunks], 1)
-
-
-def _attacked(some: Sequence[Terms], x: Tensor, y: Tensor, attack: Attack, scale: Tensor) -> Tensor:
-    unit = scale if attack.standardised else 1.0
     image = x
     for _ in range(attack.steps):
-        image = image + attack.step * unit * loss_gradient(some, image, y).sign()
-        if attack.steps > 1:
-            image = torch.maximum(torch.minimum(image, x + attack.strength * unit), x - attack.strength * unit)
-        if not attack.standardised:
-            image = image.clamp(0.0, 1.0)
+        image = stepped(x, image, gradient_sign(some, image, y, rows), attack, scale)
     return image
+
+
+def stepped(x: Tensor, image: Tensor, sign: Tensor, attack: Attack, scale: Tensor) -> Tensor:
+    """One step from `image`, kept near the unchanged x and, in pixel units, in [0, 1]."""
+    unit = scale[:, None] if attack.standardised else 1.0
+    image = image + attack.step * unit * sign
+    if attack.steps > 1:
+        image = torch.maximum(torch.minimum(image, x + attack.strength * unit), x - attack.strength * unit)
+    return image if attack.standardised else image.clamp(0.0, 1.0)
+
+
+def gradient_sign(some: Sequence[Terms], x: Tensor, y: Tensor, rows: int) -> Tensor:
+    """Sign of the gradient of the attacker's loss, `rows` images at a time."""
+    chunks = zip(x.split(rows, 1), y.split(rows, 1), strict=True)
+    return torch.cat([loss_gradient(some, images, labels).sign() for images, labels in chunks], 1)
 
 
 def loss_gradient(some: Sequence[Terms], x: Tensor, y: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from bnnbench import random
 from bnnbench.metrics import curves, score
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive
 from bnnbench.model.predictive import each
-from bnnbench.run.attack import attacked
+from bnnbench.run.attack import attacked, gradient_sign, stepped
 from bnnbench.run.diagnostics import sampler_record
 from bnnbench.run.engine import PREDICT, over_replicas
 from bnnbench.run.pack import Pack, padded
@@ -40,24 +40,29 @@ class Evaluated:
     kept: dict[str, np.ndarray]
 
 
-def evaluate(trained: Trained, only: Container[str] | None = None) -> list[Evaluated]:
-    """All evaluations of all replicas of a pack, or `only` those of these names."""
-    pack = trained.pack
-    points = [
-        cell.task.evaluations(pack.data, split, cell.shifts, cell.root)
+def test_sets(pack: Pack, shifted: bool) -> list[dict[str, Points]]:
+    """Name -> test set of every replica; those off the data's manifold only if asked for."""
+    return [
+        cell.task.evaluations(pack.data, split, cell.shifts if shifted else (), cell.root)
         for cell, split in zip(pack.cells, pack.splits, strict=True)
     ]
+
+
+def evaluate(trained: Trained, only: Container[str] | None = None) -> list[Evaluated]:
+    """The evaluations that every cell gets, of all replicas of a pack; or `only` those of these names, whichever."""
+    pack, signs = trained.pack, {}
+    points = test_sets(pack, shifted=only is not None)
     records: list[list[EvaluationRecord]] = [[] for _ in pack.cells]
     kept: list[dict[str, np.ndarray]] = [{} for _ in pack.cells]
-    inside: list[Predictive] = []  # of the test set, which foreign inputs are held against
     for name in _among(points[0], only):
         sets = [replica[name] for replica in points]
-        found = predictions(trained, _inputs(trained, sets), samples=sets[0].samples)
-        inside = found if name == "test" else inside
-        if sets[0].foreign and not inside:
-            inside = predictions(trained, [replica["test"].x for replica in points])
+        found = predictions(trained, _inputs(trained, sets, signs), samples=sets[0].samples)
+        if name == "test":
+            trained.tested = found
+        if sets[0].foreign and trained.tested is None:
+            trained.tested = predictions(trained, [replica["test"].x for replica in points])
         for r, predictive in enumerate(found):
-            records[r].append(_record(trained, r, name, predictive, sets[r], outside_of=inside))
+            records[r].append(_record(trained, r, name, predictive, sets[r]))
             if name in STORED:
                 kept[r] |= _terms(name, predictive, sets[r])
     tests = [_thinned(trained, replica["test"]) for replica in points]
@@ -96,18 +101,32 @@ def _samples(trained: Trained, limit: int | None) -> int:
     return min(limit, granted if limit <= SWEEP_SAMPLES else 25 * granted)
 
 
-def _inputs(trained: Trained, sets: list[Points]) -> list[np.ndarray]:
-    """The inputs of a test set of each replica, attacked through its own posterior where that is asked for."""
-    attack = sets[0].attack
-    if attack is None:
+def _inputs(trained: Trained, sets: list[Points], signs: dict[Any, Tensor]) -> list[np.ndarray]:
+    """The inputs of a test set of each replica, attacked through its own posterior where that is asked for.
+
+    Args:
+        signs: of the gradients at unchanged images, which attacks of one step share; filled here.
+    """
+    if sets[0].attack is None:
         return [p.x for p in sets]
-    pack, samples = trained.pack, _samples(trained, sets[0].samples)
-    key = random.fold_in(pack.keys, PREDICT)
+    return list(adversarial(trained, sets, signs).cpu().numpy())
+
+
+def adversarial(trained: Trained, sets: list[Points], signs: dict[Any, Tensor] | None = None) -> Tensor:
+    """Images [R, N, C, H, W] of a test set with an attack, after it."""
+    pack, attack, samples = trained.pack, sets[0].attack, _samples(trained, sets[0].samples)
+    assert attack is not None
+    key, signs = random.fold_in(pack.keys, PREDICT), {} if signs is None else signs
     x = stacked_inputs(pack, [p.x for p in sets])
     y = torch.stack([torch.as_tensor(p.y, device=x.device) for p in sets])
-    some = list(terms(pack, trained.state, trained.draws, key, samples))
-    images = attacked(some, x, y, attack, pack.problem.rows.x_scale, max(1, rows_at_once(pack, samples) // 4))
-    return list(images.cpu().numpy())
+    rows = max(1, rows_at_once(pack, trained.state, trained.draws, samples) // 2)
+    shared = (x.shape, samples)
+    if attack.steps > 1 or shared not in signs:
+        some = list(terms(pack, trained.state, trained.draws, key, samples))
+        if attack.steps > 1:
+            return attacked(some, x, y, attack, pack.problem.rows.x_scale, rows)
+        signs[shared] = gradient_sign(some, x, y, rows)
+    return stepped(x, x, signs[shared], attack, pack.problem.rows.x_scale)
 
 
 def stacked_inputs(pack: Pack, inputs: list[np.ndarray]) -> Tensor:
@@ -135,7 +154,6 @@ def _record(
     predictive: Predictive,
     points: Points,
     only: tuple[str, ...] | None = None,
-    outside_of: list[Predictive] | None = None,
 ) -> EvaluationRecord:
     pack = trained.pack
     cell = pack.cells[r]
@@ -144,8 +162,8 @@ def _record(
     key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
     chains = pack.method.chains or None if name == "test" else None
     scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, only=only)
-    if points.foreign and outside_of:
-        scores += score(outside_of[r], None, None, "ood", outside=predictive)
+    if points.foreign:
+        scores += score(trained.tested[r], None, None, "ood", outside=predictive)
     drawn = {} if only else _plot_data(name, predictive, y, points, pack)
     if name == "test" and cell.index == 0 and (weights := weight_histogram(trained, r)) is not None:
         drawn["weights"] = weights
@@ -164,7 +182,7 @@ def weight_histogram(trained: Trained, replica: int) -> Series | None:
     draws = None if trained.draws is None else tree_map(lambda leaf: leaf[replica], trained.draws)
     samples: Any = pack.cells[0].budget.samples
     few = max(1, HISTOGRAM_WEIGHTS // sum(value.numel() for value in pack.problem.network.parameters()))
-    if pack.method.terms(samples, 0) == samples > few:
+    if pack.method.terms(state, 0, samples) == samples > few:
         samples = random.Span(0, few, samples)
     weights = pack.method.weights(random.fold_in(key, PREDICT), state, draws, pack.problem, samples)
     if weights is None:

@@ -15,6 +15,7 @@ from bnnbench import random
 from bnnbench.run.engine import VALIDATE, State, over_replicas
 from bnnbench.run.pack import Pack, padded
 from bnnbench.run.predict import predict
+from bnnbench.run.recording import recorded
 
 
 class Draws:
@@ -44,6 +45,7 @@ class Monitor:
         self.diverged_at = np.full(replicas, -1)
         self.infos: list[dict[str, Tensor]] = []
         self.points: list[tuple[int, dict[str, np.ndarray]]] = []
+        self.recording: list[dict[str, np.ndarray]] = []
         index, self.mask = padded([split.validate for split in pack.splits], device)
         self.x, self.y = pack.problem.table.x[index], pack.problem.table.y[index]
         self.key = random.fold_in(pack.keys, VALIDATE)
@@ -68,12 +70,45 @@ class Monitor:
         means = {name: torch.stack([info[name] for info in self.infos]).mean(0) for name in self.infos[0]}
         self.points.append((step, {k: v.cpu().numpy() for k, v in [*means.items(), ("validation", score)]}))
         self.infos = []
+        if is_recorded(self.pack):
+            self.recording.append(recorded(self.pack, state, self.key, self.x))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it but the best state, for a checkpoint taken after a look."""
+        found = {"best_score": self.best_score.cpu().numpy(), "best_step": self.best_step}
+        found |= {"diverged_at": self.diverged_at} | {f"curve/{k}": v for k, v in self.curves().items()}
+        return found | {f"recording/{k}": v for k, v in self.recordings().items()}
+
+    def restore(self, best: Any, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from `arrays`."""
+        self.best, self.best_score = best, torch.as_tensor(arrays["best_score"]).to(self.best_score)
+        self.best_step, self.diverged_at = arrays["best_step"].copy(), arrays["diverged_at"].copy()
+        steps = arrays["curve/step"]
+        columns = {k.removeprefix("curve/"): v for k, v in arrays.items() if k.startswith("curve/")}
+        self.points = [
+            (int(step), {k: v[:, i] for k, v in columns.items() if k != "step"}) for i, step in enumerate(steps)
+        ]
+        looks = {k.removeprefix("recording/"): v for k, v in arrays.items() if k.startswith("recording/")}
+        looks.pop("step", None)
+        self.recording = [{k: v[:, i] for k, v in looks.items()} for i in range(len(steps))] if looks else []
+
+    def recordings(self) -> dict[str, np.ndarray]:
+        """`step` [C], and statistics of weights and activations [R, C]; empty where nothing is recorded."""
+        if not self.recording or not self.recording[0]:
+            return {}
+        columns = {name: np.stack([look[name] for look in self.recording], 1) for name in self.recording[0]}
+        return {"step": np.array([step for step, _ in self.points]), **columns}
 
     def curves(self) -> dict[str, np.ndarray]:
         if not self.points:
             return {}
         columns = {name: np.stack([values[name] for _, values in self.points], 1) for name in self.points[0][1]}
         return {"step": np.array([step for step, _ in self.points]), **columns}
+
+
+def is_recorded(pack: Pack) -> bool:
+    """Whether layers are recorded: on images, whose few cells have large networks."""
+    return pack.problem.table.x.dim() > 2
 
 
 def where(condition: Tensor, new: Any, old: Any) -> Any:

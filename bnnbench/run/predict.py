@@ -14,16 +14,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from bnnbench.methods import Method
-from bnnbench.model import Params, Predictive
+from bnnbench.model import CategoricalPredictive, Params, Predictive
 from bnnbench.model.predictive import each
 from bnnbench.random import Span
 from bnnbench.run.engine import over_replicas
 from bnnbench.run.pack import Pack
-from bnnbench.run.size import activations, is_large
+from bnnbench.run.size import activations
 
 CHUNK_NUMBERS = 2**24  # activations alive at once per layer
 CHUNK_WEIGHTS = 2**24  # numbers in the weight samples drawn at once
-CPU_WEIGHTS = 2**21  # the same on a CPU, whose cores a single large network keeps busy
 
 Terms = Callable[[Tensor], Predictive]  # inputs [R, N, ...] in original units -> terms [R, S, N ...]
 
@@ -43,11 +42,14 @@ def terms(
         masks: factors [R, ...] of the weights, for pruning; of methods that have weight samples.
     """
     method = pack.method
-    for span in _spans(pack, draws, samples):
+    state = over_replicas(pack, lambda method, problem, state: method.prepared(state), state)
+    for span in _spans(pack, state, draws, samples):
         if not own_weights(method):
             yield lambda x, span=span: over_replicas(
                 pack,
-                lambda method, problem, key, state, draws, x: method.predict(key, state, draws, problem, x, span),
+                lambda method, problem, key, state, draws, x, span=span: filled(
+                    method.predict(key, state, draws, problem, x, span)
+                ),
                 key, state, draws, x,
             )  # fmt: skip
             continue
@@ -67,26 +69,32 @@ def terms(
         )  # fmt: skip
 
 
-def _spans(pack: Pack, draws: Any, samples: int) -> list[int | Span]:
+def _spans(pack: Pack, state: Any, draws: Any, samples: int) -> list[int | Span]:
     """What to ask `weights` or `predict` for, one after the other."""
     collected = 0 if draws is None else tree_leaves(draws)[0].shape[1]
-    total = pack.method.terms(samples, collected)
+    total = pack.method.terms(state, collected, samples)
     parameters = sum(value.numel() for value in pack.problem.network.parameters())
-    large = is_large(pack.problem.network) and pack.keys.device.type == "cpu"
-    together = max(1, (CPU_WEIGHTS if large else CHUNK_WEIGHTS) // (parameters * len(pack.cells)))
+    together = max(1, CHUNK_WEIGHTS // (parameters * len(pack.cells)))
     if total is None or total <= together:
         return [samples]
     return [Span(start, min(start + together, total), total) for start in range(0, total, together)]
 
 
-def rows_at_once(pack: Pack, samples: int) -> int:
+def rows_at_once(pack: Pack, state: Any, draws: Any, samples: int) -> int:
     """Rows whose activations fit into a chunk, for so many samples of each replica."""
     task, shape = pack.cells[0].task, pack.problem.table.x.shape[1:]
     network = task.network(pack.cells[0].rule, shape, pack.problem.likelihood.outputs)
     widest = max([*activations(network, shape), 1])
-    first = _spans(pack, None, samples)[0]
+    first = _spans(pack, state, draws, samples)[0]
     together = len(first) if isinstance(first, Span) else samples
     return max(1, CHUNK_NUMBERS // (len(pack.cells) * together * widest))
+
+
+def filled(predictive: Predictive) -> Predictive:
+    """A predictive whose every part is a tensor, as vmap asks: log-probabilities without logits are their own."""
+    if isinstance(predictive, CategoricalPredictive) and predictive.log_normaliser is None:
+        return predictive._replace(log_normaliser=torch.zeros_like(predictive.log_probs[..., 0]))
+    return predictive
 
 
 def whole(pieces: list[Predictive], dim: int) -> Predictive:
@@ -98,7 +106,7 @@ def predict(
     pack: Pack, state: Any, draws: Any, key: Tensor, x: Tensor, samples: int, masks: Params | None = None
 ) -> Predictive:
     """All terms [R, S, N ...] at inputs x [R, N, ...] in original units, without gradients."""
-    rows = rows_at_once(pack, samples)
+    rows = rows_at_once(pack, state, draws, samples)
     with torch.no_grad():
         chunks = [
             whole([some(part) for part in x.split(rows, 1)], 2)

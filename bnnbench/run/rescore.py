@@ -12,13 +12,13 @@ from torch.utils._pytree import tree_map
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.run.compile import is_compiled
-from bnnbench.run.evaluate import evaluate
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell
 from bnnbench.run.posterior import from_arrays
 from bnnbench.run.pruning import FRACTIONS, evaluation_name, prunable
+from bnnbench.run.shifts import add_evaluations
 from bnnbench.run.train import Trained
-from bnnbench.store.records import CellRecord, EvaluationRecord
+from bnnbench.store.records import CellRecord
 from bnnbench.store.store import ResultStore
 
 Lacking = dict[Cell, set[str]]  # cell -> names of the evaluations it is to get
@@ -60,14 +60,14 @@ def add_lacking(
             arrays = store.artifact(record.fingerprint, "posterior")
         except UserError:  # damaged, or gone in the meantime
             continue
-        added += bool(store.add_evaluations(record.fingerprint, rescored(cell, arrays, device, names)))
+        trained = restored(cell, arrays, device)
+        with random.compiled_kernels(is_compiled(cell, device)):  # as when it was trained
+            added += bool(add_evaluations(store, trained, names))
     return added
 
 
-def rescored(
-    cell: Cell, arrays: Mapping[str, np.ndarray], device: torch.device, names: set[str]
-) -> tuple[EvaluationRecord, ...]:
-    """These evaluations of a stored posterior, as a pack of one."""
+def restored(cell: Cell, arrays: Mapping[str, np.ndarray], device: torch.device) -> Trained:
+    """A stored posterior as a trained pack of one."""
     record = cell.record
     posterior = from_arrays(asdict(record) | {"configuration": record.config, "split": record.split}, arrays)
     state, draws = (
@@ -75,6 +75,4 @@ def rescored(
         for tree in (posterior.state, posterior.draws)
     )
     live, never = torch.ones(1, dtype=torch.bool, device=device), np.full(1, -1)
-    trained = Trained(stack([cell], device), state, draws, live, cell.steps, never, None, {})
-    with random.compiled_kernels(is_compiled(cell, device)):  # as when it was trained
-        return evaluate(trained, names)[0].records
+    return Trained(stack([cell], device), state, draws, live, cell.steps, never, None, {})

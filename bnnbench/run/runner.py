@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import torch
 from bnnbench import metrics, random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
+from bnnbench.run.checkpoint import Checkpoint
 from bnnbench.run.compile import is_compiled
 from bnnbench.run.diagnostics import DIAGNOSTICS, as_mapping
 from bnnbench.run.evaluate import evaluate
@@ -23,6 +25,7 @@ from bnnbench.run.plan import Cell, packs, structure
 from bnnbench.run.posterior import to_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import peak_memory_mb
+from bnnbench.run.shifts import add_evaluations, shift_names
 from bnnbench.run.train import OutOfTime, Progress, Trained, train
 from bnnbench.store.owners import owner_id
 from bnnbench.store.records import CellRecord, MethodRecord, MetricRecord, Outcome, Status, TaskRecord
@@ -40,6 +43,7 @@ class Settings:
     device: torch.device
     timeout: float | None = None
     force: bool = False
+    checkpoints: Path | None = None  # the folder of unfinished trainings
 
 
 Definitions = tuple[list[MethodRecord], list[TaskRecord], list[MetricRecord]]
@@ -103,10 +107,16 @@ def run_cells(
                     waiting.append(pack)
                     continue
                 session = start_session() if session is None else session
-                outcomes = _run_pack(pack, settings, progress)
-                store.record(session, outcomes, owner, settings.force)
-                statuses.update(outcome.status for outcome in outcomes)
-                progress.finish(_line(pack, outcomes), _work(pack))
+                for cells, outcomes, trained, checkpoint in _run_pack(pack, settings, progress):
+                    store.record(session, outcomes, owner, settings.force)
+                    if checkpoint is not None:
+                        checkpoint.remove()
+                    statuses.update(outcome.status for outcome in outcomes)
+                    if trained is not None and cells[0].shifts:
+                        progress.start(f"{cells[0].task.name} {cells[0].method.name}: shifted test sets")
+                        with random.compiled_kernels(is_compiled(cells[0], settings.device)):
+                            add_evaluations(store, trained, shift_names(trained.pack))
+                    progress.finish(_line(cells, outcomes), _work(cells))
             still = unfinished(store, {cell: records[cell] for pack in waiting for cell in pack}, settings.force)
             waiting = _restricted(waiting, still)
             if waiting and len(waiting) == len(todo):
@@ -153,34 +163,48 @@ def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
     return f"{first.task.name} {first.rule} {first.method.name}: {counts} ({outcomes[0].wall_s:.1f} s)"
 
 
-def _run_pack(pack: Sequence[Cell], settings: Settings, progress: RunProgress) -> list[Outcome]:
+Attempted = tuple[list[Outcome], Trained | None, Checkpoint | None]
+
+
+def _run_pack(
+    pack: Sequence[Cell], settings: Settings, progress: RunProgress
+) -> Iterator[tuple[Sequence[Cell], list[Outcome], Trained | None, Checkpoint | None]]:
     """Train a pack; if it raises, each of its cells alone, in the same mode."""
     progress.start(f"{pack[0].task.name} {pack[0].method.name}")
     try:
-        return _attempt(pack, settings, lambda steps: progress.update(steps * len(pack)))
+        attempted = _attempt(pack, settings, lambda steps: progress.update(steps * len(pack)))
     except UserError:
         raise
     except Exception as error:
         if len(pack) == 1:
-            return [Outcome(pack[0].record, Status.FAILED, f"{type(error).__name__}: {error}"[:2000])]
-        return [outcome for cell in pack for outcome in _run_pack([cell], settings, progress)]
+            yield pack, [Outcome(pack[0].record, Status.FAILED, f"{type(error).__name__}: {error}"[:2000])], None, None
+            return
+        attempted = None
+    if attempted is not None:
+        yield pack, *attempted
+        return
+    for cell in pack:
+        yield from _run_pack([cell], settings, progress)
 
 
-def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> list[Outcome]:
+def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> Attempted:
     compiled = is_compiled(cells[0], settings.device)
     start = time.monotonic()
     deadline = None if settings.timeout is None else start + settings.timeout
     if settings.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(settings.device)
     pack = stack(list(cells), settings.device)
+    folder = settings.checkpoints
+    checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled)
     try:
-        trained = train(pack, compiled, deadline, progress)
+        trained = train(pack, compiled, deadline, progress, checkpoint)
     except OutOfTime as error:
         wall = time.monotonic() - start
-        return [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]
+        late = [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]
+        return late, None, checkpoint
     if settings.device.type == "cuda":
         torch.cuda.synchronize(settings.device)
-    wall = time.monotonic() - start
+    wall = trained.earlier_s + time.monotonic() - start
     with random.compiled_kernels(compiled):  # the same numbers, ten times as fast
         evaluated = evaluate(trained)
     outcomes = []
@@ -206,7 +230,7 @@ def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> l
                 artifacts={"posterior": to_arrays(trained, r), "predictive": evaluated[r].kept} if ok else {},
             )
         )
-    return outcomes
+    return outcomes, trained, checkpoint
 
 
 def _divergence(step: int) -> str:
@@ -219,8 +243,11 @@ def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.nd
     curves = trained.curves
     if not curves:
         return {}
-    columns = {name: values if name == "step" else values[replica] for name, values in curves.items()}
-    return {"training": columns}
+    found = {"training": curves} | ({"recording": trained.recording} if trained.recording else {})
+    return {
+        curve: {name: values if name == "step" else values[replica] for name, values in columns.items()}
+        for curve, columns in found.items()
+    }
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
+from bnnbench.run.checkpoint import Arrays, Checkpoint, restored, stored
 from bnnbench.run.compile import compiled_step
 from bnnbench.run.engine import FINISH, TRAIN, State, initial_state, make_step, over_replicas
 from bnnbench.run.monitor import Draws, Monitor
@@ -35,6 +36,9 @@ class Trained:
         steps: updates made. diverged_at: step at which a replica was frozen, -1 where it was not, [R].
         step_kept: step whose state early stopping kept, [R], or None.
         curves: `step` [C], and [R, C] arrays `loss`, `validation` and whatever else `update` reported.
+        recording: `step` [C], and [R, C] statistics of weights and activations, where they are recorded.
+        earlier_s: seconds spent before the checkpoint that training went on from.
+        tested: predictives on the test set, once they are computed.
     """
 
     pack: Pack
@@ -45,10 +49,17 @@ class Trained:
     diverged_at: np.ndarray
     step_kept: np.ndarray | None
     curves: dict[str, np.ndarray]
+    recording: dict[str, np.ndarray] = field(default_factory=dict)
+    earlier_s: float = 0.0
+    tested: Any = None
 
 
 def train(
-    pack: Pack, compiled: bool, deadline: float | None = None, progress: Progress = lambda steps: None
+    pack: Pack,
+    compiled: bool,
+    deadline: float | None = None,
+    progress: Progress = lambda steps: None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train a pack.
 
@@ -56,7 +67,9 @@ def train(
         compiled: whether the step goes through torch.compile.
         deadline: `time.monotonic()` after which OutOfTime is raised.
         progress: told the number of finished steps at every look at the validation rows.
+        checkpoint: what to go on from and to write every few minutes, at a look; None to do without.
     """
+    began = time.monotonic()
     state, replicas, steps = initial_state(pack), len(pack.cells), pack.cells[0].steps
     budget, device = pack.cells[0].budget, pack.keys.device
     live = torch.ones(replicas, dtype=torch.bool, device=device)
@@ -65,8 +78,12 @@ def train(
     step = compiled_step(pack, make_step(pack), state) if compiled else make_step(pack)
     every = max(1, steps // budget.checks)
     train_key = random.fold_in(pack.keys, TRAIN)
+    first, earlier = 0, 0.0
+    if checkpoint is not None and (found := checkpoint.read()) is not None:
+        first, earlier, state, live = resume(found, pack, state, live, monitor, draws)
+        progress(first)
     with random.compiled_kernels(compiled), torch.no_grad():
-        for start in range(0, steps, every):
+        for start in range(first, steps, every):
             stop = min(start + every, steps)
             ts = torch.arange(start, stop, device=device)
             keys = random.fold_in(train_key, ts[:, None]).unbind(0)
@@ -77,6 +94,11 @@ def train(
                 draws.offer(t, pack, state)
             monitor.look(stop, state, live)
             progress(stop)
+            if checkpoint is not None and (checkpoint.due() or (stop == steps and checkpoint.path.exists())):
+                trees = {"state": state, "best": monitor.best} | {f"draw{i}": d for i, d in enumerate(draws.kept)}
+                spent = np.array(earlier + time.monotonic() - began)
+                arrays = {"step": np.array(stop), "live": live.cpu().numpy(), "spent": spent}
+                checkpoint.write(trees, arrays | {f"monitor/{k}": v for k, v in monitor.arrays().items()})
             if deadline is not None and time.monotonic() > deadline:
                 raise OutOfTime(f"stopped after {stop} of {steps} updates")
     state = monitor.best if pack.method.early_stopping and steps else state
@@ -96,4 +118,19 @@ def train(
         monitor.diverged_at,
         monitor.best_step if pack.method.early_stopping and steps else None,
         monitor.curves(),
+        monitor.recordings(),
+        earlier,
     )
+
+
+def resume(
+    arrays: Arrays, pack: Pack, state: State, live: Tensor, monitor: Monitor, draws: Draws
+) -> tuple[int, float, State, Tensor]:
+    """Step, seconds spent before, state and live replicas of a checkpoint; the monitor and the draws are filled."""
+    plain = stored("", arrays)
+    monitor.restore(restored(state, "best", arrays), stored("monitor/", arrays))
+    like = over_replicas(pack, lambda method, problem, state: method.collect(state), state) if draws.schedule else None
+    done = sum(step < int(plain["step"]) for step in draws.schedule)
+    draws.kept = [restored(like, f"draw{i}", arrays) for i in range(done)]
+    live = torch.as_tensor(plain["live"]).to(live)
+    return int(plain["step"]), float(plain["spent"]), restored(state, "state", arrays), live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert, orm, select, update
@@ -109,6 +110,11 @@ class ResultStore(Reading, Lookup, Claims):
             session.query(tables.Published).delete()
             session.execute(insert(tables.Published), rows)
         return len(rows)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of unfinished trainings, among the artifacts."""
+        return self.address.folder / self.address.artifacts / "checkpoints"
 
     def _write_artifacts(self, outcome: Outcome) -> Rows:
         rows = []

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from bnnbench.model import GaussianPrior
 from bnnbench.nets import MLP, AlexNet, Conv3FC3, LeNet
 from bnnbench.tasks.base import TASKS, Points, Task
 from bnnbench.tasks.budget import Budget
@@ -82,14 +83,22 @@ TUNED = {
     "laplace-diag": {"lr": 1e-3},
     "laplace-last": {"lr": 1e-3},
     "swag": {"lr": 1e-3, "swa_lr": 3e-4, "samples": 30, "rank": 20},
-    "sgld": {"lr": 0.1, "samples": 30},
-    "psgld": {"lr": 1e-3, "samples": 30},
+    "sgld": {"lr": 0.3, "samples": 30},
+    "psgld": {"lr": 3e-3, "samples": 30},
     "sghmc": {"samples": 30},
     "csgmcmc": {"lr": 0.1, "samples": 30},
 }
 MNIST_SHIFTS = ("rotation", "kmnist", "notmnist", "fgsm", "pgd", "fgsm-norm")
 
-SHARED = {"kind": "classification", "rules": ("official",), "batch_size": 128, "tuned": TUNED}
+# The prior's scale by the same rows, of 1, 2 and 4: at 1, the prior of the tables, the posterior of networks as wide as
+# these underfits (MAP errs on 3.1 % of the validation images after 5 epochs, at 2 on 2.0 %, at 4 on 1.7 %).
+SHARED = {
+    "kind": "classification",
+    "rules": ("official",),
+    "batch_size": 128,
+    "tuned": TUNED,
+    "prior": GaussianPrior(scale=4.0),
+}
 MNIST = SHARED | {"source": "mnist", "budgets": budgets(430), "shifts": MNIST_SHIFTS}  # 430 x 128 = 55,000 rows
 
 TASKS.register(ImageTask("mnist", groups=("images",), **MNIST))  # pyright: ignore[reportArgumentType]
