@@ -25,6 +25,7 @@ from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import session_record
 from bnnbench.run.rescore import add_lacking
 from bnnbench.run.runner import Settings, all_packs, definitions, run_cells
+from bnnbench.run.transfer import add_transfers
 from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks.budget import budget_of
@@ -127,6 +128,9 @@ def run(
                 lambda: store.start_session(session_record(place, command)),
                 Settings(place, timeout, force, store.checkpoints),
                 progress,
+            )
+            rescored += add_transfers(
+                store, records, place, lambda cell: progress.start(f"transfer to {cell.method.name}")
             )
         add_fidelity(store, {cell.task.name for cell in cells})
     warnings = (*warnings, *work.warnings)

@@ -14,11 +14,14 @@ from torch.utils._pytree import tree_map
 from bnnbench.methods import METHODS, Method
 from bnnbench.model import GaussianPrior, Heteroscedastic, Likelihood, Prior, Problem, Rows, Table
 from bnnbench.nets import MLP
-from bnnbench.tasks.budget import Budget
 from bnnbench.run.pack import Pack, stack
 from bnnbench.run.plan import Cell
+from bnnbench.run.progress import RunProgress
+from bnnbench.run.runner import Settings, _run_pack
 from bnnbench.run.train import Trained
+from bnnbench.store.records import Outcome
 from bnnbench.tasks import Task
+from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.data import Data, Split
 
 CPU = torch.device("cpu")
@@ -118,3 +121,8 @@ def normal(loc: float | Tensor, scale: float | Tensor) -> torch.distributions.No
     """torch's Normal in float64; of Python numbers it would make one in float32."""
     loc, scale = (torch.as_tensor(value, dtype=torch.float64) for value in (loc, scale))
     return torch.distributions.Normal(loc, scale)
+
+
+def outcomes_of(cells: list[Cell], settings: Settings, progress: RunProgress) -> list[Outcome]:
+    """What the runner makes of a pack, in the order of the cells."""
+    return [outcome for _, outcomes, *_ in _run_pack(cells, settings, progress) for outcome in outcomes]

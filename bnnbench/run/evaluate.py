@@ -62,7 +62,7 @@ def evaluate(trained: Trained, only: Container[str] | None = None) -> list[Evalu
         if sets[0].foreign and trained.tested is None:
             trained.tested = predictions(trained, [replica["test"].x for replica in points])
         for r, predictive in enumerate(found):
-            records[r].append(_record(trained, r, name, predictive, sets[r]))
+            records[r].append(record(trained, r, name, predictive, sets[r]))
             if name in STORED:
                 kept[r] |= _terms(name, predictive, sets[r])
     tests = [_thinned(trained, replica["test"]) for replica in points]
@@ -74,7 +74,7 @@ def evaluate(trained: Trained, only: Container[str] | None = None) -> list[Evalu
             trained.state, trained.draws,
         )  # fmt: skip
         for r, predictive in enumerate(predictions(trained, [p.x for p in tests], tests[0].samples, factors)):
-            records[r].append(_record(trained, r, name, predictive, tests[r], SCORED))
+            records[r].append(record(trained, r, name, predictive, tests[r], SCORED))
     for r, own in enumerate(records):
         if _among(["sampler"], only) and (sampler := sampler_record(trained, r)) is not None:
             own.append(sampler)
@@ -147,7 +147,7 @@ def predictions(
     return [each(lambda part, r=r, n=n: part[r, :, :n], found) for r, n in enumerate(sizes)]
 
 
-def _record(
+def record(
     trained: Trained,
     r: int,
     name: str,
@@ -155,6 +155,7 @@ def _record(
     points: Points,
     only: tuple[str, ...] | None = None,
 ) -> EvaluationRecord:
+    """All scores of one replica's predictive on a test set, or `only` some metrics, with the data of its figures."""
     pack = trained.pack
     cell = pack.cells[r]
     y = None if points.y is None else torch.as_tensor(points.y)

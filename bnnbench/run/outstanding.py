@@ -12,6 +12,7 @@ from bnnbench.run.fidelity import new_fidelity
 from bnnbench.run.plan import Cell
 from bnnbench.run.rescore import Lacking, lacking
 from bnnbench.run.runner import definitions, is_registered, unfinished
+from bnnbench.run.transfer import new_transfers
 from bnnbench.store.records import CellRecord
 from bnnbench.store.store import ResultStore
 
@@ -57,6 +58,7 @@ def outstanding(store: ResultStore, records: Mapping[Cell, CellRecord], force: b
         or wanted
         or not is_registered(store, definitions(list(records)))
         or any(new_fidelity(store, {cell.task.name for cell in records}))
+        or new_transfers(store, records)
     )
     return Work(missing, wanted, lost, writes)
 

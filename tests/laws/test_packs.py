@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from helpers import BROKEN, BUDGET, CPU, FIT, PAIRS, TASKS, make_cells, make_pack, replica, small
+from helpers import BROKEN, BUDGET, CPU, FIT, PAIRS, TASKS, make_cells, make_pack, outcomes_of, replica, small
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
@@ -19,7 +19,7 @@ from bnnbench.run.engine import initial_state, make_step
 from bnnbench.run.evaluate import predictions
 from bnnbench.run.posterior import to_arrays
 from bnnbench.run.progress import RunProgress
-from bnnbench.run.runner import Settings, _run_pack
+from bnnbench.run.runner import Settings
 from bnnbench.run.train import train
 from bnnbench.store.records import Status
 
@@ -163,7 +163,7 @@ def test_a_diverged_replica_is_frozen_at_its_last_finite_state():
     assert not fit.live.any()
     assert fit.diverged_at.tolist() == [7, 7, 7]
     same(fit.state, tree_map(lambda leaf: leaf[:, 0], fit.draws))
-    outcomes = _run_pack(cells, Settings(CPU), RunProgress(None, 1, 1, quiet=True))
+    outcomes = outcomes_of(cells, Settings(CPU), RunProgress(None, 1, 1, quiet=True))
     assert [o.status for o in outcomes] == [Status.DIVERGED] * 3
     assert outcomes[0].message == "the loss was not finite at update 8"
     assert not any(o.evaluations or o.artifacts for o in outcomes)
@@ -178,7 +178,7 @@ class Stray(MAP):
 
 
 def test_a_stray_draw_fails_in_words():
-    outcomes = _run_pack(make_cells(Stray(), budget=SHORT), Settings(CPU), RunProgress(None, 1, 1, quiet=True))
+    outcomes = outcomes_of(make_cells(Stray(), budget=SHORT), Settings(CPU), RunProgress(None, 1, 1, quiet=True))
     assert [(o.status, "random" in o.message) for o in outcomes] == [(Status.FAILED, True)] * 3
 
 

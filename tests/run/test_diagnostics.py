@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from helpers import BUDGET, CPU, make_cells, make_pack
+from helpers import BUDGET, CPU, make_cells, make_pack, outcomes_of
 from torch.testing import assert_close
 
 from bnnbench.methods.sgld import SGLD
 from bnnbench.run.diagnostics import as_mapping, draws_kept, sampler_record
 from bnnbench.run.progress import RunProgress
-from bnnbench.run.runner import Settings, _run_pack
+from bnnbench.run.runner import Settings
 from bnnbench.run.train import train
 from bnnbench.store.records import EvaluationRecord, Score, Status
 
@@ -32,7 +32,7 @@ class Ramp(SGLD):
 
 def run(method, **budget):
     cells = make_cells(method, budget=replace(EIGHT, **budget))
-    return _run_pack(cells, Settings(CPU), RunProgress(None, 1, 1, quiet=True))
+    return outcomes_of(cells, Settings(CPU), RunProgress(None, 1, 1, quiet=True))
 
 
 def test_means_are_over_the_updates_in_which_draws_were_kept():

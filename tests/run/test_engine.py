@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import BUDGET, CPU, FIT, make_cells, make_pack, normal, small
+from helpers import BUDGET, CPU, FIT, make_cells, make_pack, normal, outcomes_of, small
 from torch.testing import assert_close
 
 from bnnbench.methods import METHODS
@@ -13,10 +13,10 @@ from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Problem
 from bnnbench.run import runner
-from bnnbench.run.predict import predict
 from bnnbench.run.pack import padded
+from bnnbench.run.predict import predict
 from bnnbench.run.progress import RunProgress
-from bnnbench.run.runner import Settings, _run_pack
+from bnnbench.run.runner import Settings
 from bnnbench.run.train import OutOfTime, train
 from bnnbench.store.records import Status
 
@@ -24,7 +24,7 @@ SILENT = RunProgress(None, 1, 1, quiet=True)
 
 
 def run_pack(cells, **settings):
-    return _run_pack(cells, Settings(CPU, **settings), SILENT)
+    return outcomes_of(cells, Settings(CPU, **settings), SILENT)
 
 
 def test_early_stopping_keeps_the_state_best_on_the_validation_rows():
