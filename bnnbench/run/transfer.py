@@ -1,0 +1,86 @@
+"""Transferred attacks: images attacked through the deep ensemble, scored by every other method.
+
+A method that errs less under its own attack than under this one hides its gradients rather than resists
+(Athalye et al. 2018, arXiv 1802.00420): that is how a report tells that gradients are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+
+from bnnbench import random
+from bnnbench.errors import UserError
+from bnnbench.methods import METHODS
+from bnnbench.run.compile import is_compiled
+from bnnbench.run.evaluate import adversarial, predictions, record, test_sets
+from bnnbench.run.plan import Cell
+from bnnbench.run.rescore import restored
+from bnnbench.run.train import Trained
+from bnnbench.store.records import CellRecord, EvaluationRecord
+from bnnbench.store.store import ResultStore
+from bnnbench.tasks import Points
+
+SOURCE = "ensemble-deep"
+ATTACKS = ("fgsm-0.10", "fgsm-0.30", "pgd-0.10")
+Lacking = dict[Cell, dict[Cell, list[str]]]  # source -> cells, and the attacks that are to be transferred to them
+
+
+def new_transfers(store: ResultStore, records: Mapping[Cell, CellRecord]) -> Lacking:
+    """Attacked cells that lack transferred attacks which a stored ensemble can give."""
+    attacked = [cell for cell in records if cell.shifts and cell.method.name != SOURCE]
+    done = store.evaluated(records[cell].fingerprint for cell in attacked)
+    wanted: Lacking = {}
+    for cell in attacked:
+        has = done.get(records[cell].fingerprint, set())
+        if names := [name for name in ATTACKS if name in has and f"transfer-{name}" not in has]:
+            wanted.setdefault(source_of(cell), {})[cell] = names
+    there = store.stored((source.record.fingerprint for source in wanted), "posterior")
+    return {source: cells for source, cells in wanted.items() if source.record.fingerprint in there}
+
+
+def source_of(cell: Cell) -> Cell:
+    """The deep ensemble of the same task, split, seed and budget."""
+    return replace(cell, method=METHODS.get(SOURCE)(**cell.task.tuned.get(SOURCE, {})))
+
+
+def add_transfers(
+    store: ResultStore,
+    records: Mapping[Cell, CellRecord],
+    device: torch.device,
+    progress: Callable[[Cell], None] = lambda cell: None,
+) -> int:
+    """Add what is missing of these evaluations; returns to how many cells."""
+    added = 0
+    for source, cells in new_transfers(store, records).items():
+        trained = _restored(store, source, device)
+        if trained is None:
+            continue
+        with random.compiled_kernels(is_compiled(source, device)):
+            sets = {name: _attacked(trained, name) for name in {n for names in cells.values() for n in names}}
+            for cell, names in cells.items():
+                progress(cell)
+                target = _restored(store, cell, device)
+                if target is not None:
+                    found = [_scored(target, name, sets[name]) for name in sorted(names)]
+                    added += bool(store.add_evaluations(cell.record.fingerprint, found))
+    return added
+
+
+def _restored(store: ResultStore, cell: Cell, device: torch.device) -> Trained | None:
+    try:
+        return restored(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
+    except UserError:  # damaged, or gone in the meantime
+        return None
+
+
+def _attacked(trained: Trained, name: str) -> Points:
+    points = test_sets(trained.pack, shifted=True)[0][name]
+    return points._replace(x=adversarial(trained, [points])[0].cpu().numpy(), attack=None)
+
+
+def _scored(trained: Trained, name: str, points: Points) -> EvaluationRecord:
+    (predictive,) = predictions(trained, [points.x], points.samples)
+    return record(trained, 0, f"transfer-{name}", predictive, points)
