@@ -10,9 +10,9 @@ from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
-from bnnbench.tasks.budget import BUDGETS, budget_of
 from bnnbench.run.plan import build_plan, configurations, packs, parse_settings, structure
 from bnnbench.tasks import TASKS
+from bnnbench.tasks.budget import BUDGETS, budget_of
 
 SMOKE = BUDGETS["smoke"]
 
@@ -77,7 +77,7 @@ def test_a_method_too_dear_for_all_splits_runs_the_first_ones(monkeypatch):
     [
         ({"methods": "bbp-gausian"}, r"There is no method 'bbp-gausian'; did you mean bbp-gaussian"),
         ({"methods": "map,zzzz"}, r"There is no method 'zzzz'; choose from .*bbp-gaussian.*variational"),
-        ({"tasks": "diabetis"}, r"There is no task 'diabetis'; did you mean diabetes, digits\?"),
+        ({"tasks": "diabetis"}, r"There is no task 'diabetis'; did you mean diabetes, images, digits\?"),
         ({"rule": "10-fold"}, r"There is no split rule '10-fold'; did you mean 10fold"),
         ({"rule": "gal"}, r"The task 'diabetes' has no split rule 'gal'; it has 10fold\."),
         ({"seeds": 0}, r"--seeds must be at least 1, not 0\."),

@@ -65,13 +65,13 @@ def test_what_a_cell_lacks_is_scored_from_its_posterior(db, untrained):
 
 def test_only_what_is_missing_is_computed(db, untrained, monkeypatch):
     forget(db, "name = 'pruned-0.40'")
-    asked, original = [], rescore.evaluate
+    asked, original = [], shifts.evaluate
 
     def watched(trained, names):
         asked.append((trained.pack.method.name, names))
         return original(trained, names)
 
-    monkeypatch.setattr(rescore, "evaluate", watched)
+    monkeypatch.setattr(shifts, "evaluate", watched)
     with ResultStore(db, read_only=True) as store:
         has = store.scores(evaluation="pruned-0.60")
     assert run(db).rescored == len(asked) > 0
