@@ -9,7 +9,7 @@ import pytest
 
 import bnnbench
 from bnnbench.methods import METHODS
-from bnnbench.run import rescore, runner
+from bnnbench.run import runner, shifts
 from bnnbench.run.pruning import FRACTIONS, evaluation_name
 from bnnbench.store.store import ResultStore
 
