@@ -66,7 +66,7 @@ class Checkpoint:
     def write(self, trees: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Replace the file; whole or not at all."""
         flat = {name + keystr(path): _numpy(leaf) for name, tree in trees.items() for path, leaf in _leaves(tree)}
-        flat |= {f"array:{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
+        flat |= {f"array:{name}": np.asarray(value, order="C") for name, value in arrays.items()}
         data = save(flat, metadata={"identity": json.dumps(self.identity)})
         write_file(self.path, hashlib.sha256(data).hexdigest().encode() + data)
         self.written = time.monotonic()
