@@ -20,11 +20,11 @@ from torch import nn
 from bnnbench import random
 from bnnbench.methods import METHODS
 from bnnbench.run import engine
-from bnnbench.tasks.budget import BUDGETS
 from bnnbench.run.compile import compiled_step
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell
 from bnnbench.tasks import Task
+from bnnbench.tasks.budget import BUDGETS
 from bnnbench.tasks.data import Data, Split
 
 BATCH, ROWS, COLUMNS, ROUND = 32, 506, 13, 50

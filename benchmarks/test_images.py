@@ -1,0 +1,146 @@
+"""Large networks: 784-1200-1200-10, batch 128, against the machine's own rate of matrix products.
+
+    pytest benchmarks/test_images.py --benchmark-enable --benchmark-group-by=group --benchmark-columns=min,median
+
+`step`: training steps of four methods beside a plain loop of a user's module and the bare products of a step (forward,
+gradients of weights and of activations), all in one run. `predict`: 1,000 images with 100 weight samples beside the
+bare products. Random pixels: nothing depends on what they show. A GPU is synchronised before a clock is read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bnnbench import random
+from bnnbench.methods import METHODS
+from bnnbench.run import engine
+from bnnbench.run.compile import compiled_step
+from bnnbench.run.pack import stack
+from bnnbench.run.plan import Cell
+from bnnbench.run.predict import predict
+from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.images import MNIST, ImageTask
+
+BATCH, ROWS, ROUND = 128, 4096, 10
+WIDTHS = (784, 1200, 1200, 10)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Random(ImageTask):
+    """Random images in the shape of MNIST."""
+
+    def data(self, root=None):
+        generator = np.random.default_rng(0)
+        x = generator.random((ROWS, 1, 28, 28), dtype=np.float32)
+        return Data.of(x, generator.integers(0, 10, ROWS), classes=10)
+
+    def splits(self, rule, root=None):
+        rows = np.arange(ROWS)
+        return [Split(rows[:-1096], rows[-1096:-1000], rows[-1000:])]
+
+
+TASK = Random("mnist", groups=("benchmark",), **MNIST)
+
+
+def ready() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class Steps:
+    """The engine's compiled step, called ROUND times."""
+
+    def __init__(self, method: str) -> None:
+        cell = Cell(TASK, METHODS.get(method)(**TASK.tuned[method]), "official", 0, 0, TASK.budget("full"))
+        self.pack = stack([cell], DEVICE)
+        self.state, self.live = engine.initial_state(self.pack), torch.ones(1, dtype=torch.bool, device=DEVICE)
+        self.step = compiled_step(self.pack, engine.make_step(self.pack), self.state)
+        self.t = 0
+
+    def __call__(self) -> None:
+        ts = torch.arange(self.t, self.t + ROUND, device=DEVICE)
+        keys = random.fold_in(self.pack.keys, ts[:, None]).unbind(0)
+        with torch.no_grad(), random.compiled_kernels(True):
+            for key, t in zip(keys, ts.float().unbind(0), strict=True):
+                inputs = (self.pack.floats, self.pack.problem.table, self.pack.problem.rows)
+                self.state, self.live, _ = self.step(*inputs, self.state, self.live, key, t)
+        self.t += ROUND
+        ready()
+
+
+class Plain:
+    """A user's own module and loop, with a fused Adam."""
+
+    def __init__(self) -> None:
+        layers = [nn.Linear(784, 1200), nn.ReLU(), nn.Linear(1200, 1200), nn.ReLU(), nn.Linear(1200, 10)]
+        self.net = nn.Sequential(*layers).to(DEVICE)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), fused=True)
+        self.x, self.y = torch.rand(ROWS, 784, device=DEVICE), torch.randint(10, (ROWS,), device=DEVICE)
+
+    def __call__(self) -> None:
+        for _ in range(ROUND):
+            rows = torch.randint(ROWS, (BATCH,), device=DEVICE)
+            self.optimiser.zero_grad()
+            F.cross_entropy(self.net(self.x[rows]), self.y[rows]).backward()
+            self.optimiser.step()
+        ready()
+
+
+class Products:
+    """The matrix products of ROUND training steps, or of a prediction, and nothing else."""
+
+    def __init__(self, rows: int, times: int, backward: bool) -> None:
+        self.times, self.backward = times, backward
+        self.x = [torch.randn(rows, width, device=DEVICE) for width in WIDTHS]
+        self.w = [torch.randn(o, i, device=DEVICE) for i, o in itertools.pairwise(WIDTHS)]
+
+    def __call__(self) -> None:
+        for _ in range(self.times):
+            for layer, weight in enumerate(self.w):
+                self.x[layer] @ weight.T
+                if self.backward:
+                    self.x[layer + 1].T @ self.x[layer]
+                    if layer:
+                        self.x[layer + 1] @ weight
+        ready()
+
+
+STEPS = {
+    "products": lambda: Products(BATCH, ROUND, True),
+    "plain": Plain,
+    **{name: lambda name=name: Steps(name) for name in ("map", "mc-dropout", "bbp-gaussian", "bbp-local")},
+}
+
+
+@pytest.mark.parametrize("what", STEPS)
+def test_step(benchmark, what):
+    benchmark.group = f"step: {ROUND} training steps"
+    benchmark.pedantic(STEPS[what](), rounds=12, iterations=1, warmup_rounds=2)
+
+
+class Prediction:
+    """1,000 images under 100 weight samples of an untrained posterior."""
+
+    def __init__(self) -> None:
+        self.steps = Steps("bbp-gaussian")
+        self.x = torch.rand(1, 1000, 1, 28, 28, device=DEVICE)
+
+    def __call__(self) -> None:
+        with random.compiled_kernels(True):
+            predict(self.steps.pack, self.steps.state, None, self.steps.pack.keys, self.x, 100)
+        ready()
+
+
+@pytest.mark.parametrize("what", ["products", "bbp-gaussian"])
+def test_predict(benchmark, what):
+    benchmark.group = "predict: 1,000 images with 100 weight samples"
+    run = Products(1000, 100, False) if what == "products" else Prediction()
+    benchmark.pedantic(run, rounds=8, iterations=1, warmup_rounds=1)
