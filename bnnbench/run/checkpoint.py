@@ -84,7 +84,7 @@ class Checkpoint:
             if json.loads(header["__metadata__"]["identity"]) != self.identity:
                 raise ValueError("it belongs to another training, number of threads or version")
             return load(data)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             log.warning("The checkpoint %s is not used (%s); training starts from the beginning.", self.path, error)
             return None
 
