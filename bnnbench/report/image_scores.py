@@ -3,44 +3,52 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
 from bnnbench.report.extra import Extra
-from bnnbench.report.images import SAMPLE, Values, unconverged, values
+from bnnbench.report.images import SAMPLE
 from bnnbench.report.literature import NOTES, Quoted, beside, literature
 from bnnbench.report.select import Section, Selection
-from bnnbench.report.statistics import Frame
-from bnnbench.report.tables import EMPTY, UNCONVERGED, Grid, Text, mean_and_error, number, significant
+from bnnbench.report.statistics import Entry, Frame, comparison
+from bnnbench.report.tables import EMPTY, Grid, Text, cell, number, significant
 from bnnbench.store.records import SCORED
 
 COLUMNS = {"log_likelihood": "log-likelihood", "error": "error (%)", "ece": "ECE"}
-BETTER = {"log_likelihood": 1, "error": -1, "ece": -1}
+Entries = dict[tuple[str, str], Entry]
 SOURCES = ("Antoran", "Blundell")
 CAPTION = (
     "Log-likelihood in nats per test image, share of wrong classes, expected calibration error; ± is the standard "
     "error over test images, bold the best value. Seconds: wall time of training of cells that had the machine to "
     "themselves (mean over seeds)."
 )
-SAMPLED = " A sample of the images stands in for the data set: never compare these numbers with published ones."
 
 
 def image_scores(selection: Selection, section: Section) -> list[Extra]:
     """A table a task, and one of all published numbers where there are any of its protocol."""
     found = []
     for task in section.tasks:
-        own = values(section, task)
-        rows = [r for r in section.rows if any((r, "test", m) in own for m in COLUMNS)]
+        own = _entries(selection, section, task)
+        rows = [r for r in section.rows if any((m, r) in own for m in COLUMNS)]
         if not rows:
             continue
         quoted = [] if section.group == SAMPLE else literature(task, selection.store.published())
-        numbers = _numbers(section, task, rows, own, quoted)
-        caption = CAPTION + (f" {NOTES[task]}" if quoted else "") + SAMPLED * (section.group == SAMPLE)
-        grid = _grid(numbers, quoted, unconverged(section, task))
+        numbers = _numbers(rows, own, quoted, seconds(section, task))
+        caption = CAPTION + (f" {NOTES[task]}" if quoted else "")
         name = f"{section.name}-summary-{task}"
-        found.append(Extra(name, f"{task}: scores and training time", grid, caption, numbers))
+        found.append(Extra(name, f"{task}: scores and training time", _grid(numbers, own, quoted), caption, numbers))
         if quoted:
             found.append(_listing(section, task, quoted))
+    return found
+
+
+def _entries(selection: Selection, section: Section, task: str) -> Entries:
+    """The entries of the headline tables, by metric and row."""
+    found: Entries = {}
+    for metric in COLUMNS:
+        table = comparison(section.scores, metric, "test", selection.metric(metric)[0], list(section.rows), [task])
+        found |= {(metric, row): entry for (row, _), entry in table.entries.items()}
     return found
 
 
@@ -51,27 +59,24 @@ def seconds(section: Section, task: str) -> dict[str, float]:
     return {str(row): float(s) for row, s in alone.groupby("row")["wall_s"].mean().items()}
 
 
-def _numbers(section: Section, task: str, rows: list[str], own: Values, quoted: list[Quoted]) -> Frame:
-    times = seconds(section, task)
+def _numbers(rows: list[str], own: Entries, quoted: list[Quoted], times: dict[str, float]) -> Frame:
     records = []
     for row in rows:
         record: dict[str, object] = {"method": row}
         for metric in COLUMNS:
-            record[metric], record[f"{metric}_se"] = own.get((row, "test", metric), (math.nan, math.nan))
+            entry = own.get((metric, row))
+            known = (math.nan, math.nan, False) if entry is None else (entry.mean, entry.se, entry.best)
+            record |= dict(zip((metric, f"{metric}_se", f"{metric}_best"), known, strict=True))
         record["train_seconds"] = times.get(row, math.nan)
         for source in SOURCES if quoted else ():
             for metric in ("log_likelihood", "error"):
                 value = beside(quoted, row.partition(" [")[0], metric, source)
                 record[f"{source.lower()}_{metric}"] = math.nan if value is None else value
         records.append(record)
-    table: Frame = pd.DataFrame(records)
-    for metric, better in BETTER.items():
-        finite = table[metric].where(table[metric].abs() < math.inf)
-        table[f"{metric}_best"] = finite == (finite.max() if better > 0 else finite.min())
-    return table
+    return pd.DataFrame(records)
 
 
-def _grid(numbers: Frame, quoted: list[Quoted], doubtful: set[str]) -> Grid:
+def _grid(numbers: Frame, own: Entries, quoted: list[Quoted]) -> Grid:
     theirs = [
         (f"{s.lower()}_{m}", f"{s}: {COLUMNS[m]}")
         for s in SOURCES
@@ -80,20 +85,18 @@ def _grid(numbers: Frame, quoted: list[Quoted], doubtful: set[str]) -> Grid:
     ]
     rows = []
     for _, record in numbers.iterrows():
-        mark = UNCONVERGED * (record["method"] in doubtful)
-        cells: list[Text] = [_own(record, metric, mark) for metric in COLUMNS]
+        name = str(record["method"])
+        cells: list[Text] = [cell(_percent(own.get((metric, name)), metric)) for metric in COLUMNS]
         cells.append((_time(float(record["train_seconds"])), False, ""))
         cells += [(_theirs(float(record[key]), key), False, "") for key, _ in theirs]
-        rows.append((str(record["method"]), tuple(cells)))
+        rows.append((name, tuple(cells)))
     return Grid(("method", *COLUMNS.values(), "training (s)", *(title for _, title in theirs)), tuple(rows))
 
 
-def _own(record: Frame, metric: str, mark: str) -> Text:
-    value, se = float(record[metric]), float(record[f"{metric}_se"])
-    if math.isnan(value):
-        return EMPTY, False, ""
-    scale = 100 if metric == "error" else 1
-    return mean_and_error(scale * value, scale * se), bool(record[f"{metric}_best"]), mark
+def _percent(entry: Entry | None, metric: str) -> Entry | None:
+    if entry is None or metric != "error":
+        return entry
+    return replace(entry, mean=100 * entry.mean, se=100 * entry.se)
 
 
 def _theirs(value: float, key: str) -> str:
@@ -117,13 +120,16 @@ def _listing(section: Section, task: str, quoted: list[Quoted]) -> Extra:
             q = by_key.get((method, source, metric))
             texts.append((EMPTY if q is None else _theirs(q.value, f"_{metric}"), False, ""))
         known = next(q for q in quoted if (q.method, q.source) == (method, source))
-        texts += [(known.source, False, ""), (known.locator, False, "")]
+        texts += [(known.nearest or EMPTY, False, ""), (known.source, False, "")]
         rows.append((method, tuple(texts)))
-    header = ("published method", "log-likelihood", "error (%)", "source", "where")
+    header = ("published method", "log-likelihood", "error (%)", "here", "source")
     numbers = pd.DataFrame(
-        [(q.method, q.metric, q.value, q.source, q.locator, q.note) for q in quoted],
-        columns=["method", "metric", "value", "source", "locator", "note"],
+        [(q.method, q.metric, q.value, q.nearest, q.source, q.locator, q.note) for q in quoted],
+        columns=["method", "metric", "value", "here", "source", "locator", "note"],
     )
-    caption = "Log-likelihoods in nats per test image. " + NOTES[task]
+    caption = (
+        "Log-likelihoods in nats per test image; here: the method of the suite that is the same or nearest. "
+        + NOTES[task]
+    )
     name = f"{section.name}-published-{task}"
     return Extra(name, f"{task}: published numbers of this protocol", Grid(header, tuple(rows)), caption, numbers)

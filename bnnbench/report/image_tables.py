@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bnnbench.report.attacks import attack_tables
 from bnnbench.report.covariance import covariance_tables
 from bnnbench.report.detection import detection_tables
 from bnnbench.report.extra import Extra
 from bnnbench.report.image_scores import image_scores
-from bnnbench.report.images import GROUPS
+from bnnbench.report.images import GROUP_NOTES, GROUPS
 from bnnbench.report.select import Section, Selection
 
 
@@ -15,9 +17,11 @@ def image_tables(selection: Selection, section: Section) -> list[Extra]:
     """None for sections of other tasks."""
     if section.group not in GROUPS:
         return []
-    return [
+    tables = [
         *image_scores(selection, section),
         *detection_tables(section),
         *attack_tables(section),
         *covariance_tables(section),
     ]
+    warning = GROUP_NOTES.get(section.group, "")
+    return [replace(t, caption=f"{t.caption} {warning}".strip()) for t in tables]

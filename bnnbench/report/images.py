@@ -12,9 +12,8 @@ from bnnbench.report.statistics import Frame
 SAMPLE = "images-sample"
 GROUPS = ("images", SAMPLE)
 GROUP_NOTES = {
-    SAMPLE: "**Never compare these numbers with published ones**: a small sample of the images stands in for the data "
-    "set, for training as for testing. They say whether a network runs and which method leads on the sample.",
-}
+    SAMPLE: "Never compare these numbers with published ones: a small sample of the images stands in for the data set.",
+}  # stands over the section and in every caption, for a table may be read alone
 OUTSIDE = ("kmnist", "notmnist")  # sets of images of no known class
 PLAIN = "map"
 Value = tuple[float, float]  # mean over cells, standard error over test images (NaN where there is none)

@@ -68,6 +68,11 @@ class Quoted:
         """Who published it, in a word."""
         return next((name for part, name in SHORT if part in self.source), "others")
 
+    @property
+    def nearest(self) -> str:
+        """Method of the suite that is the same or nearest; empty: none."""
+        return next((name for name, same in SAME.items() if self.method in same), "")
+
 
 @cache
 def _shipped() -> tuple[dict[str, Any], ...]:

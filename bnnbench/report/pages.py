@@ -42,6 +42,8 @@ def caption(selection: Selection, section: Section, table: Comparison) -> str:
     name = words(table.metric)
     text = (name[0].upper() + name[1:]) + f" on the {table.evaluation} rows"
     text += f": {summary.strip().rstrip('.')}" * bool(summary) + f" ({about})" * bool(about) + ". "
+    if section.group in GROUP_NOTES:
+        text += GROUP_NOTES[section.group] + " "
     if all(n == 1 for n in table.splits.values()):
         text += f"One split ({section.rule}): the standard error is over its test points, and bold marks just the best "
         return text + "value, for with one split there is nothing to test."
@@ -116,7 +118,7 @@ def section_page(
     if section.rule in SPLIT_RULES:
         parts.append(f"Splits: {SPLIT_RULES[section.rule]}.\n")
     if section.group in GROUP_NOTES:
-        parts.append(GROUP_NOTES[section.group] + "\n")
+        parts.append(f"**{GROUP_NOTES[section.group]}**\n")
     if section.others:
         rest = ", ".join(f"{n:,} at `{b}`" for b, n in section.others.items())
         parts.append(f"Not shown: cells at other budgets ({rest}); `--budget` selects them.\n")

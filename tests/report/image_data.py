@@ -71,7 +71,8 @@ def image_outcome(task: str, name: str, seed: int = 0) -> Outcome:
     share = 0.0 if name in POINT else float(rng.uniform(0.25, 0.6))  # epistemic part of the entropy
     found = [_clean(rng, n, size, error * f, share, name) for n, size, f in
              (("test", 10_000, 1), ("train", 2_000, 0.3), ("validation", 5_000, 1))]  # fmt: skip
-    found += [_shifted(f"rotation-{a:03d}", _lost(a / 60, error), 1.6 * _lost(a / 75, 0.02), share)
+    turn = 55 + 15 * rng.uniform()
+    found += [_shifted(f"rotation-{a:03d}", _lost(a / turn, error), (0.9 + share) * _lost(a / 75, 0.02), share)
               for a in range(15, 181, 15)]  # fmt: skip
     found += [_foreign(rng, outside, level, share) for outside, level in (("kmnist", 0.9), ("notmnist", 1.2))]
     found += _attacked(rng, name, error, share)
@@ -206,7 +207,8 @@ def _violins(rng: np.random.Generator, share: float) -> dict[str, np.ndarray]:
 def _curves(rng: np.random.Generator, name: str) -> dict[str, dict[str, np.ndarray]]:
     step = np.linspace(0, 17_200, 41)
     nll = 0.02 + 2.2 * np.exp(-step / 1_500) + 0.002 * np.abs(rng.normal(size=41))
-    training = {"step": step, "loss": nll, "validation": -0.07 - 2 * np.exp(-step / 1_200) - 2e-6 * step}
+    check = -0.07 * rng.uniform(0.8, 1.2) - 2 * np.exp(-step / rng.uniform(900, 1_500)) - 2e-6 * step
+    training = {"step": step, "loss": nll, "validation": check}
     if name.startswith("bbp"):
         kl = 4 + 40 * rng.uniform(0.7, 1.3) * np.exp(-step / 6_000)
         training |= {"kl": kl, "nll": nll, "loss": kl + nll}

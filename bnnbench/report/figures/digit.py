@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnnbench.report.figures.families import headline
+from bnnbench.report.figures.families import contrast, headline
 from bnnbench.report.figures.style import Look
 
 DEGREES = 20  # between two points
@@ -23,15 +23,19 @@ def digit_figure(violins: dict[str, Series], looks: dict[str, Look], task: str) 
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(violins), len(angles), sharex=True, sharey=True, squeeze=False)
     for line, (row, series) in zip(panels, violins.items(), strict=True):
+        color = contrast(row, looks)
         for axes, point in zip(line, angles, strict=True):
-            _panel(axes, series, point, looks[row].color)
-        line[0].set_ylabel(f"{row}\nclass", color=looks[row].color, fontweight="bold")
+            _panel(axes, series, point, color)
+        line[0].set_ylabel(f"{row}\nclass", color=color, fontweight="bold")
     for axes, point in zip(panels[0], angles, strict=True):
         axes.annotate(f"{DEGREES * point}°", (0.5, 1), xytext=(0, 20), xycoords="axes fraction", fontweight="bold",
                       textcoords="offset points", ha="center", fontsize=11)  # fmt: skip
     panels[0, 0].set(xlim=(0, 1), ylim=(9.8, -0.8), yticks=range(10), xticks=(0, 1))
     panels[0, 0].set_xticklabels(["0", "1"])
-    figure.supxlabel("probability of the class: its distribution over samples of the network", fontsize=9)
+    figure.supxlabel(
+        "probability of the class: a violin is its distribution over samples of the network, the line 90 % of them",
+        fontsize=9,
+    )
     headline(figure, f"A test digit turned by so many degrees: how sure is the network of its class? ({task})")
     return figure
 
@@ -48,6 +52,7 @@ def _panel(axes: Axes, series: Series, point: int, color: str) -> None:
     for side in ("left", "bottom"):
         axes.spines[side].set_color("#bbbbbb")
     axes.set_yticks(range(10))
+    axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color="#eeeeee", lw=0.6, zorder=0)
 
 
@@ -57,12 +62,13 @@ def _violin(axes: Axes, c: int, level: np.ndarray, quantile: np.ndarray, color: 
     draws = np.interp((np.arange(DRAWS) + 0.5) / DRAWS, level[order], quantile[order])
     shape = density(draws)
     half = 0.46 * shape / shape.max()
-    alive = draws.max() > 0.05
+    low, high = np.quantile(draws, [0.05, 0.95])
+    alive = high > 0.05
     visible = half > 0.01
     axes.fill_between(GRID, c - half, c + half, where=visible.tolist(), color=color, alpha=0.75 if alive else 0.2, lw=0,
                       zorder=3)  # fmt: skip
     if alive:
-        axes.plot([draws.min(), draws.max()], [c, c], color=color, lw=0.8, zorder=4)
+        axes.plot([low, high], [c, c], color=color, lw=0.9, zorder=4)
     return float(draws.mean())
 
 

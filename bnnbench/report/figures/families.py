@@ -17,6 +17,7 @@ from bnnbench.report.statistics import Frame
 
 FAMILIES = {"variational": "Variational", "laplace": "Laplace", "sampling": "Sampling"}
 REST = "Optimised, averaged, dropout"
+PLAIN_COLOR = "#555555"  # of the plain network where it stands beside others for comparison
 WRAP = 14.5  # characters of the title an inch
 Lines = Mapping[tuple[str, str], Line]  # by row and quantity
 
@@ -89,12 +90,17 @@ def headline(figure: Figure, text: str) -> None:
     figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11)
 
 
+def contrast(row: str, looks: dict[str, Look]) -> str:
+    """Colour of a method that stands alone beside the plain network, which is grey: their own may be the same."""
+    return PLAIN_COLOR if row == PLAIN else looks[row].color
+
+
 def _panel(axes: Axes, quantity: str, rows: list[str], plot: Plot, looks: dict[str, Look]) -> None:
     for row in rows:
         if (row, quantity) in plot.behind:
             axes.plot(*plot.behind[row, quantity], color=GREY, lw=0.7, alpha=0.7, zorder=1)
     if PLAIN not in rows and (PLAIN, quantity) in plot.lines:
-        axes.plot(*plot.lines[PLAIN, quantity], color="#555555", lw=1.6, ls=(0, (4, 2)), zorder=2)
+        axes.plot(*plot.lines[PLAIN, quantity], color=PLAIN_COLOR, lw=1.6, ls=(0, (4, 2)), zorder=2)
     for row in rows:
         look = looks[row]
         fill = "white" if look.hollow else look.color
@@ -114,7 +120,7 @@ def _handles(rows: list[str], plot: Plot, looks: dict[str, Look]) -> list[Line2D
         for r in rows
     ]  # fmt: skip
     if PLAIN not in rows and any(row == PLAIN for row, _ in plot.lines):
-        found.append(Line2D([], [], color="#555555", lw=1.6, ls=(0, (4, 2)), label=f"{PLAIN}, to compare"))
+        found.append(Line2D([], [], color=PLAIN_COLOR, lw=1.6, ls=(0, (4, 2)), label=f"{PLAIN}, to compare"))
     if plot.points and any(row in rows for row, _ in plot.points):
         found.append(Line2D([], [], color=GREY, ls="", marker="o", ms=7, mfc="none", label=plot.points_label))
     if plot.behind and any(row in rows for row, _ in plot.behind):

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
-from bnnbench.report.figures.families import headline
+from bnnbench.report.figures.families import contrast, headline
 from bnnbench.report.figures.style import LINES, MARKERS, Look
 
 Series = dict[str, np.ndarray]
@@ -43,7 +43,7 @@ def recording_figure(recordings: dict[str, Series], looks: dict[str, Look], task
             for i, layer in enumerate(names):
                 if f"{statistic}/{layer}" in series:
                     axes.plot(series["step"], series[f"{statistic}/{layer}"], **_line(i, shades[layer]))
-        column[0].set_title(row, loc="left", fontweight="bold", color=looks[row].color)
+        column[0].set_title(row, loc="left", fontweight="bold", color=contrast(row, looks))
         _steps(column[-1])
     for axes, statistic in zip(panels[:, 0], present, strict=True):
         axes.set_ylabel(STATISTICS[statistic])
@@ -78,8 +78,8 @@ def fan_figure(recordings: dict[str, Series], looks: dict[str, Look], task: str)
     panels = figure.subplots(len(recordings), len(names), sharex=True, sharey="col", squeeze=False)
     for line, (row, series) in zip(panels, recordings.items(), strict=True):
         for axes, layer in zip(line, names, strict=True):
-            _fan(axes, series, layer, looks[row].color)
-        line[0].set_ylabel(row, color=looks[row].color, fontweight="bold")
+            _fan(axes, series, layer, contrast(row, looks))
+        line[0].set_ylabel(row, color=contrast(row, looks), fontweight="bold")
     for axes, layer in zip(panels[0], names, strict=True):
         axes.set_title(layer, loc="left", fontweight="bold")
     for axes in panels[-1]:

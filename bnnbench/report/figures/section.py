@@ -163,5 +163,6 @@ def _training(
         own = {k: cells for k, cells in own.items() if cells}
         if own:
             rows, tasks = shown(section, own)
+            log = section.group in GROUPS and column == "loss"  # a bound holds the whole prior of so many weights
             alt = f"{column.capitalize()} against training step of {len(rows)} methods on {', '.join(tasks)}."
-            yield f"training-{column}", alt, training_figure(own, column, rows, tasks, looks, title, label)
+            yield f"training-{column}", alt, training_figure(own, column, rows, tasks, looks, title, label, log)

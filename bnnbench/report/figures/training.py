@@ -14,9 +14,20 @@ BLOCK = 7  # methods in one panel: one of each colour
 
 
 def training_figure(
-    curves: Curves, column: str, rows: list[str], tasks: list[str], looks: dict[str, Look], title: str, label: str
+    curves: Curves,
+    column: str,
+    rows: list[str],
+    tasks: list[str],
+    looks: dict[str, Look],
+    title: str,
+    label: str,
+    log: bool = False,
 ) -> Figure:
-    """Mean over splits, one panel a data set; more than seven methods go on, seven at a time, in panels below."""
+    """Mean over splits, one panel a data set; more than seven methods go on, seven at a time, in panels below.
+
+    Args:
+        log: for values of different orders of magnitude; without effect on a panel where not all are positive.
+    """
     blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
     down, across = grid(len(tasks), 3)
     figure = Figure(figsize=(max(6.8, 2.2 + 2.6 * across), 0.7 + 1.9 * down * len(blocks)), layout="constrained")
@@ -32,7 +43,9 @@ def training_figure(
             axes.set_axis_on()
             axes.set_title(task, loc="left", fontweight="bold")
             axes.set_xlabel("step")
-            if drawn:  # the first steps would set the scale
+            if log and drawn and min(y.min() for y in drawn) > 0:
+                axes.set_yscale("log")
+            elif drawn:  # the first steps would set the scale
                 axes.set_ylim(*robust_limits(np.concatenate([y[len(y) // 4 :] for y in drawn])))
     for part in panels:
         handles = {line.get_label(): line for axes in part.flat for line in axes.get_lines()}
