@@ -46,8 +46,8 @@ NOTES = {
         "the least test error, a selection on the test set; its log-likelihoods are sums over 10,000 test images, here "
         "divided by 10,000. Blundell: Blundell et al. 2015 (arXiv:1505.05424), table 1; 50,000 training images, 10,000 "
         "validation images, up to 600 epochs. Ours fit 55,000 images and validate on the other 5,000; the test images "
-        "choose nothing. Budgets, priors and learning rates differ too: agreement is within a few tenths of a per "
-        "cent of error, not within the standard error."
+        "choose nothing. Budgets, priors and learning rates differ too: do not "
+        "expect agreement within standard errors."
     )
 }
 
