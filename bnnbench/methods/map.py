@@ -9,7 +9,9 @@ from torch import Tensor
 
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.optimise import Fit, descend, start
-from bnnbench.model import Predictive, Problem
+from bnnbench.methods.parameters import stacked
+from bnnbench.model import Params, Problem
+from bnnbench.random import Span
 
 
 @METHODS.register
@@ -38,6 +40,6 @@ class MAP(Method):
         batch = problem.minibatch(key)
         return descend(lambda params: problem.energy(params, batch), state, problem, self.lr)
 
-    def predict(self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
-        del key, draws, samples
-        return problem.predict({name: value[None] for name, value in state.params.items()}, x)
+    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | Span) -> Params:
+        del key, draws, problem, samples
+        return stacked(state.params)

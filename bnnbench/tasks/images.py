@@ -84,9 +84,9 @@ TUNED = {
     "laplace-last": {"lr": 1e-3},
     "swag": {"lr": 1e-3, "swa_lr": 3e-4, "samples": 30, "rank": 20},
     "sgld": {"lr": 0.3, "samples": 30},
-    "psgld": {"lr": 3e-3, "samples": 30},
-    "sghmc": {"samples": 30},
-    "csgmcmc": {"lr": 0.1, "samples": 30},
+    "psgld": {"lr": 1e-2, "samples": 30},
+    "sghmc": {"lr": 1e-3, "samples": 30},
+    "csgmcmc": {"lr": 0.3, "samples": 30},
 }
 MNIST_SHIFTS = ("rotation", "kmnist", "notmnist", "fgsm", "pgd", "fgsm-norm")
 
