@@ -76,8 +76,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-@pytest.mark.parametrize("looks", [2, 4])
+@pytest.mark.parametrize(("seeds", "looks"), [((0,), 2), ((0, 1), 4)])
 def test_an_interrupted_training_ends_as_an_unbroken_one(method, seeds, looks, tmp_path):
     pack = image_pack(method, seeds)
     whole = train(pack, False)
