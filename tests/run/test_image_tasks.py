@@ -25,8 +25,8 @@ ROTATIONS = {f"rotation-{angle:03d}" for angle in range(15, 181, 15)} | {"rotate
 FGSM = {f"fgsm-{k / 100:.2f}" for k in range(5, 31, 5)}
 PGD = {"pgd-0.10", "pgd-0.30"}
 SHIFTED = ROTATIONS | FGSM | PGD
-FEW = ["constant", "map", "mc-dropout", "bbp-gaussian", "sgld", "swag", "ensemble-deep"]
-SWEPT = {CONV: ["bbp-local"], PLAIN: FEW, PADDED: ["constant", "map", "bbp-gaussian", "sgld"]}
+FEW = ["constant", "map", "mc-dropout", "sgld", "ensemble-deep"]
+SWEPT = {CONV: ["swag"], PLAIN: FEW, PADDED: ["constant", "bbp-gaussian"]}
 OF_CHAINS = ("ess", "rhat", "share_converged")  # of a single draw there are none
 
 
@@ -52,13 +52,15 @@ def evaluations(db):
 
 
 def feasible(task):
-    """Methods that the task's network is small enough for."""
+    """Methods that are run on a network: all that it is small enough for; on LeNet, whose cells are dear, a choice."""
+    if task is PADDED:
+        return [*SWEPT[task], "map", "laplace-kron", "sgld"]
     return [name for name in NAMES if task is CONV or name not in ("laplace-full", "hmc")]
 
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """All methods on both networks, with rotation and attacks from the start."""
+    """All methods, some of them with rotation and attacks from the start."""
     db = tmp_path_factory.mktemp("images") / "results.db"
     for task in (CONV, PLAIN, PADDED):
         for methods, families in ([SWEPT[task], ["shift"]], [feasible(task), []]):
@@ -78,6 +80,14 @@ def test_every_method_is_trained_scored_and_stored(task, everything):
         assert sorted(attempts["method"]) == sorted(feasible(task))
         for fingerprint in attempts["fingerprint"]:
             assert store.artifact(fingerprint, "posterior")
+
+
+@pytest.mark.slow
+def test_every_method_on_lenet(tmp_path):
+    db, names = tmp_path / "results.db", [name for name in NAMES if name not in ("laplace-full", "hmc")]
+    assert run(db, names, [PADDED.name, "rotation", "fgsm"]).statuses == {"ok": len(names)}
+    assert all(own >= PLAINLY | ROTATIONS | FGSM for own in evaluations(db).values())
+    assert len(evaluations(db)) == len(names)
 
 
 def test_scores_are_sound(everything):
@@ -151,7 +161,7 @@ def test_exhaustive_sweeps_stand_beside_the_others(tmp_path):
     assert names >= FGSM | {f"{name}-all" for name in FGSM}
 
 
-@pytest.mark.parametrize("fault", ["random bytes", "cut off", "gone"])
+@pytest.mark.parametrize("fault", ["random bytes", "cut off"])
 def test_a_damaged_posterior_costs_no_more_than_its_own_cell(fault, tmp_path, monkeypatch):
     db = tmp_path / "results.db"
     run(db, ["map", "sgld"], PLAIN.name)
@@ -164,10 +174,7 @@ def test_a_damaged_posterior_costs_no_more_than_its_own_cell(fault, tmp_path, mo
     ).fetchall()
     connection.close()
     file = tmp_path / path
-    if fault == "gone":
-        file.unlink()
-    else:
-        file.write_bytes(b"no arrays" if fault == "random bytes" else file.read_bytes()[:-100])
+    file.write_bytes(b"no arrays" if fault == "random bytes" else file.read_bytes()[:-100])
     monkeypatch.setattr(runner, "train", None)
     summary = run(db, ["map", "sgld"], [PLAIN.name, "rotation"])
     assert (summary.missing, summary.rescored) == (0, 1)
