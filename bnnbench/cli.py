@@ -288,10 +288,11 @@ def data_list(data_dir: Path | None) -> None:
     from bnnbench.tasks.files import data_root, present
 
     root = data_root(data_dir)
-    rows = [
-        (c.name, c.rows, c.columns, "present" if present(c, root) else "missing", c.source) for c in map(card, names())
-    ]
-    _table(["data set", "rows", "columns", "state", "source"], rows)
+    rows = []
+    for c in map(card, names()):
+        inputs = " x ".join(map(str, c.shape)) or len(c.columns)
+        rows.append((c.name, c.rows, inputs, "present" if present(c, root) else "missing", c.source))
+    _table(["data set", "rows", "inputs", "state", "source"], rows)
     click.echo(f"Data root: {root}")
 
 

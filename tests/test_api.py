@@ -13,11 +13,11 @@ import bnnbench
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.run import runner
-from bnnbench.tasks.budget import BUDGETS
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
+from bnnbench.tasks.budget import BUDGETS
 
 LIKE = {"budget": "smoke", "threads": 1, "device": "cpu"}
 TRAINED_ON = ("toy-homoscedastic", "toy-heteroscedastic", "digits")

@@ -136,14 +136,16 @@ def test_every_option_has_a_help_text(name: str) -> None:
 def test_documented_commands_are_accepted(line: str) -> None:
     """Options and arguments parse, and the methods and tasks of `run` exist; names of a user's own are `my-...`."""
     from bnnbench.methods import METHODS
-    from bnnbench.tasks.budget import budget_of
     from bnnbench.run.plan import parse_settings
     from bnnbench.tasks import TASKS
+    from bnnbench.tasks.budget import budget_of
+    from bnnbench.tasks.shifts import select
 
     context = parse(line)
     if context.info_name == "run":
-        for registry, names in ((METHODS, context.params["methods"]), (TASKS, context.params["task"])):
-            registry.select(n for n in names.split(",") if n != "all" and not n.startswith("my-"))
+        tasks, _ = select(context.params["task"].split(","), exhaustive=False)
+        for registry, names in ((METHODS, context.params["methods"].split(",")), (TASKS, tasks)):
+            registry.select(n for n in names if n != "all" and not n.startswith("my-"))
         budget_of(context.params["budget"])
         parse_settings(s for s in context.params["settings"] if not s.startswith("my-"))
 

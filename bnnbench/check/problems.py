@@ -6,6 +6,7 @@ the weights can be read off any predictive: f(0) = b and f(e_j) = w_j + b, so a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -93,8 +94,8 @@ class Known(Task):
     def likelihood(self, rule: str, classes: int = 0) -> Likelihood:
         return KnownNoise()
 
-    def network(self, rule: str, inputs: int, outputs: int) -> nn.Module:
-        return Banana() if self.banana else MLP(inputs, (), outputs)
+    def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
+        return Banana() if self.banana else MLP(shape[0], (), outputs)
 
 
 def task(batch: int, **settings: bool | int) -> Known:
