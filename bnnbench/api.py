@@ -42,7 +42,7 @@ class Summary:
         statuses: how many of those ended in which status.
         packs: (task, method, cells) of what was to be trained.
         warnings: what was left out, one sentence each.
-        rescored: how many cells, finished before, got evaluations that they lacked.
+        rescored: how often a stored posterior was scored on test sets that its cell lacked, transferred attacks apart.
     """
 
     cells: int

@@ -53,7 +53,7 @@ def entropy(sigma: Tensor) -> Tensor:
 def perturb(key: Tensor, mean: Params, sigma: Params) -> Params:
     """One reparametrised draw mean + sigma * eps of all parameters."""
     eps = noise(key, mean)
-    return {name: value + sigma[name] * eps[name] for name, value in mean.items()}
+    return {name: torch.addcmul(value, sigma[name], eps[name]) for name, value in mean.items()}
 
 
 @METHODS.register
@@ -126,6 +126,12 @@ class BBPGaussian(Method):
             raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
         return problem
 
+    def prepared(self, state: Fit) -> Fit:
+        mean, sigma = parts(state.params)
+        return state._replace(
+            params={f"mean.{k}": v for k, v in mean.items()} | {f"sigma.{k}": v for k, v in sigma.items()}
+        )
+
     def terms(self, state: Fit, collected: int, samples: int) -> int:
         del state, collected
         return samples
@@ -196,6 +202,7 @@ def join(mean: Params, sigma: Params) -> Params:
 
 
 def parts(params: Params) -> tuple[Params, Params]:
-    """Means and standard deviations from the joint parameters."""
+    """Means and standard deviations from the joint parameters, which hold rho, or sigma itself once prepared."""
     mean = {name[5:]: value for name, value in params.items() if name.startswith("mean.")}
-    return mean, {name[4:]: F.softplus(value) for name, value in params.items() if name.startswith("rho.")}
+    sigma = {name[6:]: value for name, value in params.items() if name.startswith("sigma.")}
+    return mean, sigma or {name[4:]: F.softplus(value) for name, value in params.items() if name.startswith("rho.")}

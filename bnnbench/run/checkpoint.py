@@ -85,8 +85,12 @@ class Checkpoint:
                 raise ValueError("it belongs to another training, number of threads or version")
             return load(data)
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-            log.warning("The checkpoint %s is not used (%s); training starts from the beginning.", self.path, error)
+            self.refuse(str(error))
             return None
+
+    def refuse(self, reason: str) -> None:
+        """Say why training does not go on from it."""
+        log.warning("The checkpoint %s is not used (%s); training starts from the beginning.", self.path, reason)
 
     def remove(self) -> None:
         """Its training is stored."""

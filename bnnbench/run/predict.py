@@ -19,10 +19,11 @@ from bnnbench.model.predictive import each
 from bnnbench.random import Span
 from bnnbench.run.engine import over_replicas
 from bnnbench.run.pack import Pack
-from bnnbench.run.size import activations
+from bnnbench.run.size import activations, is_large
 
 CHUNK_NUMBERS = 2**24  # activations alive at once per layer
 CHUNK_WEIGHTS = 2**24  # numbers in the weight samples drawn at once
+CACHED_WEIGHTS = 2**22  # the same for large networks, whose samples should not leave the caches of a CPU
 
 Terms = Callable[[Tensor], Predictive]  # inputs [R, N, ...] in original units -> terms [R, S, N ...]
 
@@ -74,7 +75,8 @@ def _spans(pack: Pack, state: Any, draws: Any, samples: int) -> list[int | Span]
     collected = 0 if draws is None else tree_leaves(draws)[0].shape[1]
     total = pack.method.terms(state, collected, samples)
     parameters = sum(value.numel() for value in pack.problem.network.parameters())
-    together = max(1, CHUNK_WEIGHTS // (parameters * len(pack.cells)))
+    numbers = min(CHUNK_WEIGHTS, CACHED_WEIGHTS) if is_large(pack.problem.network) else CHUNK_WEIGHTS
+    together = max(1, numbers // (parameters * len(pack.cells)))
     if total is None or total <= together:
         return [samples]
     return [Span(start, min(start + together, total), total) for start in range(0, total, together)]

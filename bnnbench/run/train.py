@@ -80,7 +80,11 @@ def train(
     train_key = random.fold_in(pack.keys, TRAIN)
     first, earlier = 0, 0.0
     if checkpoint is not None and (found := checkpoint.read()) is not None:
-        first, earlier, state, live = resume(found, pack, state, live, monitor, draws)
+        try:
+            first, earlier, state, live = resume(found, pack, state, live, monitor, draws)
+        except KeyError as error:
+            checkpoint.refuse(f"it lacks {error}")
+            monitor, draws = Monitor(pack, state), Draws(pack.method.schedule(steps))
         progress(first)
     with random.compiled_kernels(compiled), torch.no_grad():
         for start in range(first, steps, every):
