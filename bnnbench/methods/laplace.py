@@ -13,7 +13,7 @@ of its own: the Fisher information between it and the weights is zero.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -142,8 +142,16 @@ class _Laplace(MAP):
 
     def _matrices(self, state: Gaussian) -> Params:
         """Coordinates of the layers that have a distribution."""
-        names = [name.rpartition(".")[0] for name in state.params if name.rpartition(".")[2] == "weight"]
-        return to_matrices(state.params, names[self.layers])
+        return to_matrices(state.params, self._layers(state.params))
+
+    def _layers(self, params: Params) -> list[str]:
+        """Names of the layers that have a distribution."""
+        return [name.rpartition(".")[0] for name in params if name.rpartition(".")[2] == "weight"][self.layers]
+
+    def _free(self, params: Params) -> list[str]:
+        """Names of their parameters."""
+        layers = set(self._layers(params))
+        return [name for name in params if name.rpartition(".")[0] in layers and name != LOG_NOISE]
 
     def terms(self, state: Any, collected: int, samples: int) -> int | None:
         del collected
@@ -153,16 +161,23 @@ class _Laplace(MAP):
         """Terms at inputs in original units of the stacked weight samples that `weights` gave."""
         if isinstance(state, Fit) or self.predictive == "sampled":
             return problem.predict(weights, x)
-        return linearised(problem, state.params, weights, x)
+        return linearised(problem, state.params, weights, x, self._free(state.params))
 
 
-def linearised(problem: Problem, params: Params, weights: Params, x: Tensor) -> Predictive:
-    """Terms of f(x, w_map) + J(x) (w_s - w_map) for stacked weight samples w_s, at inputs in original units."""
+def linearised(
+    problem: Problem, params: Params, weights: Params, x: Tensor, free: Sequence[str] | None = None
+) -> Predictive:
+    """Terms of f(x, w_map) + J(x) (w_s - w_map) for stacked weight samples w_s, at inputs in original units.
+
+    Args:
+        free: names of the parameters that differ between samples, None for all.
+    """
     x = problem.standardise(x)
+    moved = {name: params[name] for name in (params if free is None else free)}
 
     def term(sample: Params) -> Predictive:
-        change = {name: sample[name] - mean for name, mean in params.items()}
-        out = jvp(lambda w: problem.apply(w, x), (params,), (change,))
+        change = {name: sample[name] - mean for name, mean in moved.items()}
+        out = jvp(lambda w: problem.apply(params | w, x), (moved,), (change,))
         return problem.terms(sample, out[0] + out[1])
 
     with warnings.catch_warnings():  # the first jvp of a process compiles formulas of torch's by a deprecated call

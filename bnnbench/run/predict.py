@@ -23,7 +23,7 @@ from bnnbench.run.size import activations, is_large
 
 CHUNK_NUMBERS = 2**24  # activations alive at once per layer
 CHUNK_WEIGHTS = 2**24  # numbers in the weight samples drawn at once
-CACHED_WEIGHTS = 2**22  # the same for large networks, whose samples should not leave the caches of a CPU
+CACHED_WEIGHTS = 2**22  # the same for large plain networks, whose samples should not leave the caches of a CPU
 
 Terms = Callable[[Tensor], Predictive]  # inputs [R, N, ...] in original units -> terms [R, S, N ...]
 
@@ -75,7 +75,8 @@ def _spans(pack: Pack, state: Any, draws: Any, samples: int) -> list[int | Span]
     collected = 0 if draws is None else tree_leaves(draws)[0].shape[1]
     total = pack.method.terms(state, collected, samples)
     parameters = sum(value.numel() for value in pack.problem.network.parameters())
-    numbers = min(CHUNK_WEIGHTS, CACHED_WEIGHTS) if is_large(pack.problem.network) else CHUNK_WEIGHTS
+    plain = type(pack.method).predict_given is Method.predict_given  # linearised ones share a pass at the mean
+    numbers = min(CHUNK_WEIGHTS, CACHED_WEIGHTS) if plain and is_large(pack.problem.network) else CHUNK_WEIGHTS
     together = max(1, numbers // (parameters * len(pack.cells)))
     if total is None or total <= together:
         return [samples]

@@ -57,7 +57,8 @@ def shifted(
         elif name == "rotation":
             for angle in ANGLES:
                 found[f"rotation-{angle:03d}{end}"] = Points(rotated(sweep[0], angle), sweep[1], samples=limit)
-            found["rotated-digit"] = turned_digit(x, y)
+            if (y == DIGIT).any():
+                found["rotated-digit"] = turned_digit(x, y)
         else:
             for attack in attacks(name):
                 found[f"{name}-{attack.strength:.2f}{end}"] = Points(*sweep, attack=attack, samples=limit)
