@@ -23,7 +23,7 @@ PARTS = {  # column -> label, style; the sum lies wide and pale under its parts,
 def elbo_figure(curves: dict[str, list[Series]], looks: dict[str, Look], task: str) -> Figure:
     """One panel a method; logarithmic, for the parts differ by orders of magnitude."""
     down, across = grid(len(curves), 3)
-    figure = Figure(figsize=(max(4.6, 1.0 + 2.6 * across), 1.3 + 2.0 * down), layout="constrained")
+    figure = Figure(figsize=(max(5.8, 1.0 + 2.6 * across), 1.3 + 2.0 * down), layout="constrained")
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     positive = all(np.nanmin(c["loss"]) > 0 for cells in curves.values() for c in cells)
     for i, (axes, (row, cells)) in enumerate(zip(panels.flat, curves.items(), strict=False)):

@@ -18,7 +18,7 @@ from bnnbench.report.statistics import Frame
 FAMILIES = {"variational": "Variational", "laplace": "Laplace", "sampling": "Sampling"}
 REST = "Optimised, averaged, dropout"
 PLAIN_COLOR = "#555555"  # of the plain network where it stands beside others for comparison
-WRAP = 14.5  # characters of the title an inch
+WRAP = 11.5  # characters of a title in an inch
 Lines = Mapping[tuple[str, str], Line]  # by row and quantity
 
 
