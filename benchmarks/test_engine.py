@@ -15,13 +15,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stepping import Steps
 from torch import nn
 
-from bnnbench import random
 from bnnbench.methods import METHODS
-from bnnbench.run import engine
-from bnnbench.run.compile import compiled_step
-from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import BUDGETS
@@ -50,25 +47,13 @@ class Synthetic(Task):
         return [Split(fold[92:], fold[51:92], fold[:51]) for fold in folds]
 
 
-class Packed:
+class Packed(Steps):
     """The engine's compiled step, called ROUND times."""
 
     def __init__(self, method: str, hidden: tuple[int, ...], replicas: int) -> None:
         task = Synthetic("synthetic", "regression", ("benchmark",), ("10fold",), hidden=hidden)
         cells = [Cell(task, METHODS.get(method)(), "10fold", i, 0, BUDGETS["full"]) for i in range(replicas)]
-        self.pack = stack(cells, torch.device("cpu"))
-        self.state, self.live = engine.initial_state(self.pack), torch.ones(replicas, dtype=torch.bool)
-        self.step = compiled_step(self.pack, engine.make_step(self.pack), self.state)
-        self.t = 0
-
-    def __call__(self) -> None:
-        ts = torch.arange(self.t, self.t + ROUND)
-        keys = random.fold_in(self.pack.keys, ts[:, None]).unbind(0)
-        with torch.no_grad(), random.compiled_kernels(True):
-            for key, t in zip(keys, ts.float().unbind(0), strict=True):
-                inputs = (self.pack.floats, self.pack.problem.table, self.pack.problem.rows)
-                self.state, self.live, _ = self.step(*inputs, self.state, self.live, key, t)
-        self.t += ROUND
+        super().__init__(cells, torch.device("cpu"), ROUND)
 
 
 class BayesLinear(nn.Module):

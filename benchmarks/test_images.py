@@ -10,23 +10,22 @@ bare products. Random pixels: nothing depends on what they show. A GPU is synchr
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stepping import Steps
 from torch import nn
 
 from bnnbench import random
 from bnnbench.methods import METHODS
-from bnnbench.run import engine
-from bnnbench.run.compile import compiled_step
-from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell
 from bnnbench.run.predict import predict
+from bnnbench.tasks import TASKS
 from bnnbench.tasks.data import Data, Split
-from bnnbench.tasks.images import MNIST, ImageTask
+from bnnbench.tasks.images import ImageTask
 
 BATCH, ROWS, ROUND = 128, 4096, 10
 WIDTHS = (784, 1200, 1200, 10)
@@ -47,7 +46,7 @@ class Random(ImageTask):
         return [Split(rows[:-1096], rows[-1096:-1000], rows[-1000:])]
 
 
-TASK = Random("mnist", groups=("benchmark",), **MNIST)
+TASK = Random(**{field.name: getattr(TASKS.get("mnist"), field.name) for field in fields(ImageTask)})
 
 
 def ready() -> None:
@@ -55,25 +54,10 @@ def ready() -> None:
         torch.cuda.synchronize()
 
 
-class Steps:
-    """The engine's compiled step, called ROUND times."""
-
-    def __init__(self, method: str) -> None:
-        cell = Cell(TASK, METHODS.get(method)(**TASK.tuned[method]), "official", 0, 0, TASK.budget("full"))
-        self.pack = stack([cell], DEVICE)
-        self.state, self.live = engine.initial_state(self.pack), torch.ones(1, dtype=torch.bool, device=DEVICE)
-        self.step = compiled_step(self.pack, engine.make_step(self.pack), self.state)
-        self.t = 0
-
-    def __call__(self) -> None:
-        ts = torch.arange(self.t, self.t + ROUND, device=DEVICE)
-        keys = random.fold_in(self.pack.keys, ts[:, None]).unbind(0)
-        with torch.no_grad(), random.compiled_kernels(True):
-            for key, t in zip(keys, ts.float().unbind(0), strict=True):
-                inputs = (self.pack.floats, self.pack.problem.table, self.pack.problem.rows)
-                self.state, self.live, _ = self.step(*inputs, self.state, self.live, key, t)
-        self.t += ROUND
-        ready()
+def steps(method: str) -> Steps:
+    """ROUND training steps of a method as it is configured on images."""
+    cell = Cell(TASK, METHODS.get(method)(**TASK.tuned[method]), "official", 0, 0, TASK.budget("full"))
+    return Steps([cell], DEVICE, ROUND)
 
 
 class Plain:
@@ -116,7 +100,7 @@ class Products:
 STEPS = {
     "products": lambda: Products(BATCH, ROUND, True),
     "plain": Plain,
-    **{name: lambda name=name: Steps(name) for name in ("map", "mc-dropout", "bbp-gaussian", "bbp-local")},
+    **{name: lambda name=name: steps(name) for name in ("map", "mc-dropout", "bbp-gaussian", "bbp-local")},
 }
 
 
@@ -130,7 +114,7 @@ class Prediction:
     """1,000 images under 100 weight samples of an untrained posterior."""
 
     def __init__(self) -> None:
-        self.steps = Steps("bbp-gaussian")
+        self.steps = steps("bbp-gaussian")
         self.x = torch.rand(1, 1000, 1, 28, 28, device=DEVICE)
 
     def __call__(self) -> None:

@@ -1,9 +1,11 @@
 """AlexNet for images of 32 x 32 pixels."""
 
-from torch import Tensor, nn
+from torch import nn
+
+from bnnbench.nets.convolutional import Convolutional
 
 
-class AlexNet(nn.Module):
+class AlexNet(Convolutional):
     """Convolutions 64@11 (stride 4), 192@5, 384@3, 256@3, 128@3; 2x2 pooling after the first, second and fifth; one
     linear layer 128-classes.
 
@@ -16,16 +18,12 @@ class AlexNet(nn.Module):
     """
 
     def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
+        features = nn.Sequential(
             nn.Conv2d(channels, 64, 11, stride=4, padding=5), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
             nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
             nn.Conv2d(256, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         )  # fmt: skip
-        self.classifier = nn.Linear(128, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, 32, 32] -> [B, classes]."""
-        return self.classifier(self.features(x).flatten(1))
+        classifier = nn.Linear(128, classes)
+        super().__init__(features, classifier)

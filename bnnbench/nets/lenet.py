@@ -1,9 +1,11 @@
 """LeNet-5 with ReLU activations and max pooling."""
 
-from torch import Tensor, nn
+from torch import nn
+
+from bnnbench.nets.convolutional import Convolutional
 
 
-class LeNet(nn.Module):
+class LeNet(Convolutional):
     """Convolutions 6@5, 16@5, each with a 2x2 pooling; fully connected 400-120-84-classes.
 
     LeCun et al. 1998; as in Shridhar et al. 2019 (arXiv 1901.02731), but with ReLU. 61,706 parameters for one channel
@@ -15,17 +17,13 @@ class LeNet(nn.Module):
     """
 
     def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
+        features = nn.Sequential(
             nn.Conv2d(channels, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
         )  # fmt: skip
-        self.classifier = nn.Sequential(
+        classifier = nn.Sequential(
             nn.Linear(400, 120), nn.ReLU(),
             nn.Linear(120, 84), nn.ReLU(),
             nn.Linear(84, classes),
         )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, 32, 32] -> [B, classes]."""
-        return self.classifier(self.features(x).flatten(1))
+        super().__init__(features, classifier)

@@ -19,16 +19,14 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from torch import Tensor
-from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
 
 import bnnbench
 from bnnbench.errors import UserError
 from bnnbench.run.pack import Pack
+from bnnbench.run.trees import Arrays, to_named
 from bnnbench.store.artifacts import write_file
 
 EVERY_S = 120.0
-Arrays = dict[str, np.ndarray]
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +63,9 @@ class Checkpoint:
 
     def write(self, trees: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Replace the file; whole or not at all."""
-        flat = {name + keystr(path): _numpy(leaf) for name, tree in trees.items() for path, leaf in _leaves(tree)}
+        flat: Arrays = {}
+        for name, tree in trees.items():
+            flat |= to_named(name, tree)
         flat |= {f"array:{name}": np.asarray(value, order="C") for name, value in arrays.items()}
         data = save(flat, metadata={"identity": json.dumps(self.identity)})
         write_file(self.path, hashlib.sha256(data).hexdigest().encode() + data)
@@ -100,21 +100,7 @@ class Checkpoint:
             raise UserError(f"Cannot remove {self.path} ({error.strerror}); delete it by hand.") from error
 
 
-def restored(structure: Any, name: str, arrays: Arrays) -> Any:
-    """The tree stored under a name, in the structure, dtypes and on the device of another."""
-    paths, spec = tree_flatten_with_path(structure)
-    return tree_unflatten([torch.as_tensor(arrays[name + keystr(p)]).to(leaf) for p, leaf in paths], spec)
-
-
 def stored(name: str, arrays: Arrays) -> dict[str, np.ndarray]:
     """The arrays whose names begin with a prefix, by what follows it."""
     prefix = f"array:{name}"
     return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-
-
-def _leaves(tree: Any) -> list[tuple[Any, Any]]:
-    return tree_flatten_with_path(tree)[0]
-
-
-def _numpy(leaf: Tensor) -> np.ndarray:
-    return leaf.detach().cpu().contiguous().numpy()

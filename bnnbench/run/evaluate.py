@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.metrics import curves, score
+from bnnbench.metrics.ood import ood_scores
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive
 from bnnbench.model.predictive import each
 from bnnbench.run.attack import attacked, gradient_sign, stepped
 from bnnbench.run.diagnostics import sampler_record
 from bnnbench.run.engine import PREDICT, over_replicas
+from bnnbench.run.histogram import weight_histogram
 from bnnbench.run.pack import Pack, padded
 from bnnbench.run.predict import predict, rows_at_once, terms
 from bnnbench.run.pruning import FRACTIONS, SCORED, evaluation_name, masks, prunable
@@ -25,11 +26,10 @@ from bnnbench.run.size import is_large
 from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, Series
 from bnnbench.tasks import Points
+from bnnbench.tasks.data import spread
 from bnnbench.tasks.shifts import SWEEP_IMAGES, SWEEP_SAMPLES
 
 STORED = ("test", "grid")  # test sets whose predictive terms are kept beside the database
-WEIGHT_BINS = np.linspace(-4.0, 4.0, 81)  # of the prior's scale
-HISTOGRAM_WEIGHTS = 2**24  # weights in a histogram, at most
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,16 @@ def test_sets(pack: Pack, shifted: bool) -> list[dict[str, Points]]:
     ]
 
 
-def evaluate(trained: Trained, only: Container[str] | None = None) -> list[Evaluated]:
-    """The evaluations that every cell gets, of all replicas of a pack; or `only` those of these names, whichever."""
+def evaluate(
+    trained: Trained, only: Container[str] | None = None, points: list[dict[str, Points]] | None = None
+) -> list[Evaluated]:
+    """The evaluations that every cell gets, of all replicas of a pack; or `only` those of these names, whichever.
+
+    Args:
+        points: the `test_sets` of the pack, where the caller has them.
+    """
     pack, signs = trained.pack, {}
-    points = test_sets(pack, shifted=only is not None)
+    points = test_sets(pack, shifted=only is not None) if points is None else points
     records: list[list[EvaluationRecord]] = [[] for _ in pack.cells]
     kept: list[dict[str, np.ndarray]] = [{} for _ in pack.cells]
     for name in _among(points[0], only):
@@ -89,7 +95,7 @@ def _thinned(trained: Trained, test: Points) -> Points:
     """The test set on which weights are pruned: of large networks, no more than a sweep's."""
     if not is_large(trained.pack.problem.network):
         return test
-    rows = np.linspace(0, len(test.x) - 1, min(len(test.x), SWEEP_IMAGES)).astype(int)
+    rows = spread(len(test.x), SWEEP_IMAGES)
     return Points(test.x[rows], None if test.y is None else test.y[rows], samples=SWEEP_SAMPLES)
 
 
@@ -164,35 +170,12 @@ def record(
     chains = pack.method.chains or None if name == "test" else None
     scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, only=only)
     if points.foreign:
-        scores += score(trained.tested[r], None, None, "ood", outside=predictive)
+        assert isinstance(predictive, CategoricalPredictive)
+        scores += ood_scores(trained.tested[r], predictive)
     drawn = {} if only else _plot_data(name, predictive, y, points, pack)
     if name == "test" and cell.index == 0 and (weights := weight_histogram(trained, r)) is not None:
         drawn["weights"] = weights
     return EvaluationRecord(name, len(points.x), tuple(scores), drawn)
-
-
-def weight_histogram(trained: Trained, replica: int) -> Series | None:
-    """Density of all weights (no biases) of a posterior's samples, each in units of its prior's scale.
-
-    It integrates to the share of weights within the bins.
-    """
-    pack = trained.pack
-    if not trained.steps:
-        return None
-    state, key = tree_map(lambda leaf: leaf[replica], (trained.state, pack.keys))
-    draws = None if trained.draws is None else tree_map(lambda leaf: leaf[replica], trained.draws)
-    samples: Any = pack.cells[0].budget.samples
-    few = max(1, HISTOGRAM_WEIGHTS // sum(value.numel() for value in pack.problem.network.parameters()))
-    if pack.method.terms(state, 0, samples) == samples > few:
-        samples = random.Span(0, few, samples)
-    weights = pack.method.weights(random.fold_in(key, PREDICT), state, draws, pack.problem, samples)
-    if weights is None:
-        return None
-    prior = pack.problem.prior
-    units = [(value / prior.scale_of(value[0])).reshape(-1) for value in weights.values() if value.dim() > 2]
-    everything = torch.cat(units).cpu().numpy()
-    counts, edges = np.histogram(everything, bins=WEIGHT_BINS)
-    return {"lower": edges[:-1], "upper": edges[1:], "density": counts / (everything.size * np.diff(edges))}
 
 
 def _plot_data(name: str, predictive: Predictive, y: Tensor | None, points: Points, pack: Pack) -> dict[str, Series]:

@@ -17,6 +17,8 @@ from bnnbench.run.pack import Pack, padded
 from bnnbench.run.predict import predict
 from bnnbench.run.recording import recorded
 
+Look = dict[str, np.ndarray]  # what one look saw, of all replicas [R]
+
 
 class Draws:
     """Collected posterior draws, written outside the compiled step: a write into a big buffer inside it costs more
@@ -44,8 +46,9 @@ class Monitor:
         self.best_step = np.zeros(replicas, dtype=int)
         self.diverged_at = np.full(replicas, -1)
         self.infos: list[dict[str, Tensor]] = []
-        self.points: list[tuple[int, dict[str, np.ndarray]]] = []
-        self.recording: list[dict[str, np.ndarray]] = []
+        self.steps: list[int] = []
+        self.points: list[Look] = []
+        self.recording: list[Look] = []
         index, self.mask = padded([split.validate for split in pack.splits], device)
         self.x, self.y = pack.problem.table.x[index], pack.problem.table.y[index]
         self.key = random.fold_in(pack.keys, VALIDATE)
@@ -68,7 +71,8 @@ class Monitor:
         for replica in np.flatnonzero((self.diverged_at < 0) & ~finite.all(0)):
             self.diverged_at[replica] = step - len(losses) + int(np.argmin(finite[:, replica]))
         means = {name: torch.stack([info[name] for info in self.infos]).mean(0) for name in self.infos[0]}
-        self.points.append((step, {k: v.cpu().numpy() for k, v in [*means.items(), ("validation", score)]}))
+        self.steps.append(step)
+        self.points.append({k: v.cpu().numpy() for k, v in [*means.items(), ("validation", score)]})
         self.infos = []
         if is_recorded(self.pack):
             self.recording.append(recorded(self.pack, state, self.key, self.x))
@@ -83,27 +87,29 @@ class Monitor:
         """Go on from `arrays`."""
         self.best, self.best_score = best, torch.as_tensor(arrays["best_score"]).to(self.best_score)
         self.best_step, self.diverged_at = arrays["best_step"].copy(), arrays["diverged_at"].copy()
-        steps = arrays["curve/step"]
-        columns = {k.removeprefix("curve/"): v for k, v in arrays.items() if k.startswith("curve/")}
-        self.points = [
-            (int(step), {k: v[:, i] for k, v in columns.items() if k != "step"}) for i, step in enumerate(steps)
-        ]
-        looks = {k.removeprefix("recording/"): v for k, v in arrays.items() if k.startswith("recording/")}
-        looks.pop("step", None)
-        self.recording = [{k: v[:, i] for k, v in looks.items()} for i in range(len(steps))] if looks else []
+        self.steps = arrays["curve/step"].tolist()
+        self.points, self.recording = _looks("curve/", arrays), _looks("recording/", arrays)
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """`step` [C], and what updates reported and the validation rows scored [R, C]."""
+        return self._columns(self.points)
 
     def recordings(self) -> dict[str, np.ndarray]:
         """`step` [C], and statistics of weights and activations [R, C]; empty where nothing is recorded."""
-        if not self.recording or not self.recording[0]:
-            return {}
-        columns = {name: np.stack([look[name] for look in self.recording], 1) for name in self.recording[0]}
-        return {"step": np.array([step for step, _ in self.points]), **columns}
+        return self._columns(self.recording)
 
-    def curves(self) -> dict[str, np.ndarray]:
-        if not self.points:
+    def _columns(self, looks: list[Look]) -> dict[str, np.ndarray]:
+        if not any(looks):
             return {}
-        columns = {name: np.stack([values[name] for _, values in self.points], 1) for name in self.points[0][1]}
-        return {"step": np.array([step for step, _ in self.points]), **columns}
+        columns = {name: np.stack([look[name] for look in looks], 1) for name in looks[0]}
+        return {"step": np.array(self.steps), **columns}
+
+
+def _looks(prefix: str, arrays: dict[str, np.ndarray]) -> list[Look]:
+    """The looks behind columns of this prefix."""
+    columns = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    count = len(columns.pop("step", ()))
+    return [{k: v[:, i] for k, v in columns.items()} for i in range(count)]
 
 
 def is_recorded(pack: Pack) -> bool:

@@ -132,7 +132,7 @@ def replica_bytes(cell: Cell) -> int:
     outputs = cell.task.likelihood(cell.rule, data.classes).outputs
     network = cell.task.network(cell.rule, data.x.shape[1:], outputs)
     parameters = sum(value.numel() for value in network.parameters())
-    units = 2 * sum(activations(network, data.x.shape[1:]))
+    units = 2 * sum(activations(cell.task, cell.rule, data.x.shape[1:], outputs))
     draws = len(cell.method.schedule(cell.steps))
     networks = max(cell.method.networks, 1)
     return 4 * (networks * (8 * parameters + 4 * units * cell.task.batch_size) * 2 + draws * parameters)

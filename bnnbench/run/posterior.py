@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
+from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.errors import UserError
@@ -18,6 +18,7 @@ from bnnbench.metrics.classification import entropy
 from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
 from bnnbench.run.engine import INIT, PREDICT
 from bnnbench.run.train import Trained
+from bnnbench.run.trees import from_named, to_named
 from bnnbench.tasks import TASKS
 
 STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
@@ -32,8 +33,7 @@ def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
         arrays[f"rows/{name}"] = getattr(trained.pack.problem.rows, name)[replica].cpu().numpy()
     for name, tree in [("state", trained.state), ("draws", trained.draws)]:
         if tree is not None:
-            for path, leaf in tree_flatten_with_path(tree)[0]:
-                arrays[name + keystr(path)] = leaf[replica].cpu().contiguous().numpy()
+            arrays |= to_named(name, tree_map(lambda leaf: leaf[replica], tree))
     return arrays
 
 
@@ -127,9 +127,7 @@ def _problem(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Probl
 
 def _fill(prefix: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """The arrays stored under a prefix, in the places of a tree of this structure."""
-    paths, spec = tree_flatten_with_path(structure)
     try:
-        leaves = [torch.as_tensor(arrays[prefix + keystr(path)]) for path, _ in paths]
+        return from_named(prefix, structure, arrays)
     except KeyError as error:
         raise UserError(f"The stored posterior lacks {error}; run the cell again with --force.") from None
-    return tree_unflatten(leaves, spec)

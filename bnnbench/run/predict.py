@@ -86,8 +86,7 @@ def _spans(pack: Pack, state: Any, draws: Any, samples: int) -> list[int | Span]
 def rows_at_once(pack: Pack, state: Any, draws: Any, samples: int) -> int:
     """Rows whose activations fit into a chunk, for so many samples of each replica."""
     task, shape = pack.cells[0].task, pack.problem.table.x.shape[1:]
-    network = task.network(pack.cells[0].rule, shape, pack.problem.likelihood.outputs)
-    widest = max([*activations(network, shape), 1])
+    widest = max([*activations(task, pack.cells[0].rule, tuple(shape), pack.problem.likelihood.outputs), 1])
     first = _spans(pack, state, draws, samples)[0]
     together = len(first) if isinstance(first, Span) else samples
     return max(1, CHUNK_NUMBERS // (len(pack.cells) * together * widest))

@@ -25,7 +25,7 @@ from bnnbench.run.plan import Cell, packs, structure
 from bnnbench.run.posterior import to_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import peak_memory_mb
-from bnnbench.run.shifts import add_evaluations, shift_names
+from bnnbench.run.shifts import add_evaluations
 from bnnbench.run.train import OutOfTime, Progress, Trained, train
 from bnnbench.store.owners import owner_id
 from bnnbench.store.records import CellRecord, MethodRecord, MetricRecord, Outcome, Status, TaskRecord
@@ -115,7 +115,7 @@ def run_cells(
                     if trained is not None and cells[0].shifts:
                         progress.start(f"{cells[0].task.name} {cells[0].method.name}: shifted test sets")
                         with random.compiled_kernels(is_compiled(cells[0], settings.device)):
-                            add_evaluations(store, trained, shift_names(trained.pack))
+                            add_evaluations(store, trained)
                     progress.finish(_line(cells, outcomes), _work(cells))
             still = unfinished(store, {cell: records[cell] for pack in waiting for cell in pack}, settings.force)
             waiting = _restricted(waiting, still)
@@ -176,12 +176,12 @@ def _run_pack(
     except UserError:
         raise
     except Exception as error:
-        if len(pack) == 1:
-            yield pack, [Outcome(pack[0].record, Status.FAILED, f"{type(error).__name__}: {error}"[:2000])], None, None
-            return
-        attempted = None
-    if attempted is not None:
+        reason = f"{type(error).__name__}: {error}"[:2000]
+    else:
         yield pack, *attempted
+        return
+    if len(pack) == 1:
+        yield pack, [Outcome(pack[0].record, Status.FAILED, reason)], None, None
         return
     for cell in pack:
         yield from _run_pack([cell], settings, progress)

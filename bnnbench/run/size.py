@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+import functools
 
 import torch
 from torch import Tensor, nn
+
+from bnnbench.tasks import Task
 
 LARGE = 40_000  # parameters above which a step is bound by arithmetic: packs then gain nothing on a CPU
 
@@ -16,10 +17,11 @@ def is_large(network: nn.Module) -> bool:
     return sum(value.numel() for value in network.parameters()) > LARGE
 
 
-def activations(network: nn.Module, shape: Sequence[int]) -> list[int]:
-    """Numbers that each layer puts out for one example of this shape, found without any arithmetic."""
+@functools.lru_cache(maxsize=64)
+def activations(task: Task, rule: str, shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
+    """Numbers that each layer of a task's network puts out for one example, found without any arithmetic."""
     sizes: list[int] = []
-    ghost = copy.deepcopy(network).to("meta")
+    ghost = task.network(rule, shape, outputs).to("meta")
 
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         sizes.append(output.numel())
@@ -29,4 +31,4 @@ def activations(network: nn.Module, shape: Sequence[int]) -> list[int]:
             module.register_forward_hook(record)
     with torch.no_grad():
         ghost(torch.zeros(1, *shape, device="meta"))
-    return sizes
+    return tuple(sizes)

@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
-from bnnbench.run.checkpoint import Arrays, Checkpoint, restored, stored
+from bnnbench.run.checkpoint import Checkpoint, stored
 from bnnbench.run.compile import compiled_step
 from bnnbench.run.engine import FINISH, TRAIN, State, initial_state, make_step, over_replicas
 from bnnbench.run.monitor import Draws, Monitor
 from bnnbench.run.pack import Pack
+from bnnbench.run.trees import Arrays, from_named
 
 Progress = Callable[[int], None]
 
@@ -132,9 +133,9 @@ def resume(
 ) -> tuple[int, float, State, Tensor]:
     """Step, seconds spent before, state and live replicas of a checkpoint; the monitor and the draws are filled."""
     plain = stored("", arrays)
-    monitor.restore(restored(state, "best", arrays), stored("monitor/", arrays))
+    monitor.restore(from_named("best", state, arrays), stored("monitor/", arrays))
     like = over_replicas(pack, lambda method, problem, state: method.collect(state), state) if draws.schedule else None
     done = sum(step < int(plain["step"]) for step in draws.schedule)
-    draws.kept = [restored(like, f"draw{i}", arrays) for i in range(done)]
+    draws.kept = [from_named(f"draw{i}", like, arrays) for i in range(done)]
     live = torch.as_tensor(plain["live"]).to(live)
-    return int(plain["step"]), float(plain["spent"]), restored(state, "state", arrays), live
+    return int(plain["step"]), float(plain["spent"]), from_named("state", state, arrays), live

@@ -33,7 +33,7 @@ from bnnbench.registry import Registry
 from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.budget import Budget, budget_of
 from bnnbench.tasks.card import card
-from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.data import Data, Split, spread
 from bnnbench.tasks.files import data_root, present
 from bnnbench.tasks.loaders import load
 from bnnbench.tasks.splits import splits
@@ -159,7 +159,7 @@ class Task:
         """
         del shifts, root
         fit = split.fit
-        train = fit[np.linspace(0, len(fit) - 1, min(len(fit), TRAIN_POINTS)).astype(int)]
+        train = fit[spread(len(fit), TRAIN_POINTS)]
         rows = {"test": split.test, "train": train, "validation": split.validate}
         points = {name: Points(data.x[index], data.y[index]) for name, index in rows.items()}
         if data.grid is not None:

@@ -76,6 +76,11 @@ def _bytes(values: np.ndarray) -> memoryview:
     return values.astype(values.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data
 
 
+def spread(rows: int, most: int) -> np.ndarray:
+    """At most so many of 0 ... rows - 1, evenly spaced."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(int)
+
+
 @dataclass(frozen=True)
 class Split:
     """Row indices: nobody fits on `validate` or `test`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,22 +96,19 @@ MNIST_SHIFTS = ("rotation", "kmnist", "notmnist", "fgsm", "pgd", "fgsm-norm")
 
 # The prior's scale by the same rows, of 1, 2 and 4: at 1, the prior of the tables, the posterior of networks as wide as
 # these underfits (MAP errs on 3.1 % of the validation images after 5 epochs, at 2 on 2.0 %, at 4 on 1.7 %).
-SHARED = {
-    "kind": "classification",
-    "rules": ("official",),
-    "batch_size": 128,
-    "tuned": TUNED,
-    "prior": GaussianPrior(scale=4.0),
-}
-MNIST = SHARED | {"source": "mnist", "budgets": budgets(430), "shifts": MNIST_SHIFTS}  # 430 x 128 = 55,000 rows
-
-TASKS.register(ImageTask("mnist", groups=("images",), **MNIST))  # pyright: ignore[reportArgumentType]
-TASKS.register(ImageTask("mnist-lenet", groups=("images",), net=LeNet, pad=True, **MNIST))  # pyright: ignore[reportArgumentType]
+_images = partial(
+    ImageTask, kind="classification", rules=("official",), batch_size=128, tuned=TUNED, prior=GaussianPrior(scale=4.0)
+)
+_mnist = partial(_images, groups=("images",), source="mnist", budgets=budgets(430), shifts=MNIST_SHIFTS)  # 55,000 rows
 NETS: dict[str, Callable[[int, int], nn.Module]] = {"lenet": LeNet, "alexnet": AlexNet, "conv3fc3": Conv3FC3}
-for _source in ("cifar10", "cifar100"):
+
+TASKS.register(_mnist("mnist"))
+TASKS.register(_mnist("mnist-lenet", net=LeNet, pad=True))
+for _source, _group, _epoch, _shifts in (
+    ("cifar10", "images", 352, ("fgsm", "pgd")),
+    ("cifar100", "images", 352, ("fgsm", "pgd")),
+    ("cifar10-sample", "images-sample", 100, ()),
+):
     for _name, _net in NETS.items():
-        _cifar = SHARED | {"source": _source, "budgets": budgets(352), "shifts": ("fgsm", "pgd")}
-        TASKS.register(ImageTask(f"{_source}-{_name}", groups=("images",), net=_net, **_cifar))  # pyright: ignore[reportArgumentType]
-for _name, _net in NETS.items():
-    _sample = SHARED | {"source": "cifar10-sample", "budgets": budgets(100)}
-    TASKS.register(ImageTask(f"cifar10-sample-{_name}", groups=("images-sample",), net=_net, **_sample))  # pyright: ignore[reportArgumentType]
+        _cifar = partial(_images, groups=(_group,), source=_source, budgets=budgets(_epoch), shifts=_shifts)
+        TASKS.register(_cifar(f"{_source}-{_name}", net=_net))

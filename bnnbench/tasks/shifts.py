@@ -18,6 +18,7 @@ from bnnbench.errors import UserError
 from bnnbench.registry import nearest
 from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.base import Points
+from bnnbench.tasks.data import spread
 from bnnbench.tasks.loaders import load
 
 ANGLES = range(15, 181, 15)
@@ -50,7 +51,7 @@ def shifted(
     found: dict[str, Points] = {}
     for family in families:
         name, whole = family.removesuffix(ALL), family.endswith(ALL)
-        rows = np.arange(len(x)) if whole else np.linspace(0, len(x) - 1, min(len(x), SWEEP_IMAGES)).astype(int)
+        rows = spread(len(x), len(x) if whole else SWEEP_IMAGES)
         sweep, end, limit = (x[rows], y[rows]), ALL if whole else "", None if whole else SWEEP_SAMPLES
         if name in FOREIGN:
             found[name] = Points(frame(load(name, root).x), None, foreign=True)

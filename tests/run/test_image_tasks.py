@@ -131,7 +131,9 @@ def test_shifts_that_are_asked_for_later(task, everything, tmp_path, monkeypatch
     before = bnnbench.scores(db)
     monkeypatch.setattr(runner, "train", None)
     asked = []
-    monkeypatch.setattr(adding, "evaluate", lambda trained, names: asked.append(set(names)) or evaluate(trained, names))
+    monkeypatch.setattr(
+        adding, "evaluate", lambda trained, only, points: asked.append(set(only)) or evaluate(trained, only, points)
+    )
     for families, names in [("rotation", ROTATIONS), ("fgsm,rotation", FGSM), ("shift", PGD)]:
         asked.clear()
         summary = run(db, SWEPT[task], [task.name, *families.split(",")])
@@ -196,11 +198,11 @@ def test_a_damaged_posterior_costs_no_more_than_its_own_cell(fault, tmp_path, mo
 def test_an_interruption_loses_one_family_at_most(tmp_path, monkeypatch):
     db, scored = tmp_path / "results.db", []
 
-    def dying(trained, names):
+    def dying(trained, names, points):
         if any(name.startswith("pgd") for name in names):
             raise KeyboardInterrupt
         scored.extend(names)
-        return evaluate(trained, names)
+        return evaluate(trained, names, points)
 
     with monkeypatch.context() as patch:
         patch.setattr(adding, "evaluate", dying)

@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_map
 from bnnbench import random
 from bnnbench.methods import METHODS
 from bnnbench.run.engine import PREDICT
-from bnnbench.run.evaluate import WEIGHT_BINS, evaluate, weight_histogram
+from bnnbench.run.evaluate import evaluate
+from bnnbench.run.histogram import WEIGHT_BINS, weight_histogram
 from bnnbench.run.pruning import FRACTIONS, evaluation_name, keep, prunable
 from bnnbench.run.train import train
 

@@ -67,9 +67,9 @@ def test_only_what_is_missing_is_computed(db, untrained, monkeypatch):
     forget(db, "name = 'pruned-0.40'")
     asked, original = [], shifts.evaluate
 
-    def watched(trained, names):
+    def watched(trained, names, points):
         asked.append((trained.pack.method.name, names))
-        return original(trained, names)
+        return original(trained, names, points)
 
     monkeypatch.setattr(shifts, "evaluate", watched)
     with ResultStore(db, read_only=True) as store:
