@@ -117,10 +117,11 @@ def run(
     with ResultStore(db) as store:
         work = work or outstanding(store, records, force)
         store.register(*definitions(cells))
-        packs = len(all_packs(work.missing, place))
+        packs, again = len(all_packs(work.missing, place)), len(work.lacking)
+        silent = quiet or not (work.missing or work.lacking)
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        with RunProgress(Console(stderr=True), packs, work.updates, quiet or not work.missing) as progress:
-            rescored = add_lacking(store, work.lacking, place, lambda cell: progress.start(f"scoring {cell.task.name}"))
+        with RunProgress(Console(stderr=True), packs + again, work.updates + again, silent) as progress:
+            rescored, faults = add_lacking(store, work.lacking, place, progress)
             statuses = run_cells(
                 store,
                 cells,
@@ -129,11 +130,9 @@ def run(
                 Settings(place, timeout, force, store.checkpoints),
                 progress,
             )
-            rescored += add_transfers(
-                store, records, place, lambda cell: progress.start(f"transfer to {cell.method.name}")
-            )
+            transferred, more = add_transfers(store, records, place, progress)
         add_fidelity(store, {cell.task.name for cell in cells})
-    warnings = (*warnings, *work.warnings)
+    rescored, warnings = rescored + transferred, (*warnings, *work.warnings, *dict.fromkeys(faults + more))
     return Summary(len(cells), len(work.missing), statuses, warnings=warnings, rescored=rescored)
 
 

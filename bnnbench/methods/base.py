@@ -120,8 +120,9 @@ class Method(ABC):
         del state, collected, samples
         return None
 
-    def prepared(self, state: State) -> State:
-        """The state with what many calls of `weights` would compute anew; never stored."""
+    def prepared(self, state: State, draws: Any) -> State:
+        """The state with what many calls of `weights` would compute anew from it and the draws; never stored."""
+        del draws
         return state
 
     def weights(self, key: Tensor, state: State, draws: Any, problem: Problem, samples: int | Span) -> Params | None:
@@ -185,6 +186,12 @@ def fraction(method: Method, *names: str) -> None:
         value = getattr(method, name)
         if not 0 <= value < 1:
             raise UserError(f"{method.name}.{name} must lie in [0, 1), not {value}.")
+
+
+def one_of(method: Method, name: str, values: Sequence[str]) -> None:
+    """Raise unless a field holds one of these values."""
+    if (value := getattr(method, name)) not in values:
+        raise UserError(f"{method.name}.{name} must be {' or '.join(values)}, not {value!r}.")
 
 
 def evenly(first: int, stop: int, count: int) -> list[int]:

@@ -126,7 +126,8 @@ class BBPGaussian(Method):
             raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
         return problem
 
-    def prepared(self, state: Fit) -> Fit:
+    def prepared(self, state: Fit, draws: Any) -> Fit:
+        del draws
         mean, sigma = parts(state.params)
         return state._replace(
             params={f"mean.{k}": v for k, v in mean.items()} | {f"sigma.{k}": v for k, v in sigma.items()}

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from bnnbench.errors import UserError
-from bnnbench.methods.base import METHODS, Method, positive
+from bnnbench.methods.base import METHODS, Method, one_of, positive
 from bnnbench.methods.optimise import adam, start
 from bnnbench.model import GaussianPredictive, Problem
 
@@ -67,8 +66,7 @@ class GP(Method):
 
     def check(self) -> None:
         positive(self, "rows", "iterations")
-        if self.kernel not in KERNELS:
-            raise UserError(f"gp.kernel must be {' or '.join(KERNELS)}, not {self.kernel!r}.")
+        one_of(self, "kernel", tuple(KERNELS))
 
     def init(self, key: Tensor, problem: Problem) -> GPState:
         del key

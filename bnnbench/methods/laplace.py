@@ -12,6 +12,7 @@ of its own: the Fisher information between it and the weights is zero.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from torch.func import jvp, vmap
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.layers.taps import tap_names, with_taps
-from bnnbench.methods.base import METHODS, Info, positive
+from bnnbench.methods.base import METHODS, Info, one_of, positive
 from bnnbench.methods.curvature import Covariance, dense, diagonal, from_matrices, kronecker, to_matrices
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import Fit
@@ -34,7 +35,8 @@ from bnnbench.model.likelihoods import LOG_NOISE
 
 PREDICTIVES = ("linearised", "sampled")
 PRECISIONS = ("task", "marglik")
-DENSE_LIMIT = 15_000  # parameters
+STRUCTURES = ("dense", "kronecker")
+DENSE_LIMIT = 15_000  # coordinates of a whole curvature
 
 
 class Gaussian(NamedTuple):
@@ -54,8 +56,8 @@ class _Laplace(MAP):
 
     Attributes:
         predictive: "linearised" in the weights, or "sampled": the network itself under weight samples.
-        precision: "task" for the prior of the task; "marglik" multiplies its precision by the delta in 1e-4 ... 1e4
-            of the greatest Laplace marginal likelihood, at the MAP of the task's prior.
+        precision: delta, "task" being 1; "marglik" the one in 1e-4 ... 1e4 of the greatest Laplace marginal
+            likelihood; a number, as text, delta itself. The MAP is that of the task's prior in any case.
         temperature: factor of the covariance; 1 is the posterior. prior_scale: factor of the prior's scale.
     """
 
@@ -72,9 +74,9 @@ class _Laplace(MAP):
     def check(self) -> None:
         super().check()
         positive(self, "temperature", "prior_scale")
-        for name, values in [("predictive", PREDICTIVES), ("precision", PRECISIONS)]:
-            if getattr(self, name) not in values:
-                raise UserError(f"{self.name}.{name} must be {' or '.join(values)}, not {getattr(self, name)!r}.")
+        one_of(self, "predictive", PREDICTIVES)
+        if not _is_positive(self.precision):
+            one_of(self, "precision", (*PRECISIONS, "a positive number"))
 
     def prepare(self, problem: Problem) -> Problem:
         if not isinstance(problem.prior, GaussianPrior):
@@ -96,27 +98,33 @@ class _Laplace(MAP):
         u = to_matrices({name: (value / scale[name]).double() for name, value in params.items()}, names)
 
         def choose(eigenvalues: Callable[[], Tensor]) -> Tensor:
-            one = dot(u, u).new_ones(())
-            return one if self.precision == "task" else best_precision(eigenvalues(), dot(u, u))
+            if self.precision == "marglik":
+                return best_precision(eigenvalues(), dot(u, u))
+            return torch.full_like(dot(u, u), 1.0 if self.precision == "task" else float(self.precision))
 
-        covariance = type(self).curvature(problem, params, names, choose)
+        covariance = self.structured()(problem, params, names, choose)
         if LOG_NOISE in params:
             information = problem.rows.weight.sum() * problem.likelihood.noise_fisher(params)
             scale[LOG_NOISE] = (information + 1).rsqrt()  # its prior has variance 1
         return Gaussian(params, scale, covariance)
 
-    def prepared(self, state: Any) -> Any:
+    def structured(self) -> Callable[..., Covariance]:
+        """From a problem, parameters, names of layers and the choice of delta to the covariance."""
+        return type(self).curvature
+
+    def prepared(self, state: Any, draws: Any) -> Any:
         """A state that gives the same draws and moments, and with less work: for a caller who draws in parts.
 
         It is not to be stored: its eigenvectors are not unique.
         """
+        del draws
         return state if isinstance(state, Fit) else state._replace(covariance=state.covariance.prepared())
 
     def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
         del draws, problem
         if isinstance(state, Fit):
             return stacked(state.params)
-        state = self.prepared(state)
+        state = self.prepared(state, None)
         like = self._matrices(state)
         own = {name: value for name, value in state.params.items() if name == LOG_NOISE}
 
@@ -220,12 +228,32 @@ class LaplaceDiag(_Laplace):
 @METHODS.register
 @dataclass(frozen=True)
 class LaplaceLast(_Laplace):
-    """The last layer alone, with its whole curvature; the other layers stay at the MAP."""
+    """The last layer alone; the other layers stay at the MAP.
+
+    Attributes:
+        structure: "dense" for its whole curvature, or "kronecker" where that has too many numbers.
+    """
 
     name = "laplace-last"
+    version = 2
     reference = "Kristiadi et al. 2020, arXiv 2002.10118; Daxberger et al. 2021, arXiv 2106.14806"
-    curvature = staticmethod(dense)
     layers = slice(-1, None)
+    structure: str = "dense"
+
+    def check(self) -> None:
+        super().check()
+        one_of(self, "structure", STRUCTURES)
+
+    def prepare(self, problem: Problem) -> Problem:
+        prepared = super().prepare(problem)
+        if self.structure == "dense":
+            params = {name: value.detach() for name, value in problem.network.named_parameters()}
+            last = to_matrices(params, self._layers(params))
+            _hold(sum(value.numel() for value in last.values()), "use laplace-last.structure=kronecker")
+        return prepared
+
+    def structured(self) -> Callable[..., Covariance]:
+        return dense if self.structure == "dense" else kronecker
 
 
 @METHODS.register
@@ -240,10 +268,21 @@ class LaplaceFull(_Laplace):
     curvature = staticmethod(dense)
 
     def prepare(self, problem: Problem) -> Problem:
-        count = sum(value.numel() for value in problem.network.parameters())
-        if count > DENSE_LIMIT:
-            raise UserError(
-                f"laplace-full holds at most {DENSE_LIMIT:,} parameters: the {count:,} of this network need "
-                f"{5 * 8 * count**2 / 1e9:.0f} GB; use laplace-kron."
-            )
+        _hold(sum(value.numel() for value in problem.network.parameters()), "use laplace-kron")
         return super().prepare(problem)
+
+
+def _hold(count: int, remedy: str) -> None:
+    """Raise where so many coordinates are too many for a dense curvature."""
+    if count > DENSE_LIMIT:
+        raise UserError(
+            f"A dense curvature holds at most {DENSE_LIMIT:,} parameters: {count:,} would need "
+            f"{5 * 8 * count**2 / 1e9:.0f} GB; {remedy}."
+        )
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,14 @@ from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, posit
 from bnnbench.methods.optimise import Fit, adam, one_cycle, start
 from bnnbench.methods.parameters import noise, sample_moments, stacked
 from bnnbench.model import Params, Problem
+
+
+class Moments(NamedTuple):
+    """What draws are fitted by: mean m, elementwise standard deviation, and the deviations D [R, ...]."""
+
+    mean: Params
+    sd: Params
+    deviations: Params
 
 
 @METHODS.register
@@ -77,11 +85,17 @@ class SWAG(Method):
         del state, collected
         return samples
 
-    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
+    def prepared(self, state: Fit, draws: Any) -> Fit | Moments:
+        return state if draws is None else self._fitted(draws)
+
+    def weights(
+        self, key: Tensor, state: Fit | Moments, draws: Any, problem: Problem, samples: int | random.Span
+    ) -> Params:
         del problem
-        if draws is None:
+        state = state if isinstance(state, Moments) else self.prepared(state, draws)
+        if isinstance(state, Fit):
             return stacked(state.params)
-        mean, sd, deviations = self._fitted(draws)
+        mean, sd, deviations = state
         rank = len(next(iter(deviations.values())))
 
         def sample(k: Tensor) -> Params:
@@ -100,7 +114,6 @@ class SWAG(Method):
         low = {name: (value**2).sum(0) / max(len(value) - 1, 1) for name, value in deviations.items()}
         return mean, {name: (0.5 * self.scale * (sd[name] ** 2 + low[name])) ** 0.5 for name in mean}
 
-    def _fitted(self, draws: Params) -> tuple[Params, Params, Params]:
-        """Mean m, elementwise standard deviation, and the deviations D of the last iterates [R, ...]."""
+    def _fitted(self, draws: Params) -> Moments:
         mean, sd = sample_moments(draws)
-        return mean, sd, {name: value[-self.rank :] - mean[name] for name, value in draws.items()}
+        return Moments(mean, sd, {name: value[-self.rank :] - mean[name] for name, value in draws.items()})

@@ -16,6 +16,7 @@ GROUP_NOTES = {
 }  # stands over the section and in every caption, for a table may be read alone
 OUTSIDE = ("kmnist", "notmnist")  # sets of images of no known class
 PLAIN = "map"
+EXHAUSTIVE = "-all"  # ends the names of sweeps over all test images
 Value = tuple[float, float]  # mean over cells, standard error over test images (NaN where there is none)
 Values = dict[tuple[str, str, str], Value]  # by row, evaluation and metric
 Line = tuple[np.ndarray, np.ndarray]  # where, and the values there
@@ -24,7 +25,7 @@ Line = tuple[np.ndarray, np.ndarray]  # where, and the values there
 def values(section: Section, task: str) -> Values:
     """All scores of a task; seeds share their test images, so that averaging over seeds leaves the error as it is."""
     scores: Frame = section.scores[section.scores["task"] == task]
-    scores = scores[~scores["evaluation"].fillna("").str.endswith("-all")]  # the exhaustive variants repeat the rest
+    scores = _without_repeats(scores)
     keys = ["row", "evaluation", "metric"]
     table = scores.assign(stderr=scores["stderr"].astype(float)).groupby(keys)[["value", "stderr"]].mean()
     numbers = zip(table["value"], table["stderr"], strict=True)
@@ -32,6 +33,16 @@ def values(section: Section, task: str) -> Values:
         (str(row), str(evaluation), str(metric)): (float(value), float(stderr))
         for (row, evaluation, metric), (value, stderr) in zip(table.index, numbers, strict=True)
     }
+
+
+def _without_repeats(scores: Frame) -> Frame:
+    """An exhaustive sweep (`-all`) repeats the usual one, and stands in for it where there is no other."""
+    names = scores["evaluation"].fillna("")
+    usual = names.str.removesuffix(EXHAUSTIVE)
+    there = set(zip(scores["fingerprint"], names, strict=True))
+    keep = [name == short or (cell, short) not in there
+            for cell, name, short in zip(scores["fingerprint"], names, usual, strict=True)]  # fmt: skip
+    return scores.assign(evaluation=usual)[keep]
 
 
 def unconverged(section: Section, task: str) -> set[str]:

@@ -18,7 +18,7 @@ from torch.func import vmap
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
-from bnnbench.run.pack import Pack
+from bnnbench.run.pack import Pack, Replicas
 
 INIT, TRAIN, VALIDATE, FINISH, PREDICT = range(5)  # purposes of a cell's key
 
@@ -53,7 +53,7 @@ def skeleton(network: nn.Module) -> nn.Module:
     return network
 
 
-def over_replicas(pack: Pack, f: Callable, *args: Any) -> Any:
+def over_replicas(pack: Replicas, f: Callable, *args: Any) -> Any:
     """vmap f(method, problem, *args) over the replicas of a pack, at the end of its budget."""
     problem = pack.problem
     t = torch.full_like(problem.t, problem.steps)

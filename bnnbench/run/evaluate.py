@@ -21,7 +21,7 @@ from bnnbench.run.engine import PREDICT, over_replicas
 from bnnbench.run.histogram import weight_histogram
 from bnnbench.run.pack import Pack, padded
 from bnnbench.run.predict import predict, rows_at_once, terms
-from bnnbench.run.pruning import FRACTIONS, SCORED, evaluation_name, masks, prunable
+from bnnbench.run.pruning import SCORED, masks, pruned_sets
 from bnnbench.run.size import is_large
 from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, Series
@@ -72,7 +72,7 @@ def evaluate(
             if name in STORED:
                 kept[r] |= _terms(name, predictive, sets[r])
     tests = [_thinned(trained, replica["test"]) for replica in points]
-    shares = {evaluation_name(share): share for share in FRACTIONS} if prunable(pack.method) else {}
+    shares = pruned_sets(pack.method, pack.problem.network)
     for name in _among(shares, only):
         factors = over_replicas(
             pack,

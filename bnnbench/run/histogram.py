@@ -31,7 +31,8 @@ def weight_histogram(trained: Trained, replica: int) -> Series | None:
     few = max(1, HISTOGRAM_WEIGHTS // sum(value.numel() for value in pack.problem.network.parameters()))
     if pack.method.terms(state, 0, samples) == samples > few:
         samples = random.Span(0, few, samples)
-    weights = pack.method.weights(random.fold_in(key, PREDICT), state, draws, pack.problem, samples)
+    method = pack.method_of({name: values[replica] for name, values in pack.floats.items()})
+    weights = method.weights(random.fold_in(key, PREDICT), state, draws, pack.problem, samples)
     if weights is None:
         return None
     prior = pack.problem.prior

@@ -6,6 +6,7 @@ Splits of unequal size are padded by repeating their first row with weight 0. Th
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,25 +22,20 @@ from bnnbench.tasks.data import Data, Split
 
 
 @dataclass(frozen=True)
-class Pack:
-    """R cells as one tensor program.
+class Replicas:
+    """R networks of equal structure as one tensor program: all that predicting needs.
 
     Attributes:
         cells: the R cells.
         method: the method of all of them; its float fields are those of the first cell, `floats` holds all.
         floats: float field -> values [R].
         problem: the problem template; its `rows` have a leading dimension R, its `t` is 0.
-        keys: cell keys [R, 2].
-        data, splits: what the rows point into.
     """
 
     cells: tuple[Cell, ...]
     method: Method
     floats: dict[str, Tensor]
     problem: Problem
-    keys: Tensor
-    data: Data
-    splits: tuple[Split, ...]
 
     def method_of(self, floats: dict[str, Tensor]) -> Method:
         """The method with its float fields replaced, inside vmap by 0-dim tensors."""
@@ -48,6 +44,20 @@ class Pack:
     def problem_of(self, table: Table, rows: Rows, t: Tensor) -> Problem:
         """The problem of one replica, inside vmap."""
         return dataclasses.replace(self.problem, table=table, rows=rows, t=t)
+
+
+@dataclass(frozen=True)
+class Pack(Replicas):
+    """R cells with their data.
+
+    Attributes:
+        keys: cell keys [R, 2].
+        data, splits: what the rows point into.
+    """
+
+    keys: Tensor
+    data: Data
+    splits: tuple[Split, ...]
 
 
 def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.float32) -> Pack:
@@ -60,20 +70,24 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
         torch.as_tensor(data.y, dtype=torch.int64 if data.classes else dtype, device=device),
     )
     rows = _stack_rows(data, splits, device, dtype)
-    floats = [name for name, value in dataclasses.asdict(method).items() if isinstance(value, float)]  # type: ignore
     problem = task.problem(first.rule, table, rows, data.classes, first.steps)
     return Pack(
         cells=tuple(cells),
         method=method,
-        floats={
-            name: torch.tensor([getattr(cell.method, name) for cell in cells], dtype=dtype, device=device)
-            for name in floats
-        },
+        floats=floats_of([cell.method for cell in cells], dtype, device),
         problem=method.prepare(problem),
         keys=torch.stack([cell.key for cell in cells]).to(device),
         data=data,
         splits=splits,
     )
+
+
+def floats_of(methods: Sequence[Method], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    """Float field -> values [R], of methods of one class."""
+    values = dataclasses.asdict(methods[0])  # type: ignore[call-overload]
+    names = [name for name, value in values.items() if isinstance(value, float)]
+    like = {"dtype": dtype, "device": device}
+    return {name: torch.tensor([getattr(method, name) for method in methods], **like) for name in names}
 
 
 def standardisation(values: np.ndarray, axes: tuple[int, ...] = (0,)) -> tuple[np.ndarray, np.ndarray]:

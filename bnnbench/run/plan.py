@@ -18,7 +18,9 @@ from bnnbench.registry import nearest
 from bnnbench.store.records import CellRecord, canonical
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import Budget
-from bnnbench.tasks.shifts import ALL
+from bnnbench.tasks.images import ImageTask
+from bnnbench.tasks.loaders import load
+from bnnbench.tasks.shifts import ALL, FOREIGN
 from bnnbench.tasks.shifts import select as shift_names
 
 Settings = dict[str, dict[str, list[str]]]  # method -> field -> values; several values make a grid
@@ -147,15 +149,16 @@ def build_plan(
         exhaustive: whether sweeps over shifted test sets take all images and samples.
 
     Raises:
-        UserError: an unknown name, a pair that does not fit, a setting for a method that is not run.
+        UserError: an unknown name, a pair that does not fit, a setting for a method that is not run, data that are
+            not there.
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}.")
     classes = select_methods(methods)
     tasks, shifts = shift_names(tasks, exhaustive)
     chosen, warnings = select_tasks(tasks, root)
-    if shifts and not any(own_shifts(task, shifts) for task in chosen):
-        chosen = [*chosen, TASKS.get("mnist")]
+    if shifts:
+        chosen = _shifted(chosen, shifts, warnings, root)
     for name in settings:
         if name not in {cls.name for cls in classes}:
             raise UserError(
@@ -173,6 +176,22 @@ def build_plan(
     if not cells:
         raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")
     return cells, warnings
+
+
+def _shifted(chosen: list[Task], shifts: Sequence[str], warnings: list[str], root: Path | None) -> list[Task]:
+    """The tasks of which shifted test sets are wanted; `mnist` beside them where none is of images."""
+    images = [task for task in chosen if isinstance(task, ImageTask)]
+    without = [task.name for task in images if not own_shifts(task, shifts)]
+    wanted = ", ".join(name.removesuffix(ALL) for name in shifts)
+    if images and len(without) == len(images):
+        known = sorted({name for task in images for name in task.shifts})
+        raise UserError(f"{', '.join(without)}: no such test sets ({wanted}); known are {', '.join(known) or 'none'}.")
+    warnings += [f"{name}: has no test sets {wanted}, scored without them." for name in without]
+    if not images:
+        chosen = [*chosen, TASKS.get("mnist")]
+    for name in {name for task in chosen for name in own_shifts(task, shifts) if name in FOREIGN}:
+        load(name, root)  # raises where they are missing, before anything is trained
+    return chosen
 
 
 def own_shifts(task: Task, shifts: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +14,14 @@ from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.errors import UserError
-from bnnbench.methods import METHODS, Method
+from bnnbench.methods import METHODS
 from bnnbench.metrics.classification import entropy
 from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
+from bnnbench.model.predictive import each
 from bnnbench.run.engine import INIT, PREDICT
+from bnnbench.run.pack import Replicas, floats_of
+from bnnbench.run.plan import Cell
+from bnnbench.run.predict import predict
 from bnnbench.run.train import Trained
 from bnnbench.run.trees import from_named, to_named
 from bnnbench.tasks import TASKS
@@ -46,10 +51,8 @@ class Posterior:
         state, draws: tensors as the method left them.
     """
 
-    def __init__(
-        self, cell: Mapping[str, Any], method: Method, problem: Problem, key: Tensor, state: Any, draws: Any
-    ) -> None:
-        self.cell, self.method, self._problem, self._key = dict(cell), method, problem, key
+    def __init__(self, cell: Mapping[str, Any], replica: Replicas, key: Tensor, state: Any, draws: Any) -> None:
+        self.cell, self.method, self._replica, self._key = dict(cell), replica.method, replica, key
         self.state, self.draws = state, draws
 
     def terms(self, x: np.ndarray | Tensor, samples: int | None = None) -> Predictive:
@@ -58,13 +61,15 @@ class Posterior:
         Raises:
             UserError: inputs of another shape.
         """
-        inputs = torch.as_tensor(x, dtype=self._problem.rows.x_shift.dtype)
-        shape = self._problem.table.x.shape[1:]
+        problem = self._replica.problem
+        inputs, shape = torch.as_tensor(x, dtype=problem.rows.x_shift.dtype), problem.table.x.shape[1:]
         if inputs.shape[1:] != shape:
             wanted = ", ".join(map(str, shape))
             raise UserError(f"This posterior takes inputs of shape [N, {wanted}], not {list(inputs.shape)}.")
-        samples = samples or TASKS.get(self.cell["task"]).budget(self.cell["budget"]).samples
-        return self.method.predict(self._key, self.state, self.draws, self._problem, inputs, samples)
+        samples = samples or self._replica.cells[0].budget.samples
+        state, draws = (None if tree is None else tree_map(_batched, tree) for tree in (self.state, self.draws))
+        terms = predict(self._replica, state, draws, self._key[None], inputs[None], samples)
+        return each(lambda part: part[0], terms)
 
     def predict(self, x: np.ndarray | Tensor, samples: int | None = None) -> dict[str, np.ndarray]:
         """Summaries at inputs [N, ...] in original units (pixels in [0, 1]), each [N].
@@ -72,23 +77,22 @@ class Posterior:
         Regression: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`. Classification: `probabilities` [N, K],
         `entropy_total`, `entropy_aleatoric`, in nats.
         """
-        with torch.no_grad():
-            terms = self.terms(x, samples)
-            if isinstance(terms, CategoricalPredictive):
-                mixture = terms.mixture_log_probs()
-                values = {
-                    "probabilities": mixture.exp(),
-                    "entropy_total": entropy(mixture),
-                    "entropy_aleatoric": entropy(terms.log_probs).mean(0),
-                }
-            else:
-                mean, epistemic, aleatoric = terms.moments()
-                values = {
-                    "mean": mean,
-                    "epistemic_std": epistemic.sqrt(),
-                    "aleatoric_std": aleatoric.sqrt(),
-                    "total_std": (epistemic + aleatoric).sqrt(),
-                }
+        terms = self.terms(x, samples)
+        if isinstance(terms, CategoricalPredictive):
+            mixture = terms.mixture_log_probs()
+            values = {
+                "probabilities": mixture.exp(),
+                "entropy_total": entropy(mixture),
+                "entropy_aleatoric": entropy(terms.log_probs).mean(0),
+            }
+        else:
+            mean, epistemic, aleatoric = terms.moments()
+            values = {
+                "mean": mean,
+                "epistemic_std": epistemic.sqrt(),
+                "aleatoric_std": aleatoric.sqrt(),
+                "total_std": (epistemic + aleatoric).sqrt(),
+            }
         return {name: value.numpy() for name, value in values.items()}
 
 
@@ -104,16 +108,25 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Po
             f"This posterior was trained by {cls.name} version {cell['method_version']} and version {cls.version} is "
             "installed; run the cell again with --force."
         )
+    task, (rule, _, index) = TASKS.get(cell["task"]), cell["split"].rpartition("-")
     method, key = cls(**json.loads(cell["configuration"])), torch.as_tensor(arrays["key"])
-    problem = method.prepare(_problem(cell, arrays))
+    own = Cell(task, method, rule, int(index), cell["seed"], task.budget(cell["budget"]))
+    problem = method.prepare(_problem(own, arrays))
     start = method.finish(key, method.init(random.fold_in(key, INIT), problem), problem)
     draws = None
     if any(name.startswith("draws") for name in arrays):
         draws = _fill("draws", method.collect(start), arrays)
-    return Posterior(cell, method, problem, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws)
+    like = problem.rows.x_shift
+    batched = dataclasses.replace(problem, rows=Rows(*map(_batched, problem.rows)))
+    replica = Replicas((own,), method, floats_of([method], like.dtype, like.device), batched)
+    return Posterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws)
 
 
-def _problem(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Problem:
+def _batched(value: Tensor) -> Tensor:
+    return value[None]
+
+
+def _problem(cell: Cell, arrays: Mapping[str, np.ndarray]) -> Problem:
     """The cell's problem with one row of zeros in place of its data: predicting needs the standardisation alone."""
     measured = {name: torch.as_tensor(arrays[f"rows/{name}"]) for name in STANDARDISATION}
     classes, like = int(arrays["classes"]), measured["x_shift"]
@@ -121,8 +134,7 @@ def _problem(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Probl
     table = Table(torch.zeros(1, *shape).to(like), torch.zeros(1, dtype=torch.int64 if classes else like.dtype))
     one = torch.ones(1).to(like)
     rows = Rows(torch.zeros(1, dtype=torch.int64), one, torch.tensor(1), one[0], **measured)
-    task, rule = TASKS.get(cell["task"]), cell["split"].rpartition("-")[0]
-    return task.problem(rule, table, rows, classes, task.budget(cell["budget"]).steps)
+    return cell.task.problem(cell.rule, table, rows, classes, cell.budget.steps)
 
 
 def _fill(prefix: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:

@@ -18,7 +18,7 @@ from bnnbench.model import CategoricalPredictive, Params, Predictive
 from bnnbench.model.predictive import each
 from bnnbench.random import Span
 from bnnbench.run.engine import over_replicas
-from bnnbench.run.pack import Pack
+from bnnbench.run.pack import Replicas
 from bnnbench.run.size import activations, is_large
 
 CHUNK_NUMBERS = 2**24  # activations alive at once per layer
@@ -34,7 +34,7 @@ def own_weights(method: Method) -> bool:
 
 
 def terms(
-    pack: Pack, state: Any, draws: Any, key: Tensor, samples: int, masks: Params | None = None
+    pack: Replicas, state: Any, draws: Any, key: Tensor, samples: int, masks: Params | None = None
 ) -> Iterator[Terms]:
     """The predictive of all replicas, a few of its terms at a time, as functions of the inputs; differentiable.
 
@@ -42,10 +42,10 @@ def terms(
         key: of the noise, [R, 2]. samples: mixture terms, where the method can choose.
         masks: factors [R, ...] of the weights, for pruning; of methods that have weight samples.
     """
-    method = pack.method
-    state = over_replicas(pack, lambda method, problem, state: method.prepared(state), state)
-    for span in _spans(pack, state, draws, samples):
-        if not own_weights(method):
+    spans = _spans(pack, state, draws, samples)
+    state = over_replicas(pack, lambda method, problem, state, draws: method.prepared(state, draws), state, draws)
+    for span in spans:
+        if not own_weights(pack.method):
             yield lambda x, span=span: over_replicas(
                 pack,
                 lambda method, problem, key, state, draws, x, span=span: filled(
@@ -60,7 +60,7 @@ def terms(
             key, state, draws,
         )  # fmt: skip
         if weights is None:
-            raise NotImplementedError(f"{type(method).__name__} must define predict() or weights()")
+            raise NotImplementedError(f"{type(pack.method).__name__} must define predict() or weights()")
         for name, mask in (masks or {}).items():
             weights[name] = weights[name] * mask[:, None]
         yield lambda x, weights=weights: over_replicas(
@@ -70,7 +70,7 @@ def terms(
         )  # fmt: skip
 
 
-def _spans(pack: Pack, state: Any, draws: Any, samples: int) -> list[int | Span]:
+def _spans(pack: Replicas, state: Any, draws: Any, samples: int) -> list[int | Span]:
     """What to ask `weights` or `predict` for, one after the other."""
     collected = 0 if draws is None else tree_leaves(draws)[0].shape[1]
     total = pack.method.terms(state, collected, samples)
@@ -83,7 +83,7 @@ def _spans(pack: Pack, state: Any, draws: Any, samples: int) -> list[int | Span]
     return [Span(start, min(start + together, total), total) for start in range(0, total, together)]
 
 
-def rows_at_once(pack: Pack, state: Any, draws: Any, samples: int) -> int:
+def rows_at_once(pack: Replicas, state: Any, draws: Any, samples: int) -> int:
     """Rows whose activations fit into a chunk, for so many samples of each replica."""
     task, shape = pack.cells[0].task, pack.problem.table.x.shape[1:]
     widest = max([*activations(task, pack.cells[0].rule, tuple(shape), pack.problem.likelihood.outputs), 1])
@@ -105,7 +105,7 @@ def whole(pieces: list[Predictive], dim: int) -> Predictive:
 
 
 def predict(
-    pack: Pack, state: Any, draws: Any, key: Tensor, x: Tensor, samples: int, masks: Params | None = None
+    pack: Replicas, state: Any, draws: Any, key: Tensor, x: Tensor, samples: int, masks: Params | None = None
 ) -> Predictive:
     """All terms [R, S, N ...] at inputs x [R, N, ...] in original units, without gradients."""
     rows = rows_at_once(pack, state, draws, samples)

@@ -50,13 +50,16 @@ class RunProgress:
         """A pack is stored."""
         self.done_packs, self.done_work = self.done_packs + 1, self.done_work + pack_work
         self._bar.update(self._task, completed=self.done_work)
+        share = self.done_work / self.work
+        left = f", about {self._elapsed * (1 / share - 1):.0f} s left" if share > 0.01 else ""
+        self.say(f"[{self.done_packs}/{self.packs}] {line}", left)
+
+    def say(self, line: str, left: str = "") -> None:
+        """A line that stays, with the time so far."""
         if not self.quiet:
-            elapsed = time.monotonic() - self.started
-            share = self.done_work / self.work
-            left = f", about {elapsed * (1 / share - 1):.0f} s left" if share > 0.01 else ""
-            self.console.print(
-                f"[{self.done_packs}/{self.packs}] {line}, {elapsed:.0f} s in all{left}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            text = f"{line}, {self._elapsed:.0f} s in all{left}"
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from bnnbench.methods import Method
 from bnnbench.methods.parameters import flatten, unflatten
 from bnnbench.model import Params
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.run.size import is_large
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99, 0.995)
 SCORED = ("log_likelihood", "rmse", "error")
@@ -23,6 +26,16 @@ def prunable(method: Method) -> bool:
     own = type(method)
     plain = own.predict is Method.predict and own.predict_given is Method.predict_given
     return plain and own.moments is not Method.moments
+
+
+def pruned_sets(method: Method, network: nn.Module) -> dict[str, float]:
+    """Evaluation name -> share of the weights that is taken out for it.
+
+    Large networks are pruned on a part of the test set, on which they are then scored whole, too.
+    """
+    if not prunable(method):
+        return {}
+    return {evaluation_name(share): share for share in ((0.0,) if is_large(network) else ()) + FRACTIONS}
 
 
 def masks(method: Method, state: Any, draws: Any, share: float) -> Params:

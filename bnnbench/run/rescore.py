@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
@@ -15,7 +16,8 @@ from bnnbench.run.compile import is_compiled
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell
 from bnnbench.run.posterior import from_arrays
-from bnnbench.run.pruning import FRACTIONS, evaluation_name, prunable
+from bnnbench.run.progress import RunProgress
+from bnnbench.run.pruning import pruned_sets
 from bnnbench.run.shifts import add_evaluations
 from bnnbench.run.train import Trained
 from bnnbench.store.records import CellRecord
@@ -26,44 +28,45 @@ Lacking = dict[Cell, set[str]]  # cell -> names of the evaluations it is to get
 
 def lacking(store: ResultStore, cells: Mapping[Cell, CellRecord]) -> tuple[Lacking, int]:
     """What scored cells lack and their stored posteriors can give, and how many cells have no posterior any more."""
-    names: dict[tuple, set[str]] = {}
+    known: dict[tuple, tuple[set[str], nn.Module]] = {}
     done = store.evaluated(record.fingerprint for record in cells.values())
     wanted = {}
     for cell, record in cells.items():
         has = done.get(record.fingerprint)
-        if has and (missing := _evaluations(cell, names) - has):  # what has none at all was not worth scoring
+        if has and (missing := _evaluations(cell, known) - has):  # what has none at all was not worth scoring
             wanted[cell] = missing
     stored = store.stored((cells[cell].fingerprint for cell in wanted), "posterior")
     there = {cell: missing for cell, missing in wanted.items() if cells[cell].fingerprint in stored}
     return there, len(wanted) - len(there)
 
 
-def _evaluations(cell: Cell, known: dict[tuple, set[str]]) -> set[str]:
-    """Names of the evaluations of a scored cell, which are the same for all splits of a task."""
+def _evaluations(cell: Cell, known: dict[tuple, tuple[set[str], nn.Module]]) -> set[str]:
+    """Names of the evaluations of a scored cell: of its test sets, which all splits of a task share, and of pruning."""
     key = (cell.task.name, cell.rule, cell.shifts)
     if key not in known:
-        split = cell.task.splits(cell.rule, cell.root)[0]
-        known[key] = set(cell.task.evaluations(cell.task.data(cell.root), split, cell.shifts, cell.root))
-    pruned = map(evaluation_name, FRACTIONS) if prunable(cell.method) else ()
-    return known[key] | set(pruned)
+        data, split = cell.task.data(cell.root), cell.task.splits(cell.rule, cell.root)[0]
+        network = cell.task.network(cell.rule, data.x.shape[1:], max(data.classes, 1))
+        known[key] = set(cell.task.evaluations(data, split, cell.shifts, cell.root)), network
+    names, network = known[key]
+    return names | set(pruned_sets(cell.method, network))
 
 
 def add_lacking(
-    store: ResultStore, wanted: Lacking, device: torch.device, progress: Callable[[Cell], None] = lambda cell: None
-) -> int:
-    """Score the stored posteriors and add what they lack; returns to how many cells."""
-    added = 0
+    store: ResultStore, wanted: Lacking, device: torch.device, progress: RunProgress
+) -> tuple[int, list[str]]:
+    """Score the stored posteriors and add what they lack; returns to how many cells, and why not to others."""
+    added, faults = 0, []
     for cell, names in wanted.items():
-        progress(cell)
-        record = cell.record
+        progress.start(f"{cell.task.name} {cell.method.name}: {len(names)} more evaluations")
         try:
-            arrays = store.artifact(record.fingerprint, "posterior")
-        except UserError:  # damaged, or gone in the meantime
+            trained = restored(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
+        except UserError as error:  # damaged, of another version, or gone in the meantime
+            faults.append(str(error))
             continue
-        trained = restored(cell, arrays, device)
         with random.compiled_kernels(is_compiled(cell, device)):  # as when it was trained
             added += bool(add_evaluations(store, trained, names))
-    return added
+        progress.finish(f"{cell.task.name} {cell.rule} {cell.method.name}: {len(names)} more evaluations", 1)
+    return added, faults
 
 
 def restored(cell: Cell, arrays: Mapping[str, np.ndarray], device: torch.device) -> Trained:

@@ -6,7 +6,7 @@ A method that errs less under its own attack than under this one hides its gradi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -17,11 +17,13 @@ from bnnbench.methods import METHODS
 from bnnbench.run.compile import is_compiled
 from bnnbench.run.evaluate import adversarial, predictions, record, test_sets
 from bnnbench.run.plan import Cell
+from bnnbench.run.progress import RunProgress
 from bnnbench.run.rescore import restored
 from bnnbench.run.train import Trained
 from bnnbench.store.records import CellRecord, EvaluationRecord
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import Points
+from bnnbench.tasks.shifts import ALL
 
 SOURCE = "ensemble-deep"
 ATTACKS = ("fgsm-0.10", "fgsm-0.30", "pgd-0.10")
@@ -29,50 +31,55 @@ Lacking = dict[Cell, dict[Cell, list[str]]]  # source -> cells, and the attacks 
 
 
 def new_transfers(store: ResultStore, records: Mapping[Cell, CellRecord]) -> Lacking:
-    """Attacked cells that lack transferred attacks which a stored ensemble can give."""
+    """Attacked cells that lack transferred attacks which a stored ensemble can give; exhaustive ones where there are
+    no others."""
     attacked = [cell for cell in records if cell.shifts and cell.method.name != SOURCE]
     done = store.evaluated(records[cell].fingerprint for cell in attacked)
     wanted: Lacking = {}
     for cell in attacked:
         has = done.get(records[cell].fingerprint, set())
-        if names := [name for name in ATTACKS if name in has and f"transfer-{name}" not in has]:
+        attacks = (name if name in has else name + ALL for name in ATTACKS)
+        if names := [name for name in attacks if name in has and f"transfer-{name}" not in has]:
             wanted.setdefault(source_of(cell), {})[cell] = names
     there = store.stored((source.record.fingerprint for source in wanted), "posterior")
     return {source: cells for source, cells in wanted.items() if source.record.fingerprint in there}
 
 
 def source_of(cell: Cell) -> Cell:
-    """The deep ensemble of the same task, split, seed and budget."""
-    return replace(cell, method=METHODS.get(SOURCE)(**cell.task.tuned.get(SOURCE, {})))
+    """The deep ensemble of the same task, split, seed and budget, with the test sets that can be transferred."""
+    families = tuple(family + end for family in ("fgsm", "pgd") for end in ("", ALL))
+    return replace(cell, method=METHODS.get(SOURCE)(**cell.task.tuned.get(SOURCE, {})), shifts=families)
 
 
 def add_transfers(
     store: ResultStore,
     records: Mapping[Cell, CellRecord],
     device: torch.device,
-    progress: Callable[[Cell], None] = lambda cell: None,
-) -> int:
-    """Add what is missing of these evaluations; returns to how many cells."""
-    added = 0
+    progress: RunProgress,
+) -> tuple[int, list[str]]:
+    """Add what is missing of these evaluations; returns to how many cells, and why not to others."""
+    added, faults = 0, {}
     for source, cells in new_transfers(store, records).items():
-        trained = _restored(store, source, device)
+        trained = _restored(store, source, device, faults)
         if trained is None:
             continue
         with random.compiled_kernels(is_compiled(source, device)):
             sets = {name: _attacked(trained, name) for name in {n for names in cells.values() for n in names}}
             for cell, names in cells.items():
-                progress(cell)
-                target = _restored(store, cell, device)
+                progress.start(f"{cell.task.name} {cell.method.name}: attacks transferred")
+                target = _restored(store, cell, device, faults)
                 if target is not None:
                     found = [_scored(target, name, sets[name]) for name in sorted(names)]
                     added += bool(store.add_evaluations(cell.record.fingerprint, found))
-    return added
+                    progress.say(f"{cell.task.name} {cell.rule} {cell.method.name}: {len(found)} transferred attacks")
+    return added, list(faults.values())
 
 
-def _restored(store: ResultStore, cell: Cell, device: torch.device) -> Trained | None:
+def _restored(store: ResultStore, cell: Cell, device: torch.device, faults: dict[Cell, str]) -> Trained | None:
     try:
         return restored(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
-    except UserError:  # damaged, or gone in the meantime
+    except UserError as error:  # damaged, of another version, or gone in the meantime
+        faults[cell] = str(error)
         return None
 
 

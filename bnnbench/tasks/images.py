@@ -60,12 +60,14 @@ def padded(x: np.ndarray) -> np.ndarray:
     return np.pad(x, ((0, 0), (0, 0), *border))
 
 
-def budgets(epoch: int, samples: int = 100) -> tuple[Budget, ...]:
-    """5 and 40 epochs of so many updates; networks of this size are looked at seldom and with few samples."""
+def budgets(epoch: int, times: int = 1) -> tuple[Budget, ...]:
+    """5 and 40 epochs of so many updates, or some times as many; large networks are looked at seldom and with few
+    samples."""
+    quick, full = 5 * times, 40 * times
     return (
         Budget("smoke", 10, 2, 2, False, "does everything run?", 1),
-        Budget("quick", 5 * epoch, 20, 10, True, "5 epochs", 3),
-        Budget("full", 40 * epoch, samples, 40, True, "40 epochs", 3),
+        Budget("quick", quick * epoch, 20, 10, True, f"{quick} epochs", 3),
+        Budget("full", full * epoch, 100, 40, True, f"{full} epochs", 3),
     )
 
 
@@ -85,7 +87,7 @@ TUNED = {
     "bbp-flipout": {"lr": 3e-4},
     "laplace-kron": {"lr": 1e-3},
     "laplace-diag": {"lr": 1e-3},
-    "laplace-last": {"lr": 1e-3},
+    "laplace-last": {"lr": 1e-3, "structure": "kronecker"},
     "swag": {"lr": 1e-3, "swa_lr": 3e-4, "samples": 30, "rank": 20},
     "sgld": {"lr": 0.3, "samples": 30},
     "psgld": {"lr": 1e-2, "samples": 30},
@@ -104,11 +106,11 @@ NETS: dict[str, Callable[[int, int], nn.Module]] = {"lenet": LeNet, "alexnet": A
 
 TASKS.register(_mnist("mnist"))
 TASKS.register(_mnist("mnist-lenet", net=LeNet, pad=True))
-for _source, _group, _epoch, _shifts in (
-    ("cifar10", "images", 352, ("fgsm", "pgd")),
-    ("cifar100", "images", 352, ("fgsm", "pgd")),
-    ("cifar10-sample", "images-sample", 100, ()),
+for _source, _group, _budgets, _shifts in (
+    ("cifar10", "images", budgets(352), ("fgsm", "pgd")),  # 45,000 rows
+    ("cifar100", "images", budgets(352), ("fgsm", "pgd")),
+    ("cifar10-sample", "images-sample", budgets(36, times=3), ()),  # 4,500 rows
 ):
     for _name, _net in NETS.items():
-        _cifar = partial(_images, groups=(_group,), source=_source, budgets=budgets(_epoch), shifts=_shifts)
+        _cifar = partial(_images, groups=(_group,), source=_source, budgets=_budgets, shifts=_shifts)
         TASKS.register(_cifar(f"{_source}-{_name}", net=_net))

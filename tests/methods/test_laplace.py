@@ -26,8 +26,9 @@ GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(30, 2, generator=GENERATOR, dtype=torch.float64)
 WEIGHT = (torch.arange(30) % 4).double()  # of the examples: 0 ... 3
 LIKELIHOODS = [Heteroscedastic(), Homoscedastic(), Categorical(3)]
-KRON, DIAG, FULL, LAST = METHODS = [LaplaceKron(), LaplaceDiag(), LaplaceFull(), LaplaceLast()]
-every_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+KRON, DIAG, FULL, LAST = LaplaceKron(), LaplaceDiag(), LaplaceFull(), LaplaceLast()
+METHODS = [KRON, DIAG, FULL, LAST, LaplaceLast(structure="kronecker")]
+every_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.name}-{getattr(m, 'structure', '')}")
 every_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda m: type(m).__name__)
 
 
@@ -118,7 +119,7 @@ def last_layer(params):
 
 def curvature(method, problem, params, weight=WEIGHT):
     """What stands for H in the method's posterior."""
-    if isinstance(method, LaplaceKron):
+    if isinstance(method, LaplaceKron) or getattr(method, "structure", "dense") == "kronecker":
         return kron_ggn(problem, params, weight)
     H = ggn(problem, params, weight)
     return torch.diag(H.diag()) if isinstance(method, LaplaceDiag) else H
@@ -203,7 +204,9 @@ def test_covariance_is_the_dense_inverse(method, likelihood, hidden):
 def test_without_data_it_is_the_prior(method, likelihood):
     problem = problem_of(likelihood, weight=0 * WEIGHT)
     state = method.finish(random.key(1), fit_of(problem), problem)
-    s = torch.where(last_layer(state.params) | (method is not LAST), prior_sd(of_weights(state.params)), 0.0)
+    s = torch.where(
+        last_layer(state.params) | (not isinstance(method, LaplaceLast)), prior_sd(of_weights(state.params)), 0.0
+    )
     assert_close(covariance_of(method, state), torch.diag(s**2))
 
 
@@ -243,7 +246,7 @@ def test_samples_have_the_covariance(method):
     draws = method.weights(random.key(2), state, None, problem, 20_000)
     mean, sd = method.moments(state, None)
     flat = vmap(flatten)(of_weights(draws)) - flatten(of_weights(mean))
-    rows = last_layer(mean) | (method is not LAST)
+    rows = last_layer(mean) | (not isinstance(method, LaplaceLast))
     assert (flat[:, ~rows] == 0).all()
     factor = torch.linalg.cholesky(expected_covariance(method, problem, mean)[rows][:, rows])
     z = torch.linalg.solve_triangular(factor, flat[:, rows].T, upper=False)
@@ -325,6 +328,16 @@ def test_marginal_likelihood_picks_the_precision(method, likelihood):
 
 
 @every_method
+def test_a_number_is_the_precision(method):
+    """delta multiplies the precision of the prior, at the same MAP."""
+    problem, method = problem_of(Heteroscedastic()), replace(method, precision="30")
+    state = method.finish(random.key(1), fit_of(problem), problem)
+    expected = expected_covariance(method, problem, state.params, delta=30.0)
+    assert_close(covariance_of(method, state), expected, rtol=1e-8, atol=1e-12)
+    assert_close(state.params, fit_of(problem).params, rtol=0, atol=0)
+
+
+@every_method
 def test_temperature_and_prior_scale(method):
     problem = problem_of(Homoscedastic())
     state = method.finish(random.key(1), fit_of(problem), problem)
@@ -390,7 +403,8 @@ def test_replicas_together_equal_each_alone(method, precision):
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"predictive": "linear"}, "linearised or sampled"), ({"precision": "x"}, "task or marglik"),
+    [({"predictive": "linear"}, "linearised or sampled"), ({"precision": "x"}, "task or marglik or a positive number"),
+     ({"precision": "-1"}, "a positive number"), ({"precision": "nan"}, "a positive number"),
      ({"temperature": 0.0}, "temperature must be positive"), ({"prior_scale": -1.0}, "prior_scale must be positive")],
 )  # fmt: skip
 def test_bad_settings(settings, words):
@@ -416,9 +430,16 @@ def test_a_layer_that_is_called_twice():
         KRON.finish(random.key(0), fit_of(problem), problem)
 
 
-def test_full_has_a_limit():
-    with pytest.raises(UserError, match=r"the 20,702 of this network need 17 GB"):
-        FULL.prepare(problem_of(Heteroscedastic(), hidden=(100, 100, 100)))
+@pytest.mark.parametrize(
+    ("method", "hidden", "words"),
+    [(FULL, (100, 100, 100), "20,702 would need 17 GB; use laplace-kron"),
+     (LAST, (8000,), "16,002 would need 10 GB; use laplace-last.structure=kronecker")],
+    ids=["full", "last"],
+)  # fmt: skip
+def test_dense_curvature_has_a_limit(method, hidden, words):
+    with pytest.raises(UserError, match=f"A dense curvature holds at most 15,000 parameters: {words}"):
+        method.prepare(problem_of(Heteroscedastic(), hidden=hidden))
+    LaplaceLast(structure="kronecker").prepare(problem_of(Heteroscedastic(), hidden=hidden))
 
 
 def test_taps_leave_the_network_as_it_is():

@@ -146,7 +146,7 @@ def expected_covariance(method, w):
 
 def covariance_of(method, state):
     """The exact covariance of the method's draws: what it makes of unit vectors in place of normals."""
-    like, covariance = method._matrices(state), method.prepared(state).covariance
+    like, covariance = method._matrices(state), method.prepared(state, None).covariance
 
     def draw(z):
         change = from_matrices(covariance.colour(unflatten(z, like)), state.params)
@@ -229,14 +229,14 @@ def test_linearised_terms_are_those_of_the_jacobian(method):
 def test_a_prepared_state_gives_the_same_numbers(method):
     problem = problem_of(cnn())
     state = method.finish(random.key(1), fit_of(problem), problem)
-    ready = method.prepared(state)
-    again = method.prepared(ready)
+    ready = method.prepared(state, None)
+    again = method.prepared(ready, None)
     for other in (ready, again):
         draws = method.weights(random.key(2), other, None, problem, 3)
         assert_close(draws, method.weights(random.key(2), state, None, problem, 3), rtol=0, atol=0)
         assert_close(method.moments(other, None), method.moments(state, None), rtol=0, atol=0)
     fit = fit_of(problem)
-    assert method.prepared(fit) is fit
+    assert method.prepared(fit, None) is fit
 
 
 @every_method
@@ -250,7 +250,7 @@ def test_replicas_together_equal_each_alone(method):
     def both(w, weight):
         part = replace(problem, rows=problem.rows._replace(weight=weight, total=weight.sum()))
         state = method.finish(random.key(1), start(w), part)
-        draws = method.weights(random.key(1), method.prepared(state), None, part, 2)
+        draws = method.weights(random.key(1), method.prepared(state, None), None, part, 2)
         return method.moments(state, None)[1], draws, method.predict_given(draws, state, part, X[:3]).log_probs
 
     stacked = {name: torch.stack([p[name] for p in params]) for name in params[0]}

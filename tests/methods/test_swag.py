@@ -59,6 +59,15 @@ def test_fewer_draws_than_the_rank():
     assert np.abs(error).max() < 6 * math.sqrt(2 / SAMPLES)
 
 
+def test_a_prepared_state_gives_the_same_weights():
+    method = SWAG(rank=RANK, samples=K)
+    ready = method.prepared(STATE, TENSORS)
+    assert_close(
+        method.weights(random.key(0), ready, TENSORS, None, 4), method.weights(random.key(0), STATE, TENSORS, None, 4)
+    )
+    assert method.prepared(STATE, None) is STATE
+
+
 def test_one_draw_and_none():
     """One iterate has no spread; while training, the state itself is the only term."""
     one = {name: value[:1] for name, value in TENSORS.items()}

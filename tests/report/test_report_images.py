@@ -207,6 +207,22 @@ def test_sweeps_begin_at_the_test_images_and_leave_out_the_exhaustive_variants(s
     assert len(sweep(own, "map", "gaussian", "error")[0]) == 0
 
 
+def test_an_exhaustive_sweep_stands_in_where_there_is_no_other(tmp_path):
+    outcomes = images("mnist", ("map",))
+    only = [
+        replace(o, evaluations=[replace(e, name=f"{e.name}-all") if e.name.startswith("fgsm") else e
+                                for e in o.evaluations if not e.name.endswith("-all")])
+        for o in outcomes
+    ]  # fmt: skip
+    lines = []
+    for name, given in (("only", only), ("usual", outcomes)):
+        with image_store(tmp_path / f"{name}.db", given) as store:
+            found = values(select(store).sections[0], "mnist")
+        lines.append([line.tolist() for line in sweep(found, "map", "fgsm", "error")])
+    assert lines[0] == lines[1]
+    assert len(lines[0][0]) == 7
+
+
 def test_families_follow_the_tags():
     records = pd.DataFrame({"name": [m.name for m in IMAGE_METHODS], "tags": [list(m.tags) for m in IMAGE_METHODS]})
     found = families(records, [*IMAGE_NAMES, "sgld [lr=0.01]", "unknown"])

@@ -11,6 +11,7 @@ from image_samples import CONV, PADDED, PLAIN, SMALL
 import bnnbench
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
+from bnnbench.run import predict as predicting
 from bnnbench.run import runner
 from bnnbench.run import shifts as adding
 from bnnbench.run.evaluate import evaluate
@@ -155,6 +156,46 @@ def test_shifts_that_are_asked_for_later(task, everything, tmp_path, monkeypatch
     np.testing.assert_allclose(later.sort_index(), at_once.sort_index(), rtol=1e-3, atol=1e-4)
 
 
+def test_attacks_are_transferred_by_a_run_that_asks_for_other_families(tmp_path):
+    """The ensemble comes later, with a run of rotations: the attacks on what is stored are still transferred."""
+    db = tmp_path / "results.db"
+    run(db, ["map"], [PLAIN.name, "fgsm"])
+    run(db, ["map", "ensemble-deep"], [PLAIN.name, "rotation"])
+    assert evaluations(db)[PLAIN.name, "map"] >= {"transfer-fgsm-0.10", "transfer-fgsm-0.30"}
+    exhaustive = tmp_path / "exhaustive.db"
+    run(exhaustive, ["map", "ensemble-deep"], [PLAIN.name, "fgsm"], exhaustive=True)
+    names = evaluations(exhaustive)[PLAIN.name, "map"]
+    assert {name for name in names if name.startswith("transfer")} == {
+        "transfer-fgsm-0.10-all",
+        "transfer-fgsm-0.30-all",
+    }
+
+
+def test_rescoring_says_what_it_does(tmp_path, capfd):
+    db = tmp_path / "results.db"
+    run(db, ["map"], PLAIN.name)
+    run(db, ["map"], [PLAIN.name, "fgsm"], quiet=False)
+    assert f"[1/1] {PLAIN.name} official map: {len(FGSM)} more evaluations" in capfd.readouterr().err
+    run(db, ["map"], [PLAIN.name, "fgsm"], quiet=False)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_posterior_predicts_in_chunks(everything, monkeypatch):
+    """As much at once as fits, and the same numbers: ten thousand images of a wide network do not fill the memory."""
+    scores = bnnbench.scores(everything, evaluation="test", metric="error")
+    x = PLAIN.data().x
+    for name in ("bbp-gaussian", "laplace-diag", "swag", "sgld"):
+        (row,) = scores[(scores["task"] == PLAIN.name) & (scores["method"] == name)]["fingerprint"]
+        posterior = bnnbench.load(everything, row)
+        whole = posterior.predict(x)
+        with monkeypatch.context() as patch:
+            patch.setattr(predicting, "CHUNK_NUMBERS", 2**12)
+            patch.setattr(predicting, "CHUNK_WEIGHTS", 2**14)
+            parts = posterior.predict(x)
+        np.testing.assert_allclose(parts["probabilities"], whole["probabilities"], rtol=1e-4, atol=1e-6)
+        assert whole["probabilities"].shape == (200, 10)
+
+
 def test_exhaustive_sweeps_stand_beside_the_others(tmp_path):
     db = tmp_path / "results.db"
     run(db, ["map"], [PLAIN.name, "fgsm"])
@@ -180,6 +221,8 @@ def test_a_damaged_posterior_costs_no_more_than_its_own_cell(fault, tmp_path, mo
     monkeypatch.setattr(runner, "train", None)
     summary = run(db, ["map", "sgld"], [PLAIN.name, "rotation"])
     assert (summary.missing, summary.rescored) == (0, 1)
+    (warning,) = summary.warnings
+    assert str(file) in warning and "--force" in warning and "\n" not in warning  # noqa: PT018
     found = evaluations(db)
     assert found[PLAIN.name, "sgld"] >= ROTATIONS
     assert not found[PLAIN.name, "map"] & ROTATIONS

@@ -1,10 +1,13 @@
 """The plan: which cells, in which packs, and what is refused."""
 
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
 from helpers import TASKS as SYNTHETIC
 from helpers import make_cells
+from image_samples import pictures
 
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
@@ -17,8 +20,8 @@ from bnnbench.tasks.budget import BUDGETS, budget_of
 SMOKE = BUDGETS["smoke"]
 
 
-def plan(methods="all", tasks="diabetes", rule=None, seeds=1, settings=()):
-    return build_plan(methods.split(","), tasks.split(","), rule, SMOKE, seeds, parse_settings(settings), None)
+def plan(methods="all", tasks="diabetes", rule=None, seeds=1, settings=(), root=None):
+    return build_plan(methods.split(","), tasks.split(","), rule, SMOKE, seeds, parse_settings(settings), root)
 
 
 def test_all_methods_on_a_group():
@@ -100,6 +103,20 @@ def test_refused(arguments, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
         plan(**arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_families_that_an_image_task_lacks():
+    with pytest.raises(UserError, match=r"cifar10-sample-lenet: no such test sets \(rotation\); known are none\."):
+        plan("map", "cifar10-sample-lenet,rotation")
+
+
+def test_foreign_images_that_are_missing_stop_a_run_before_it_begins(tmp_path, monkeypatch):
+    """MNIST is there, notMNIST is not."""
+    monkeypatch.setitem(TASKS._entries, "mnist", replace(TASKS.get("mnist"), loader=partial(pictures, 28)))
+    with pytest.raises(UserError, match="bnnbench data fetch notmnist"):
+        plan("map", "mnist,notmnist", root=tmp_path)
+    ((cell,), _) = plan("map", "mnist,rotation", root=tmp_path)
+    assert cell.shifts == ("rotation",)
 
 
 def test_budgets():

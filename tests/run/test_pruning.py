@@ -6,18 +6,23 @@ import numpy as np
 import pytest
 import torch
 from helpers import BUDGET, make_cells, make_pack, small
+from image_samples import PLAIN, image_pack
 from torch.testing import assert_close
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.methods import METHODS
+from bnnbench.run import evaluate as scoring
+from bnnbench.run import size
 from bnnbench.run.engine import PREDICT
-from bnnbench.run.evaluate import evaluate
+from bnnbench.run.evaluate import evaluate, predictions
 from bnnbench.run.histogram import WEIGHT_BINS, weight_histogram
 from bnnbench.run.pruning import FRACTIONS, evaluation_name, keep, prunable
 from bnnbench.run.train import train
+from bnnbench.tasks.data import spread
 
 SHORT = replace(BUDGET, steps=20, checks=2)
+PRUNED = {f"pruned-{share}" for share in ("0.00", "0.10", "0.20", "0.40", "0.60", "0.80", "0.90", "0.99", "0.995")}
 NAMES = ("0.10", "0.20", "0.40", "0.60", "0.80", "0.90", "0.99", "0.995")
 
 
@@ -110,6 +115,22 @@ def test_pruned_evaluations(task, metrics):
             assert {score.metric for score in evaluation.scores} == metrics
             assert (evaluation.n, evaluation.curves) == (10, {})
         assert not any(name.startswith("pruned") for name in evaluated.kept)
+
+
+def test_a_large_network_is_pruned_on_a_part_of_the_images_and_scored_whole_on_them(monkeypatch):
+    monkeypatch.setattr(scoring, "SWEEP_IMAGES", 25)
+    fit = train(image_pack("bbp-gaussian", task=PLAIN), False)
+    assert "pruned-0.00" not in {e.name for e in evaluate(fit, PRUNED)[0].records}
+    monkeypatch.setattr(size, "LARGE", 1000)
+    records = {e.name: e for e in evaluate(fit, PRUNED)[0].records}
+    assert set(records) == PRUNED
+    assert {record.n for record in records.values()} == {25}
+    (split,) = fit.pack.splits
+    rows = split.test[spread(40, 25)]
+    (predictive,) = predictions(fit, [fit.pack.data.x[rows]])
+    wrong = predictive.mixture_log_probs().argmax(1).numpy() != fit.pack.data.y[rows]
+    found = {score.metric: score.value for score in records["pruned-0.00"].scores}
+    assert found["error"] == pytest.approx(wrong.mean())
 
 
 def test_methods_without_a_distribution_of_weights_are_not_pruned():

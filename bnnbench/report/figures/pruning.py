@@ -14,6 +14,7 @@ from bnnbench.report.select import Section
 from bnnbench.report.statistics import Frame
 
 PRUNED = re.compile(r"pruned-(0?\.\d+)")
+WHOLE = "pruned-0.00"  # of large networks, which are pruned on a part of the test set
 RATIO = ("rmse",)  # of a positive score in the target's units the ratio compares between data sets
 Lines = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]  # (row, task) -> fractions removed, change of the score
 
@@ -24,6 +25,8 @@ def pruned(section: Section, metric: str) -> Lines:
     scores = scores.assign(fraction=scores["evaluation"].map(_fraction)).dropna(subset="fraction")
     found: Lines = {}
     for (row, task), part in scores.groupby(["row", "task"], sort=False):
+        own = set(part.loc[part["evaluation"] == WHOLE, "fingerprint"])
+        part = part[~(part["fingerprint"].isin(own) & (part["evaluation"] == "test"))]
         table: Frame = part.pivot_table(index="fingerprint", columns="fraction", values="value")
         if 0.0 not in table or len(table.columns) < 2:
             continue
@@ -35,7 +38,7 @@ def pruned(section: Section, metric: str) -> Lines:
 
 
 def _fraction(evaluation: str) -> float:
-    """Share of weights removed; the whole posterior is `test`."""
+    """Share of weights removed; the whole posterior is `test`, or `pruned-0.00` where there is one."""
     if evaluation == "test":
         return 0.0
     match = PRUNED.fullmatch(evaluation)
