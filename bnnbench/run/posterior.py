@@ -56,7 +56,7 @@ class Posterior:
         self.state, self.draws = state, draws
 
     def terms(self, x: np.ndarray | Tensor, samples: int | None = None) -> Predictive:
-        """The predictive mixture at inputs [N, ...]; by default the very samples that were scored.
+        """The predictive mixture at inputs [N, ...], without gradients; by default the very samples that were scored.
 
         Raises:
             UserError: inputs of another shape.
