@@ -73,8 +73,8 @@ def budgets(epoch: int, times: int = 1) -> tuple[Budget, ...]:
 
 # One configuration for all image tasks, by the validation rows of `mnist` (see the README): rates at `quick`, and what
 # shows in long trainings alone by these. Dropout's rate is that of the papers.
-# - Bayes by Backprop: at 1e-3 its KL acts within 40 epochs, and the best state of `full` (log-likelihood -0.095, after 8
-#   epochs) is worse than that of `quick` (-0.058): a mean-field posterior of so wide a network forgets its data as it
+# - Bayes by Backprop: at 1e-3 its KL acts within 40 epochs, and the best state of `full` (log-likelihood -0.095, epoch
+#   8) is worse than that of `quick` (-0.058): a mean-field posterior of so wide a network forgets its data as it
 #   converges (Coker et al. 2021, arXiv 2106.07052). At 3e-4 and 20 epochs: -0.059.
 # - SGLD: a step that hardly decays gives draws that differ; the decay of the tables errs on 2.6 % in place of 1.7 %
 #   of the images, and pSGLD on 2.1 % in place of 1.7 %.
