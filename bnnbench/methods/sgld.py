@@ -88,14 +88,19 @@ class SGLD(Method):
         return state
 
     def terms(self, state: Any, collected: int, samples: int) -> int:
-        del state, samples
-        return max(collected, 1)
+        del state
+        return max(1, min(collected, samples))
 
     def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int | Span) -> Params:
         del key, problem
         if draws is None:
             return stacked(self.collect(state))
-        return part(draws, samples) if isinstance(samples, Span) else draws
+        kept = len(next(iter(draws.values())))
+        span = samples if isinstance(samples, Span) else Span(0, total := min(kept, samples), total)
+        if span.total == kept:
+            return part(draws, span)
+        some = evenly(0, kept, span.total)[span.start : span.stop]
+        return {name: value[some] for name, value in draws.items()}
 
     def moments(self, state: Any, draws: Any) -> tuple[Params, Params]:
         del state

@@ -95,7 +95,8 @@ def provenance(selection: Selection) -> str:
         ("Scores in the database", f"sha256 `{selection.fingerprint}`"),
     ]
     if selection.superseded:
-        lines.append(("Left out", f"{selection.superseded:,} cells of superseded versions of a task or method"))
+        left = f"{selection.superseded:,} cells of superseded versions or defaults of a task or method"
+        lines.append(("Left out", left))
     return "".join(f"* {name}: {text}\n" for name, text in lines)
 
 

@@ -9,7 +9,7 @@ which is accumulated a few samples at a time, relative to the largest term so fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,17 +19,17 @@ from bnnbench.run.predict import Terms
 from bnnbench.tasks.attacks import Attack
 
 
-def attacked(some: Sequence[Terms], x: Tensor, y: Tensor, attack: Attack, scale: Tensor, rows: int) -> Tensor:
-    """Images x [R, N, C, H, W] with pixels in [0, 1] and labels y [R, N], after an attack.
+def attacked(x: Tensor, first: Tensor, sign: Callable[[Tensor], Tensor], attack: Attack, scale: Tensor) -> Tensor:
+    """Images x [R, N, C, H, W] with pixels in [0, 1], after an attack.
 
     Args:
-        some: the predictive, a few terms at a time.
+        first: sign of the gradient at x, which attacks of all strengths share.
+        sign: the same at other images.
         scale: standard deviations [R, C, 1, 1] that images are divided by.
-        rows: how many images are differentiated at once.
     """
-    image = x
-    for _ in range(attack.steps):
-        image = stepped(x, image, gradient_sign(some, image, y, rows), attack, scale)
+    image = stepped(x, x, first, attack, scale)
+    for _ in range(attack.steps - 1):
+        image = stepped(x, image, sign(image), attack, scale)
     return image
 
 
@@ -43,7 +43,11 @@ def stepped(x: Tensor, image: Tensor, sign: Tensor, attack: Attack, scale: Tenso
 
 
 def gradient_sign(some: Sequence[Terms], x: Tensor, y: Tensor, rows: int) -> Tensor:
-    """Sign of the gradient of the attacker's loss, `rows` images at a time."""
+    """Sign of the gradient of the attacker's loss at labels y [R, N], `rows` images at a time.
+
+    Args:
+        some: the predictive, a few terms at a time.
+    """
     chunks = zip(x.split(rows, 1), y.split(rows, 1), strict=True)
     return torch.cat([loss_gradient(some, images, labels).sign() for images, labels in chunks], 1)
 

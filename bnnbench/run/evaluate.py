@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +12,13 @@ from torch import Tensor
 from bnnbench import random
 from bnnbench.metrics import curves, score
 from bnnbench.metrics.ood import ood_scores
-from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive
-from bnnbench.model.predictive import each
-from bnnbench.run.attack import attacked, gradient_sign, stepped
+from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
 from bnnbench.run.diagnostics import sampler_record
-from bnnbench.run.engine import PREDICT, over_replicas
+from bnnbench.run.engine import over_replicas
 from bnnbench.run.histogram import weight_histogram
-from bnnbench.run.pack import Pack, padded
-from bnnbench.run.predict import predict, rows_at_once, terms
+from bnnbench.run.pack import Pack
 from bnnbench.run.pruning import SCORED, masks, pruned_sets
+from bnnbench.run.sets import inputs_of, predictions, test_sets
 from bnnbench.run.size import is_large
 from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, Series
@@ -40,14 +37,6 @@ class Evaluated:
     kept: dict[str, np.ndarray]
 
 
-def test_sets(pack: Pack, shifted: bool) -> list[dict[str, Points]]:
-    """Name -> test set of every replica; those off the data's manifold only if asked for."""
-    return [
-        cell.task.evaluations(pack.data, split, cell.shifts if shifted else (), cell.root)
-        for cell, split in zip(pack.cells, pack.splits, strict=True)
-    ]
-
-
 def evaluate(
     trained: Trained, only: Container[str] | None = None, points: list[dict[str, Points]] | None = None
 ) -> list[Evaluated]:
@@ -56,13 +45,13 @@ def evaluate(
     Args:
         points: the `test_sets` of the pack, where the caller has them.
     """
-    pack, signs = trained.pack, {}
+    pack = trained.pack
     points = test_sets(pack, shifted=only is not None) if points is None else points
     records: list[list[EvaluationRecord]] = [[] for _ in pack.cells]
     kept: list[dict[str, np.ndarray]] = [{} for _ in pack.cells]
     for name in _among(points[0], only):
         sets = [replica[name] for replica in points]
-        found = predictions(trained, _inputs(trained, sets, signs), samples=sets[0].samples)
+        found = predictions(trained, inputs_of(trained, sets), samples=sets[0].samples)
         if name == "test":
             trained.tested = found
         if sets[0].foreign and trained.tested is None:
@@ -97,60 +86,6 @@ def _thinned(trained: Trained, test: Points) -> Points:
         return test
     rows = spread(len(test.x), SWEEP_IMAGES)
     return Points(test.x[rows], None if test.y is None else test.y[rows], samples=SWEEP_SAMPLES)
-
-
-def _samples(trained: Trained, limit: int | None) -> int:
-    """Predictive samples of a test set: of the budget, at most the limit of a sweep; of a picture, 25 times as many."""
-    granted = trained.pack.cells[0].budget.samples
-    if limit is None:
-        return granted
-    return min(limit, granted if limit <= SWEEP_SAMPLES else 25 * granted)
-
-
-def _inputs(trained: Trained, sets: list[Points], signs: dict[Any, Tensor]) -> list[np.ndarray]:
-    """The inputs of a test set of each replica, attacked through its own posterior where that is asked for.
-
-    Args:
-        signs: of the gradients at unchanged images, which attacks of one step share; filled here.
-    """
-    if sets[0].attack is None:
-        return [p.x for p in sets]
-    return list(adversarial(trained, sets, signs).cpu().numpy())
-
-
-def adversarial(trained: Trained, sets: list[Points], signs: dict[Any, Tensor] | None = None) -> Tensor:
-    """Images [R, N, C, H, W] of a test set with an attack, after it."""
-    pack, attack, samples = trained.pack, sets[0].attack, _samples(trained, sets[0].samples)
-    assert attack is not None
-    key, signs = random.fold_in(pack.keys, PREDICT), {} if signs is None else signs
-    x = stacked_inputs(pack, [p.x for p in sets])
-    y = torch.stack([torch.as_tensor(p.y, device=x.device) for p in sets])
-    rows = max(1, rows_at_once(pack, trained.state, trained.draws, samples) // 2)
-    shared = (x.shape, samples)
-    if attack.steps > 1 or shared not in signs:
-        some = list(terms(pack, trained.state, trained.draws, key, samples))
-        if attack.steps > 1:
-            return attacked(some, x, y, attack, pack.problem.rows.x_scale, rows)
-        signs[shared] = gradient_sign(some, x, y, rows)
-    return stepped(x, x, signs[shared], attack, pack.problem.rows.x_scale)
-
-
-def stacked_inputs(pack: Pack, inputs: list[np.ndarray]) -> Tensor:
-    """Inputs of all replicas [R, longest, ...] in the problem's dtype, padded by repetition."""
-    index, _ = padded([np.arange(len(x)) for x in inputs], pack.keys.device)
-    like = {"dtype": pack.problem.table.x.dtype, "device": pack.keys.device}
-    return torch.stack([torch.as_tensor(x, **like)[i] for x, i in zip(inputs, index, strict=True)])
-
-
-def predictions(
-    trained: Trained, inputs: list[np.ndarray], samples: int | None = None, factors: Params | None = None
-) -> list[Predictive]:
-    """Predictive of each replica at its own inputs; `samples` at most, weights times `factors` (pruning)."""
-    pack = trained.pack
-    key, x = random.fold_in(pack.keys, PREDICT), stacked_inputs(pack, inputs)
-    found = predict(pack, trained.state, trained.draws, key, x, _samples(trained, samples), factors)
-    found, sizes = each(Tensor.cpu, found), [len(own) for own in inputs]
-    return [each(lambda part, r=r, n=n: part[r, :, :n], found) for r, n in enumerate(sizes)]
 
 
 def record(

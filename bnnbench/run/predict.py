@@ -6,7 +6,7 @@ with all samples at once, large ones with a few at a time, so that memory does n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -108,10 +108,10 @@ def predict(
     pack: Replicas, state: Any, draws: Any, key: Tensor, x: Tensor, samples: int, masks: Params | None = None
 ) -> Predictive:
     """All terms [R, S, N ...] at inputs x [R, N, ...] in original units, without gradients."""
-    rows = rows_at_once(pack, state, draws, samples)
+    return joined(terms(pack, state, draws, key, samples, masks), x, rows_at_once(pack, state, draws, samples))
+
+
+def joined(some: Iterable[Terms], x: Tensor, rows: int) -> Predictive:
+    """All terms at inputs x [R, N, ...] in original units, so many rows at a time, without gradients."""
     with torch.no_grad():
-        chunks = [
-            whole([some(part) for part in x.split(rows, 1)], 2)
-            for some in terms(pack, state, draws, key, samples, masks)
-        ]
-    return whole(chunks, 1)
+        return whole([whole([chunk(part) for part in x.split(rows, 1)], 2) for chunk in some], 1)

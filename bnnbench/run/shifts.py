@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bnnbench.run.evaluate import evaluate, test_sets
+from bnnbench.run.evaluate import evaluate
+from bnnbench.run.sets import test_sets
 from bnnbench.run.train import Trained
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks.shifts import FOREIGN

@@ -40,6 +40,8 @@ class Trained:
         recording: `step` [C], and [R, C] statistics of weights and activations, where they are recorded.
         earlier_s: seconds spent before the checkpoint that training went on from.
         tested: predictives on the test set, once they are computed.
+        drawn: the predictive by its number of samples, as functions of the inputs, once it is drawn.
+        signs: of the attacker's gradient at unchanged images, by shape and samples, once they are computed.
     """
 
     pack: Pack
@@ -53,6 +55,8 @@ class Trained:
     recording: dict[str, np.ndarray] = field(default_factory=dict)
     earlier_s: float = 0.0
     tested: Any = None
+    drawn: dict[int, Any] = field(default_factory=dict, init=False)
+    signs: dict[Any, Tensor] = field(default_factory=dict, init=False)
 
 
 def train(

@@ -15,10 +15,11 @@ from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.run.compile import is_compiled
-from bnnbench.run.evaluate import adversarial, predictions, record, test_sets
+from bnnbench.run.evaluate import record
 from bnnbench.run.plan import Cell
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.rescore import restored
+from bnnbench.run.sets import adversarial, predictions, test_sets
 from bnnbench.run.train import Trained
 from bnnbench.store.records import CellRecord, EvaluationRecord
 from bnnbench.store.store import ResultStore

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, String, cast, inspect, or_, select
+from sqlalchemy import Select, String, cast, func, inspect, or_, select
 
 from bnnbench.store.cells import chunks
 from bnnbench.store.claims import holds
@@ -73,7 +73,8 @@ class Reading(Database):
 
     Filters are `task, method, config, split, seed, budget, task_version, method_version, fingerprint, rule, status`:
     one value, several, or None for all. `latest_only` leaves out results of versions that are not the ones registered
-    last; without it they stand apart by their versions.
+    last, and those of defaults that have changed since (another configuration under the same label, of an older
+    attempt); without it they stand apart by their versions and configurations.
     """
 
     def scores(
@@ -174,13 +175,21 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
     """Columns of cells and their current attempts."""
     query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).join(Attempt).where(IS_CURRENT)
     if latest_only:
-        query = query.where(Task.current, Method.current)
+        query = query.where(Task.current, Method.current, Cell.id.in_(_newest()))
     for name, wanted in filters.items():
         if name not in _FILTERS:
             raise TypeError(f"There is no filter {name!r}; choose from {', '.join(_FILTERS)}.")
         if wanted is not None:
             query = query.where(_matches(_FILTERS[name], wanted))
     return query
+
+
+def _newest() -> Select:
+    """Ids of the cells attempted last among those of one label."""
+    label = (Cell.task_id, Cell.method_id, Cell.label, Cell.rule, Cell.index, Cell.seed, Cell.budget)
+    age = func.row_number().over(partition_by=label, order_by=Attempt.id.desc())
+    cells = select(Cell.id, age.label("age")).join(Attempt).where(IS_CURRENT).subquery()
+    return select(cells.c.id).where(cells.c.age == 1)
 
 
 def _matches(column: Any, wanted: Wanted) -> Any:

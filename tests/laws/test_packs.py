@@ -16,10 +16,10 @@ from bnnbench.methods.map import MAP
 from bnnbench.model import Problem
 from bnnbench.run import predict
 from bnnbench.run.engine import initial_state, make_step
-from bnnbench.run.evaluate import predictions
 from bnnbench.run.posterior import to_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.runner import Settings
+from bnnbench.run.sets import predictions
 from bnnbench.run.train import train
 from bnnbench.store.records import Status
 
@@ -215,6 +215,7 @@ def test_chunks_of_a_prediction_change_nothing(method, task, monkeypatch):
     whole = predictions(fit, inputs)
     for numbers in (1, 3 * 5 * 8 * 4):  # one row at a time, four rows
         monkeypatch.setattr(predict, "CHUNK_NUMBERS", numbers)
+        fit.drawn.clear()
         assert_close(predictions(fit, inputs), whole, rtol=1e-12, atol=1e-12)
     assert [p[0].shape[1] for p in whole] == [23, 11, 17]
 

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods.gp import GP, JITTER, KERNELS, GPState, arccos, log_marginal, scales, surrogate, thinned
-from bnnbench.run.evaluate import predictions
+from bnnbench.run.sets import predictions
 from bnnbench.run.train import train
 
 KEY = random.key(0)

@@ -12,7 +12,7 @@ from bnnbench.errors import UserError
 from bnnbench.methods import METHODS, configure
 from bnnbench.methods.ensemble import DeepEnsemble
 from bnnbench.methods.map import MAP
-from bnnbench.run.evaluate import predictions
+from bnnbench.run.sets import predictions
 from bnnbench.run.train import train
 
 X = torch.randn(25, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

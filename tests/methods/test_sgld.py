@@ -137,3 +137,15 @@ def test_predicts_by_its_draws():
     for s in range(4):
         one = SGLD().predict(random.key(0), {k: v[s] for k, v in draws.items()}, None, problem, x, 99)
         assert_close(terms.mean[s], one.mean[0])
+
+
+def test_a_budget_of_fewer_terms_takes_draws_evenly():
+    x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    problem = make_problem(x, x[:, 0])
+    draws = vmap(problem.init_params)(random.split(random.key(0), 6))
+    method = SGLD()
+    assert [method.terms(None, 6, samples) for samples in (3, 6, 99)] == [3, 6, 6]
+    few = method.weights(random.key(0), None, draws, problem, 3)
+    assert_close(few, {name: value[[1, 3, 5]] for name, value in draws.items()}, rtol=0, atol=0)
+    part = method.weights(random.key(0), None, draws, problem, random.Span(1, 3, 3))
+    assert_close(part, {name: value[[3, 5]] for name, value in draws.items()}, rtol=0, atol=0)

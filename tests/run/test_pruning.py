@@ -15,9 +15,10 @@ from bnnbench.methods import METHODS
 from bnnbench.run import evaluate as scoring
 from bnnbench.run import size
 from bnnbench.run.engine import PREDICT
-from bnnbench.run.evaluate import evaluate, predictions
+from bnnbench.run.evaluate import evaluate
 from bnnbench.run.histogram import WEIGHT_BINS, weight_histogram
 from bnnbench.run.pruning import FRACTIONS, evaluation_name, keep, prunable
+from bnnbench.run.sets import predictions
 from bnnbench.run.train import train
 from bnnbench.tasks.data import spread
 

@@ -122,6 +122,19 @@ def test_versions_are_never_mixed(store, session):
     assert store.scores(metric="rmse")["value"].tolist() == [1.0]
 
 
+def test_a_default_that_changed_supersedes_what_had_its_label(store, session):
+    """The same label, another configuration: the last attempt counts, whichever it is; other labels stay."""
+    old, new = make_cell(config='{"lr": 1}'), make_cell(config='{"lr": 2}')
+    other = make_cell(config='{"lr": 3}', label="lr=3")
+    store.record(session, [make_outcome(old, 1.0), make_outcome(other, 3.0), make_outcome(make_cell(1), 4.0)])
+    store.record(session, [make_outcome(new, 2.0)])
+    assert sorted(store.scores(metric="rmse")["value"]) == [2.0, 3.0, 4.0]
+    assert len(store.attempts()) == len(store.curves("pit")) == 3
+    assert sorted(store.scores(metric="rmse", latest_only=False)["value"]) == [1.0, 2.0, 3.0, 4.0]
+    store.record(session, [make_outcome(old, 1.5)], force=True)
+    assert sorted(store.scores(metric="rmse")["value"]) == [1.5, 3.0, 4.0]
+
+
 def test_definitions_round_trip_and_refresh(store):
     assert store.tasks()["groups"].tolist() == [["uci"]]
     assert store.tasks()["notes"].tolist() == [["240 duplicates"]]

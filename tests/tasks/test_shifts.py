@@ -6,7 +6,7 @@ import torch
 
 from bnnbench.errors import UserError
 from bnnbench.methods.map import MAP
-from bnnbench.run import evaluate
+from bnnbench.run import sets as testing
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import Cell, build_plan
 from bnnbench.run.runner import definitions
@@ -178,7 +178,7 @@ def test_the_turned_digit_is_the_first_nine():
 
 
 def test_samples_granted():
-    """Of a sweep at most 30, of the digit 25 times what the budget grants, up to 500."""
+    """Of a sweep at most 30, of the digit five times what the budget grants, up to 500."""
 
     class Stub:
         def __init__(self, samples):
@@ -186,9 +186,9 @@ def test_samples_granted():
                 "Pack", (), {"cells": [type("Cell", (), {"budget": Budget("b", 1, samples, 1, False, "")})]}
             )
 
-    assert [evaluate._samples(Stub(n), 30) for n in (2, 100)] == [2, 30]
-    assert [evaluate._samples(Stub(n), 500) for n in (2, 100)] == [50, 500]
-    assert [evaluate._samples(Stub(n), None) for n in (2, 100)] == [2, 100]
+    assert [testing._samples(Stub(n), 30) for n in (2, 100)] == [2, 30]
+    assert [testing._samples(Stub(n), 500) for n in (2, 100)] == [10, 500]
+    assert [testing._samples(Stub(n), None) for n in (2, 100)] == [2, 100]
 
 
 def test_an_unknown_family_is_an_error():
@@ -225,7 +225,7 @@ def test_images_turn_before_they_are_standardised():
     )  # fmt: skip
     pack = _pack(task)
     assert pack.problem.rows.x_shift.item() > 0.5
-    (sets,) = evaluate.test_sets(pack, shifted=True)
+    (sets,) = testing.test_sets(pack, shifted=True)
     for angle in (15, 45, 75):
         found = sets[f"rotation-{angle:03d}"].x
         assert (found[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]] == 0).all()
