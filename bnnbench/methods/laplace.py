@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -75,8 +75,9 @@ class _Laplace(MAP):
         super().check()
         positive(self, "temperature", "prior_scale")
         one_of(self, "predictive", PREDICTIVES)
-        if not _is_positive(self.precision):
-            one_of(self, "precision", (*PRECISIONS, "a positive number"))
+        if self.precision not in PRECISIONS and not _is_positive(self.precision):
+            words = " or ".join((*PRECISIONS, "a positive number"))
+            raise UserError(f"{self.name}.precision must be {words}, not {self.precision!r}.")
 
     def prepare(self, problem: Problem) -> Problem:
         if not isinstance(problem.prior, GaussianPrior):
@@ -102,15 +103,11 @@ class _Laplace(MAP):
                 return best_precision(eigenvalues(), dot(u, u))
             return torch.full_like(dot(u, u), 1.0 if self.precision == "task" else float(self.precision))
 
-        covariance = self.structured()(problem, params, names, choose)
+        covariance = self.curvature(problem, params, names, choose)
         if LOG_NOISE in params:
             information = problem.rows.weight.sum() * problem.likelihood.noise_fisher(params)
             scale[LOG_NOISE] = (information + 1).rsqrt()  # its prior has variance 1
         return Gaussian(params, scale, covariance)
-
-    def structured(self) -> Callable[..., Covariance]:
-        """From a problem, parameters, names of layers and the choice of delta to the covariance."""
-        return type(self).curvature
 
     def prepared(self, state: Any, draws: Any) -> Any:
         """A state that gives the same draws and moments, and with less work: for a caller who draws in parts.
@@ -152,14 +149,24 @@ class _Laplace(MAP):
         """Coordinates of the layers that have a distribution."""
         return to_matrices(state.params, self._layers(state.params))
 
-    def _layers(self, params: Params) -> list[str]:
+    def _layers(self, names: Iterable[str]) -> list[str]:
         """Names of the layers that have a distribution."""
-        return [name.rpartition(".")[0] for name in params if name.rpartition(".")[2] == "weight"][self.layers]
+        return [name.rpartition(".")[0] for name in names if name.rpartition(".")[2] == "weight"][self.layers]
 
-    def _free(self, params: Params) -> list[str]:
+    def _free(self, names: Collection[str]) -> list[str]:
         """Names of their parameters."""
-        layers = set(self._layers(params))
-        return [name for name in params if name.rpartition(".")[0] in layers and name != LOG_NOISE]
+        layers = set(self._layers(names))
+        return [name for name in names if name.rpartition(".")[0] in layers and name != LOG_NOISE]
+
+    def _refuse_dense(self, problem: Problem, remedy: str) -> None:
+        """Raise where a dense curvature of these parameters would be too large."""
+        params = dict(problem.network.named_parameters())
+        count = sum(params[name].numel() for name in self._free(params))
+        if count > DENSE_LIMIT:
+            raise UserError(
+                f"A dense curvature holds at most {DENSE_LIMIT:,} parameters: {count:,} would need "
+                f"{5 * 8 * count**2 / 1e9:.0f} GB; {remedy}."
+            )
 
     def terms(self, state: Any, collected: int, samples: int) -> int | None:
         del collected
@@ -247,13 +254,11 @@ class LaplaceLast(_Laplace):
     def prepare(self, problem: Problem) -> Problem:
         prepared = super().prepare(problem)
         if self.structure == "dense":
-            params = {name: value.detach() for name, value in problem.network.named_parameters()}
-            last = to_matrices(params, self._layers(params))
-            _hold(sum(value.numel() for value in last.values()), "use laplace-last.structure=kronecker")
+            self._refuse_dense(problem, "use laplace-last.structure=kronecker")
         return prepared
 
-    def structured(self) -> Callable[..., Covariance]:
-        return dense if self.structure == "dense" else kronecker
+    def curvature(self, *arguments: Any) -> Covariance:
+        return (dense if self.structure == "dense" else kronecker)(*arguments)
 
 
 @METHODS.register
@@ -268,17 +273,8 @@ class LaplaceFull(_Laplace):
     curvature = staticmethod(dense)
 
     def prepare(self, problem: Problem) -> Problem:
-        _hold(sum(value.numel() for value in problem.network.parameters()), "use laplace-kron")
+        self._refuse_dense(problem, "use laplace-kron")
         return super().prepare(problem)
-
-
-def _hold(count: int, remedy: str) -> None:
-    """Raise where so many coordinates are too many for a dense curvature."""
-    if count > DENSE_LIMIT:
-        raise UserError(
-            f"A dense curvature holds at most {DENSE_LIMIT:,} parameters: {count:,} would need "
-            f"{5 * 8 * count**2 / 1e9:.0f} GB; {remedy}."
-        )
 
 
 def _is_positive(text: str) -> bool:

@@ -96,10 +96,12 @@ class SGLD(Method):
         if draws is None:
             return stacked(self.collect(state))
         kept = len(next(iter(draws.values())))
-        span = samples if isinstance(samples, Span) else Span(0, total := min(kept, samples), total)
-        if span.total == kept:
-            return part(draws, span)
-        some = evenly(0, kept, span.total)[span.start : span.stop]
+        if isinstance(samples, int):
+            total = self.terms(state, kept, samples)
+            samples = Span(0, total, total)
+        if samples.total == kept:
+            return part(draws, samples)
+        some = evenly(0, kept, samples.total)[samples.start : samples.stop]
         return {name: value[some] for name, value in draws.items()}
 
     def moments(self, state: Any, draws: Any) -> tuple[Params, Params]:

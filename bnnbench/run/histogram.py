@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.run.engine import PREDICT
+from bnnbench.run.size import parameters
 from bnnbench.run.train import Trained
 from bnnbench.store.records import Series
 
@@ -28,7 +29,7 @@ def weight_histogram(trained: Trained, replica: int) -> Series | None:
     state, key = tree_map(lambda leaf: leaf[replica], (trained.state, pack.keys))
     draws = None if trained.draws is None else tree_map(lambda leaf: leaf[replica], trained.draws)
     samples: Any = pack.cells[0].budget.samples
-    few = max(1, HISTOGRAM_WEIGHTS // sum(value.numel() for value in pack.problem.network.parameters()))
+    few = max(1, HISTOGRAM_WEIGHTS // parameters(pack.problem.network))
     if pack.method.terms(state, 0, samples) == samples > few:
         samples = random.Span(0, few, samples)
     method = pack.method_of({name: values[replica] for name, values in pack.floats.items()})

@@ -17,7 +17,7 @@ from torch import Tensor
 from bnnbench.methods import Method
 from bnnbench.model import Problem, Rows, Table
 from bnnbench.run.plan import Cell
-from bnnbench.run.size import activations, is_large
+from bnnbench.run.size import activations, is_large, parameters
 from bnnbench.tasks.data import Data, Split
 
 
@@ -145,11 +145,11 @@ def replica_bytes(cell: Cell) -> int:
     data = cell.task.data(cell.root)
     outputs = cell.task.likelihood(cell.rule, data.classes).outputs
     network = cell.task.network(cell.rule, data.x.shape[1:], outputs)
-    parameters = sum(value.numel() for value in network.parameters())
+    size = parameters(network)
     units = 2 * sum(activations(cell.task, cell.rule, data.x.shape[1:], outputs))
     draws = len(cell.method.schedule(cell.steps))
     networks = max(cell.method.networks, 1)
-    return 4 * (networks * (8 * parameters + 4 * units * cell.task.batch_size) * 2 + draws * parameters)
+    return 4 * (networks * (8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)
 
 
 def pack_limit(cell: Cell, memory: int, device: torch.device) -> int:

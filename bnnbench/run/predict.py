@@ -19,7 +19,7 @@ from bnnbench.model.predictive import each
 from bnnbench.random import Span
 from bnnbench.run.engine import over_replicas
 from bnnbench.run.pack import Replicas
-from bnnbench.run.size import activations, is_large
+from bnnbench.run.size import activations, is_large, parameters
 
 CHUNK_NUMBERS = 2**24  # activations alive at once per layer
 CHUNK_WEIGHTS = 2**24  # numbers in the weight samples drawn at once
@@ -74,10 +74,9 @@ def _spans(pack: Replicas, state: Any, draws: Any, samples: int) -> list[int | S
     """What to ask `weights` or `predict` for, one after the other."""
     collected = 0 if draws is None else tree_leaves(draws)[0].shape[1]
     total = pack.method.terms(state, collected, samples)
-    parameters = sum(value.numel() for value in pack.problem.network.parameters())
     plain = type(pack.method).predict_given is Method.predict_given  # linearised ones share a pass at the mean
     numbers = min(CHUNK_WEIGHTS, CACHED_WEIGHTS) if plain and is_large(pack.problem.network) else CHUNK_WEIGHTS
-    together = max(1, numbers // (parameters * len(pack.cells)))
+    together = max(1, numbers // (parameters(pack.problem.network) * len(pack.cells)))
     if total is None or total <= together:
         return [samples]
     return [Span(start, min(start + together, total), total) for start in range(0, total, together)]

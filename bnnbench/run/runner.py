@@ -26,6 +26,7 @@ from bnnbench.run.posterior import to_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import peak_memory_mb
 from bnnbench.run.shifts import add_evaluations
+from bnnbench.run.size import parameters
 from bnnbench.run.train import OutOfTime, Progress, Trained, train
 from bnnbench.store.owners import owner_id
 from bnnbench.store.records import CellRecord, MethodRecord, MetricRecord, Outcome, Status, TaskRecord
@@ -224,7 +225,7 @@ def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> A
                 pack_size=len(cells),
                 wall_s=wall,
                 peak_memory_mb=peak_memory_mb(settings.device),
-                parameters=sum(value.numel() for value in pack.problem.network.parameters()),
+                parameters=parameters(pack.problem.network),
                 evaluations=evaluated[r].records if ok else (),
                 curves=_training_curve(trained, r),
                 artifacts={"posterior": to_arrays(trained, r), "predictive": evaluated[r].kept} if ok else {},

@@ -16,6 +16,7 @@ from bnnbench.run.attack import attacked, gradient_sign
 from bnnbench.run.engine import PREDICT
 from bnnbench.run.pack import Pack, padded
 from bnnbench.run.predict import Terms, joined, rows_at_once, terms
+from bnnbench.run.size import parameters
 from bnnbench.run.train import Trained
 from bnnbench.tasks import Points
 from bnnbench.tasks.shifts import SWEEP_SAMPLES
@@ -53,7 +54,6 @@ def adversarial(trained: Trained, sets: list[Points]) -> Tensor:
     x = stacked_inputs(pack, [p.x for p in sets])
     y = torch.stack([torch.as_tensor(p.y, device=x.device) for p in sets])
     rows = max(1, rows_at_once(pack, trained.state, trained.draws, samples) // 2)
-
     some = cache(lambda: list(_drawn(trained, samples)))
 
     def sign(image: Tensor) -> Tensor:
@@ -92,7 +92,6 @@ def _drawn(trained: Trained, samples: int, factors: Params | None = None) -> Ite
         return trained.drawn[samples]
     key = random.fold_in(pack.keys, PREDICT)
     made = terms(pack, trained.state, trained.draws, key, samples, factors)
-    size = len(pack.cells) * sum(value.numel() for value in pack.problem.network.parameters())
-    if factors is None and samples * size <= KEPT_WEIGHTS:
+    if factors is None and samples * len(pack.cells) * parameters(pack.problem.network) <= KEPT_WEIGHTS:
         made = trained.drawn[samples] = list(made)
     return made

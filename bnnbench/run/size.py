@@ -12,9 +12,14 @@ from bnnbench.tasks import Task
 LARGE = 40_000  # parameters above which a step is bound by arithmetic: packs then gain nothing on a CPU
 
 
+def parameters(network: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(value.numel() for value in network.parameters())
+
+
 def is_large(network: nn.Module) -> bool:
     """Whether one step of the network keeps a CPU's cores busy."""
-    return sum(value.numel() for value in network.parameters()) > LARGE
+    return parameters(network) > LARGE
 
 
 @functools.lru_cache(maxsize=64)

@@ -65,7 +65,8 @@ def add_transfers(
         if trained is None:
             continue
         with random.compiled_kernels(is_compiled(source, device)):
-            sets = {name: _attacked(trained, name) for name in {n for names in cells.values() for n in names}}
+            wanted, (points,) = {n for names in cells.values() for n in names}, test_sets(trained.pack, shifted=True)
+            sets = {name: _attacked(trained, points[name]) for name in wanted}
             for cell, names in cells.items():
                 progress.start(f"{cell.task.name} {cell.method.name}: attacks transferred")
                 target = _restored(store, cell, device, faults)
@@ -84,8 +85,7 @@ def _restored(store: ResultStore, cell: Cell, device: torch.device, faults: dict
         return None
 
 
-def _attacked(trained: Trained, name: str) -> Points:
-    points = test_sets(trained.pack, shifted=True)[0][name]
+def _attacked(trained: Trained, points: Points) -> Points:
     return points._replace(x=adversarial(trained, [points])[0].cpu().numpy(), attack=None)
 
 

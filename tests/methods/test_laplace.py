@@ -405,6 +405,7 @@ def test_replicas_together_equal_each_alone(method, precision):
     ("settings", "words"),
     [({"predictive": "linear"}, "linearised or sampled"), ({"precision": "x"}, "task or marglik or a positive number"),
      ({"precision": "-1"}, "a positive number"), ({"precision": "nan"}, "a positive number"),
+     ({"precision": "a positive number"}, "not 'a positive number'"),
      ({"temperature": 0.0}, "temperature must be positive"), ({"prior_scale": -1.0}, "prior_scale must be positive")],
 )  # fmt: skip
 def test_bad_settings(settings, words):
