@@ -6,9 +6,9 @@ import torch
 
 from bnnbench import random
 from bnnbench.run import engine
+from bnnbench.run.cell import Cell
 from bnnbench.run.compile import compiled_step
 from bnnbench.run.pack import stack
-from bnnbench.run.plan import Cell
 
 
 class Steps:

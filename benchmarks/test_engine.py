@@ -19,7 +19,7 @@ from stepping import Steps
 from torch import nn
 
 from bnnbench.methods import METHODS
-from bnnbench.run.plan import Cell
+from bnnbench.run.cell import Cell
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import BUDGETS
 from bnnbench.tasks.data import Data, Split

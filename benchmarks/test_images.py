@@ -21,7 +21,7 @@ from torch import nn
 
 from bnnbench import random
 from bnnbench.methods import METHODS
-from bnnbench.run.plan import Cell
+from bnnbench.run.cell import Cell
 from bnnbench.run.predict import predict
 from bnnbench.tasks import TASKS
 from bnnbench.tasks.data import Data, Split

@@ -17,14 +17,17 @@ from rich.console import Console
 from bnnbench.check.compare import Verdict
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
+from bnnbench.run.attempt import Settings
+from bnnbench.run.cell import Cell
+from bnnbench.run.definitions import definitions
 from bnnbench.run.fidelity import add_fidelity
 from bnnbench.run.outstanding import outstanding, read_outstanding
-from bnnbench.run.plan import Cell, build_plan, configurations, parse_settings
+from bnnbench.run.plan import build_plan, configurations, parse_settings
 from bnnbench.run.posterior import Posterior, from_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import session_record
 from bnnbench.run.rescore import add_lacking
-from bnnbench.run.runner import Settings, all_packs, definitions, run_cells
+from bnnbench.run.runner import all_packs, run_cells
 from bnnbench.run.transfer import add_transfers
 from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore

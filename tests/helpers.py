@@ -14,10 +14,11 @@ from torch.utils._pytree import tree_map
 from bnnbench.methods import METHODS, Method
 from bnnbench.model import GaussianPrior, Heteroscedastic, Likelihood, Prior, Problem, Rows, Table
 from bnnbench.nets import MLP
+from bnnbench.run.attempt import Settings
+from bnnbench.run.cell import Cell
 from bnnbench.run.pack import Pack, stack
-from bnnbench.run.plan import Cell
 from bnnbench.run.progress import RunProgress
-from bnnbench.run.runner import Settings, _run_pack
+from bnnbench.run.runner import _run_pack
 from bnnbench.run.train import Trained
 from bnnbench.store.records import Outcome
 from bnnbench.tasks import Task

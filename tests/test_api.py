@@ -12,9 +12,9 @@ from scipy.special import xlogy
 import bnnbench
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
-from bnnbench.run import runner
+from bnnbench.run import attempt
+from bnnbench.run.cell import Cell
 from bnnbench.run.pack import stack
-from bnnbench.run.plan import Cell
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 from bnnbench.tasks.budget import BUDGETS
@@ -113,7 +113,7 @@ def test_the_constants_scores_are_those_of_numpy(db):
 
 
 def test_what_is_finished_is_not_trained_again(db, monkeypatch):
-    monkeypatch.setattr(runner, "train", None)
+    monkeypatch.setattr(attempt, "train", None)
     assert bnnbench.run("all", TRAINED_ON, folds="0", db=db, **LIKE).missing == 0
     assert bnnbench.run("map", TRAINED_ON, db=db, **LIKE).missing == 0
 

@@ -19,8 +19,8 @@ from bnnbench.check.problems import Known, task
 from bnnbench.check.run import CPU, as_checked, budget, problem, sample, terms, weights
 from bnnbench.methods import Method
 from bnnbench.model import GaussianPrior, Prior
+from bnnbench.run.cell import Cell
 from bnnbench.run.pack import stack
-from bnnbench.run.plan import Cell
 from bnnbench.run.train import train
 
 BATCH = 512  # as large as leaves a sampler's minibatch noise without weight

@@ -11,9 +11,9 @@ import torch
 from bnnbench.check.problems import Known
 from bnnbench.methods import Method
 from bnnbench.model import GaussianPredictive, Problem
+from bnnbench.run.cell import Cell
 from bnnbench.run.compile import is_compiled
 from bnnbench.run.pack import Pack, stack
-from bnnbench.run.plan import Cell
 from bnnbench.run.sets import predictions
 from bnnbench.run.train import Trained, train
 from bnnbench.tasks.budget import Budget

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bnnbench.model import CategoricalPredictive
-from bnnbench.run.predict import Terms
+from bnnbench.run.predict import Terms, row_chunks
 from bnnbench.tasks.attacks import Attack
 
 
@@ -48,7 +48,7 @@ def gradient_sign(some: Sequence[Terms], x: Tensor, y: Tensor, rows: int) -> Ten
     Args:
         some: the predictive, a few terms at a time.
     """
-    chunks = zip(x.split(rows, 1), y.split(rows, 1), strict=True)
+    chunks = zip(row_chunks(x, rows), row_chunks(y, rows), strict=True)
     return torch.cat([loss_gradient(some, images, labels).sign() for images, labels in chunks], 1)
 
 

@@ -17,8 +17,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
+from bnnbench.run.cell import Cell, structure
 from bnnbench.run.pack import Pack
-from bnnbench.run.plan import Cell, structure
 
 # On a machine with the CUDA toolkit and no GPU every process would begin with a warning about that.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

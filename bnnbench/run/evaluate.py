@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +17,14 @@ from bnnbench.run.diagnostics import sampler_record
 from bnnbench.run.engine import over_replicas
 from bnnbench.run.histogram import weight_histogram
 from bnnbench.run.pack import Pack
-from bnnbench.run.pruning import SCORED, masks, pruned_sets
+from bnnbench.run.pruning import SAMPLES, SCORED, masks, pruned_sets, ranks
 from bnnbench.run.sets import inputs_of, predictions, test_sets
 from bnnbench.run.size import is_large
 from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, Series
 from bnnbench.tasks import Points
 from bnnbench.tasks.data import spread
-from bnnbench.tasks.shifts import SWEEP_IMAGES, SWEEP_SAMPLES
+from bnnbench.tasks.shifts import SWEEP_IMAGES
 
 STORED = ("test", "grid")  # test sets whose predictive terms are kept beside the database
 
@@ -60,16 +60,9 @@ def evaluate(
             records[r].append(record(trained, r, name, predictive, sets[r]))
             if name in STORED:
                 kept[r] |= _terms(name, predictive, sets[r])
-    tests = [_thinned(trained, replica["test"]) for replica in points]
-    shares = pruned_sets(pack.method, pack.problem.network)
-    for name in _among(shares, only):
-        factors = over_replicas(
-            pack,
-            lambda method, problem, state, draws, share=shares[name]: masks(method, state, draws, share),
-            trained.state, trained.draws,
-        )  # fmt: skip
-        for r, predictive in enumerate(predictions(trained, [p.x for p in tests], tests[0].samples, factors)):
-            records[r].append(record(trained, r, name, predictive, tests[r], SCORED))
+    for name, found in _pruned(trained, points, only):
+        for r, (predictive, test) in enumerate(found):
+            records[r].append(record(trained, r, name, predictive, test, SCORED))
     for r, own in enumerate(records):
         if _among(["sampler"], only) and (sampler := sampler_record(trained, r)) is not None:
             own.append(sampler)
@@ -80,12 +73,29 @@ def _among(names: Iterable[str], only: Container[str] | None) -> list[str]:
     return [name for name in names if only is None or name in only]
 
 
+def _pruned(
+    trained: Trained, points: list[dict[str, Points]], only: Container[str] | None
+) -> Iterator[tuple[str, list[tuple[Predictive, Points]]]]:
+    """Predictives of every replica with a share of its weights taken out, and the test set that each was made on."""
+    pack = trained.pack
+    shares = pruned_sets(pack.method, pack.problem.network)
+    if not (names := _among(shares, only)):
+        return
+    tests = [_thinned(trained, replica["test"]) for replica in points]
+    ordered = over_replicas(
+        pack, lambda method, problem, state, draws: ranks(method, state, draws), trained.state, trained.draws
+    )
+    for name in names:
+        found = predictions(trained, [p.x for p in tests], tests[0].samples, masks(ordered, shares[name]))
+        yield name, list(zip(found, tests, strict=True))
+
+
 def _thinned(trained: Trained, test: Points) -> Points:
-    """The test set on which weights are pruned: of large networks, no more than a sweep's."""
+    """The test set on which weights are pruned: of large networks, the images of a sweep, with few samples."""
     if not is_large(trained.pack.problem.network):
         return test
     rows = spread(len(test.x), SWEEP_IMAGES)
-    return Points(test.x[rows], None if test.y is None else test.y[rows], samples=SWEEP_SAMPLES)
+    return Points(test.x[rows], None if test.y is None else test.y[rows], samples=SAMPLES)
 
 
 def record(

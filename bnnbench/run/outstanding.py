@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnnbench.errors import UserError
+from bnnbench.run.cell import Cell
+from bnnbench.run.definitions import definitions, is_registered
 from bnnbench.run.fidelity import new_fidelity
-from bnnbench.run.plan import Cell
 from bnnbench.run.rescore import Lacking, lacking
-from bnnbench.run.runner import definitions, is_registered, unfinished
+from bnnbench.run.runner import unfinished
 from bnnbench.run.transfer import new_transfers
 from bnnbench.store.records import CellRecord
 from bnnbench.store.store import ResultStore

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,9 @@ from torch import Tensor
 
 from bnnbench.methods import Method
 from bnnbench.model import Problem, Rows, Table
-from bnnbench.run.plan import Cell
+from bnnbench.run.cell import Cell
 from bnnbench.run.size import activations, is_large, parameters
+from bnnbench.tasks import Task
 from bnnbench.tasks.data import Data, Split
 
 
@@ -69,7 +72,7 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
         torch.as_tensor(data.x, dtype=dtype, device=device),
         torch.as_tensor(data.y, dtype=torch.int64 if data.classes else dtype, device=device),
     )
-    rows = _stack_rows(data, splits, device, dtype)
+    rows = _stack_rows(cells, splits, device, dtype)
     problem = task.problem(first.rule, table, rows, data.classes, first.steps)
     return Pack(
         cells=tuple(cells),
@@ -102,18 +105,25 @@ def standardisation(values: np.ndarray, axes: tuple[int, ...] = (0,)) -> tuple[n
     return shift, np.where(scale > 0, scale, 1.0)
 
 
-def _stack_rows(data: Data, splits: tuple[Split, ...], device: torch.device, dtype: torch.dtype) -> Rows:
+@lru_cache(maxsize=256)
+def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, Any]:
+    """Shift and scale of inputs and target, by the fitting rows of a split; images take seconds."""
+    data, fit = task.data(root), task.splits(rule, root)[index].fit
+    x_shift, x_scale = standardisation(data.x[fit], axes=(0, *range(2, data.x.ndim)))
+    y_shift, y_scale = (0.0, 1.0) if data.classes else standardisation(data.y[fit])
+    return {"x_shift": x_shift, "x_scale": x_scale, "y_shift": y_shift, "y_scale": y_scale}
+
+
+def _stack_rows(cells: list[Cell], splits: tuple[Split, ...], device: torch.device, dtype: torch.dtype) -> Rows:
     longest = max(len(split.fit) for split in splits)
     columns: dict[str, list[Any]] = {name: [] for name in Rows._fields}
-    for split in splits:
+    for cell, split in zip(cells, splits, strict=True):
         padding = longest - len(split.fit)
         columns["index"].append(np.concatenate([split.fit, np.full(padding, split.fit[0])]))
         columns["weight"].append(np.concatenate([np.ones(len(split.fit)), np.zeros(padding)]))
         columns["count"].append(len(split.fit))
         columns["total"].append(len(split.fit))
-        x_shift, x_scale = standardisation(data.x[split.fit], axes=(0, *range(2, data.x.ndim)))
-        y_shift, y_scale = (0.0, 1.0) if data.classes else standardisation(data.y[split.fit])
-        for name, value in [("x_shift", x_shift), ("x_scale", x_scale), ("y_shift", y_shift), ("y_scale", y_scale)]:
+        for name, value in _scales(cell.task, cell.rule, cell.index, cell.root).items():
             columns[name].append(value)
     integers = {"index", "count"}
     return Rows(

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS, Method, configure
 from bnnbench.registry import nearest
-from bnnbench.store.records import CellRecord, canonical
+from bnnbench.run.cell import Cell, structure
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.images import ImageTask
@@ -24,64 +19,6 @@ from bnnbench.tasks.shifts import ALL, FOREIGN
 from bnnbench.tasks.shifts import select as shift_names
 
 Settings = dict[str, dict[str, list[str]]]  # method -> field -> values; several values make a grid
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method with one configuration on one split of one task, with one seed and budget."""
-
-    task: Task
-    method: Method
-    rule: str
-    index: int
-    seed: int
-    budget: Budget
-    root: Path | None = None
-    shifts: tuple[str, ...] = ()  # families of test sets beside those that are always scored; no part of its identity
-
-    @property
-    def record(self) -> CellRecord:
-        """The cell as the store knows it."""
-        return CellRecord(
-            task=self.task.name,
-            task_version=f"{self.task.version}+{self.task.data(self.root).checksum}",
-            method=self.method.name,
-            method_version=self.method.version,
-            config=canonical(_fields(self.method)),
-            label=label(self.method, self.task),
-            rule=self.rule,
-            index=self.index,
-            seed=self.seed,
-            budget=self.budget.name,
-        )
-
-    @property
-    def key(self) -> Tensor:
-        """Depends on task, split and seed alone: methods that train the same network share start and minibatches."""
-        return random.key_of("cell", self.task.name, self.rule, self.index, self.seed)
-
-    @property
-    def steps(self) -> int:
-        """Updates of this cell."""
-        return self.method.updates(self.budget.steps) if self.method.trained else 0
-
-
-def _fields(method: Method) -> dict[str, Any]:
-    return dataclasses.asdict(method)  # type: ignore[call-overload]
-
-
-def label(method: Method, task: Task) -> str:
-    """What differs from the defaults on a task, `default` if nothing."""
-    default = _fields(type(method)(**task.tuned.get(method.name, {})))
-    changed = [f"{name}={value}" for name, value in _fields(method).items() if value != default[name]]
-    return ",".join(changed) or "default"
-
-
-def structure(cell: Cell) -> tuple:
-    """Cells of equal structure can be one tensor program: only float fields, splits and seeds may differ."""
-    fixed = {name: value for name, value in _fields(cell.method).items() if not isinstance(value, float)}
-    draws = tuple(cell.method.schedule(cell.steps))
-    return cell.task.name, cell.rule, type(cell.method), canonical(fixed), draws, cell.budget.name
 
 
 def parse_settings(texts: Iterable[str]) -> Settings:

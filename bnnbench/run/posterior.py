@@ -18,9 +18,9 @@ from bnnbench.methods import METHODS
 from bnnbench.metrics.classification import entropy
 from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
 from bnnbench.model.predictive import each
+from bnnbench.run.cell import Cell
 from bnnbench.run.engine import INIT, PREDICT
 from bnnbench.run.pack import Replicas, floats_of
-from bnnbench.run.plan import Cell
 from bnnbench.run.predict import predict
 from bnnbench.run.train import Trained
 from bnnbench.run.trees import from_named, to_named

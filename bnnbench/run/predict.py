@@ -23,7 +23,7 @@ from bnnbench.run.size import activations, is_large, parameters
 
 CHUNK_NUMBERS = 2**24  # activations alive at once per layer
 CHUNK_WEIGHTS = 2**24  # numbers in the weight samples drawn at once
-CACHED_WEIGHTS = 2**22  # the same for large plain networks, whose samples should not leave the caches of a CPU
+CACHED_WEIGHTS, CACHED_NUMBERS = 2**22, 3 * 2**20  # both for large networks, which should not leave a CPU's caches
 
 Terms = Callable[[Tensor], Predictive]  # inputs [R, N, ...] in original units -> terms [R, S, N ...]
 
@@ -88,7 +88,14 @@ def rows_at_once(pack: Replicas, state: Any, draws: Any, samples: int) -> int:
     widest = max([*activations(task, pack.cells[0].rule, tuple(shape), pack.problem.likelihood.outputs), 1])
     first = _spans(pack, state, draws, samples)[0]
     together = len(first) if isinstance(first, Span) else samples
-    return max(1, CHUNK_NUMBERS // (len(pack.cells) * together * widest))
+    cached = is_large(pack.problem.network) and pack.problem.table.x.device.type == "cpu"
+    numbers = min(CHUNK_NUMBERS, CACHED_NUMBERS) if cached else CHUNK_NUMBERS
+    return max(1, numbers // (len(pack.cells) * together * widest))
+
+
+def row_chunks(x: Tensor, rows: int) -> tuple[Tensor, ...]:
+    """x [R, N, ...] in equal parts of at most so many of the N rows."""
+    return x.chunk(max(1, -(-x.shape[1] // rows)), 1)
 
 
 def filled(predictive: Predictive) -> Predictive:
@@ -113,4 +120,4 @@ def predict(
 def joined(some: Iterable[Terms], x: Tensor, rows: int) -> Predictive:
     """All terms at inputs x [R, N, ...] in original units, so many rows at a time, without gradients."""
     with torch.no_grad():
-        return whole([whole([chunk(part) for part in x.split(rows, 1)], 2) for chunk in some], 1)
+        return whole([whole([chunk(part) for part in row_chunks(x, rows)], 2) for chunk in some], 1)

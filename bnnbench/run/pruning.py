@@ -13,6 +13,7 @@ from bnnbench.model.likelihoods import LOG_NOISE
 from bnnbench.run.size import is_large
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99, 0.995)
+SAMPLES = 10  # predictive samples of large networks
 SCORED = ("log_likelihood", "rmse", "error")
 
 
@@ -38,16 +39,22 @@ def pruned_sets(method: Method, network: nn.Module) -> dict[str, float]:
     return {evaluation_name(share): share for share in ((0.0,) if is_large(network) else ()) + FRACTIONS}
 
 
-def masks(method: Method, state: Any, draws: Any, share: float) -> Params:
-    """Factors of the weights: 0 for the share of smallest signal-to-noise ratio |mean| / sd, biases included."""
+def ranks(method: Method, state: Any, draws: Any) -> Params:
+    """The place of every weight in the order of signal-to-noise ratios |mean| / sd, the smallest first; biases
+    included, `log_noise` being no weight."""
     moments = method.moments(state, draws)
     assert moments is not None
-    return keep(*moments, share)
+    return order(*moments)
 
 
-def keep(mean: Params, sd: Params, share: float) -> Params:
-    """1 for the weights that stay, 0 for the floor(share * P) of smallest |mean| / sd; `log_noise` is no weight."""
+def order(mean: Params, sd: Params) -> Params:
+    """Places 0 ... P - 1 of the weights by |mean| / sd."""
     ratios = {name: mean[name].abs() / sd[name] for name in mean if name != LOG_NOISE}
-    ratio = flatten(ratios)
-    rank = ratio.argsort(stable=True).argsort()
-    return unflatten((rank >= int(share * rank.shape[0])).to(ratio), ratios)
+    return unflatten(flatten(ratios).argsort(stable=True).argsort(), ratios)
+
+
+def masks(ranks: Params, share: float) -> Params:
+    """Which weights stay: all but the first floor(share * P) of ranks [R, ...], stacked over replicas."""
+    replicas = len(next(iter(ranks.values())))
+    first = int(share * (sum(rank.numel() for rank in ranks.values()) // replicas))
+    return {name: rank >= first for name, rank in ranks.items()}

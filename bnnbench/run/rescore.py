@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.errors import UserError
+from bnnbench.run.cell import Cell
 from bnnbench.run.compile import is_compiled
 from bnnbench.run.pack import stack
-from bnnbench.run.plan import Cell
 from bnnbench.run.posterior import from_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.pruning import pruned_sets

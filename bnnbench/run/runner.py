@@ -7,82 +7,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 
-from bnnbench import metrics, random
+from bnnbench import random
 from bnnbench.errors import UserError
-from bnnbench.methods import METHODS
+from bnnbench.run.attempt import Settings, attempt
+from bnnbench.run.cell import Cell, structure
 from bnnbench.run.checkpoint import Checkpoint
 from bnnbench.run.compile import is_compiled
-from bnnbench.run.diagnostics import DIAGNOSTICS, as_mapping
-from bnnbench.run.evaluate import evaluate
-from bnnbench.run.pack import pack_limit, stack
-from bnnbench.run.plan import Cell, packs, structure
-from bnnbench.run.posterior import to_arrays
+from bnnbench.run.pack import pack_limit
+from bnnbench.run.plan import packs
 from bnnbench.run.progress import RunProgress
-from bnnbench.run.provenance import peak_memory_mb
 from bnnbench.run.shifts import add_evaluations
-from bnnbench.run.size import parameters
-from bnnbench.run.train import OutOfTime, Progress, Trained, train
+from bnnbench.run.train import Trained
 from bnnbench.store.owners import owner_id
-from bnnbench.store.records import CellRecord, MethodRecord, MetricRecord, Outcome, Status, TaskRecord
+from bnnbench.store.records import CellRecord, Outcome, Status
 from bnnbench.store.store import ResultStore
-from bnnbench.tasks import TASKS
 
 HEARTBEAT_S = 15.0  # a claim lapses after 60 s without one
 MEMORY_SHARE = 0.25  # of the device's memory, for one pack
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How packs are run; none of it is part of a cell's identity."""
-
-    device: torch.device
-    timeout: float | None = None
-    force: bool = False
-    checkpoints: Path | None = None  # the folder of unfinished trainings
-
-
-Definitions = tuple[list[MethodRecord], list[TaskRecord], list[MetricRecord]]
-
-
-def definitions(cells: Sequence[Cell]) -> Definitions:
-    """What a report needs of everything in the plan."""
-    methods = {name: order for order, name in enumerate(METHODS.names())}
-    tasks = {name: order for order, name in enumerate(TASKS.names())}
-    used_methods = {type(cell.method): None for cell in cells}
-    used_tasks = {cell.task.name: cell for cell in cells}
-    return (
-        [MethodRecord(m.name, m.version, m.reference, m.tags, methods[m.name]) for m in used_methods],
-        [
-            TaskRecord(
-                name=cell.task.name,
-                version=cell.record.task_version,
-                kind=cell.task.kind,
-                groups=cell.task.groups,
-                reference=cell.task.reference,
-                order=tasks[cell.task.name],
-                notes=cell.task.data(cell.root).notes,
-            )
-            for cell in used_tasks.values()
-        ],
-        [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS],
-    )
-
-
-def is_registered(store: ResultStore, wanted: Definitions) -> bool:
-    """Whether the store has these definitions, and has them as the current ones."""
-    for frame, records in zip((store.methods(), store.tasks(), store.metrics()), wanted, strict=True):
-        known = {row["name"]: row for row in frame.to_dict("records")}
-        for record in records:
-            row = known.get(record.name, {})
-            if any(row.get(k) != (list(v) if isinstance(v, tuple) else v) for k, v in vars(record).items()):
-                return False
-    return True
 
 
 def run_cells(
@@ -164,16 +108,13 @@ def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
     return f"{first.task.name} {first.rule} {first.method.name}: {counts} ({outcomes[0].wall_s:.1f} s)"
 
 
-Attempted = tuple[list[Outcome], Trained | None, Checkpoint | None]
-
-
 def _run_pack(
     pack: Sequence[Cell], settings: Settings, progress: RunProgress
 ) -> Iterator[tuple[Sequence[Cell], list[Outcome], Trained | None, Checkpoint | None]]:
     """Train a pack; if it raises, each of its cells alone, in the same mode."""
     progress.start(f"{pack[0].task.name} {pack[0].method.name}")
     try:
-        attempted = _attempt(pack, settings, lambda steps: progress.update(steps * len(pack)))
+        attempted = attempt(pack, settings, lambda steps: progress.update(steps * len(pack)))
     except UserError:
         raise
     except Exception as error:
@@ -186,69 +127,6 @@ def _run_pack(
         return
     for cell in pack:
         yield from _run_pack([cell], settings, progress)
-
-
-def _attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> Attempted:
-    compiled = is_compiled(cells[0], settings.device)
-    start = time.monotonic()
-    deadline = None if settings.timeout is None else start + settings.timeout
-    if settings.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(settings.device)
-    pack = stack(list(cells), settings.device)
-    folder = settings.checkpoints
-    checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled)
-    try:
-        trained = train(pack, compiled, deadline, progress, checkpoint)
-    except OutOfTime as error:
-        wall = time.monotonic() - start
-        late = [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]
-        return late, None, checkpoint
-    if settings.device.type == "cuda":
-        torch.cuda.synchronize(settings.device)
-    wall = trained.earlier_s + time.monotonic() - start
-    with random.compiled_kernels(compiled):  # the same numbers, ten times as fast
-        evaluated = evaluate(trained)
-    outcomes = []
-    for r, cell in enumerate(cells):
-        ok = bool(trained.live[r])
-        message = "" if ok else _divergence(int(trained.diverged_at[r]))
-        doubts = cell.method.doubts(as_mapping(evaluated[r].records, "sampler", "test")) if ok else ""
-        outcomes.append(
-            Outcome(
-                cell=cell.record,
-                status=Status.DIVERGED if not ok else Status.UNCONVERGED if doubts else Status.OK,
-                message=message or doubts,
-                steps=trained.steps,
-                gradients=trained.steps * cell.method.networks,
-                step_kept=None if trained.step_kept is None else int(trained.step_kept[r]),
-                compiled=compiled,
-                pack_size=len(cells),
-                wall_s=wall,
-                peak_memory_mb=peak_memory_mb(settings.device),
-                parameters=parameters(pack.problem.network),
-                evaluations=evaluated[r].records if ok else (),
-                curves=_training_curve(trained, r),
-                artifacts={"posterior": to_arrays(trained, r), "predictive": evaluated[r].kept} if ok else {},
-            )
-        )
-    return outcomes, trained, checkpoint
-
-
-def _divergence(step: int) -> str:
-    if step < 0:
-        return "the trained state holds values that are not finite"
-    return f"the loss was not finite at update {step + 1}"
-
-
-def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.ndarray]]:
-    curves = trained.curves
-    if not curves:
-        return {}
-    found = {"training": curves} | ({"recording": trained.recording} if trained.recording else {})
-    return {
-        curve: {name: values if name == "step" else values[replica] for name, values in columns.items()}
-        for curve, columns in found.items()
-    }
 
 
 @contextmanager

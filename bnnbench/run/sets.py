@@ -16,6 +16,7 @@ from bnnbench.run.attack import attacked, gradient_sign
 from bnnbench.run.engine import PREDICT
 from bnnbench.run.pack import Pack, padded
 from bnnbench.run.predict import Terms, joined, rows_at_once, terms
+from bnnbench.run.products import fast_products
 from bnnbench.run.size import parameters
 from bnnbench.run.train import Trained
 from bnnbench.tasks import Points
@@ -60,9 +61,10 @@ def adversarial(trained: Trained, sets: list[Points]) -> Tensor:
         return gradient_sign(some(), image, y, rows)
 
     shared = x.shape, samples  # of a task's images: those of a sweep, or all of them
-    if shared not in trained.signs:
-        trained.signs[shared] = sign(x)
-    return attacked(x, trained.signs[shared], sign, attack, pack.problem.rows.x_scale)
+    with fast_products():
+        if shared not in trained.signs:
+            trained.signs[shared] = sign(x)
+        return attacked(x, trained.signs[shared], sign, attack, pack.problem.rows.x_scale)
 
 
 def stacked_inputs(pack: Pack, inputs: list[np.ndarray]) -> Tensor:
@@ -79,7 +81,8 @@ def predictions(
     pack = trained.pack
     x, samples = stacked_inputs(pack, inputs), _samples(trained, samples)
     rows = rows_at_once(pack, trained.state, trained.draws, samples)
-    found = joined(_drawn(trained, samples, factors), x, rows)
+    with fast_products():
+        found = joined(_drawn(trained, samples, factors), x, rows)
     found, sizes = each(Tensor.cpu, found), [len(own) for own in inputs]
     return [each(lambda part, r=r, n=n: part[r, :, :n], found) for r, n in enumerate(sizes)]
 

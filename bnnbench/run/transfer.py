@@ -14,9 +14,9 @@ import torch
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
+from bnnbench.run.cell import Cell
 from bnnbench.run.compile import is_compiled
 from bnnbench.run.evaluate import record
-from bnnbench.run.plan import Cell
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.rescore import restored
 from bnnbench.run.sets import adversarial, predictions, test_sets

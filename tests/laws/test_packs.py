@@ -15,10 +15,10 @@ from bnnbench.methods import METHODS, Method
 from bnnbench.methods.map import MAP
 from bnnbench.model import Problem
 from bnnbench.run import predict
+from bnnbench.run.attempt import Settings
 from bnnbench.run.engine import initial_state, make_step
 from bnnbench.run.posterior import to_arrays
 from bnnbench.run.progress import RunProgress
-from bnnbench.run.runner import Settings
 from bnnbench.run.sets import predictions
 from bnnbench.run.train import train
 from bnnbench.store.records import Status

@@ -12,8 +12,8 @@ from torch import nn
 
 from bnnbench.methods import METHODS, Method
 from bnnbench.nets import MLP, LeNet
+from bnnbench.run.cell import Cell
 from bnnbench.run.pack import Pack
-from bnnbench.run.plan import Cell
 from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.data import Data
 from bnnbench.tasks.images import ImageTask

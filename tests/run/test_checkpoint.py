@@ -20,8 +20,8 @@ from torch.testing import assert_close
 
 import bnnbench
 from bnnbench.errors import UserError
+from bnnbench.run import attempt
 from bnnbench.run import checkpoint as module
-from bnnbench.run import runner
 from bnnbench.run import train as training
 from bnnbench.run.checkpoint import Checkpoint
 from bnnbench.run.train import train
@@ -305,5 +305,5 @@ def test_time_spent_before_counts(tmp_path):
     broken(pack, tmp_path, 3)
     (path,) = tmp_path.iterdir()
     rewritten(path, lambda identity, arrays: arrays.update({"array:spent": np.array(1000.0)}))
-    (outcome,), *_ = runner._attempt(cells, runner.Settings(CPU, checkpoints=tmp_path), lambda steps: None)
+    (outcome,), *_ = attempt.attempt(cells, attempt.Settings(CPU, checkpoints=tmp_path), lambda steps: None)
     assert 1000 < outcome.wall_s < 1100

@@ -9,9 +9,9 @@ from helpers import BUDGET, CPU, make_cells, make_pack, outcomes_of
 from torch.testing import assert_close
 
 from bnnbench.methods.sgld import SGLD
+from bnnbench.run.attempt import Settings
 from bnnbench.run.diagnostics import as_mapping, draws_kept, sampler_record
 from bnnbench.run.progress import RunProgress
-from bnnbench.run.runner import Settings
 from bnnbench.run.train import train
 from bnnbench.store.records import EvaluationRecord, Score, Status
 

@@ -12,11 +12,11 @@ from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Problem
-from bnnbench.run import runner
+from bnnbench.run import attempt
+from bnnbench.run.attempt import Settings
 from bnnbench.run.pack import padded
 from bnnbench.run.predict import predict
 from bnnbench.run.progress import RunProgress
-from bnnbench.run.runner import Settings
 from bnnbench.run.train import OutOfTime, train
 from bnnbench.store.records import Status
 
@@ -121,7 +121,7 @@ def test_a_pack_that_raises_is_repeated_cell_by_cell(monkeypatch):
             raise ArithmeticError("not positive definite")
         return train(pack, *arguments)
 
-    monkeypatch.setattr(runner, "train", fragile)
+    monkeypatch.setattr(attempt, "train", fragile)
     outcomes = run_pack(make_cells("map"))
     assert sizes == [3, 1, 1, 1]
     assert [o.status for o in outcomes] == [Status.OK, Status.FAILED, Status.OK]
@@ -150,7 +150,7 @@ def test_an_interruption_is_no_failure(monkeypatch, stop):
     def interrupted(*_):
         raise stop
 
-    monkeypatch.setattr(runner, "train", interrupted)
+    monkeypatch.setattr(attempt, "train", interrupted)
     with pytest.raises(stop):
         run_pack(make_cells("map"))
 

@@ -11,8 +11,8 @@ from image_samples import CONV, PADDED, PLAIN, SMALL
 import bnnbench
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
+from bnnbench.run import attempt
 from bnnbench.run import predict as predicting
-from bnnbench.run import runner
 from bnnbench.run import shifts as adding
 from bnnbench.run.evaluate import evaluate
 from bnnbench.store.store import ResultStore
@@ -130,7 +130,7 @@ def test_shifts_that_are_asked_for_later(task, everything, tmp_path, monkeypatch
     run(db, SWEPT[task], task.name)
     assert all(not names & SHIFTED for names in evaluations(db).values())
     before = bnnbench.scores(db)
-    monkeypatch.setattr(runner, "train", None)
+    monkeypatch.setattr(attempt, "train", None)
     asked = []
     monkeypatch.setattr(
         adding, "evaluate", lambda trained, only, points: asked.append(set(only)) or evaluate(trained, only, points)
@@ -218,7 +218,7 @@ def test_a_damaged_posterior_costs_no_more_than_its_own_cell(fault, tmp_path, mo
     connection.close()
     file = tmp_path / path
     file.write_bytes(b"no arrays" if fault == "random bytes" else file.read_bytes()[:-100])
-    monkeypatch.setattr(runner, "train", None)
+    monkeypatch.setattr(attempt, "train", None)
     summary = run(db, ["map", "sgld"], [PLAIN.name, "rotation"])
     assert (summary.missing, summary.rescored) == (0, 1)
     (warning,) = summary.warnings
@@ -254,7 +254,7 @@ def test_an_interruption_loses_one_family_at_most(tmp_path, monkeypatch):
     assert set(scored) == ROTATIONS | FGSM
     (names,) = evaluations(db).values()
     assert names == PLAINLY | ROTATIONS | FGSM
-    monkeypatch.setattr(runner, "train", None)
+    monkeypatch.setattr(attempt, "train", None)
     assert run(db, ["map"], [PLAIN.name, "shift"]).rescored == 1
     (names,) = evaluations(db).values()
     assert names == PLAINLY | SHIFTED

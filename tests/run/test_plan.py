@@ -13,7 +13,8 @@ from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
-from bnnbench.run.plan import build_plan, configurations, packs, parse_settings, structure
+from bnnbench.run.cell import structure
+from bnnbench.run.plan import build_plan, configurations, packs, parse_settings
 from bnnbench.tasks import TASKS
 from bnnbench.tasks.budget import BUDGETS, budget_of
 

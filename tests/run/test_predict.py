@@ -17,7 +17,7 @@ from bnnbench.model import Params
 from bnnbench.run import predict as module
 from bnnbench.run.engine import over_replicas
 from bnnbench.run.predict import predict, terms, whole
-from bnnbench.run.pruning import masks, prunable
+from bnnbench.run.pruning import masks, prunable, ranks
 from bnnbench.run.train import train
 
 NAMES = [method for method, task in PAIRS if task == "classification"]
@@ -146,9 +146,10 @@ def test_pruning_under_chunks(name, share, monkeypatch):
     """Against weights set to zero by hand."""
     fit = fitted(name)
     x, pack = inputs(fit), fit.pack
-    factors = over_replicas(
-        pack, lambda method, problem, state, draws: masks(method, state, draws, share), fit.state, fit.draws
+    ordered = over_replicas(
+        pack, lambda method, problem, state, draws: ranks(method, state, draws), fit.state, fit.draws
     )
+    factors = masks(ordered, share)
     kept = [leaf.clone() for leaf in leaves(fit)]
 
     def by_hand(method, problem, key, state, draws, factors, x):

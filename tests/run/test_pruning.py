@@ -17,7 +17,7 @@ from bnnbench.run import size
 from bnnbench.run.engine import PREDICT
 from bnnbench.run.evaluate import evaluate
 from bnnbench.run.histogram import WEIGHT_BINS, weight_histogram
-from bnnbench.run.pruning import FRACTIONS, evaluation_name, keep, prunable
+from bnnbench.run.pruning import FRACTIONS, evaluation_name, masks, order, prunable
 from bnnbench.run.sets import predictions
 from bnnbench.run.train import train
 from bnnbench.tasks.data import spread
@@ -62,6 +62,12 @@ def test_share_zero_keeps_all():
 
 def test_names():
     assert [evaluation_name(share) for share in FRACTIONS] == [f"pruned-{name}" for name in NAMES]
+
+
+def keep(mean, sd, share):
+    """The masks of a single replica."""
+    stacked = {name: rank[None] for name, rank in order(mean, sd).items()}
+    return {name: mask[0] for name, mask in masks(stacked, share).items()}
 
 
 def fitted(method, task="homoscedastic"):

@@ -13,9 +13,9 @@ from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.run import monitor, recording
+from bnnbench.run.attempt import _training_curve
 from bnnbench.run.engine import VALIDATE
 from bnnbench.run.recording import layers_of, recorded
-from bnnbench.run.runner import _training_curve
 from bnnbench.run.train import train
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}

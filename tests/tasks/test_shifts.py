@@ -7,9 +7,10 @@ import torch
 from bnnbench.errors import UserError
 from bnnbench.methods.map import MAP
 from bnnbench.run import sets as testing
+from bnnbench.run.cell import Cell
+from bnnbench.run.definitions import definitions
 from bnnbench.run.pack import stack
-from bnnbench.run.plan import Cell, build_plan
-from bnnbench.run.runner import definitions
+from bnnbench.run.plan import build_plan
 from bnnbench.tasks import TASKS, shifts
 from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.budget import BUDGETS, Budget
