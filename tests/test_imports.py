@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "random": {"errors"},
     "records": set(),
     "nets": {*BOTTOM},
-    "layers": {*BOTTOM, "nets"},
+    "layers": {*BOTTOM, "nets", "flows"},
     "flows": {*BOTTOM, "nets"},
     "model": {*LEARNED},
     "methods": {*LEARNED, "model"},

@@ -16,12 +16,12 @@ def initialise(network: nn.Module, key: Tensor) -> dict[str, Tensor]:
     """Parameters by name, weights and biases of each layer from U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
     One draw serves all layers: small draws are bound by their dispatch. Parameters of layers without a weight
-    matrix (LayerNorm and the like) keep the module's own values.
+    matrix (LayerNorm and the like), or that say `starts_at_zero`, keep the module's own values.
     """
     bounds: dict[str, float] = {}
     for prefix, module in network.named_modules():
         weight = getattr(module, "weight", None)
-        if isinstance(weight, Tensor) and weight.dim() >= 2:
+        if isinstance(weight, Tensor) and weight.dim() >= 2 and not getattr(module, "starts_at_zero", False):
             for name, _ in module.named_parameters(recurse=False):
                 bounds[f"{prefix}.{name}" if prefix else name] = 1 / math.sqrt(fan_in(weight))
     sizes = {name: network.get_parameter(name).numel() for name in bounds}

@@ -1,0 +1,91 @@
+"""Invertible maps of vectors with the logarithm of their volume change, their chains and their inverses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+Params = dict[str, Tensor]
+
+
+class Bijection(nn.Module):
+    """An invertible map of R^dim onto itself, given a context of `context` numbers where that is not 0.
+
+    Both directions take vectors [..., dim] and contexts [..., context] and return the image [..., dim] with
+    log |det d image / d argument| [...]. By convention of this library `forward` leads from data to noise.
+    """
+
+    def __init__(self, dim: int, context: int = 0) -> None:
+        super().__init__()
+        self.dim, self.context = dim, context
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x -> (y, log |det dy/dx|)."""
+        raise NotImplementedError
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """y -> (x, log |det dx/dy|)."""
+        raise NotImplementedError
+
+    def fitted(self, x: Tensor, context: Tensor | None = None) -> Params:
+        """Parameters by name that are to start from data x [N, dim]: of most bijections, none."""
+        del x, context
+        return {}
+
+    @torch.no_grad()
+    def fit_start(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Start those parameters from data x [N, dim], once and before training."""
+        for name, value in self.fitted(x, context).items():
+            self.get_parameter(name).copy_(value)
+
+
+class Chain(Bijection):
+    """One bijection after the other, the first one first in the direction of `forward`."""
+
+    def __init__(self, bijections: Iterable[Bijection]) -> None:
+        parts = list(bijections)
+        if len({part.dim for part in parts}) != 1:
+            raise ValueError(f"a chain takes bijections of one dimension, not {[part.dim for part in parts]}")
+        super().__init__(parts[0].dim, max(part.context for part in parts))
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total: Tensor | float = 0.0
+        for part in self.parts:
+            x, logdet = part(x, context)
+            total = total + logdet
+        assert isinstance(total, Tensor)
+        return x, total
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total: Tensor | float = 0.0
+        for part in reversed(list(self.parts)):
+            y, logdet = part.inverse(y, context)  # type: ignore[operator]
+            total = total + logdet
+        assert isinstance(total, Tensor)
+        return y, total
+
+    def fitted(self, x: Tensor, context: Tensor | None = None) -> Params:
+        found: Params = {}
+        for i, part in enumerate(self.parts):
+            own = part.fitted(x, context)  # type: ignore[operator]
+            found |= {f"parts.{i}.{name}": value for name, value in own.items()}
+            x, _ = functional_call(part, own, (x, context))
+        return found
+
+
+class Inverse(Bijection):
+    """A bijection with its two directions exchanged."""
+
+    def __init__(self, bijection: Bijection) -> None:
+        super().__init__(bijection.dim, bijection.context)
+        self.bijection = bijection
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.bijection.inverse(x, context)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.bijection(y, context)

@@ -1,0 +1,97 @@
+"""Networks that give the parameters of scalar transforms: a plain one, and the masked one of autoregressive flows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bnnbench import random
+from bnnbench.nets import initialise
+
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
+
+
+class _Layer(nn.Module):
+    """h -> W h + b of columns h [inputs, B], W multiplied by a mask where there is one."""
+
+    mask: Tensor | None
+
+    def __init__(self, inputs: int, outputs: int, mask: Tensor | None, starts_at_zero: bool) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.zeros(outputs, inputs)), nn.Parameter(torch.zeros(outputs))
+        self.starts_at_zero = starts_at_zero
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        weight = self.weight if self.mask is None else self.weight * self.mask
+        return weight @ h + self.bias[:, None]
+
+
+class Conditioner(nn.Module):
+    """x [..., inputs] -> P parameters [..., outputs], by a fully connected network of [x, context].
+
+    Its output layer starts at 0, hence a flow at the identity. Inside, examples are columns: every parameter then lies
+    contiguous in memory over the examples, and elementwise transforms run at full width in any dimension.
+
+    Args:
+        parameters: P.
+        activation: "relu" or "tanh".
+        masks: one [outputs, inputs] for each layer, applied to its weight matrix; None for a plain network.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        parameters: int,
+        hidden: Sequence[int] = (64, 64),
+        context: int = 0,
+        activation: str = "relu",
+        masks: Sequence[Tensor] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.outputs, self.parameters_each, self.activation = outputs, parameters, ACTIVATIONS[activation]
+        widths = list(itertools.pairwise([inputs + context, *hidden, outputs * parameters]))
+        self.layers = nn.ModuleList(
+            _Layer(i, o, None if masks is None else masks[k], k == len(hidden)) for k, (i, o) in enumerate(widths)
+        )
+        self.load_state_dict(initialise(self, random.key(seed)), strict=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        lead = x.shape[:-1]
+        if context is not None:
+            x = torch.cat([x, context.expand(*lead, context.shape[-1])], -1)
+        h = x.reshape(-1, x.shape[-1]).mT
+        for layer in list(self.layers)[:-1]:
+            h = self.activation(layer(h))
+        theta = self.layers[-1](h).reshape(self.parameters_each, self.outputs, -1)
+        return tuple(one.mT.reshape(*lead, self.outputs) for one in theta.unbind(0))
+
+
+class MADE(Conditioner):
+    """The masked network of Germain et al. (2015, arXiv 1502.03509): parameters of x_i depend on those before it alone.
+
+    Args:
+        order: the place of each dimension in the order of the autoregression, a permutation of 0 ... dim - 1.
+    """
+
+    def __init__(
+        self,
+        order: Sequence[int],
+        parameters: int,
+        hidden: Sequence[int] = (64, 64),
+        context: int = 0,
+        seed: int = 0,
+    ) -> None:
+        dim = len(order)
+        places = torch.tensor(order) + 1
+        degrees = [torch.cat([places, torch.zeros(context, dtype=torch.long)])]  # a context may reach everything
+        degrees += [1 + torch.arange(width) * (dim - 1) // width if dim > 1 else torch.zeros(width) for width in hidden]
+        masks = [after[:, None] >= before for before, after in itertools.pairwise(degrees)]
+        masks.append((places[:, None] > degrees[-1]).repeat(parameters, 1))
+        masks = [mask.to(torch.get_default_dtype()) for mask in masks]
+        super().__init__(dim, dim, parameters, hidden, context, masks=masks, seed=seed)

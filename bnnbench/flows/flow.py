@@ -1,0 +1,56 @@
+"""A density: a bijection of data to standard normal noise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from bnnbench import random
+from bnnbench.flows.bijection import Bijection
+
+
+class Flow(nn.Module):
+    """The density p(x | c) = N(f(x; c); 0, 1) |det df/dx| of a bijection f.
+
+    Args:
+        bijection: f, from data to noise; `Inverse(g)` for a g from noise to data.
+    """
+
+    def __init__(self, bijection: Bijection) -> None:
+        super().__init__()
+        self.bijection = bijection
+
+    @property
+    def dim(self) -> int:
+        """Length of an event."""
+        return self.bijection.dim
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x | context) [...] in nats of vectors x [..., dim]: `log_prob` under the name that modules call."""
+        noise, logdet = self.bijection(x, context)
+        return normal_log_prob(noise) + logdet
+
+    log_prob = forward
+
+    def sample(self, key: Tensor, n: int, context: Tensor | None = None) -> Tensor:
+        """n draws [n, dim] (`key = bnnbench.random.key(seed)`), given one context [context] or one for each draw."""
+        return self.sample_and_log_prob(key, n, context)[0]
+
+    def sample_and_log_prob(self, key: Tensor, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """n draws [n, dim] and log p of each [n], at the cost of the draws alone; differentiable in the parameters."""
+        like = next(self.parameters())
+        noise = random.normal(key.to(like.device), (n, self.dim), like.dtype)
+        x, logdet = self.bijection.inverse(noise, context)
+        return x, normal_log_prob(noise) - logdet
+
+    @torch.no_grad()
+    def fit_start(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Start what starts from data (ActNorm) by x [N, dim], once and before training."""
+        self.bijection.fit_start(x, context)
+
+
+def normal_log_prob(x: Tensor) -> Tensor:
+    """log N(x; 0, 1) [...] of vectors x [..., dim]."""
+    return -0.5 * (x * x).sum(-1) - 0.5 * x.shape[-1] * math.log(2 * math.pi)

@@ -1,0 +1,155 @@
+"""What is particular to single flows."""
+
+import math
+
+import pytest
+import torch
+from flow_samples import moved, points
+from torch.func import jacrev, vmap
+from torch.testing import assert_close
+
+from bnnbench import flows, random
+from bnnbench.errors import UserError
+from bnnbench.flows import ActNorm, Affine, Autoregressive, Chain, Coupling, InvertibleLinear, Planar, RationalQuadratic
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("scalar", [Affine(), RationalQuadratic()])
+@pytest.mark.parametrize("hidden", [(3,), (16, 16), (40, 7, 40)])
+def test_autoregressive_jacobians_are_triangular_and_full(reverse, scalar, hidden):
+    flow = moved(Autoregressive(6, scalar, hidden, reverse=reverse), scale=1.0)
+    jacobian = vmap(jacrev(lambda x: flow(x)[0]))(points(400, 6)).abs().amax(0)
+    after = jacobian.triu(1) if not reverse else jacobian.tril(-1)
+    assert after.max() == 0
+    rest = jacobian.tril() if not reverse else jacobian.triu()
+    assert rest[0, 0] > 0
+    if min(hidden) >= 5:  # enough hidden units for every dimension to reach every later one
+        assert (rest > 0).sum() == 21
+
+
+@pytest.mark.parametrize("scalar", [Affine(), RationalQuadratic()])
+@pytest.mark.parametrize("make", [Coupling, Autoregressive])
+def test_flows_start_at_the_identity(make, scalar):
+    x = points(50, 4, torch.float32)
+    y, logdet = make(4, scalar)(x)
+    assert_close(y, x, atol=2e-6, rtol=0)
+    assert_close(logdet, torch.zeros(50), atol=1e-5, rtol=0)
+
+
+def test_actnorm_starts_with_mean_0_and_standard_deviation_1():
+    x = points(300, 3) * torch.tensor([0.01, 1.0, 40.0]) + torch.tensor([5.0, -1.0, 100.0])
+    norm = ActNorm(3).double()
+    norm.fit_start(x)
+    y, _ = norm(x)
+    assert_close(y.mean(0), torch.zeros(3, dtype=y.dtype), atol=1e-10, rtol=0)
+    assert_close(y.std(0, correction=0), torch.ones(3, dtype=y.dtype))
+
+
+def test_actnorm_shifts_a_column_without_variance():
+    norm = ActNorm(2)
+    norm.fit_start(torch.tensor([[1.0, 3.0], [2.0, 3.0]]))
+    assert_close(norm(torch.tensor([[1.5, 3.0]]))[0], torch.zeros(1, 2))
+
+
+def test_every_actnorm_of_a_chain_starts_where_its_own_inputs_are_normalised():
+    flow = moved(flows.glow(3, layers=3, hidden=(8,)))
+    x = points(400, 3) + 2
+    flow.fit_start(x)
+    assert isinstance(flow.bijection, Chain)
+    for part in flow.bijection.parts:
+        x, _ = part(x)
+        if isinstance(part, ActNorm):
+            assert_close(x.mean(0), torch.zeros(3, dtype=x.dtype), atol=1e-9, rtol=0)
+            assert_close(x.std(0, correction=0), torch.ones(3, dtype=x.dtype))
+
+
+def test_the_spline_s_knots_are_where_the_paper_puts_them():
+    """One number through a spline of 3 bins, against the equations of Durkan et al. written down once more."""
+    scalar = RationalQuadratic(3, bound=2.0)
+    theta = [0.7, -0.4, 0.1, 0.3, 0.5, -1.0, 0.2, -0.6]
+
+    def shares(raw):
+        total = sum(math.exp(v) for v in raw)
+        return [1e-3 + (1 - 3e-3) * math.exp(v) / total for v in raw]
+
+    edges = [[-2.0], [-2.0]]
+    for axis, raw in enumerate((theta[:3], theta[3:6])):
+        for share in shares(raw):
+            edges[axis].append(edges[axis][-1] + 4 * share)
+    offset = math.log(math.exp(1 - 1e-3) - 1)
+    slopes = [1.0, *(1e-3 + math.log1p(math.exp(v + offset)) for v in theta[6:]), 1.0]
+    for x in (-1.9, -0.3, 0.0, 0.8, 1.99):
+        k = max(i for i in range(3) if x >= edges[0][i])
+        w, h = edges[0][k + 1] - edges[0][k], edges[1][k + 1] - edges[1][k]
+        s, xi = h / w, (x - edges[0][k]) / w
+        y = edges[1][k] + h * (s * xi**2 + slopes[k] * xi * (1 - xi)) / (
+            s + (slopes[k + 1] + slopes[k] - 2 * s) * xi * (1 - xi)
+        )
+        given = [torch.tensor([v], dtype=torch.float64) for v in theta]
+        found, _ = scalar.forward(torch.tensor([x], dtype=torch.float64), given)
+        assert_close(found, torch.tensor([y], dtype=torch.float64))
+
+
+def test_a_spline_is_the_identity_outside_of_its_interval():
+    x = torch.tensor([[-50.0, 7.0], [6.0, -5.1]])
+    y, logdet = moved(Autoregressive(2, RationalQuadratic(bound=5.0)), torch.float32)(x)
+    assert torch.equal(y, x)
+    assert torch.equal(logdet, torch.zeros(2))
+
+
+def test_far_inputs_and_wild_parameters_give_finite_numbers():
+    for name in ("realnvp", "spline_coupling", "maf", "spline_autoregressive"):
+        flow = moved(getattr(flows, name)(2, layers=2), torch.float32, scale=3.0)
+        x = points(100, 2, torch.float32, scale=100.0).requires_grad_()
+        value = flow.log_prob(x)
+        gradients = torch.autograd.grad(value.clamp(min=-1e30).mean(), [x, *flow.parameters()])
+        assert not value.isnan().any()
+        assert all(torch.isfinite(g).all() for g in gradients)
+
+
+def test_a_planar_flow_stays_invertible_for_any_parameters():
+    flow = Planar(3).double()
+    x = points(500, 3, scale=5.0)
+    for seed in range(5):
+        moved(flow, scale=3.0, seed=seed)
+        _, logdet = flow(x)
+        assert torch.isfinite(logdet).all()
+
+
+def test_the_invertible_matrix_starts_at_a_rotation():
+    flow = InvertibleLinear(5).double()
+    matrix = flow(torch.eye(5, dtype=torch.float64))[0].mT
+    assert_close(matrix @ matrix.mT, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0)
+    assert "permutation" in flow.state_dict()
+
+
+def test_a_coupling_of_one_dimension_says_what_to_take():
+    with pytest.raises(UserError, match="Autoregressive"):
+        Coupling(1)
+
+
+def test_an_autoregressive_flow_of_one_dimension_has_a_density():
+    flow = flows.Flow(moved(Autoregressive(1, RationalQuadratic()), scale=0.3))
+    side = torch.linspace(-9, 9, 200001, dtype=torch.float64)
+    mass = flow.log_prob(side[:, None]).detach().exp().sum() * (side[1] - side[0])
+    assert abs(float(mass) - 1) < 1e-3
+
+
+@pytest.mark.parametrize("family", ["nice", "realnvp", "maf", "iaf", "spline_coupling", "glow", "planar", "radial"])
+def test_a_family_fits_a_shifted_gaussian(family):
+    """Twenty seconds of ordinary torch code: the log-density of held-out rows approaches the truth."""
+    flow = getattr(flows, family)(2, layers=4)
+    centre, scale = torch.tensor([1.0, -0.5]), torch.tensor([0.8, 1.2])
+    draw = lambda seed: centre + scale * random.normal(random.key(seed), (256, 2))  # noqa: E731
+    flow.fit_start(draw(0))
+    optimiser = torch.optim.Adam(flow.parameters(), 1e-2)
+    start = -flow.log_prob(draw(1)).mean().item()
+    for step in range(60):
+        optimiser.zero_grad()
+        loss = -flow.log_prob(draw(step + 2)).mean()
+        loss.backward()
+        optimiser.step()
+    entropy = math.log(0.8 * 1.2) + 1 + math.log(2 * math.pi)
+    end = -flow.log_prob(draw(1)).mean().item()
+    assert end < start or end < entropy + 0.1
+    assert end < entropy + 0.5
