@@ -93,6 +93,7 @@ def test_small_layers_and_double_precision_stay_with_torch(monkeypatch):
     with _ByOneDNN():
         assert F.linear(X, torch.zeros(4, 300)).shape == (20, 4)
         assert F.linear(X.double(), torch.zeros(256, 300).double()).dtype == torch.float64
+        assert F.linear(X.to("meta"), torch.zeros(256, 300, device="meta")).shape == (20, 256)
 
 
 @pytest.mark.parametrize("amd", [True, False])
