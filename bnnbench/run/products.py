@@ -78,7 +78,9 @@ class _ByOneDNN(TorchFunctionMode):
 
 
 def _suits(x: Tensor, weight: Tensor) -> bool:
-    return weight.numel() >= LARGE and x.dim() >= 2 and x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
+    return (
+        weight.numel() >= LARGE and x.dim() >= 2 and x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
+    )
 
 
 def fast_products() -> AbstractContextManager:

@@ -10,7 +10,11 @@ from bnnbench.nets import MLP
 from bnnbench.run import products
 from bnnbench.run.products import _ByOneDNN, fast_products
 
-pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
+pytestmark = [
+    pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here"),
+    # the first jvp of a process compiles formulas of torch's by a deprecated call
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning"),
+]
 
 GENERATOR = torch.Generator().manual_seed(0)
 NET = MLP(300, (256, 260), 10)
