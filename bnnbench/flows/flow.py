@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench import random
-from bnnbench.flows.bijection import Bijection
+from bnnbench.flows.bijection import Bijection, Chain, Inverse
 
 
 class Flow(nn.Module):
@@ -45,10 +45,30 @@ class Flow(nn.Module):
         x, logdet = self.bijection.inverse(noise, context)
         return x, normal_log_prob(noise) - logdet
 
+    def path(self, noise: Tensor, context: Tensor | None = None) -> list[Tensor]:
+        """The way of noise [..., dim] through the layers: itself first, the draws that it gives last."""
+        found = [noise]
+        for layer in _from_noise(self.bijection):
+            found.append(layer.inverse(found[-1], context)[0])
+        return found
+
+    def fitted(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+        """Parameters by name that start from data x [N, dim] (ActNorm)."""
+        return {f"bijection.{name}": value for name, value in self.bijection.fitted(x, context).items()}
+
     @torch.no_grad()
     def fit_start(self, x: Tensor, context: Tensor | None = None) -> None:
         """Start what starts from data (ActNorm) by x [N, dim], once and before training."""
         self.bijection.fit_start(x, context)
+
+
+def _from_noise(bijection: Bijection) -> list[Bijection]:
+    """The layers of a flow's bijection in the order from noise to data, each of which takes `inverse` there."""
+    if isinstance(bijection, Inverse) and isinstance(bijection.bijection, Chain):
+        return [Inverse(part) for part in bijection.bijection.parts]  # type: ignore[arg-type]
+    if isinstance(bijection, Chain):
+        return list(reversed(bijection.parts))  # type: ignore[arg-type]
+    return [bijection]
 
 
 def normal_log_prob(x: Tensor) -> Tensor:

@@ -18,7 +18,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive, each
+from bnnbench.model.predictive import (
+    CategoricalPredictive,
+    DensityPredictive,
+    GaussianPredictive,
+    Predictive,
+    each,
+)
 from bnnbench.registry import Registry
 from bnnbench.store.records import MetricRecord, Score
 
@@ -41,7 +47,8 @@ class Context:
         predictive: the mixture on N points.
         y: observed targets or class indices [N], None where no labels fit (out-of-distribution inputs, grids).
         key: for metrics that draw, int32 tensor [2]; never needed by the others.
-        truth: mean and standard deviation, each [N], of the normal distribution y really has; toy tasks only.
+        truth: mean and standard deviation, each [N], of the normal distribution y really has, of toy tasks; of
+            densities log p at the points, and the area that each stands for: 0 of random draws.
         outside: the same posterior's predictive on out-of-distribution inputs.
         reference: predictive of the HMC reference at the same points, in the same units.
         chains: number of Markov chains whose draws the terms are, chain after chain, each as long as the others.
@@ -93,6 +100,27 @@ class Context:
     def logits(self) -> Tensor | None:
         """Logits of a classification's terms [S, N, K], for metrics that need them."""
         return getattr(self.predictive, "logits", None)
+
+    @property
+    def log_density(self) -> Tensor | None:
+        """log q of the points [N], where the predictive is a density in closed form."""
+        weights = self._weights
+        return weights[0] if weights is not None and len(weights) == 1 else None
+
+    @property
+    def log_weights(self) -> Tensor | None:
+        """Log-weights [S, N] of a density that has to be estimated."""
+        weights = self._weights
+        return weights if weights is not None and len(weights) > 1 else None
+
+    @property
+    def _weights(self) -> Tensor | None:
+        return self.predictive.log_weights if isinstance(self.predictive, DensityPredictive) else None
+
+    @property
+    def grid(self) -> Tensor | None:
+        """The area that each point of a grid stands for, [N]."""
+        return self.truth[1] if self.truth is not None and self.y is None else None
 
     @property
     def targets(self) -> Tensor:

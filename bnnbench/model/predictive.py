@@ -72,7 +72,24 @@ class CategoricalPredictive(NamedTuple):
         return log_mean_exp(self.log_probs)
 
 
-Predictive = GaussianPredictive | CategoricalPredictive
+class DensityPredictive(NamedTuple):
+    """What a density task asks of a model: log-densities of points, or estimates of them.
+
+    Attributes:
+        log_weights: [S, N]. One term is log q(x) itself. Several are log p(x, z_s) / q(z_s | x) of a latent variable's
+            draws, whose mean is the evidence lower bound and whose log-mean-exp is the importance-weighted one (Burda
+            et al. 2016, arXiv 1509.00519).
+    """
+
+    log_weights: Tensor
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """log q(x) [N], or its importance-weighted estimate; a density has no target y."""
+        del y
+        return log_mean_exp(self.log_weights)
+
+
+Predictive = GaussianPredictive | CategoricalPredictive | DensityPredictive
 P = TypeVar("P", bound=Predictive)
 
 

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bnnbench import random
-from bnnbench.metrics import curves, score
+from bnnbench.metrics import score
 from bnnbench.metrics.ood import ood_scores
-from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
+from bnnbench.model import CategoricalPredictive, Predictive
 from bnnbench.run.diagnostics import sampler_record
 from bnnbench.run.engine import over_replicas
-from bnnbench.run.histogram import weight_histogram
-from bnnbench.run.pack import Pack
+from bnnbench.run.plot_data import plot_data
 from bnnbench.run.pruning import SAMPLES, SCORED, masks, pruned_sets, ranks
 from bnnbench.run.sets import inputs_of, predictions, test_sets
 from bnnbench.run.size import is_large
 from bnnbench.run.train import Trained
-from bnnbench.store.records import EvaluationRecord, Series
+from bnnbench.store.records import EvaluationRecord
 from bnnbench.tasks import Points
 from bnnbench.tasks.data import spread
 from bnnbench.tasks.shifts import SWEEP_IMAGES
@@ -117,34 +115,8 @@ def record(
     if points.foreign:
         assert isinstance(predictive, CategoricalPredictive)
         scores += ood_scores(trained.tested[r], predictive)
-    drawn = {} if only else _plot_data(name, predictive, y, points, pack)
-    if name == "test" and cell.index == 0 and (weights := weight_histogram(trained, r)) is not None:
-        drawn["weights"] = weights
+    drawn = {} if only else plot_data(trained, r, name, predictive, points)
     return EvaluationRecord(name, len(points.x), tuple(scores), drawn)
-
-
-def _plot_data(name: str, predictive: Predictive, y: Tensor | None, points: Points, pack: Pack) -> dict[str, Series]:
-    """What the figures need, so that a report needs the database alone."""
-    if name == "test" and y is not None:
-        if isinstance(predictive, GaussianPredictive):
-            return {"pit_ecdf": curves.pit_ecdf(predictive, y)}
-        return {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
-    if points.foreign and isinstance(predictive, CategoricalPredictive):
-        return {"entropy": curves.entropies(predictive)}
-    if name == "rotated-digit" and isinstance(predictive, CategoricalPredictive):
-        return {"violins": curves.class_violins(predictive)}
-    if pack.data.grid is None or not isinstance(predictive, GaussianPredictive):
-        return {}
-    if name == "train":
-        return {"data": {"x": points.x[:, 0], "y": points.y}}  # type: ignore[dict-item]
-    if name == "grid":
-        truth = {} if points.truth is None else {"truth": points.truth[0], "truth_std": points.truth[1]}
-        drawn: dict[str, Series] = {"bands": {"x": points.x[:, 0], **curves.bands(predictive), **truth}}
-        if pack.data.exact is not None:
-            mean, std = pack.data.exact
-            drawn["exact"] = {"x": points.x[:, 0], "mean": mean, "std": std, **truth}
-        return drawn
-    return {}
 
 
 def _terms(name: str, predictive: Predictive, points: Points) -> dict[str, np.ndarray]:

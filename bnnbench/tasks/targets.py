@@ -1,23 +1,21 @@
-"""Two-dimensional densities to fit: some give draws, some an unnormalised log-density."""
+"""Densities on the plane, to be fitted by fresh draws from them."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bnnbench import random
 
-Path = Sequence[tuple[float, float]]
+Path = tuple[tuple[float, float], ...]
 
 
 class Target(ABC):
-    """A density on the plane that gives fresh draws."""
+    """A density on the plane."""
 
     @abstractmethod
     def sample(self, key: Tensor, n: int) -> Tensor:
@@ -99,7 +97,7 @@ class Blobs(Target):
 def arc(centre: tuple[float, float], first: float, last: float, pieces: int = 256) -> Path:
     """Corners on a unit circle, from one angle to another, in radians."""
     angles = [first + (last - first) * i / pieces for i in range(pieces + 1)]
-    return [(centre[0] + math.cos(a), centre[1] + math.sin(a)) for a in angles]
+    return tuple((centre[0] + math.cos(a), centre[1] + math.sin(a)) for a in angles)
 
 
 MOONS = Curves((arc((0.0, 0.0), 0.0, math.pi), arc((1.0, 0.5), math.pi, 2 * math.pi)), 0.05)
@@ -107,53 +105,10 @@ BLOBS = Blobs(((3.0, 3.0), (0.0, 0.0), (-3.0, -3.0)), 1.0)
 
 
 def _letter(corners: Path, left: float) -> Path:
-    return [(left + x, y) for x, y in corners]
+    return tuple((left + x, y) for x, y in corners)
 
 
-_B = [(0.0, 0.0), (0.0, 2.0), (0.7, 2.0), (1.0, 1.75), (1.0, 1.25), (0.7, 1.0), (0.0, 1.0), (0.8, 1.0), (1.1, 0.75),
-      (1.1, 0.25), (0.8, 0.0), (0.0, 0.0)]  # fmt: skip
-_N = [(0.0, 0.0), (0.0, 2.0), (1.1, 0.0), (1.1, 2.0)]
+_B = ((0.0, 0.0), (0.0, 2.0), (0.7, 2.0), (1.0, 1.75), (1.0, 1.25), (0.7, 1.0), (0.0, 1.0), (0.8, 1.0), (1.1, 0.75),
+      (1.1, 0.25), (0.8, 0.0), (0.0, 0.0))  # fmt: skip
+_N = ((0.0, 0.0), (0.0, 2.0), (1.1, 0.0), (1.1, 2.0))
 LETTERS = Curves((_letter(_B, -2.5), _letter(_N, -0.7), _letter(_N, 1.1)), 0.05)
-
-
-def energy_1(z: Tensor) -> Tensor:
-    """A ring with two modes."""
-    ring = ((z.norm(dim=-1) - 2) / 0.4) ** 2
-    modes = torch.stack([((z[..., 0] - 2) / 0.6) ** 2, ((z[..., 0] + 2) / 0.6) ** 2])
-    return -0.5 * ring + torch.logsumexp(-0.5 * modes, 0)
-
-
-def energy_2(z: Tensor) -> Tensor:
-    """A wave."""
-    return -0.5 * ((z[..., 1] - _wave(z)) / 0.4) ** 2
-
-
-def energy_3(z: Tensor) -> Tensor:
-    """A wave that splits in the middle."""
-    gap = 3 * torch.exp(-0.5 * ((z[..., 0] - 1) / 0.6) ** 2)
-    return _two(z, gap, 0.35)
-
-
-def energy_4(z: Tensor) -> Tensor:
-    """A wave that splits for good."""
-    return _two(z, 3 * torch.sigmoid((z[..., 0] - 1) / 0.3), 0.4)
-
-
-def _wave(z: Tensor) -> Tensor:
-    return torch.sin(2 * math.pi * z[..., 0] / 4)
-
-
-def _two(z: Tensor, gap: Tensor, width: float) -> Tensor:
-    off = z[..., 1] - _wave(z)
-    return torch.logsumexp(torch.stack([-0.5 * (off / width) ** 2, -0.5 * ((off + gap) / 0.35) ** 2]), 0)
-
-
-Energy = Callable[[Tensor], Tensor]
-ENERGIES: dict[str, Energy] = {"energy-1": energy_1, "energy-2": energy_2, "energy-3": energy_3, "energy-4": energy_4}
-BOX = 4.0  # half a side; targets 2 to 4 have no finite mass beyond
-
-
-def boxed(energy: Energy, z: Tensor) -> Tensor:
-    """The unnormalised log-density with a steep wall around the box |z_i| <= 4."""
-    beyond = F.relu(z.abs() - BOX)
-    return energy(z) - 50 * (beyond**2).sum(-1)

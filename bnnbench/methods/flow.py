@@ -1,0 +1,241 @@
+"""Normalizing flows as methods of density tasks: a flow and Adam; what is minimised is the task's."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from bnnbench import flows, random
+from bnnbench.flows import Chain, Constant, Flow, Inverse
+from bnnbench.methods.base import METHODS, Info, Method, positive
+from bnnbench.methods.optimise import Fit, descend, start
+from bnnbench.model import DensityPredictive, Predictive, Problem
+from bnnbench.model.density import DensityProblem
+from bnnbench.nets import call_method
+from bnnbench.random import Span
+
+STARTING_DRAWS = 1024  # for what starts from data
+
+
+@dataclass(frozen=True)
+class FlowFit(Method):
+    """A flow, fitted by Adam.
+
+    Attributes:
+        lr: peak learning rate of the one-cycle schedule.
+        layers: of the flow. width: of the two hidden layers of its networks, where it has some.
+    """
+
+    tags = ("flow",)
+    supports = ("density", "variational")
+    lr: float = 3e-3
+    layers: int = 8
+    width: int = 64
+    early_stopping: bool = True
+
+    def check(self) -> None:
+        positive(self, "lr", "layers", "width")
+
+    @abstractmethod
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        """The flow before training.
+
+        Args:
+            drawn: whether the fit draws from it and so wants its inverse in closed form, rather than its density.
+        """
+
+    def prepare(self, problem: Problem) -> Problem:
+        own = density(problem)
+        return own.with_flow(self.flow(*own.event, own.drawn).to(own.rows.x_shift))
+
+    def init(self, key: Tensor, problem: Problem) -> Fit:
+        return start(problem.init_params(key))
+
+    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+        return descend(lambda params: density(problem).loss(key, params), state, problem, self.lr)
+
+    def predict(
+        self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int | Span
+    ) -> Predictive:
+        assert isinstance(samples, int)  # `terms` says that they do not come in parts
+        return DensityPredictive(density(problem).log_weights(key, state.params, x, samples))
+
+    def _shape(self, context: int) -> dict[str, Any]:
+        return {"layers": self.layers, "hidden": (self.width, self.width), "context": context}
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class NoFlow(FlowFit):
+    """A normal distribution with independent dimensions: what a flow must beat."""
+
+    name = "flow-gaussian"
+    reference = "a diagonal normal distribution"
+    layers: int = 1
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del context, drawn
+        return Flow(Chain([Constant(dim)]))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class NICE(FlowFit):
+    """Additive couplings."""
+
+    name = "flow-nice"
+    reference = "Dinh et al. 2014, arXiv 1410.8516"
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del drawn
+        return flows.nice(dim, **self._shape(context))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class RealNVP(FlowFit):
+    """Affine couplings."""
+
+    name = "flow-realnvp"
+    reference = "Dinh et al. 2017, arXiv 1605.08803"
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del drawn
+        return flows.realnvp(dim, **self._shape(context))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class Glow(FlowFit):
+    """ActNorm, an invertible matrix and an affine coupling a layer."""
+
+    name = "flow-glow"
+    reference = "Kingma & Dhariwal 2018, arXiv 1807.03039"
+    supports = ("density",)  # ActNorm starts from data
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del drawn
+        return flows.glow(dim, **self._shape(context))
+
+    def init(self, key: Tensor, problem: Problem) -> Fit:
+        params, x = problem.init_params(key), density(problem).draws(random.fold_in(key, 1), STARTING_DRAWS)
+        fitted = call_method(problem.network, "fitted", params, x)
+        return start(params | {name: value.clone() for name, value in fitted.items()})
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class MAF(FlowFit):
+    """Affine autoregressive layers, whose density takes one pass."""
+
+    name = "flow-maf"
+    reference = "Papamakarios et al. 2017, arXiv 1705.07057"
+    supports = ("density",)
+    layers: int = 5
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del drawn
+        return flows.maf(dim, **self._shape(context))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class IAF(FlowFit):
+    """Affine autoregressive layers, of which draws take one pass."""
+
+    name = "flow-iaf"
+    reference = "Kingma et al. 2016, arXiv 1606.04934"
+    supports = ("variational",)
+    layers: int = 5
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del drawn
+        return flows.iaf(dim, **self._shape(context))
+
+
+@dataclass(frozen=True)
+class _Spline(FlowFit):
+    """Attributes:
+    bins: of the splines, on [-5, 5].
+    """
+
+    reference = "Durkan et al. 2019, arXiv 1906.04032"
+    bins: int = 8
+
+    def check(self) -> None:
+        super().check()
+        positive(self, "bins")
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class SplineCoupling(_Spline):
+    """Couplings by rational-quadratic splines."""
+
+    name = "flow-spline-coupling"
+    layers: int = 4
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del drawn
+        return flows.spline_coupling(dim, bins=self.bins, **self._shape(context))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class SplineAutoregressive(_Spline):
+    """Autoregressive rational-quadratic splines."""
+
+    name = "flow-spline-ar"
+    supports = ("density",)
+    layers: int = 3
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del drawn
+        return flows.spline_autoregressive(dim, bins=self.bins, **self._shape(context))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class Planar(FlowFit):
+    """Planar layers, in closed form in the direction of the fit."""
+
+    name = "flow-planar"
+    reference = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    layers: int = 32
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        return _towards(drawn, flows.planar(dim, self.layers, context))
+
+
+@METHODS.register
+@dataclass(frozen=True)
+class Radial(FlowFit):
+    """Radial layers, in closed form both ways."""
+
+    name = "flow-radial"
+    reference = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    layers: int = 32
+
+    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+        del context
+        return _towards(drawn, flows.radial(dim, self.layers))
+
+
+def density(problem: Problem) -> DensityProblem:
+    """The problem as what a flow can be fitted to.
+
+    Raises:
+        TypeError: it is another one.
+    """
+    if not isinstance(problem, DensityProblem):
+        raise TypeError(f"a flow needs a density to fit, not a {type(problem).__name__}")
+    return problem
+
+
+def _towards(drawn: bool, flow: Flow) -> Flow:
+    """The flow, which leads from noise to data in closed form, or the like from data to noise."""
+    assert isinstance(flow.bijection, Inverse)
+    return flow if drawn else Flow(flow.bijection.bijection)

@@ -1,0 +1,84 @@
+"""Variational autoencoders whose posterior is a flow (Rezende & Mohamed 2015, arXiv 1505.05770)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from bnnbench import random
+from bnnbench.flows import Flow
+from bnnbench.flows.flow import normal_log_prob
+from bnnbench.model.density import DensityProblem
+from bnnbench.model.likelihoods import Params
+from bnnbench.model.problem import Batch, Problem
+from bnnbench.nets import MLP
+
+CONTEXT = 64  # numbers by which the inference network steers the flow
+
+
+class Autoencoder(nn.Module):
+    """p(x | z) = Bernoulli(decoder(z)), z ~ N(0, 1), and q(z | x): a factorised normal of the encoder, then a flow.
+
+    Args:
+        flow: of z, given a context of CONTEXT numbers.
+        pixels: of an image. hidden: widths of the encoder, and in reverse of the decoder.
+    """
+
+    def __init__(self, flow: Flow, pixels: int, hidden: Sequence[int] = (400, 400)) -> None:
+        super().__init__()
+        self.flow, self.latent = flow, flow.dim
+        self.encoder = MLP(pixels, tuple(hidden), 2 * self.latent + CONTEXT)
+        self.decoder = MLP(self.latent, tuple(reversed(hidden)), pixels)
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """log p(x, z) - log q(z | x) [N] of binary images x [N, pixels], z drawn by noise [N, latent] or [latent]."""
+        z, log_q = self.posterior(x, noise)
+        log_p = -F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(-1)
+        return log_p + normal_log_prob(z) - log_q
+
+    def posterior(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """A draw z [N, latent] from q(z | x), and log q(z | x) [N]."""
+        mean, log_scale, context = self.encoder(x).split([self.latent, self.latent, CONTEXT], -1)
+        start = mean + log_scale.exp() * noise
+        z, logdet = self.flow.bijection.inverse(start, context)
+        return z, normal_log_prob(noise) - log_scale.sum(-1) - logdet
+
+
+@dataclass(frozen=True)
+class AutoencoderProblem(DensityProblem):
+    """Images to be fitted by the evidence lower bound, E_q [log p(x, z) - log q(z | x)].
+
+    Attributes:
+        latent: dimension of z.
+    """
+
+    latent: int = 40
+    drawn: ClassVar[bool] = True
+
+    @property
+    def event(self) -> tuple[int, int]:
+        return self.latent, CONTEXT
+
+    def with_flow(self, flow: Flow) -> Problem:
+        return self.with_network(Autoencoder(flow, self.table.x.shape[1]).to(self.rows.x_shift))
+
+    def minibatch(self, key: Tensor) -> Batch:
+        return Problem.minibatch(self, key)
+
+    def standardise(self, x: Tensor) -> Tensor:
+        return x  # pixels are 0 or 1
+
+    def loss(self, key: Tensor, params: Params) -> Tensor:
+        x = self.minibatch(key).x
+        noise = random.normal(random.fold_in(key, 1), (self.batch_size, self.latent)).to(x)
+        return -functional_call(self.network, params, (x, noise)).mean()
+
+    def log_weights(self, key: Tensor, params: Params, x: Tensor, samples: int) -> Tensor:
+        """A draw's noise serves all images."""
+        noise = random.normal(key, (samples, self.latent)).to(x)
+        return vmap(lambda one: functional_call(self.network, params, (x, one)))(noise)

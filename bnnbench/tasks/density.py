@@ -1,0 +1,97 @@
+"""Densities for normalizing flows: three with fresh draws, four unnormalised ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bnnbench import random
+from bnnbench.model import DensityProblem, EnergyProblem, Likelihood, Problem, Rows, Table
+from bnnbench.model.density import LogDensity
+from bnnbench.tasks.base import TASKS, Points, Task
+from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.energies import ENERGIES, WALL, Boxed
+from bnnbench.tasks.targets import BLOBS, LETTERS, MOONS, Target
+
+TRAIN, TEST = 5_000, 10_000  # draws in the table: to standardise and validate by, and to test on
+GRID = 200  # points of the grid along an axis
+
+
+@dataclass(frozen=True)
+class DensityTask(Task):
+    """A density on the plane, with the truth known everywhere.
+
+    The truth of its test sets is log p at their points, and the area that each of them stands for: 0 of a random draw.
+
+    Attributes:
+        target: the density.
+        centre, half: of the square on which densities are compared by a grid.
+    """
+
+    batch_size: int = 256
+    target: Target = MOONS
+    centre: tuple[float, float] = (0.0, 0.0)
+    half: float = WALL
+
+    def read(self, root: Path | None) -> Data:
+        del root
+        x = self.target.sample(random.key_of("data", self.name), TRAIN + TEST).double()
+        grid, area = self._grid()
+        truth = np.asarray(self._log_density(grid)), np.full(len(grid), area)
+        rows = np.arange(len(x))
+        return Data.of(
+            np.asarray(x), np.zeros(len(x)), fixed=(rows[:TRAIN], rows[TRAIN:]), grid=np.asarray(grid), truth=truth
+        )
+
+    def present(self, root: Path | None = None) -> bool:
+        return True
+
+    def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
+        own = vars(super().problem(rule, table, rows, classes, steps))
+        if isinstance(self.target, Boxed):
+            return EnergyProblem(**own, log_density=self.target.unnormalised)
+        return DensityProblem(**own, draw=self.target.sample)
+
+    def likelihood(self, rule: str, classes: int = 0) -> Likelihood:
+        del rule, classes
+        return LogDensity()
+
+    def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
+        """None: the model is the flow that a method brings."""
+        del rule, shape, outputs
+        return nn.Identity()
+
+    def evaluations(
+        self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
+    ) -> dict[str, Points]:
+        found = super().evaluations(data, split)
+        drawn = {name: found[name] for name in ("test", "train", "validation")}
+        truths = {name: np.asarray(self._log_density(torch.as_tensor(p.x))) for name, p in drawn.items()}
+        drawn = {name: p._replace(truth=(truths[name], np.zeros(len(p.x)))) for name, p in drawn.items()}
+        return drawn | {"grid": found["grid"]}
+
+    def _grid(self) -> tuple[Tensor, float]:
+        """Midpoints [GRID^2, 2] of the square's cells, and the area of each."""
+        line = self.half * ((2 * torch.arange(GRID, dtype=torch.float64) + 1) / GRID - 1)
+        return torch.cartesian_prod(line + self.centre[0], line + self.centre[1]), (2 * self.half / GRID) ** 2
+
+    def _log_density(self, x: Tensor) -> Tensor:
+        return torch.cat([self.target.log_density(part) for part in x.split(5_000)])
+
+
+for _name, _target, _centre, _half in (
+    ("moons", MOONS, (0.5, 0.25), 2.0),
+    ("blobs", BLOBS, (0.0, 0.0), 8.0),
+    ("letters", LETTERS, (-0.1, 1.0), 3.0),
+):
+    TASKS.register(DensityTask(_name, "density", ("density",), ("fixed",), target=_target, centre=_centre, half=_half))
+FLOWS = ("gaussian", "nice", "realnvp", "iaf", "spline-coupling", "planar", "radial")
+for _name in ENERGIES:
+    # Draws from the density choose nothing here: no step is kept by them.
+    _tuned = {f"flow-{flow}": {"early_stopping": False} for flow in FLOWS}
+    TASKS.register(DensityTask(_name, "variational", ("density",), ("fixed",), target=Boxed(_name), tuned=_tuned))
