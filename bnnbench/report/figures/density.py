@@ -23,14 +23,14 @@ SERIES = ("flow_data", "flow_samples", "flow_warp", "flow_path", "flow_density",
 ENERGY, VAE = "energy-", "mnist-vae"
 WHOLE = 0.995  # mass in the box that is said to be all
 TEXTS = {
-    "maps": "In the middle the noise should fill the circles (radius 1, 2, 3) evenly, as a normal distribution does: "
-    "gaps and arms are structure that the flow did not undo. On the right draws should look like the data on the left; "
-    "threads between clusters are the price of bending a connected cloud. Left and middle share the colours of "
-    "the data's angle; on the right a colour is the angle of the noise that a draw came from.",
+    "maps": "In the middle the noise should look normal: round, densest at zero, all but 1 % within the outer circle "
+    "(radius 1, 2, 3); gaps and arms are structure that the flow did not undo. On the right draws should look like the "
+    "data on the left; threads between clusters are the price of bending a connected cloud. Left and middle share the "
+    "colours of the data's angle; on the right a colour is the angle of the noise that a draw came from.",
     "warp": "Straight lines of the noise from −3 to 3, three standard deviations each way, after the flow. Lines "
     "close together are high density. They never cross: where the data have a gap, the grid is drawn thin across it.",
     "path": "Colours are the angle of the noise, so that a point can be followed through the layers, drawn evenly "
-    "from all of them. A layer at which nothing changes is not needed.",
+    "from all of them. Where two panels look alike, the layers between them did little.",
     "energies": "Below the truth, each row should repeat it. Colours of a column are the same and rise with the root "
     "of the density, so that bridges between modes can be seen. KL(q‖p) in nats is zero for a perfect fit; it forgives "
     "a mode that is missing more than mass in the wrong place. `mass` is the share of the learned density in the box, "
