@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bnnbench.report.figures.calibration import Curves
 from bnnbench.report.figures.digit import digit_figure
+from bnnbench.report.figures.drawn import Drawn
 from bnnbench.report.figures.elbo import elbo_figure
 from bnnbench.report.figures.families import Plot, families, family_figure, survival
 from bnnbench.report.figures.gather import gather
@@ -34,16 +33,6 @@ TEXTS = {
     "training-loss": "Flat at the end is settled. The axis is logarithmic; losses of two methods do not compare.",
     "training-validation": "A curve that falls at the end has overfitted; one that rises would gain from more steps.",
 }  # of the figures that all sections have
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure, its file stem, its text alternative, and what to see in it."""
-
-    name: str
-    alt: str
-    text: str
-    figure: Figure
 
 
 def image_figures(selection: Selection, section: Section, looks: dict[str, Look]) -> Iterator[Drawn]:

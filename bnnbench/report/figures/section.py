@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from bnnbench.report.fidelity import Fidelity
 from bnnbench.report.figures import style
 from bnnbench.report.figures.calibration import pit_figure, reliability_figure
+from bnnbench.report.figures.density import density_figures
+from bnnbench.report.figures.drawn import Drawn
 from bnnbench.report.figures.fidelity import fidelity_figure
 from bnnbench.report.figures.gather import gather, shown
 from bnnbench.report.figures.images import TEXTS, image_figures
@@ -29,6 +31,7 @@ SCORE_FIGURES = {
     "rmse": "How far off is the mean? Root mean squared error",
     "error": "How often is the class wrong? Error",
 }
+OWN = dict.fromkeys(GROUPS, image_figures) | {"density": density_figures}  # by group of tasks
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,19 @@ class Picked:
 
 
 def draw(selection: Selection, section: Section) -> Iterator[Picked]:
-    """Figures in the order of the page."""
+    """Figures in the order of the page: those that all sections have, then the group's own."""
     looks = style.looks(selection.methods, section.rows)
+    texts = TEXTS if section.group in GROUPS else {}
+    own = OWN.get(section.group)
     with style.drawing():
-        texts = TEXTS if section.group in GROUPS else {}
         for name, alt, figure in _figures(selection, section, looks):
-            yield Picked(f"{section.name}-{name}", alt, style.render(figure), texts.get(name, ""))
-        if section.group in GROUPS:
-            for drawn in image_figures(selection, section, looks):
-                yield Picked(f"{section.name}-{drawn.name}", drawn.alt, style.render(drawn.figure), drawn.text)
+            yield _picked(section, Drawn(name, alt, texts.get(name, ""), figure))
+        for drawn in own(selection, section, looks) if own else ():
+            yield _picked(section, drawn)
+
+
+def _picked(section: Section, drawn: Drawn) -> Picked:
+    return Picked(f"{section.name}-{drawn.name}", drawn.alt, style.render(drawn.figure), drawn.text)
 
 
 def draw_fidelity(found: Fidelity) -> Picked:

@@ -1,0 +1,296 @@
+"""The figures of density estimation: each is drawn, shows what is stored, and is left out where nothing is."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from density_data import ENERGIES, NAMES, POINTS, QUALITY, ROWS, VAE, densities, density_outcome, density_store, truth
+from report_data import cell, outcome
+
+from bnnbench.report.build import build
+from bnnbench.report.figures.density import chosen, density_figures
+from bnnbench.report.figures.flow_densities import field
+from bnnbench.report.figures.flow_layers import layer, stops
+from bnnbench.report.figures.style import Look, looks
+from bnnbench.report.figures.vae_bound import apart, depth
+from bnnbench.report.select import select
+from bnnbench.store.store import ResultStore
+
+FEW = ("flow-gaussian", "flow-iaf", "flow-planar", "flow-planar [layers=2]", "flow-planar [layers=8]")
+SORTED = ("flow-gaussian", "flow-iaf", "flow-planar [layers=2]", "flow-planar [layers=8]", "flow-planar")
+STEMS = {f"maps-{t}" for t in POINTS} | {f"{kind}-{t}" for kind in ("warp", "path") for t in (*POINTS, *ENERGIES)}
+STEMS |= {"energies", "densities", "vae-images", "vae-bound"}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("db") / "density.db"
+    with density_store(path, [*densities(FEW), *densities(FEW[:1], ("moons", VAE), seeds=2)[1::2]]):
+        return path
+
+
+@pytest.fixture(scope="module")
+def drawn(database):
+    with ResultStore(database, read_only=True) as store:
+        return figures(store)
+
+
+def figures(store):
+    chosen = select(store)
+    (section,) = chosen.sections
+    return {d.name: d for d in density_figures(chosen, section, looks(chosen.methods, section.rows))}
+
+
+def stored(task, row, name):
+    return density_outcome(task, row).evaluations[0].curves[name]
+
+
+def panels(figure, across):
+    return np.array(figure.axes, dtype=object).reshape(-1, across)
+
+
+def close(offsets, series, name="x"):
+    expected = np.stack([series[f"{name}0"], series[f"{name}1"]], axis=1)
+    return np.allclose(offsets, expected[: len(offsets)], atol=1e-5) and len(offsets) == min(len(expected), 2_000)
+
+
+def test_every_figure_of_every_task(drawn):
+    assert set(drawn) == STEMS
+    for figure in drawn.values():
+        assert figure.alt.endswith(".")
+        assert len(figure.text) > 60
+        assert figure.text.endswith(".")
+
+
+@pytest.mark.parametrize("task", POINTS)
+def test_maps_show_both_ways(drawn, task):
+    lines = panels(drawn[f"maps-{task}"].figure, 3)
+    assert [line[0].get_ylabel().replace("\n", " ") for line in lines] == list(SORTED)
+    for line, row in zip(lines, SORTED, strict=True):
+        data, draws = stored(task, row, "flow_data"), stored(task, row, "flow_samples")
+        x, z, out = (axes.collections[0] for axes in line)
+        assert close(x.get_offsets(), data, "x")
+        assert close(z.get_offsets(), data, "z")
+        assert close(out.get_offsets(), draws, "x")
+        assert np.array_equal(x.get_array(), z.get_array()), "a point keeps its colour"
+        turns = np.arctan2(draws["z1"], draws["z0"]) / (2 * np.pi) % 1
+        assert np.allclose(out.get_array(), turns, atol=1e-4)
+        assert [circle.radius for circle in line[1].patches] == [1, 2, 3]
+        assert line[0].get_xlim() == line[2].get_xlim() == lines[0][0].get_xlim()
+
+
+def test_maps_say_what_share_of_the_noise_lies_outside(drawn):
+    z = stored("moons", "flow-gaussian", "flow_data")
+    outside = np.mean((np.abs(z["z0"]) > 4) | (np.abs(z["z1"]) > 4))
+    first = panels(drawn["maps-moons"].figure, 3)[0][1]
+    assert [t.get_text() for t in first.texts] == [f"{100 * outside:.0f} % outside"]
+    assert outside > 0.005
+
+
+@pytest.mark.parametrize("task", ["moons", "energy-3"])
+def test_warp_shows_the_lines_both_ways_over_draws(drawn, task):
+    axes = [a for a in drawn[f"warp-{task}"].figure.axes if a.get_title("left")]
+    assert [a.get_title("left") for a in axes] == list(SORTED)
+    for a, row in zip(axes, SORTED, strict=True):
+        series = stored(task, row, "flow_warp")
+        draws, vertical, horizontal = a.collections
+        assert close(draws.get_offsets(), stored(task, row, "flow_samples"))
+        for found, first in ((vertical, 0), (horizontal, 21)):
+            segments = found.get_segments()
+            assert len(segments) == 11
+            for number, segment in zip(range(first, first + 21, 2), segments, strict=True):
+                own = series["line"] == number
+                assert np.allclose(segment, np.stack([series["x0"][own], series["x1"][own]], axis=1), atol=1e-5)
+            assert np.argmax(found.get_linewidths()) == 5, "the line through zero is the thick one"
+
+
+def test_path_follows_points_in_their_colours(drawn):
+    lines = panels(drawn["path-blobs"].figure, 7)
+    assert [bool(a.collections) for a in lines[0]] == [True, True, *[False] * 5], "the Gaussian has one layer"
+    for line, row in zip(lines[1:], SORTED[1:], strict=True):
+        series = stored("blobs", row, "flow_path")
+        noise = np.stack([series[c][series["layer"] == 0] for c in ("x0", "x1")], axis=1)
+        turns = np.arctan2(noise[:, 1], noise[:, 0]) / (2 * np.pi) % 1
+        for axes, number in zip(line, (0, 2, 3, 5, 7, 8, 10), strict=True):
+            own = series["layer"] == number
+            points = axes.collections[0].get_offsets()
+            assert np.allclose(points, np.stack([series["x0"][own], series["x1"][own]], axis=1), atol=1e-5)
+            assert np.allclose(axes.collections[0].get_array(), turns, atol=1e-4)
+        assert [a.get_title() for a in line[[0, 1, -1]]] == ["noise", "layer 2", "draws: layer 10"]
+
+
+def test_layers_of_a_path_stand_in_any_order():
+    series = {"layer": np.array([1, 0, 1, 0]), "point": np.array([1, 1, 0, 0])}
+    series |= {"x0": np.array([11.0, 1.0, 10.0, 0.0]), "x1": np.zeros(4)}
+    assert layer(series, 1)[:, 0].tolist() == [10, 11]
+    assert layer(series, 0)[:, 0].tolist() == [0, 1]
+    assert stops(series) == [0, 1]
+    assert stops({"layer": np.arange(33)}) == [0, 5, 11, 16, 21, 27, 32]
+
+
+@pytest.mark.parametrize(("stem", "tasks"), [("energies", ENERGIES), ("densities", POINTS)])
+def test_densities_under_the_truth(drawn, stem, tasks):
+    lines = panels(drawn[stem].figure, len(tasks))
+    assert [line[0].get_ylabel().replace("\n", " ") for line in lines] == ["truth", *SORTED]
+    for task, column in zip(tasks, lines.T, strict=True):
+        truths = {a.images[0].norm.vmax for a in column}
+        assert len(truths) == 1, "colours compare"
+        for axes, row in zip(column, ("truth", *SORTED), strict=True):
+            series = stored(task, SORTED[0] if row == "truth" else row, "flow_density")
+            image = axes.images[0].get_array()
+            log = series["log_p" if row == "truth" else "log_q"]
+            assert np.allclose(image, np.exp(log).reshape(image.shape), atol=1e-6)
+        assert column[0].texts[0].get_text() == task
+
+
+def test_images_of_densities_stand_upright():
+    x0, x1 = (a.ravel() for a in np.meshgrid([0.0, 1.0, 2.0], [10.0, 20.0, 30.0]))
+    shuffled = np.random.default_rng(0).permutation(9)
+    series = {"x0": x0[shuffled], "x1": x1[shuffled], "log_q": np.log(x0 + x1)[shuffled]}
+    image, box = field(series, "log_q")
+    assert image == pytest.approx(np.array([[10, 11, 12], [20, 21, 22], [30, 31, 32]]))
+    assert box == (-0.5, 2.5, 5, 35)
+
+
+def test_numbers_over_the_panels(drawn):
+    energies, points = panels(drawn["energies"].figure, 4), panels(drawn["densities"].figure, 3)
+    for i, row in enumerate(SORTED, 1):
+        kl, mass = (s.value for s in density_outcome("energy-1", row).evaluations[1].scores)
+        assert energies[i, 0].get_title() == f"KL = {kl:.2f}" + f", mass {mass:.2f}" * (mass < 0.995)
+        nll, floor = (s.value for s in density_outcome("blobs", row).evaluations[0].scores)
+        assert points[i, 1].get_title() == f"nll = {nll:.2f}"
+        assert points[0, 1].get_title() == f"floor = {floor:.2f}"
+    assert not energies[0, 0].get_title()
+    both = [density_outcome("moons", SORTED[0], seed).evaluations[0].scores[0].value for seed in (0, 1)]
+    assert points[1, 0].get_title() == f"nll = {np.mean(both):.2f}"
+
+
+def test_digits_by_kind(drawn):
+    lines = panels(drawn["vae-images"].figure, 3)
+    for line, row in zip(lines, SORTED, strict=True):
+        series = stored(VAE, row, "vae_images")
+        assert line[0].texts[0].get_text() == row
+        for kind, axes in enumerate(line):
+            image = axes.images[0].get_array()
+            assert image.shape == (28, 8 * 28)
+            for number in range(8):
+                own = (series["kind"] == kind) & (series["image"] == number)
+                expected = series["pixel"][own].reshape(28, 28)
+                assert np.allclose(image[:, 28 * number : 28 * (number + 1)], expected, atol=1e-6)
+
+
+def test_bound_by_layers(drawn):
+    rows = ("flow-gaussian", "flow-planar [layers=2]", "flow-planar [layers=8]", "flow-planar")
+    for axes, base, slope in zip(drawn["vae-bound"].figure.axes, (-90, -86), (3, 1.5), strict=True):
+        line, bars = axes.containers[0].lines[0], axes.containers[0].lines[2][0]
+        assert np.allclose(line.get_ydata(), [base + slope * QUALITY[r] for r in rows])
+        assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "2", "8", "32"]
+        assert np.allclose([np.ptp(s[:, 1]) for s in bars.get_segments()], 2 * 0.3)
+        (other,) = [found for found in axes.lines if found is not line and len(found.get_ydata()) == 2]
+        assert other.get_ydata()[0] == pytest.approx(base + slope * QUALITY["flow-iaf"])
+        assert [t.get_text() for t in axes.texts] == ["flow-iaf"]
+
+
+def test_labels_move_apart():
+    assert apart([], 1.0, 5.0) == []
+    assert apart([0.0, 3.0], 1.0, 5.0) == [0.0, 3.0]
+    assert apart([2.0, 2.0, 2.0], 1.0, 5.0) == pytest.approx([1.0, 2.0, 3.0])
+    assert apart([0.0, 5.0, 5.0], 1.0, 5.0) == pytest.approx([0.0, 4.0, 5.0])
+
+
+def test_at_most_ten_rows_every_method_first():
+    plain = {row: Look("#000000", "o", "-") for row in ROWS}
+    rows, told = chosen(ROWS, plain)
+    assert rows == [row for row in ROWS if "[" not in row]
+    assert told == " Left out for want of room: `flow-planar [layers=2]`, `flow-planar [layers=8]`."
+    assert chosen(SORTED, plain) == (list(SORTED), "")
+    assert [depth(r) for r in ("flow-gaussian", "flow-planar [layers=8]", "flow-planar", "flow-iaf")] == [
+        0,
+        8,
+        32,
+        None,
+    ]
+    assert depth("flow-planar [layers=8,lr=0.1]") is None
+
+
+def test_page_says_what_to_see_in_every_figure(tmp_path):
+    with density_store(tmp_path / "x.db", densities(("flow-planar",))) as store:
+        build(store, tmp_path / "out")
+    page = (tmp_path / "out/index.md").read_text().splitlines()
+    for stem in STEMS:
+        for kind in ("svg", "png"):
+            assert (tmp_path / f"out/figures/density-fixed-{stem}.{kind}").is_file()
+        (at,) = [i for i, line in enumerate(page) if line.endswith(f"(figures/density-fixed-{stem}.svg)")]
+        assert len(page[at - 2]) > 60
+
+
+def without(o, series):
+    test, *rest = o.evaluations
+    kept = {name: columns for name, columns in test.curves.items() if name != series}
+    return replace(o, evaluations=(replace(test, curves=kept), *rest))
+
+
+@pytest.mark.parametrize(
+    ("series", "stem"),
+    [("flow_data", "maps-moons"), ("flow_warp", "warp-moons"), ("flow_path", "path-moons"),
+     ("flow_density", "densities"), ("vae_images", "vae-images"), ("flow_samples", None)],
+)  # fmt: skip
+def test_figures_without_series_are_left_out(series, stem, tmp_path):
+    with density_store(tmp_path / "x.db", [without(o, series) for o in densities(FEW[:1], ("moons", VAE))]) as store:
+        found = figures(store)
+    assert set(found) == {"maps-moons", "warp-moons", "path-moons", "densities", "vae-images", "vae-bound"} - {stem}
+    if "maps-moons" in found:
+        assert bool(panels(found["maps-moons"].figure, 3)[0][2].collections) == (series != "flow_samples")
+
+
+def test_methods_without_series_are_left_out(tmp_path):
+    poor, rich = densities(("flow-gaussian", "flow-maf"), ("moons",))
+    for series in ("flow_data", "flow_density"):
+        poor = without(poor, series)
+    with density_store(tmp_path / "x.db", [poor, rich]) as store:
+        found = figures(store)
+    named = {stem: [a.get_ylabel() for a in found[stem].figure.axes if a.get_ylabel()] for stem in found}
+    assert named["maps-moons"] == ["flow-maf"]
+    assert named["densities"] == ["truth", "flow-maf"]
+    assert named["path-moons"] == ["flow-gaussian", "flow-maf"]
+
+
+def test_bound_needs_a_line_and_finite_values(tmp_path):
+    def diverged(o):
+        (test,) = o.evaluations
+        scores = tuple(replace(s, value=math.nan) if s.metric == "elbo" else s for s in test.scores)
+        return replace(o, evaluations=(replace(test, scores=scores),))
+
+    with density_store(tmp_path / "a.db", densities(("flow-iaf",), (VAE,))) as store:
+        assert "vae-bound" not in figures(store)
+    with density_store(tmp_path / "b.db", [diverged(o) for o in densities(FEW, (VAE,))]) as store:
+        (axes,) = figures(store)["vae-bound"].figure.axes
+    assert axes.get_title("left") == "Importance-weighted log-likelihood"
+
+
+def test_a_task_that_a_method_has_not_run_is_blank(tmp_path):
+    outcomes = [*densities(("flow-iaf",), ENERGIES[:2]), *densities(("flow-planar",), ENERGIES[:1])]
+    with density_store(tmp_path / "x.db", outcomes) as store:
+        lines = panels(figures(store)["energies"].figure, 2)
+    assert [[bool(a.images) for a in line] for line in lines] == [[True, True], [True, True], [True, False]]
+
+
+def test_several_seeds_are_said_to_be_one(drawn, tmp_path):
+    assert "(moons, pictures of the first seed)" in drawn["maps-moons"].figure.get_suptitle().replace("\n", " ")
+    with density_store(tmp_path / "x.db", densities(FEW[:1], ("moons",))) as store:
+        assert "first seed" not in figures(store)["maps-moons"].figure.get_suptitle()
+
+
+def test_other_sections_know_nothing_of_densities(tmp_path):
+    with density_store(tmp_path / "x.db", [outcome(cell("housing", "flow-gaussian"), -1.0)]) as store:
+        build(store, tmp_path / "out", formats=["md"])
+    names = [p.name for p in (tmp_path / "out/figures").iterdir()]
+    assert names
+    assert not [n for n in names if any(f"-{stem}." in n for stem in STEMS)]
+
+
+def test_made_up_data_are_their_own_truth():
+    x = truth("letters").forward(np.random.default_rng(0).normal(size=(5, 2)))
+    assert np.allclose(truth("letters").forward(truth("letters").inverse(x)), x)
+    assert len(NAMES) == 8
