@@ -11,8 +11,20 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from bnnbench import random
 from bnnbench.methods import METHODS, Method
-from bnnbench.model import GaussianPrior, Heteroscedastic, Likelihood, Prior, Problem, Rows, Table
+from bnnbench.model import (
+    DensityProblem,
+    EnergyProblem,
+    GaussianPrior,
+    Heteroscedastic,
+    Likelihood,
+    Params,
+    Prior,
+    Problem,
+    Rows,
+    Table,
+)
 from bnnbench.nets import MLP
 from bnnbench.run.attempt import Settings
 from bnnbench.run.cell import Cell
@@ -21,9 +33,11 @@ from bnnbench.run.progress import RunProgress
 from bnnbench.run.runner import _run_pack
 from bnnbench.run.train import Trained
 from bnnbench.store.records import Outcome
-from bnnbench.tasks import Task
+from bnnbench.tasks import Points, Task
 from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.density import DensityTask
+from bnnbench.tasks.targets import Target
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # of tensors this small a second thread makes the tests five times slower
@@ -61,14 +75,53 @@ class Synthetic(Task):
         return [*(split(k, size, 0) for k, size in enumerate(FIT)), split(BROKEN, 45, 80)]
 
 
+class ThreeNormals(Target):
+    """Independent standard normals."""
+
+    def sample(self, key: Tensor, n: int) -> Tensor:
+        return random.normal(key, (n, 3))
+
+    def log_density(self, x: Tensor) -> Tensor:
+        return torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(-1)
+
+
+class BreakableEnergy(EnergyProblem):
+    """An energy whose fit fails where the rows are NaN, though it needs none."""
+
+    def loss(self, key: Tensor, params: Params) -> Tensor:
+        return super().loss(key, params) + 0 * self.rows.x_shift.sum()
+
+
+class SyntheticDensity(Synthetic, DensityTask):
+    """The same rows to standardise and score by, and fresh draws of normals to fit; a broken fold's are NaN."""
+
+    def problem(self, rule, table, rows, classes, steps) -> Problem:
+        own = vars(Task.problem(self, rule, table, rows, classes, steps))
+        if self.kind == "density":
+            return DensityProblem(**own, draw=ThreeNormals().sample)
+        return BreakableEnergy(**own, log_density=ThreeNormals().log_density)
+
+    def evaluations(self, data, split, shifts=(), root=None) -> dict[str, Points]:
+        return Task.evaluations(self, data, split)
+
+
 TASKS = {
     "heteroscedastic": Synthetic("synthetic-he", "regression", ("synthetic",), ("folds",), (8,)),
     "homoscedastic": Synthetic("synthetic-ho", "regression", ("synthetic",), ("folds",), (8,), "homoscedastic"),
     "classification": Synthetic("synthetic-cl", "classification", ("synthetic",), ("folds",), (8,)),
+    "density": SyntheticDensity("synthetic-de", "density", ("synthetic",), ("folds",), batch_size=32),
+    "variational": SyntheticDensity("synthetic-va", "variational", ("synthetic",), ("folds",), batch_size=32),
 }
 # Settings under which a method's laws are cheap: what they multiply is the same work again.
 SMALL = {"hmc": {"multiple": 1, "parallel": 2}, "gp": {"iterations": 10}}
-PAIRS = [(method.name, task) for method in METHODS for task in TASKS if TASKS[task].kind in method.supports]
+SMALL |= {method.name: {"layers": 2, "width": 8} for method in METHODS if "flow" in method.tags}
+# Flows that fit draws and energies alike are tried on draws alone.
+PAIRS = [
+    (method.name, task)
+    for method in METHODS
+    for task in TASKS
+    if TASKS[task].kind in method.supports and not (task == "variational" and "density" in method.supports)
+]
 
 
 def small(name: str) -> Method:

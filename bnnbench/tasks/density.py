@@ -18,7 +18,7 @@ from bnnbench.tasks.data import Data, Split
 from bnnbench.tasks.energies import ENERGIES, WALL, Boxed
 from bnnbench.tasks.targets import BLOBS, LETTERS, MOONS, Target
 
-TRAIN, TEST = 5_000, 10_000  # draws in the table: to standardise and validate by, and to test on
+TRAIN, TEST = 5_000, 20_000  # draws in the table: to standardise and validate by, and to test on
 GRID = 200  # points of the grid along an axis
 
 

@@ -94,7 +94,7 @@ class Blobs(Target):
         return torch.logsumexp(-0.5 * square, -1) - constant
 
 
-def arc(centre: tuple[float, float], first: float, last: float, pieces: int = 256) -> Path:
+def arc(centre: tuple[float, float], first: float, last: float, pieces: int = 64) -> Path:
     """Corners on a unit circle, from one angle to another, in radians."""
     angles = [first + (last - first) * i / pieces for i in range(pieces + 1)]
     return tuple((centre[0] + math.cos(a), centre[1] + math.sin(a)) for a in angles)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bnnbench import random
-from bnnbench.tasks.targets import BLOBS, ENERGIES, LETTERS, MOONS, boxed
+from bnnbench.tasks.energies import ENERGIES, Boxed
+from bnnbench.tasks.targets import BLOBS, LETTERS, MOONS
 
 TARGETS = {"moons": MOONS, "blobs": BLOBS, "letters": LETTERS}
 
@@ -38,7 +39,31 @@ def test_the_entropy_of_the_moons_is_the_known_one():
 def test_energies_are_finite_and_walled(name):
     side = torch.linspace(-6, 6, 101)
     grid = torch.cartesian_prod(side, side)
-    value = boxed(ENERGIES[name], grid)
+    value = Boxed(name).unnormalised(grid)
     assert torch.isfinite(value).all()
     outside = grid.abs().amax(-1) > 5
     assert value[outside].max() < value[~outside].max() - 40
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_an_energy_is_normalised_and_drawn_from(name):
+    """By another grid than its own; the draws' share of four quadrants is that of the grid's."""
+    target, side = Boxed(name), torch.linspace(-5, 5, 301, dtype=torch.float64)
+    grid = torch.cartesian_prod(side, side)
+    density = target.log_density(grid).exp() * (side[1] - side[0]) ** 2
+    assert abs(float(density.sum()) - 1) < 2e-3
+    x = target.sample(random.key(2), 20_000)
+    for signs in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        where = torch.tensor(signs)
+        # the lines through 0 belong to no quadrant and so to all of them in equal parts
+        share = float((density * (((grid * where) > 0).double() + 0.5 * (grid == 0)).prod(-1)).sum())
+        drawn = float(((x * where) > 0).all(-1).double().mean())
+        assert abs(drawn - share) < 5 * (0.25 / 20_000) ** 0.5 + 1e-3
+
+
+def test_the_first_energy_is_the_published_one():
+    """Value at a hand-made point: |z| = 2 on the first axis, where ring and first mode are at their top."""
+    z = torch.tensor([2.0, 0.0], dtype=torch.float64)
+    assert float(ENERGIES["energy-1"](z)) == pytest.approx(
+        float(torch.log1p(torch.exp(torch.tensor(-0.5 * (4 / 0.6) ** 2))))
+    )
