@@ -21,14 +21,15 @@ SOURCE = "Vehtari et al. 2021, arXiv:1903.08008"
 def main_series(c: Context) -> Tensor:
     """The terms' means, or their class probabilities: [chains, draws, quantities, N]."""
     p = c.predictive
-    return _by_chain(c, p.log_probs.exp().movedim(-1, 1) if isinstance(p, CategoricalPredictive) else p.mean[:, None])
+    categorical = isinstance(p, CategoricalPredictive)
+    return _by_chain(c, p.log_probs.exp().movedim(-1, 1) if categorical else c.gaussian.mean[:, None])
 
 
 def all_series(c: Context) -> Tensor:
     """As `main_series`, for a regression with the logarithms of the terms' scales beside their means."""
     if isinstance(c.predictive, CategoricalPredictive):
         return main_series(c)
-    return torch.cat([main_series(c), _by_chain(c, c.predictive.scale.log()[:, None])], 2)
+    return torch.cat([main_series(c), _by_chain(c, c.gaussian.scale.log()[:, None])], 2)
 
 
 def _by_chain(c: Context, values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnnbench.errors import UserError
 from bnnbench.report.costs import costs
+from bnnbench.report.density import density_tables
 from bnnbench.report.extra import write
 from bnnbench.report.fidelity import fidelity
 from bnnbench.report.fidelity_tables import fidelity_tables
@@ -73,7 +74,8 @@ def _section(selection: Selection, section: Section, output: Output, formats: se
             output.write(f"{stem}.tex", comparison_latex(table, caption(selection, section, table)))
     if "csv" in formats:
         output.write(f"tables/{section.name}-cost.csv", frame_csv(costs(section)))
-    extras = [*image_tables(selection, section), *truth_tables(section), *sampler_tables(section)]
+    extras = [*image_tables(selection, section), *truth_tables(section), *density_tables(selection, section)]
+    extras += sampler_tables(section)
     write(extras, output, formats)
     if "md" not in formats:
         return ""

@@ -75,7 +75,8 @@ class Quoted:
 
 
 @cache
-def _shipped() -> tuple[dict[str, Any], ...]:
+def shipped() -> tuple[dict[str, Any], ...]:
+    """All rows of the file beside this."""
     return tuple(read_published(FILE))
 
 
@@ -83,7 +84,7 @@ def literature(task: str, published: pd.DataFrame | None = None) -> list[Quoted]
     """Numbers of the task's own protocol; a number that both files hold is listed once."""
     if task not in PROTOCOLS:
         return []
-    records = [*_shipped(), *(() if published is None else published.to_dict("records"))]
+    records = [*shipped(), *(() if published is None else published.to_dict("records"))]
     found: dict[tuple[str, str, str], Quoted] = {}
     for r in records:
         if (r["task"], r["dataset"], r["network"]) != PROTOCOLS[task] or r["metric"] not in UNITS:

@@ -20,7 +20,8 @@ BUDGETS = ("smoke", "quick", "full")
 HEADLINE = {
     "regression": ("log_likelihood", "rmse", "crps", "calibration_error"),
     "classification": ("log_likelihood", "error", "ece", "brier"),
-    "density": ("log_likelihood", "nll", "elbo", "iw_log_likelihood"),
+    "density": ("nll", "kl_forward"),
+    "variational": ("nll", "elbo", "iw_log_likelihood"),
 }
 CELL = ["task", "method", "config", "split", "seed", "budget"]
 

@@ -43,7 +43,9 @@ def flow_pictures(trained: Trained, r: int, points: Points) -> dict[str, Series]
         )
         x = (torch.as_tensor(points.x[:POINTS], dtype=shift.dtype) - shift) / scale
         drawn = _plane(network, key, x, lambda own: shift + scale * own)
-        grid, (log_p, _) = pack.data.grid, pack.data.truth  # type: ignore[misc]
+        assert pack.data.grid is not None
+        assert pack.data.truth is not None
+        grid, (log_p, _) = pack.data.grid, pack.data.truth
         log_q = network((torch.as_tensor(grid, dtype=shift.dtype) - shift) / scale) - scale.log().sum()
         return drawn | {"flow_density": _density(log_q, grid, log_p)}
 

@@ -16,7 +16,7 @@ from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.metrics.classification import entropy
-from bnnbench.model import CategoricalPredictive, Predictive, Problem, Rows, Table
+from bnnbench.model import CategoricalPredictive, DensityPredictive, Predictive, Problem, Rows, Table
 from bnnbench.model.predictive import each
 from bnnbench.run.cell import Cell
 from bnnbench.run.engine import INIT, PREDICT
@@ -75,7 +75,7 @@ class Posterior:
         """Summaries at inputs [N, ...] in original units (pixels in [0, 1]), each [N].
 
         Regression: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`. Classification: `probabilities` [N, K],
-        `entropy_total`, `entropy_aleatoric`, in nats.
+        `entropy_total`, `entropy_aleatoric`, in nats. Density: `log_density`, or its importance-weighted estimate.
         """
         terms = self.terms(x, samples)
         if isinstance(terms, CategoricalPredictive):
@@ -85,6 +85,8 @@ class Posterior:
                 "entropy_total": entropy(mixture),
                 "entropy_aleatoric": entropy(terms.log_probs).mean(0),
             }
+        elif isinstance(terms, DensityPredictive):
+            values = {"log_density": terms.log_prob(torch.empty(0))}
         else:
             mean, epistemic, aleatoric = terms.moments()
             values = {
