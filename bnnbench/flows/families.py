@@ -8,7 +8,7 @@ from bnnbench.flows.autoregressive import Autoregressive
 from bnnbench.flows.bijection import Bijection, Chain, Inverse
 from bnnbench.flows.coupling import Coupling
 from bnnbench.flows.flow import Flow
-from bnnbench.flows.linear import ActNorm, InvertibleLinear
+from bnnbench.flows.linear import ActNorm, Constant, InvertibleLinear
 from bnnbench.flows.residual import Planar, Radial
 from bnnbench.flows.scalar import Affine, Scalar, Shift
 from bnnbench.flows.spline import RationalQuadratic
@@ -35,8 +35,9 @@ def autoregressive_flow(
 
 
 def nice(dim: int, layers: int = 8, hidden: Widths = (64, 64), context: int = 0, seed: int = 0) -> Flow:
-    """NICE (Dinh et al. 2014, arXiv 1410.8516)."""
-    return coupling_flow(dim, Shift(), layers, hidden, context, seed)
+    """NICE (Dinh et al. 2014, arXiv 1410.8516): couplings that keep volumes, then one scale for each dimension."""
+    parts = [Coupling(dim, Shift(), hidden, context, swap=bool(i % 2), seed=_seed(seed, i)) for i in range(layers)]
+    return Flow(Chain([*parts, Constant(dim)]))
 
 
 def realnvp(dim: int, layers: int = 8, hidden: Widths = (64, 64), context: int = 0, seed: int = 0) -> Flow:
