@@ -119,6 +119,17 @@ def without_multipliers(network: nn.Module) -> nn.Module:
     return plain
 
 
+def cut(network: nn.Module, vector: Tensor) -> Params:
+    """The multipliers' parameters by the names of the network, out of one vector [P]."""
+    shapes = {
+        layer.named(f"multiplier.{name}"): shape
+        for layer in multiplied_layers(network)
+        for name, shape in layer.multiplier.shapes.items()
+    }
+    pieces = vector.split([shape.numel() for shape in shapes.values()])
+    return {name: piece.reshape(shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
+
+
 def multiplied_layers(network: nn.Module) -> list[Multiplied]:
     """The layers with multipliers, in the order of the network."""
     return [layer for layer in network.modules() if isinstance(layer, Multiplied)]

@@ -60,6 +60,9 @@ class Multiplier(nn.Module):
         variance: of z_0 at the start; 0 makes z a parameter, which has no density and needs no r.
         bent: whether h is tanh, as in linear layers, or the identity, as in convolutional ones.
         seed: of the start.
+
+    Attributes:
+        shapes: of its parameters, also where `functional_call` is to bring them.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Multiplier(nn.Module):
         self.flow = FLOWS[flow](dim, layers) if layers else None
         self.back = FLOWS[flow](dim, layers) if layers and self.is_random else None
         self.load_state_dict(initialise(self, random.key(seed)), strict=False)
+        self.shapes = {name: value.shape for name, value in self.named_parameters()}
 
     def forward(self, key: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """n draws z [n, dim], and log q of each [n], 0 where z is a parameter."""

@@ -11,17 +11,18 @@ from torch.func import vmap
 
 from bnnbench import random
 from bnnbench.layers import keyed
-from bnnbench.layers.mnf import draw_weights, with_multipliers, without_multipliers
+from bnnbench.layers.mnf import cut, draw_weights, with_multipliers, without_multipliers
 from bnnbench.layers.noisy import gaussian_kl
 from bnnbench.methods.base import METHODS, positive
 from bnnbench.methods.bbp_local import sampled_noise_level
 from bnnbench.methods.optimise import Fit, start
+from bnnbench.methods.parameters import flatten
 from bnnbench.methods.variational import Variational, parts
 from bnnbench.model import Batch, Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
 from bnnbench.nets import initialise
 
-OWN = "flow."  # begins the names of the multipliers' parameters in a state
+OWN = "multipliers"  # all their parameters in one vector of the state: steps and compiler are bound by small tensors
 
 
 @METHODS.register
@@ -58,32 +59,26 @@ class MNF(Variational):
         for name, value in own.items():
             if name.endswith("multiplier.log_scale"):
                 own[name] = 0.5 * torch.log(torch.as_tensor(self.variance).to(value)).expand_as(value)
-        q = self.law(plain.init_params(key), self.target(problem))
-        return start(q | {f"{OWN}{name}": value for name, value in own.items()})
+        return start(self.law(plain.init_params(key), self.target(problem)) | {OWN: flatten(own)})
 
     def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
         mean, sigma = parts(params)
         prior = {name: problem.scale_of(name, value).expand_as(value) for name, value in mean.items()}
         terms: Params = {}
         with keyed(key, sigma=sigma, prior=prior, kl=terms):
-            nll = problem.mean_nll(sampled_noise_level(key, mean, sigma) | multipliers(params), batch)
+            nll = problem.mean_nll(sampled_noise_level(key, mean, sigma) | cut(problem.network, params[OWN]), batch)
         if LOG_NOISE in mean:  # it has a prior of its own, N(-1, 1)
             terms[LOG_NOISE] = gaussian_kl(mean[LOG_NOISE] + 1, sigma[LOG_NOISE], prior[LOG_NOISE])
         return nll, torch.stack(list(terms.values())).sum()
 
     def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
         del draws
-        (mean, sigma), own = parts(state.params), multipliers(state.params)
+        (mean, sigma), own = parts(state.params), cut(problem.network, state.params[OWN])
 
         def draw(key: Tensor) -> Params:
             return sampled_noise_level(key, mean, sigma) | draw_weights(problem.network, own, key, mean, sigma)
 
         return vmap(draw)(random.split(key, samples))
-
-
-def multipliers(params: Params) -> Params:
-    """The multipliers' part of a state's parameters, by the names of the network."""
-    return {name.removeprefix(OWN): value for name, value in params.items() if name.startswith(OWN)}
 
 
 @METHODS.register
