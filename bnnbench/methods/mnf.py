@@ -40,7 +40,7 @@ class MNF(Variational):
 
     name = "mnf"
     reference = "Louizos & Welling 2017, arXiv 1703.01961"
-    tags = ("variational", "mnf")
+    tags = ("variational", "multiplicative")
     flow: ClassVar[str] = "masked"
     layers: int = 2
     variance: float = 0.1
