@@ -42,6 +42,7 @@ class MNF(Variational):
     reference = "Louizos & Welling 2017, arXiv 1703.01961"
     tags = ("variational", "multiplicative")
     flow: ClassVar[str] = "masked"
+    sigma: float = 0.02
     layers: int = 2
     variance: float = 0.1
 
