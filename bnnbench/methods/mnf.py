@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 
 from bnnbench import random
@@ -50,8 +50,8 @@ class MNF(Variational):
         super().check()
         positive(self, "layers", "variance")
 
-    def prepare(self, problem: Problem) -> Problem:
-        return super().prepare(problem).with_network(with_multipliers(problem.network, self.flow, self.layers))
+    def converted(self, network: nn.Module) -> nn.Module:
+        return with_multipliers(network, self.flow, self.layers)
 
     def init(self, key: Tensor, problem: Problem) -> Fit:
         plain = problem.with_network(without_multipliers(problem.network))  # starts where other methods start

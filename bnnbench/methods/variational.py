@@ -47,7 +47,7 @@ class Variational(Method):
     def prepare(self, problem: Problem) -> Problem:
         if type(self).target is Variational.target and not isinstance(problem.prior, GaussianPrior):
             raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
-        return problem
+        return super().prepare(problem)
 
     def init(self, key: Tensor, problem: Problem) -> Fit:
         return start(self.law(problem.init_params(key), self.target(problem)))
