@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-Params = dict[str, Tensor]
+from bnnbench.nets import Params
 
 
 class Bijection(nn.Module):

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench import random
-from bnnbench.flows.bijection import Bijection, Params
+from bnnbench.flows.bijection import Bijection
+from bnnbench.nets import Params
 
 
 class Constant(Bijection):

@@ -14,23 +14,32 @@ from bnnbench.errors import UserError
 from bnnbench.layers.convertible import check_convertible
 from bnnbench.layers.dropout import KeyedDropout
 from bnnbench.layers.keys import keyed
+from bnnbench.layers.mnf import with_multipliers
 from bnnbench.layers.noisy import Noisy
 from bnnbench.layers.variational import with_flipout, with_local_noise, with_sampled_weights
-from bnnbench.nets import fan_in
+from bnnbench.nets import Params, fan_in
 from bnnbench.registry import nearest
 
-# Kind -> conversion of a plain network into one of noisy layers.
-KINDS: dict[str, Callable[[nn.Module], nn.Module]] = {
-    "sampled": with_sampled_weights,
-    "local": with_local_noise,
-    "flipout": with_flipout,
+
+def _with_multipliers(network: nn.Module, sigma: float, seed: int) -> nn.Module:
+    """Multiplied layers at their own start; without scales z is 1 and no law either."""
+    return with_multipliers(network, seed=seed) if sigma else with_multipliers(network, layers=0, variance=0.0)
+
+
+# Kind -> conversion of a plain network into one of noisy layers, from sigma at the start and a seed.
+KINDS: dict[str, Callable[[nn.Module, float, int], nn.Module]] = {
+    "sampled": lambda network, sigma, seed: with_sampled_weights(network),
+    "local": lambda network, sigma, seed: with_local_noise(network),
+    "flipout": lambda network, sigma, seed: with_flipout(network),
+    "mnf": _with_multipliers,
 }
 
 
 class BayesianNetwork(nn.Module):
     """A network under the factorised Gaussian q(w) = N(mu, sigma^2), sigma = softplus(rho), and the prior N(0, s^2).
 
-    The means are the parameters of `network`, under their old names; the rho of `weight` is `weight_rho` beside it.
+    The means are the parameters of `network`, under their old names; the rho of `weight` is `weight_rho` beside it. Of
+    kind "mnf", q is that Gaussian given random multipliers of mu, whose parameters are those of `multiplier` beside it.
     A layer draws at every call, so one that is called twice in a forward pass draws twice.
 
     Attributes:
@@ -46,7 +55,7 @@ class BayesianNetwork(nn.Module):
         super().__init__()
         self.network, self.prior_scale = network, prior_scale
         for layer in _noisy(network):
-            for name, mean in list(layer.named_parameters(recurse=False)):
+            for name, mean in layer.means().items():
                 start = sigma * self._scale(mean)
                 # softplus^-1(start); for a start of 0 it is -inf, which no gradient moves
                 rho = start + math.log(-math.expm1(-start)) if start else -math.inf
@@ -56,25 +65,33 @@ class BayesianNetwork(nn.Module):
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64, device=device))
 
     def forward(self, x: Tensor, key: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The network's output for one draw from q, and KL(q || p).
+        """The network's output for one draw from q, and KL(q || p) (of kind "mnf" one draw of its bound).
 
         Args:
             x: what the plain network takes.
             key: (`bnnbench.random.key(seed)`), on which alone the draw then depends; give one under `torch.func`.
                 Without it, the network's own counter advances, and the next call draws anew.
         """
-        scales = self.scales()
-        with keyed(self._next_key() if key is None else key, sigma=scales):
-            output = self.network(x)
-        return output, self._kl(scales)
+        scales, prior, told = self.scales(), self.prior(), {}
+        with keyed(self._next_key() if key is None else key, sigma=scales, prior=prior, kl=told):
+            return self.network(x), self._kl(scales, prior, told)
 
-    def kl(self) -> Tensor:
-        """KL(q || p) = sum log(s / sigma) + (sigma^2 + mu^2) / (2 s^2) - 1/2 over all parameters, 0-dim."""
-        return self._kl(self.scales())
+    def kl(self, key: Tensor | None = None) -> Tensor:
+        """KL(q || p), 0-dim: the sum of log(s / sigma) + (sigma^2 + mu^2) / (2 s^2) - 1/2 over all parameters.
 
-    def scales(self) -> dict[str, Tensor]:
+        Of kind "mnf" a one-draw estimate of its bound. Without a key it is drawn from that of the last call, and the
+        counter stays where it is.
+        """
+        with keyed(random.fold_in(self.key, self.calls) if key is None else key):
+            return self._kl(self.scales(), self.prior(), {})
+
+    def scales(self) -> Params:
         """sigma by parameter name of the plain network."""
         return {name: F.softplus(rho) for name, _, rho in self._laws()}
+
+    def prior(self) -> Params:
+        """s by parameter name of the plain network, in its parameters' shapes."""
+        return {name: mean.new_full((), self._scale(mean)).expand_as(mean) for name, mean, _ in self._laws()}
 
     @torch.no_grad()
     def sample(self, x: Tensor, samples: int, key: Tensor | None = None) -> Tensor:
@@ -92,20 +109,19 @@ class BayesianNetwork(nn.Module):
         self.calls += 1
         return random.fold_in(self.key, self.calls)
 
-    def _kl(self, scales: dict[str, Tensor]) -> Tensor:
-        terms = []
-        for name, mean, _ in self._laws():
-            sigma, s = scales[name], self._scale(mean)
-            terms.append((math.log(s) - sigma.log() + (sigma**2 + mean**2) / (2 * s**2) - 0.5).sum())
+    def _kl(self, scales: Params, prior: Params, told: Params) -> Tensor:
+        """The sum over the layers, some of which have told theirs in the forward pass."""
+        terms = [
+            told[layer.path] if layer.path in told else layer.kl(layer.means(), layer.own(scales), layer.own(prior))
+            for layer in _noisy(self.network)
+        ]
         return torch.stack(terms).sum()
 
     def _laws(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Name in the plain network, mu and rho of every parameter."""
         for layer in _noisy(self.network):
-            for name in ("weight", "bias"):
-                mean = getattr(layer, name)
-                if mean is not None:
-                    yield layer.named(name), mean, getattr(layer, f"{name}_rho")
+            for name, mean in layer.means().items():
+                yield layer.named(name), mean, getattr(layer, f"{name}_rho")
 
     def _scale(self, mean: Tensor) -> float:
         """s, the prior's scale of one parameter."""
@@ -137,12 +153,14 @@ def convert(
         net: the plain network; it is not changed.
         kind: how a forward pass draws. "local" draws the activations of each example (Kingma et al. 2015, arXiv
             1506.02557), "flipout" one weight perturbation with random signs for each example (Wen et al. 2018, arXiv
-            1803.04386), "sampled" weights, the same for all examples (Blundell et al. 2015, arXiv 1505.05424).
+            1803.04386), "sampled" weights, the same for all examples (Blundell et al. 2015, arXiv 1505.05424), "mnf"
+            the activations and, under a law that is no Gaussian, multipliers of the weights of each example (Louizos &
+            Welling 2017, arXiv 1703.01961), which start around 0.9; its kl is an estimate of an upper bound.
         prior_scale: standard deviation of the prior N(0, s^2) of all parameters; by default that of all tasks here,
             sqrt(2 / fan_in) of weights and 1 of biases.
         sigma: standard deviation of q at the start, in units of the prior's. 0 gives the plain twin: the output is
             that of `net`, the scales stay 0, and kl is infinite, its gradient being that of -log p(mu).
-        seed: of the draws.
+        seed: of the draws, and of the multipliers' start.
 
     Raises:
         UserError: the kind or a number is not possible, or a layer has no Bayesian version.
@@ -154,7 +172,7 @@ def convert(
     if prior_scale is not None and not 0 < prior_scale < math.inf:
         raise UserError(f"prior_scale is {prior_scale}; give a finite number above 0.")
     check_convertible(net)
-    network = KINDS[kind](net)
+    network = KINDS[kind](net, sigma, seed)
     for layer in network.modules():
         if type(layer) is nn.Dropout:
             layer.__class__ = KeyedDropout

@@ -21,31 +21,31 @@ from torch import Tensor, nn
 from bnnbench import random
 from bnnbench.flows import Autoregressive, Bijection, Chain, Coupling, Gate, Planar, RationalQuadratic
 from bnnbench.flows.flow import normal_log_prob
+from bnnbench.layers.noisy import gaussian_kl
+from bnnbench.nets import initialise
 
-Maker = Callable[[int, int, int], Bijection]  # from dimension, number of layers and seed
+Maker = Callable[[int, int], Bijection]  # from dimension and number of layers
 
 
-def _masked(dim: int, layers: int, seed: int) -> Bijection:
+def _masked(dim: int, layers: int) -> Bijection:
     """Gated couplings of one tanh layer, whose halves take turns; a single dimension has none and is bent instead."""
     if dim == 1:
-        return _planar(dim, layers, seed)
-    gate = [Coupling(dim, Gate(), (50,), swap=bool(i % 2), activation="tanh", seed=seed + i) for i in range(layers)]
-    return Chain(gate)
+        return _planar(dim, layers)
+    return Chain(Coupling(dim, Gate(), (50,), swap=bool(i % 2), activation="tanh") for i in range(layers))
 
 
-def _planar(dim: int, layers: int, seed: int) -> Bijection:
-    return Chain(Planar(dim, seed=seed + i) for i in range(layers))
+def _planar(dim: int, layers: int) -> Bijection:
+    return Chain(Planar(dim) for _ in range(layers))
 
 
-def _iaf(dim: int, layers: int, seed: int) -> Bijection:
-    return Chain(Autoregressive(dim, hidden=(50,), reverse=bool(i % 2), seed=seed + i) for i in range(layers))
+def _iaf(dim: int, layers: int) -> Bijection:
+    return Chain(Autoregressive(dim, hidden=(50,), reverse=bool(i % 2)) for i in range(layers))
 
 
-def _spline(dim: int, layers: int, seed: int) -> Bijection:
+def _spline(dim: int, layers: int) -> Bijection:
     if dim == 1:
-        return Chain(Autoregressive(dim, RationalQuadratic(4), (50,), seed=seed + i) for i in range(layers))
-    spline = RationalQuadratic(4)
-    return Chain(Coupling(dim, spline, (50,), swap=bool(i % 2), seed=seed + i) for i in range(layers))
+        return Chain(Autoregressive(dim, RationalQuadratic(4), (50,)) for _ in range(layers))
+    return Chain(Coupling(dim, RationalQuadratic(4), (50,), swap=bool(i % 2)) for i in range(layers))
 
 
 FLOWS: dict[str, Maker] = {"masked": _masked, "planar": _planar, "iaf": _iaf, "spline": _spline}
@@ -59,6 +59,10 @@ class Multiplier(nn.Module):
         flow: kind of both flows, a key of FLOWS. layers: of each of them; 0 for none.
         variance: of z_0 at the start; 0 makes z a parameter, which has no density and needs no r.
         bent: whether h is tanh, as in linear layers, or the identity, as in convolutional ones.
+        seed: of the start.
+
+    Attributes:
+        shapes: of its parameters, also where `functional_call` is to bring them.
     """
 
     def __init__(
@@ -71,8 +75,10 @@ class Multiplier(nn.Module):
             self.log_scale = nn.Parameter(torch.full((dim,), 0.5 * math.log(variance)))
             self.auxiliary = nn.Module()  # rows c, b_1 and b_2
             self.auxiliary.weight = nn.Parameter(torch.zeros(3, dim))
-        self.flow = FLOWS[flow](dim, layers, seed) if layers else None
-        self.back = FLOWS[flow](dim, layers, seed + layers) if layers and self.is_random else None
+        self.flow = FLOWS[flow](dim, layers) if layers else None
+        self.back = FLOWS[flow](dim, layers) if layers and self.is_random else None
+        self.load_state_dict(initialise(self, random.key(seed)), strict=False)
+        self.shapes = {name: value.shape for name, value in self.named_parameters()}
 
     def forward(self, key: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """n draws z [n, dim], and log q of each [n], 0 where z is a parameter."""
@@ -85,19 +91,15 @@ class Multiplier(nn.Module):
             log_q = log_q - logdet if self.is_random else log_q
         return z, log_q
 
-    def kl(self, key: Tensor, mean: Tensor, sigma: Tensor, scale: Tensor) -> Tensor:
-        """A one-draw estimate of the bound on KL(q(W) || p(W)), 0-dim.
+    def kl(self, key: Tensor, z: Tensor, log_q: Tensor, mean: Tensor, sigma: Tensor, scale: Tensor) -> Tensor:
+        """The bound on KL(q(W) || p(W)) at one draw of z [dim], with its log q [], and one of W, 0-dim.
 
         Args:
             mean, sigma: M and s [dim, rows]. scale: of the prior N(0, scale^2), broadcasting against them.
         """
-        key_z, key_w = random.split(key).unbind(-2)
-        z, log_q = self(key_z, 1)
-        moved = z[0, :, None] * mean
-        kl = (scale.log() - sigma.log() + (sigma**2 + moved**2) / (2 * scale**2) - 0.5).sum()
-        if not self.is_random:
-            return kl
-        return kl + log_q[0] - self._log_r(key_w, z, moved, sigma)
+        moved = z[:, None] * mean
+        kl = gaussian_kl(moved, sigma, scale).sum()
+        return kl + log_q - self._log_r(key, z, moved, sigma) if self.is_random else kl
 
     def _log_r(self, key: Tensor, z: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
         """log r(z | W) of a draw W ~ N(mean, sigma^2), of which the sums over i alone are needed."""
@@ -105,9 +107,6 @@ class Multiplier(nn.Module):
         spread = (c.square() @ sigma.square() + 1e-12).sqrt()
         sums = c @ mean + spread * random.normal(key, spread.shape).to(mean)
         a = (sums.tanh() if self.bent else sums).mean()
-        logdet = z.new_zeros(())
-        if self.back is not None:
-            z, logdets = self.back(z)
-            logdet = logdets[0]
+        end, logdet = self.back(z) if self.back is not None else (z, 0.0)
         log_precision = b2 * a
-        return normal_log_prob((z[0] - b1 * a) * (0.5 * log_precision).exp()) + 0.5 * log_precision.sum() + logdet
+        return normal_log_prob((end - b1 * a) * (0.5 * log_precision).exp()) + 0.5 * log_precision.sum() + logdet

@@ -7,19 +7,11 @@ product, and eps are standard normals.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from bnnbench import random
 from bnnbench.layers.keys import next_key
-from bnnbench.layers.noisy import Noisy, NoisyConv2d, NoisyLinear, replaced
-from bnnbench.nets import fan_in
-
-
-def _epsilon(key: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Standard normals of the shapes of a weight [out, in, ...] and its bias [out]."""
-    eps = random.normal(key, (weight.shape[0], fan_in(weight) + 1)).to(weight)
-    return eps[:, :-1].reshape(weight.shape), eps[:, -1]
+from bnnbench.layers.noisy import Noisy, NoisyConv2d, NoisyLinear, epsilon, replaced
 
 
 class _Sampled(Noisy):
@@ -28,7 +20,7 @@ class _Sampled(Noisy):
     """
 
     def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        eps, eps_bias = _epsilon(next_key(), weight)
+        eps, eps_bias = epsilon(next_key(), weight)
         shift = self.bias
         if shift is not None and bias is not None:
             shift = shift + bias * eps_bias
@@ -42,15 +34,10 @@ class _Local(Noisy):
     In a convolutional layer this is the law of every single output; that one image's outputs at different places are
     correlated, for they share weights, is dropped, as usual (Molchanov et al. 2017, arXiv 1701.05369; Shridhar et al.
     2019, arXiv 1901.02731).
-
-    The variance is raised by 1e-12 before its root, whose gradient at an input of zeros were infinite else.
     """
 
     def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        variance = self.affine(input.square(), weight.square(), None if bias is None else bias.square())
-        # No variance, no noise: a layer with sigma = 0 is its plain twin. (A convolution's algorithm may round below.)
-        scale = torch.where(variance > 0, (variance.clamp(min=0) + 1e-12).sqrt(), 0.0)
-        noise = scale * random.normal(next_key(), variance.shape).to(variance)
+        noise = self.spread(next_key(), input, weight, bias)
         return self.affine(input, self.weight, self.bias) + noise
 
 
@@ -63,7 +50,7 @@ class _Flipout(Noisy):
 
     def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         key, channel = next_key(), -1 - self.places
-        eps, eps_bias = _epsilon(key, weight)
+        eps, eps_bias = epsilon(key, weight)
         sizes = [weight.shape[0], input.shape[channel]]
         signs = random.bernoulli(key, 0.5, (*input.shape[:channel], sum(sizes))).to(weight) * 2 - 1
         r, s = signs.reshape(*signs.shape, *[1] * self.places).split(sizes, channel)

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnnbench.errors import UserError
 from bnnbench.model import Params, Predictive, Problem
@@ -79,9 +79,13 @@ class Method(ABC):
     def check(self) -> None:  # noqa: B027 - most methods have something to check, none must
         """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""
 
+    def converted(self, network: nn.Module) -> nn.Module:
+        """A plain network with the layers that this method trains."""
+        return network
+
     def prepare(self, problem: Problem) -> Problem:
         """The problem as this method sees it: a converted network, another prior. Called once, outside vmap."""
-        return problem
+        return problem.with_network(self.converted(problem.network))
 
     def target(self, problem: Problem) -> Problem:
         """The problem whose posterior is approximated: the task's, unless the method has a prior of its own."""

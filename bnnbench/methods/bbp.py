@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
 
 from bnnbench import random
-from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
-from bnnbench.methods.optimise import Fit, descend, start
+from bnnbench.methods.base import METHODS, fraction, positive
+from bnnbench.methods.optimise import Fit
 from bnnbench.methods.parameters import noise
-from bnnbench.model import Batch, GaussianPrior, LaplacePrior, Params, Problem, ScaleMixturePrior
+from bnnbench.methods.variational import Variational, parts
+from bnnbench.model import Batch, LaplacePrior, Params, Problem, ScaleMixturePrior
 from bnnbench.model.likelihoods import LOG_NOISE
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -58,14 +58,11 @@ def perturb(key: Tensor, mean: Params, sigma: Params) -> Params:
 
 @METHODS.register
 @dataclass(frozen=True)
-class BBPGaussian(Method):
+class BBPGaussian(Variational):
     """Bayes by Backprop with sampled weights, one sample for the whole minibatch, and the task's Gaussian prior.
 
     Attributes:
-        lr: peak learning rate of the one-cycle schedule.
-        sigma: standard deviation of q at the start, in units of the prior's scale.
-        beta: weight of the KL. temperature: T; other values than 1 of either are another target.
-        prior_scale: factor of the prior's scale.
+        temperature: T; other values than 1 are another target.
     """
 
     name = "bbp-gaussian"
@@ -73,36 +70,18 @@ class BBPGaussian(Method):
     reference = "Blundell et al. 2015, arXiv 1505.05424"
     tags = ("variational",)
     family = "mean-field"
-    lr: float = 1e-3
-    sigma: float = 0.05
-    beta: float = 1.0
     temperature: float = 1.0
-    prior_scale: float = 1.0
-    early_stopping: bool = True
 
     def check(self) -> None:
-        positive(self, "lr", "sigma", "beta", "temperature", "prior_scale")
+        super().check()
+        positive(self, "temperature")
 
-    def target(self, problem: Problem) -> Problem:
-        return problem.scaled(self.prior_scale)
-
-    def init(self, key: Tensor, problem: Problem) -> Fit:
-        problem, mean = self.target(problem), problem.init_params(key)
-        sigma = {name: (self.sigma * problem.scale_of(name, v)).expand_as(v).clone() for name, v in mean.items()}
-        return start(join(mean, sigma))
-
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
-        problem, batch = self.target(problem), problem.minibatch(key)
-
-        def objective(params: Params) -> tuple[Tensor, Info]:
-            mean, sigma = parts(params)
-            nll, sample = self.expected_nll(key, mean, sigma, batch, problem)
-            cost = [self._cross_entropy(problem, name, mean[name], sigma[name], sample) for name in mean]
-            heat = [self.temperature * entropy(value).sum() for value in sigma.values()]
-            kl = (torch.stack(cost).sum() - torch.stack(heat).sum()) / problem.n
-            return nll + self.beta * kl, {"nll": nll, "kl": kl}
-
-        return descend(objective, state, problem, self.lr)
+    def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
+        mean, sigma = parts(params)
+        nll, sample = self.expected_nll(key, mean, sigma, batch, problem)
+        cost = [self._cross_entropy(problem, name, mean[name], sigma[name], sample) for name in mean]
+        heat = [self.temperature * entropy(value).sum() for value in sigma.values()]
+        return nll, torch.stack(cost).sum() - torch.stack(heat).sum()
 
     def expected_nll(
         self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
@@ -120,22 +99,6 @@ class BBPGaussian(Method):
         if name == LOG_NOISE:  # it has a prior of its own, N(-1, 1)
             return cross_entropy_gaussian(mean, sigma, -1.0, torch.ones_like(mean))
         return self.cross_entropy(problem, mean, sigma, sample.get(name, mean)).sum()
-
-    def prepare(self, problem: Problem) -> Problem:
-        if type(self).target is BBPGaussian.target and not isinstance(problem.prior, GaussianPrior):
-            raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
-        return problem
-
-    def prepared(self, state: Fit, draws: Any) -> Fit:
-        del draws
-        mean, sigma = parts(state.params)
-        return state._replace(
-            params={f"mean.{k}": v for k, v in mean.items()} | {f"sigma.{k}": v for k, v in sigma.items()}
-        )
-
-    def terms(self, state: Fit, collected: int, samples: int) -> int:
-        del state, collected
-        return samples
 
     def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
         del draws, problem
@@ -193,17 +156,3 @@ class BBPMixture(BBPGaussian):
     def cross_entropy(self, problem: Problem, mean: Tensor, sigma: Tensor, sample: Tensor) -> Tensor:
         del mean, sigma
         return -problem.prior.log_density(sample, problem.prior.scale_of(sample))
-
-
-def join(mean: Params, sigma: Params) -> Params:
-    """Joint parameters of q, with sigma = softplus(rho)."""
-    return {f"mean.{name}": v for name, v in mean.items()} | {
-        f"rho.{name}": torch.log(torch.expm1(v)) for name, v in sigma.items()
-    }
-
-
-def parts(params: Params) -> tuple[Params, Params]:
-    """Means and standard deviations from the joint parameters, which hold rho, or sigma itself once prepared."""
-    mean = {name[5:]: value for name, value in params.items() if name.startswith("mean.")}
-    sigma = {name[6:]: value for name, value in params.items() if name.startswith("sigma.")}
-    return mean, sigma or {name[4:]: F.softplus(value) for name, value in params.items() if name.startswith("rho.")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnnbench import random
 from bnnbench.layers import keyed, with_flipout, with_local_noise
@@ -32,8 +32,8 @@ class BBPLocal(BBPGaussian):
         with keyed(key, sigma=sigma):
             return problem.mean_nll(sampled_noise_level(key, mean, sigma), batch), {}
 
-    def prepare(self, problem: Problem) -> Problem:
-        return super().prepare(problem).with_network(with_local_noise(problem.network))
+    def converted(self, network: nn.Module) -> nn.Module:
+        return with_local_noise(network)
 
 
 @METHODS.register
@@ -48,8 +48,8 @@ class BBPFlipout(BBPLocal):
     name = "bbp-flipout"
     reference = "Wen et al. 2018, arXiv 1803.04386"
 
-    def prepare(self, problem: Problem) -> Problem:
-        return BBPGaussian.prepare(self, problem).with_network(with_flipout(problem.network))
+    def converted(self, network: nn.Module) -> nn.Module:
+        return with_flipout(network)
 
 
 def sampled_noise_level(key: Tensor, mean: Params, sigma: Params) -> Params:

@@ -1,7 +1,4 @@
-"""Multiplicative normalizing flows: variational inference with weights that random multipliers correlate.
-
-The methods are not registered yet: they join `all` with their reference results.
-"""
+"""Multiplicative normalizing flows: variational inference with weights that random multipliers correlate."""
 
 from __future__ import annotations
 
@@ -9,111 +6,83 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
-from torch.func import functional_call, vmap
+from torch import Tensor, nn
+from torch.func import vmap
 
 from bnnbench import random
 from bnnbench.layers import keyed
-from bnnbench.layers.mnf import Bound, is_multipliers, with_multipliers
-from bnnbench.methods.base import Info, Method, positive
-from bnnbench.methods.bbp import cross_entropy_gaussian, entropy, join, parts
+from bnnbench.layers.mnf import cut, draw_weights, with_multipliers, without_multipliers
+from bnnbench.layers.noisy import gaussian_kl
+from bnnbench.methods.base import METHODS, positive
 from bnnbench.methods.bbp_local import sampled_noise_level
-from bnnbench.methods.optimise import Fit, descend, start
-from bnnbench.model import GaussianPrior, Params, Problem
+from bnnbench.methods.optimise import Fit, start
+from bnnbench.methods.parameters import flatten
+from bnnbench.methods.variational import Variational, parts
+from bnnbench.model import Batch, Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.nets import initialise
+
+OWN = "multipliers"  # all their parameters in one vector of the state: steps and compiler are bound by small tensors
 
 
+@METHODS.register
 @dataclass(frozen=True)
-class MNF(Method):
+class MNF(Variational):
     """Multiplicative normalizing flows with gated couplings (masked RealNVP).
 
-    The objective is that of Bayes by Backprop, with the bound of `bnnbench.layers.multiplier` in place of the KL. In
-    training every example has multipliers of its own; prediction draws weights.
+    The bound of `bnnbench.layers.multiplier` stands in place of the KL. In training every example has multipliers of
+    its own; prediction draws weights.
 
     Attributes:
-        lr: peak learning rate of the one-cycle schedule.
-        sigma: standard deviation of q given z at the start, in units of the prior's scale.
-        variance: of the multipliers' first law at the start.
         layers: of the flow of q(z), and of that of r(z | W).
-        beta: weight of the KL. prior_scale: factor of the prior's scale.
+        variance: of the multipliers' first law at the start.
     """
 
     name = "mnf"
     reference = "Louizos & Welling 2017, arXiv 1703.01961"
-    tags = ("variational", "mnf")
+    tags = ("variational", "multiplicative")
     flow: ClassVar[str] = "masked"
-    lr: float = 1e-3
-    sigma: float = 0.05
+    sigma: float = 0.02
     layers: int = 2
     variance: float = 0.1
-    beta: float = 1.0
-    prior_scale: float = 1.0
-    early_stopping: bool = True
 
     def check(self) -> None:
-        positive(self, "lr", "sigma", "variance", "layers", "beta", "prior_scale")
+        super().check()
+        positive(self, "layers", "variance")
 
-    def target(self, problem: Problem) -> Problem:
-        return problem.scaled(self.prior_scale)
-
-    def prepare(self, problem: Problem) -> Problem:
-        if not isinstance(problem.prior, GaussianPrior):
-            raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
-        return problem.with_network(with_multipliers(problem.network, self.flow, self.layers))
+    def converted(self, network: nn.Module) -> nn.Module:
+        return with_multipliers(network, self.flow, self.layers)
 
     def init(self, key: Tensor, problem: Problem) -> Fit:
-        problem, params = self.target(problem), problem.init_params(key)
-        mean, own = split(params)
-        sigma = {name: (self.sigma * problem.scale_of(name, v)).expand_as(v).clone() for name, v in mean.items()}
+        plain = problem.with_network(without_multipliers(problem.network))  # starts where other methods start
+        params = initialise(problem.network, random.fold_in(key, 1))
+        own = {name: value for name, value in params.items() if name not in dict(plain.network.named_parameters())}
         for name, value in own.items():
             if name.endswith("multiplier.log_scale"):
-                own[name] = value * 0 + 0.5 * torch.log(torch.as_tensor(self.variance).to(value))
-        return start(join(mean, sigma) | own)
+                own[name] = 0.5 * torch.log(torch.as_tensor(self.variance).to(value)).expand_as(value)
+        return start(self.law(plain.init_params(key), self.target(problem)) | {OWN: flatten(own)})
 
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
-        problem, batch = self.target(problem), problem.minibatch(key)
-
-        def objective(params: Params) -> tuple[Tensor, Info]:
-            mean, sigma = parts(params)
-            own = split(params)[1]
-            with keyed(key, sigma=sigma):
-                nll = problem.mean_nll(sampled_noise_level(key, mean, sigma) | own, batch)
-            scale = {name: problem.scale_of(name, value).expand_as(value) for name, value in mean.items()}
-            kl = bound(problem, own, "kl", random.fold_in(key, 1), mean, sigma, scale)
-            if LOG_NOISE in mean:  # it has a prior of its own, N(-1, 1)
-                m, s = mean[LOG_NOISE], sigma[LOG_NOISE]
-                kl = kl + cross_entropy_gaussian(m, s, -1.0, torch.ones_like(m)) - entropy(s)
-            kl = kl / problem.n
-            return nll + self.beta * kl, {"nll": nll, "kl": kl}
-
-        return descend(objective, state, problem, self.lr)
-
-    def terms(self, state: Fit, collected: int, samples: int) -> int:
-        del state, collected
-        return samples
+    def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
+        mean, sigma = parts(params)
+        prior = {name: problem.scale_of(name, value).expand_as(value) for name, value in mean.items()}
+        terms: Params = {}
+        with keyed(key, sigma=sigma, prior=prior, kl=terms):
+            nll = problem.mean_nll(sampled_noise_level(key, mean, sigma) | cut(problem.network, params[OWN]), batch)
+        if LOG_NOISE in mean:  # it has a prior of its own, N(-1, 1)
+            terms[LOG_NOISE] = gaussian_kl(mean[LOG_NOISE] + 1, sigma[LOG_NOISE], prior[LOG_NOISE])
+        return nll, torch.stack(list(terms.values())).sum()
 
     def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
         del draws
-        (mean, sigma), own = parts(state.params), split(state.params)[1]
+        (mean, sigma), own = parts(state.params), cut(problem.network, state.params[OWN])
 
-        def sample(key: Tensor) -> Params:
-            return sampled_noise_level(key, mean, sigma) | bound(problem, own, "weights", key, mean, sigma)
+        def draw(key: Tensor) -> Params:
+            return sampled_noise_level(key, mean, sigma) | draw_weights(problem.network, own, key, mean, sigma)
 
-        return vmap(sample)(random.split(key, samples))
-
-
-def split(params: Params) -> tuple[Params, Params]:
-    """The plain network's parameters (and the likelihood's), and those of the multipliers."""
-    own = {name: value for name, value in params.items() if is_multipliers(name)}
-    return {name: value for name, value in params.items() if name not in own}, own
+        return vmap(draw)(random.split(key, samples))
 
 
-def bound(problem: Problem, own: Params, name: str, *arguments: Any) -> Any:
-    """What `Bound` computes under the name, with these parameters of the multipliers."""
-    params = {f"network.{key}": value for key, value in own.items()}
-    return functional_call(Bound(problem.network), params, (name, *arguments))
-
-
+@METHODS.register
 @dataclass(frozen=True)
 class MNFPlanar(MNF):
     """Multiplicative normalizing flows with planar flows."""
@@ -122,6 +91,7 @@ class MNFPlanar(MNF):
     flow = "planar"
 
 
+@METHODS.register
 @dataclass(frozen=True)
 class MNFIAF(MNF):
     """Multiplicative normalizing flows with inverse autoregressive flows."""
@@ -130,6 +100,7 @@ class MNFIAF(MNF):
     flow = "iaf"
 
 
+@METHODS.register
 @dataclass(frozen=True)
 class MNFSpline(MNF):
     """Multiplicative normalizing flows with rational-quadratic coupling flows."""

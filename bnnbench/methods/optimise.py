@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value
 
-from bnnbench.model import Problem
-
-Params = dict[str, Tensor]
+from bnnbench.model import Params, Problem
 
 
 class Fit(NamedTuple):

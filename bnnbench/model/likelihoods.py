@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive, normal_log_density
+from bnnbench.nets import Params
 
-Params = dict[str, Tensor]
 LOG_NOISE = "log_noise"
 SCALE_FLOOR = 1e-3  # of the standardised target: keeps a density finite where the data hold exact repetitions
 

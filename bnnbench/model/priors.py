@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from bnnbench.model.predictive import normal_log_density
-
-Params = dict[str, Tensor]
+from bnnbench.nets import Params
 
 
 def weight_scale(value: Tensor) -> Tensor:

@@ -6,13 +6,15 @@ from torch import Tensor, nn
 
 from bnnbench import random
 
+Params = dict[str, Tensor]  # parameters by name
+
 
 def fan_in(weight: Tensor) -> int:
     """Inputs feeding one output unit of a weight of shape [out, in, ...]."""
     return math.prod(weight.shape[1:])
 
 
-def initialise(network: nn.Module, key: Tensor) -> dict[str, Tensor]:
+def initialise(network: nn.Module, key: Tensor) -> Params:
     """Parameters by name, weights and biases of each layer from U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
     One draw serves all layers: small draws are bound by their dispatch. Parameters of layers without a weight

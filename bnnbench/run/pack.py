@@ -6,6 +6,7 @@ Splits of unequal size are padded by repeating their first row with weight 0. Th
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -149,14 +150,13 @@ def padded(rows: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor
 def replica_bytes(cell: Cell) -> int:
     """Estimate of the memory one replica needs in training, collected draws included.
 
-    State, gradient, Adam and the kept best state count as eight copies of the parameters; activations are those of
-    one minibatch, forward and backward. Measured peaks lie below (see tests/run/test_pack.py).
+    State, gradient, Adam and the kept best state count as eight copies of the parameters; activations are one
+    minibatch and those of it, forward and backward. Measured peaks lie below (see tests/run/test_pack.py).
     """
     data = cell.task.data(cell.root)
     outputs = cell.task.likelihood(cell.rule, data.classes).outputs
-    network = cell.task.network(cell.rule, data.x.shape[1:], outputs)
-    size = parameters(network)
-    units = 2 * sum(activations(cell.task, cell.rule, data.x.shape[1:], outputs))
+    size = parameters(cell.method.converted(cell.task.network(cell.rule, data.x.shape[1:], outputs)))
+    units = 2 * (math.prod(data.x.shape[1:]) + sum(activations(cell.task, cell.rule, data.x.shape[1:], outputs)))
     draws = len(cell.method.schedule(cell.steps))
     networks = max(cell.method.networks, 1)
     return 4 * (networks * (8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)

@@ -59,7 +59,8 @@ def weight_sample(method: Method, state: Any, problem: Problem, key: Tensor) -> 
 def summary(problem: Problem, weights: Params, x: Tensor) -> dict[str, Tensor]:
     """Statistics of one network at inputs in original units, 0-dim."""
     outputs: dict[str, Any] = {}
-    layers = layers_of(problem.network)
+    owners = {name.rpartition(".")[0] for name in weights if name != LOG_NOISE}  # multipliers have no weight sample
+    layers = {name: layer for name, layer in layers_of(problem.network).items() if name in owners}
     hooks = [
         layer.register_forward_hook(lambda _, __, out, name=name: outputs.__setitem__(name, out))
         for name, layer in layers.items()

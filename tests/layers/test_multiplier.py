@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from bnnbench import random
 from bnnbench.layers import keyed
-from bnnbench.layers.mnf import Bound, MNFConv2d, MNFLinear, multiplied_layers, with_multipliers
+from bnnbench.layers.mnf import MNFConv2d, MNFLinear, draw_weights, multiplied_layers, with_multipliers
 from bnnbench.layers.multiplier import FLOWS, Multiplier
 from bnnbench.nets import LeNet
 
@@ -29,6 +29,13 @@ def tiny(flow="masked", layers=1, variance=0.1, **more):
     return multiplier, mean, sigma, torch.full((DIM, ROWS), 1.3, dtype=torch.float64)
 
 
+def estimate(key, multiplier, *laws):
+    """The bound at one draw of z and one of W."""
+    key_z, key_w = random.split(key).unbind(-2)
+    z, log_q = multiplier(key_z, 1)
+    return multiplier.kl(key_w, z[0], log_q[0], *laws)
+
+
 @pytest.mark.parametrize("flow", FLOWS)
 @pytest.mark.parametrize("bent", [True, False])
 def test_the_mean_of_the_estimate_is_a_brute_force_monte_carlo_of_the_bound(flow, bent):
@@ -36,7 +43,7 @@ def test_the_mean_of_the_estimate_is_a_brute_force_monte_carlo_of_the_bound(flow
     multiplier, mean, sigma, scale = tiny(flow, bent=bent)
     n = 4000
     keys = random.split(random.key(3), n)
-    estimates = vmap(lambda key: multiplier.kl(key, mean, sigma, scale))(keys).detach()
+    estimates = vmap(lambda key: estimate(key, multiplier, mean, sigma, scale))(keys).detach()
 
     generator = torch.Generator().manual_seed(4)
     eps = torch.randn(n, DIM, generator=generator, dtype=torch.float64)
@@ -62,7 +69,7 @@ def test_without_flows_and_variance_the_bound_is_the_mean_field_kl():
     _, mean, sigma, scale = tiny()
     multiplier = Multiplier(DIM, layers=0, variance=0.0).double()
     expected = kl_divergence(Normal(mean, sigma), Normal(torch.zeros_like(mean), scale)).sum()
-    assert_close(multiplier.kl(random.key(0), mean, sigma, scale), expected)
+    assert_close(estimate(random.key(0), multiplier, mean, sigma, scale), expected)
 
 
 def test_the_bound_is_the_kl_of_the_joint_where_r_is_the_posterior_of_z():
@@ -73,7 +80,7 @@ def test_the_bound_is_the_kl_of_the_joint_where_r_is_the_posterior_of_z():
         multiplier.log_scale.zero_()
         multiplier.auxiliary.weight[1:] = 0
     expected = kl_divergence(Normal(0 * mean, sigma), Normal(0 * mean, scale)).sum()
-    assert_close(multiplier.kl(random.key(5), 0 * mean, sigma, scale), expected)
+    assert_close(estimate(random.key(5), multiplier, 0 * mean, sigma, scale), expected)
 
 
 def by_name(network, value):
@@ -90,20 +97,26 @@ def test_activations_have_the_law_of_the_weights(plain, shape):
     x = random.normal(random.key(1), shape, torch.float64)
     with torch.no_grad(), keyed(random.key(2), sigma=sigma):
         drawn = network(x.expand(n, *shape)).reshape(n, 2, -1)[:, :, 0]
-    bound = Bound(network)
+    own = {k: v for k, v in network.named_parameters() if "multiplier" in k}
     with torch.no_grad():
-        weights = vmap(lambda key: bound.weights(key, mean, sigma))(random.split(random.key(3), 4000))
+        weights = vmap(lambda key: draw_weights(network, own, key, mean, sigma))(random.split(random.key(3), 4000))
         through = vmap(lambda w: functional_call(network, w, (x[None],)).reshape(2, -1)[:, 0])(weights)
     assert_close(drawn.mean(0), through.mean(0), atol=5 * float(through.std()) / 60, rtol=0)
     assert_close(drawn.T.cov(), through.T.cov(), atol=0.12 * float(through.var()), rtol=0.1)
 
 
 def test_the_kl_of_a_network_is_the_sum_over_its_layers():
+    """Each layer tells it in the forward pass, once; without flows and variance it is the mean-field one."""
     network = with_multipliers(LeNet(1, 10), layers=0, variance=0.0).double()
     mean = {k: v.detach() for k, v in network.named_parameters() if "multiplier" not in k}
-    sigma, scale = by_name(network, 0.3), by_name(network, 1.1)
     expected = sum(kl_divergence(Normal(m, 0.3), Normal(torch.zeros_like(m), 1.1)).sum() for m in mean.values())
-    assert_close(Bound(network).kl(random.key(0), mean, sigma, scale), expected)
+    x, told = torch.ones(2, 1, 32, 32, dtype=torch.float64), {}
+    with keyed(random.key(0), sigma=by_name(network, 0.3), prior=by_name(network, 1.1), kl=told):
+        network(x)
+        assert_close(sum(told.values()), expected)
+        first = dict(told)
+        network(x)
+    assert_close(told, first, rtol=0, atol=0)
     assert {type(layer) for layer in multiplied_layers(network)} == {MNFLinear, MNFConv2d}
 
 

@@ -138,6 +138,11 @@ def test_ensembles_are_not_recorded(method):
     assert set(_training_curve(fit, 0)) == {"training"}
 
 
+def test_of_multiplicative_flows_the_plain_layers_are_recorded():
+    found = fitted("mnf").recording
+    assert {name.partition("/")[2] for name in found if name != "step"} == {"0", "3", "5"}
+
+
 def test_tables_are_not_recorded():
     pack = make_pack(make_cells("map", "classification"))
     assert not monitor.is_recorded(pack)

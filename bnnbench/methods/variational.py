@@ -1,0 +1,96 @@
+r"""Variational methods: a law q(w) of the weights, fitted by the negative evidence lower bound over n
+
+    L = -(1/n) E_q [sum_i log p(y_i | x_i, w)] + (beta / n) KL(q || p)
+
+at beta = 1, of which one step takes an estimate by reparametrisation. Parameters of q are, by parameter name of the
+network, `mean.` and `rho.`, with sigma = softplus(rho).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bnnbench.methods.base import Info, Method, positive
+from bnnbench.methods.optimise import Fit, descend, start
+from bnnbench.model import Batch, GaussianPrior, Params, Problem
+
+
+@dataclass(frozen=True)
+class Variational(Method):
+    """A method that fits q by Adam, by default under the task's Gaussian prior.
+
+    Attributes:
+        lr: peak learning rate of the one-cycle schedule.
+        sigma: standard deviation of q at the start, in units of the prior's scale.
+        beta: weight of the KL; other values than 1 are another target.
+        prior_scale: factor of the prior's scale.
+    """
+
+    lr: float = 1e-3
+    sigma: float = 0.05
+    beta: float = 1.0
+    prior_scale: float = 1.0
+    early_stopping: bool = True
+
+    def check(self) -> None:
+        positive(self, "lr", "sigma", "beta", "prior_scale")
+
+    def target(self, problem: Problem) -> Problem:
+        return problem.scaled(self.prior_scale)
+
+    def prepare(self, problem: Problem) -> Problem:
+        if type(self).target is Variational.target and not isinstance(problem.prior, GaussianPrior):
+            raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
+        return super().prepare(problem)
+
+    def init(self, key: Tensor, problem: Problem) -> Fit:
+        return start(self.law(problem.init_params(key), self.target(problem)))
+
+    def law(self, mean: Params, problem: Problem) -> Params:
+        """The parameters of q at the start, around these means."""
+        return join(mean, {k: (self.sigma * problem.scale_of(k, v)).expand_as(v).clone() for k, v in mean.items()})
+
+    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+        problem, batch = self.target(problem), problem.minibatch(key)
+
+        def objective(params: Params) -> tuple[Tensor, Info]:
+            nll, kl = self.estimate(key, params, batch, problem)
+            kl = kl / problem.n
+            return nll + self.beta * kl, {"nll": nll, "kl": kl}
+
+        return descend(objective, state, problem, self.lr)
+
+    @abstractmethod
+    def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Estimates of -(1/n) E_q sum_i log p(y_i | x_i, w) and of KL(q || p)."""
+
+    def prepared(self, state: Fit, draws: Any) -> Fit:
+        del draws
+        mean, sigma = parts(state.params)
+        rest = {k: v for k, v in state.params.items() if not k.startswith(("mean.", "rho."))}
+        laws = {f"mean.{k}": v for k, v in mean.items()} | {f"sigma.{k}": v for k, v in sigma.items()}
+        return state._replace(params=laws | rest)
+
+    def terms(self, state: Fit, collected: int, samples: int) -> int:
+        del state, collected
+        return samples
+
+
+def join(mean: Params, sigma: Params) -> Params:
+    """Joint parameters of q, with sigma = softplus(rho)."""
+    return {f"mean.{name}": v for name, v in mean.items()} | {
+        f"rho.{name}": torch.log(torch.expm1(v)) for name, v in sigma.items()
+    }
+
+
+def parts(params: Params) -> tuple[Params, Params]:
+    """Means and standard deviations from the joint parameters, which hold rho, or sigma itself once prepared."""
+    mean = {name[5:]: value for name, value in params.items() if name.startswith("mean.")}
+    sigma = {name[6:]: value for name, value in params.items() if name.startswith("sigma.")}
+    return mean, sigma or {name[4:]: F.softplus(value) for name, value in params.items() if name.startswith("rho.")}
