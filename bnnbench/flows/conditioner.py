@@ -39,8 +39,8 @@ class _Layer(nn.Module):
 class Conditioner(nn.Module):
     """x [..., inputs] -> P parameters [..., outputs], by a fully connected network of [x, context].
 
-    Its output layer starts at 0, hence a flow at the identity. Each parameter lies contiguous in memory over the examples
-    (see `feature_first`).
+    Its output layer starts at 0, hence a flow at the identity. Each parameter lies contiguous in memory over the
+    examples (see `feature_first`).
 
     Args:
         parameters: P.
