@@ -43,8 +43,8 @@ class Bijection(nn.Module):
 
 
 def feature_first(x: Tensor) -> Tensor:
-    """The same x [..., dim], each dimension contiguous in memory over the examples: elementwise transforms then run at
-    full width in any dimension, and matrix products in the layout that their kernels like.
+    """The same x [..., dim], each dimension contiguous in memory over the examples, so that elementwise transforms and
+    the sums of their gradients run at full width in any dimension.
     """
     return x.movedim(-1, 0).contiguous().movedim(0, -1)
 
