@@ -1,51 +1,63 @@
-"""The same four flows by three other libraries, at equal layers, widths and bins: functions x -> (y, logdet).
+"""The same four flows by four libraries, at equal layers, widths and bins: modules x -> (y, logdet).
 
-nflows and normflows share their masked networks and splines (the second began as a copy of the first), so theirs are
-built alike. Both are loaded only if they are installed (`pip install zuko nflows normflows`).
+The others are loaded only when they are asked for (`pip install bnnbench[peers]`).
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 LAYERS, WIDTH, BINS, BOUND = 4, 64, 8, 5.0
+KINDS = ("realnvp", "maf", "spline-coupling", "spline-ar")
 
 
-def zuko_flow(kind: str, dim: int) -> nn.Module:
-    """A module whose call gives (y, logdet)."""
-    import zuko
-    from zuko.flows.autoregressive import MaskedAutoregressiveTransform
-    from zuko.flows.coupling import GeneralCouplingTransform
-    from zuko.lazy import LazyComposedTransform
-    from zuko.transforms import MonotonicRQSTransform
+def own_flow(kind: str, dim: int) -> nn.Module:
+    """The flow by bnnbench."""
+    from bnnbench import flows
 
-    assert zuko
-    spline = {"univariate": MonotonicRQSTransform, "shapes": [(BINS,), (BINS,), (BINS - 1,)]}
-    more = {"hidden_features": (WIDTH, WIDTH)} | (spline if "spline" in kind else {})
-    parts = []
-    for i in range(LAYERS):
+    more = {"layers": LAYERS, "hidden": (WIDTH, WIDTH)}
+    spline = more | {"bins": BINS, "bound": BOUND}
+    make = {
+        "realnvp": lambda: flows.realnvp(dim, **more),
+        "maf": lambda: flows.maf(dim, **more),
+        "spline-coupling": lambda: flows.spline_coupling(dim, **spline),
+        "spline-ar": lambda: flows.spline_autoregressive(dim, **spline),
+    }
+    return make[kind]().bijection
+
+
+class Zuko(nn.Module):
+    """The flow by zuko, with its `call_and_ladj` for a call."""
+
+    def __init__(self, kind: str, dim: int) -> None:
+        from zuko.flows import GeneralCouplingTransform, MaskedAutoregressiveTransform
+        from zuko.lazy import LazyComposedTransform
+        from zuko.transforms import MonotonicRQSTransform
+
+        super().__init__()
+        more = {"hidden_features": (WIDTH, WIDTH)}
+        if "spline" in kind:
+            more |= {"univariate": MonotonicRQSTransform, "shapes": [(BINS,), (BINS,), (BINS - 1,)]}
+        place = torch.arange(dim)
         if kind in ("realnvp", "spline-coupling"):
-            parts.append(GeneralCouplingTransform(dim, mask=torch.arange(dim) % 2 == i % 2, **more))
+            parts = [GeneralCouplingTransform(dim, mask=place % 2 == i % 2, **more) for i in range(LAYERS)]
         else:
-            order = torch.arange(dim)
-            parts.append(MaskedAutoregressiveTransform(dim, order=order.flip(0) if i % 2 else order, **more))
+            orders = [place.flip(0) if i % 2 else place for i in range(LAYERS)]
+            parts = [MaskedAutoregressiveTransform(dim, order=order, **more) for order in orders]
+        self.transform = LazyComposedTransform(*parts)
 
-    class Zuko(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.transform = LazyComposedTransform(*parts)
+    def forward(self, x):
+        return self.transform(None).call_and_ladj(x)
 
-        def forward(self, x):
-            return self.transform(None).call_and_ladj(x)
-
-    return Zuko()
+    def inverse(self, y):
+        return self.transform(None).inv.call_and_ladj(y)
 
 
 class Composed(nn.Module):
-    """Layers (x) -> (y, logdet) one after the other, the order of the dimensions reversed between them."""
+    """Layers x -> (y, logdet) one after the other, the order of the dimensions reversed between them where asked."""
 
     def __init__(self, layers: list[nn.Module], reverse: bool) -> None:
         super().__init__()
@@ -58,78 +70,64 @@ class Composed(nn.Module):
             total = total + logdet
         return x, total
 
+    def inverse(self, y):
+        total = 0.0
+        for i, layer in reversed(list(enumerate(self.layers))):
+            y, logdet = layer.inverse(y)
+            y, total = y.flip(-1) if self.reverse and i else y, total + logdet
+        return y, total
+
+
+class Network(nn.Sequential):
+    """Conditioner of the couplings of nflows and normflows, whose splines ask for its width."""
+
+    hidden_features = WIDTH
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        hidden = [nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU()]
+        super().__init__(*hidden, nn.Linear(WIDTH, outputs))
+
+    def forward(self, x, context=None):
+        return super().forward(x)
+
+
+def composed(kind: str, dim: int, layer: Callable, reverse: bool) -> nn.Module:
+    """The flow by nflows or normflows, whose layers take equal arguments (the second began as a copy of the first)."""
+    more = {"num_bins": BINS, "tails": "linear", "tail_bound": BOUND} if "spline" in kind else {}
+    if kind in ("realnvp", "spline-coupling"):
+        masks = [(torch.arange(dim) + i) % 2 for i in range(LAYERS)]
+        return Composed([layer(mask, Network, **more) for mask in masks], reverse)
+    more |= {"num_blocks": 1, "use_residual_blocks": False}
+    return Composed([layer(dim, WIDTH, **more) for _ in range(LAYERS)], reverse)
+
 
 def nflows_flow(kind: str, dim: int) -> nn.Module:
-    """The same by nflows."""
-    from nflows.nn.nets import MLP
-    from nflows.transforms import (
-        AffineCouplingTransform,
-        MaskedAffineAutoregressiveTransform,
-        MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
-        PiecewiseRationalQuadraticCouplingTransform,
-    )
+    """The flow by nflows."""
+    from nflows import transforms
 
-    made = {"num_blocks": 1, "use_residual_blocks": False}
-    spline = {"num_bins": BINS, "tails": "linear", "tail_bound": BOUND}
-
-    class Net(MLP):
-        def forward(self, inputs, context=None):
-            return super().forward(inputs)
-
-    def net(inputs: int, outputs: int) -> nn.Module:
-        return Net([inputs], [outputs], [WIDTH, WIDTH])
-
-    masks = [[(j + i) % 2 for j in range(dim)] for i in range(LAYERS)]
     layers = {
-        "realnvp": lambda i: AffineCouplingTransform(masks[i], net),
-        "spline-coupling": lambda i: PiecewiseRationalQuadraticCouplingTransform(masks[i], net, **spline),
-        "maf": lambda i: MaskedAffineAutoregressiveTransform(dim, WIDTH, **made),
-        "spline-ar": lambda i: MaskedPiecewiseRationalQuadraticAutoregressiveTransform(dim, WIDTH, **made, **spline),
+        "realnvp": transforms.AffineCouplingTransform,
+        "spline-coupling": transforms.PiecewiseRationalQuadraticCouplingTransform,
+        "maf": transforms.MaskedAffineAutoregressiveTransform,
+        "spline-ar": transforms.MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
     }
-    return Composed([layers[kind](i) for i in range(LAYERS)], kind in ("maf", "spline-ar"))
+    return composed(kind, dim, layers[kind], reverse=kind in ("maf", "spline-ar"))
 
 
 def normflows_flow(kind: str, dim: int) -> nn.Module:
-    """The same by normflows."""
-    import normflows as nf
+    """The flow by normflows, whose masked networks leave out the activation after their first layer."""
+    from normflows import flows
     from normflows.flows.neural_spline.autoregressive import MaskedPiecewiseRationalQuadraticAutoregressive
     from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
 
-    made = {"num_blocks": 1, "use_residual_blocks": False}
-    spline = {"num_bins": BINS, "tails": "linear", "tail_bound": BOUND}
-
-    class Net(nf.nets.MLP):
-        def forward(self, inputs, context=None):
-            return super().forward(inputs)
-
-    def net(inputs: int, outputs: int) -> nn.Module:
-        return Net([inputs, WIDTH, WIDTH, outputs], leaky=0.0)
-
     half = dim // 2
-    masks = [[(j + i) % 2 for j in range(dim)] for i in range(LAYERS)]
     layers = {
-        "realnvp": lambda i: nf.flows.AffineCouplingBlock(net(dim - half, 2 * half)),
-        "spline-coupling": lambda i: PiecewiseRationalQuadraticCoupling(torch.tensor(masks[i]), net, **spline),
-        "maf": lambda i: nf.flows.MaskedAffineAutoregressive(dim, WIDTH, **made),
-        "spline-ar": lambda i: MaskedPiecewiseRationalQuadraticAutoregressive(dim, WIDTH, **made, **spline),
+        "realnvp": lambda _, net: flows.AffineCouplingBlock(net(dim - half, 2 * half)),
+        "spline-coupling": PiecewiseRationalQuadraticCoupling,
+        "maf": flows.MaskedAffineAutoregressive,
+        "spline-ar": MaskedPiecewiseRationalQuadraticAutoregressive,
     }
-    return Composed([layers[kind](i) for i in range(LAYERS)], kind != "spline-coupling")
+    return composed(kind, dim, layers[kind], reverse=kind != "spline-coupling")
 
 
-def own_flow(kind: str, dim: int) -> nn.Module:
-    """The same by bnnbench."""
-    from bnnbench import flows
-
-    more = {"layers": LAYERS, "hidden": (WIDTH, WIDTH)}
-    spline = more | {"bins": BINS, "bound": BOUND}
-    make = {
-        "realnvp": functools.partial(flows.realnvp, dim, **more),
-        "maf": functools.partial(flows.maf, dim, **more),
-        "spline-coupling": functools.partial(flows.spline_coupling, dim, **spline),
-        "spline-ar": functools.partial(flows.spline_autoregressive, dim, **spline),
-    }
-    return make[kind]().bijection
-
-
-KINDS = ("realnvp", "maf", "spline-coupling", "spline-ar")
-LIBRARIES = {"bnnbench": own_flow, "zuko": zuko_flow, "nflows": nflows_flow, "normflows": normflows_flow}
+LIBRARIES = {"bnnbench": own_flow, "zuko": Zuko, "nflows": nflows_flow, "normflows": normflows_flow}

@@ -1,55 +1,105 @@
-"""Flow kernels beside zuko, nflows and normflows: forward + log-determinant + backward at equal size, in one run.
+"""Flow kernels beside zuko, nflows and normflows at equal layers, widths and bins, in one run.
 
-    pytest benchmarks/test_flows.py --benchmark-enable --benchmark-group-by=group --benchmark-columns=min,median
+    pytest benchmarks/test_flows.py --benchmark-enable --benchmark-json=flows.json
+    python benchmarks/flow_table.py flows.json
 
-A round is 20 gradients of -log p in all parameters. Eager and compiled; a GPU is synchronised before a clock is read.
+Gradients of -log p in all parameters, 2 and 50 dimensions, 128 and 4,096 rows; `-m ""` adds what takes hours: values
+without gradients, 784 dimensions, single rows. A GPU is synchronised before a clock is read.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import time
 
 import pytest
 import torch
 from flow_peers import KINDS, LIBRARIES
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-ROUND = 20
+SECONDS, MOST = 0.1, 50  # of a round, and calls in it
 
 
-class Gradients:
-    """ROUND times forward, log-determinant and backward on some rows."""
+class Gradient:
+    """-log p forward, and backward to all parameters."""
 
-    def __init__(self, library: str, kind: str, dim: int, rows: int, compiled: bool) -> None:
-        torch.manual_seed(0)
-        flow = LIBRARIES[library](kind, dim).to(DEVICE)
-        with torch.no_grad():  # away from the identity, where all bins are alike
-            for value in flow.parameters():
-                value += 0.1 * torch.randn_like(value)
-        self.parameters = list(flow.parameters())
-        self.x = torch.randn(rows, dim, device=DEVICE)
+    def __init__(self, flow, x, how) -> None:
+        self.parameters, self.x = list(flow.parameters()), x
 
         def loss(x):
             y, logdet = flow(x)
             return (0.5 * y.square().sum(-1) - logdet).mean()
 
-        self.loss = torch.compile(loss) if compiled else loss
+        self.loss = made(loss, how)
 
     def __call__(self) -> None:
-        for _ in range(ROUND):
-            torch.autograd.grad(self.loss(self.x), self.parameters)
-        if DEVICE.type == "cuda":
-            torch.cuda.synchronize()
+        torch.autograd.grad(self.loss(self.x), self.parameters)
+        synchronise()
+
+
+class Kernel:
+    """One of the values of a flow, without gradients."""
+
+    def __init__(self, work, x, how) -> None:
+        self.work, self.x = made(work, how), x
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        self.work(self.x)
+        synchronise()
+
+
+WORK = {
+    "forward": lambda flow, x, how: Kernel(lambda x: flow(x)[0], x, how),
+    "logdet": lambda flow, x, how: Kernel(lambda x: flow(x)[1], x, how),
+    "inverse": lambda flow, x, how: Kernel(lambda y: flow.inverse(y)[0], x, how),
+    "gradient": Gradient,
+}
+
+
+def cell(work, kind, dim, rows):
+    """Parameters of a timing, which runs by default where the report has it."""
+    reported = work == "gradient" and dim < 784 and rows > 1
+    return pytest.param(work, kind, dim, rows, marks=[] if reported else pytest.mark.slow)
+
+
+CELLS = [cell(*one) for one in itertools.product(WORK, KINDS, (2, 50, 784), (1, 128, 4096))]
+
+
+def made(work, how):
+    """As it is, or compiled for this shape."""
+    return torch.compile(work, dynamic=False) if how == "compiled" else work
+
+
+def synchronise() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def setup(work, library, kind, dim, rows, how):
+    """The work to be timed, compiled where it is to be, and calls for a round."""
+    torch._dynamo.reset()  # every cell is a new graph, and past the limit of recompilations it would run eagerly
+    torch.manual_seed(0)
+    flow = LIBRARIES[library](kind, dim).to(DEVICE)
+    with torch.no_grad():  # away from the identity, where all bins are alike
+        for value in flow.parameters():
+            value += 0.1 * torch.randn_like(value)
+    run = WORK[work](flow, torch.randn(rows, dim, device=DEVICE), how)
+    run()
+    start = time.perf_counter()
+    run()
+    return run, max(1, min(MOST, int(SECONDS / (time.perf_counter() - start))))
 
 
 @pytest.mark.parametrize("how", ["eager", "compiled"])
 @pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("rows", [128, 4096])
-@pytest.mark.parametrize("dim", [2, 50])
-@pytest.mark.parametrize("kind", KINDS)
-def test_gradient(benchmark, kind, dim, rows, library, how):
+@pytest.mark.parametrize(("work", "kind", "dim", "rows"), CELLS)
+def test_flow(benchmark, work, kind, dim, rows, library, how):
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    benchmark.group = f"{kind}, {dim} dimensions, {rows} rows"
-    run = Gradients(library, kind, dim, rows, how == "compiled")
-    benchmark.pedantic(run, rounds=7, iterations=1, warmup_rounds=2)
+    if work == "inverse" and kind in ("maf", "spline-ar") and (dim * rows > 10_000 or (how == "compiled" and dim > 2)):
+        pytest.skip("as many passes of the network as there are dimensions")
+    benchmark.group = f"{work} of {kind}, {dim} dimensions, {rows} rows"
+    run, calls = setup(work, library, kind, dim, rows, how)
+    benchmark.pedantic(run, rounds=7, iterations=calls, warmup_rounds=1)

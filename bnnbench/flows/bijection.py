@@ -42,6 +42,13 @@ class Bijection(nn.Module):
             self.get_parameter(name).copy_(value)
 
 
+def feature_first(x: Tensor) -> Tensor:
+    """The same x [..., dim], each dimension contiguous in memory over the examples, so that elementwise transforms and
+    the sums of their gradients run at full width in any dimension.
+    """
+    return x.movedim(-1, 0).contiguous().movedim(0, -1)
+
+
 class Chain(Bijection):
     """One bijection after the other, the first one first in the direction of `forward`."""
 
@@ -54,6 +61,7 @@ class Chain(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total: Tensor | float = 0.0
+        x = feature_first(x)
         for part in self.parts:
             x, logdet = part(x, context)
             total = total + logdet
@@ -62,6 +70,7 @@ class Chain(Bijection):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total: Tensor | float = 0.0
+        y = feature_first(y)
         for part in reversed(list(self.parts)):
             y, logdet = part.inverse(y, context)  # type: ignore[operator]
             total = total + logdet

@@ -57,8 +57,10 @@ class Coupling(Bijection):
 
     def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What stays and what is transformed."""
-        first, second = x.split(self.sizes, -1)
+        # split and joined along a leading axis, so that values and gradients stay feature-first
+        first, second = (half.movedim(0, -1) for half in x.movedim(-1, 0).split(self.sizes))
         return (second, first) if self.swap else (first, second)
 
     def _joined(self, kept: Tensor, moved: Tensor) -> Tensor:
-        return torch.cat([moved, kept] if self.swap else [kept, moved], -1)
+        halves = (moved, kept) if self.swap else (kept, moved)
+        return torch.cat([half.movedim(-1, 0) for half in halves]).movedim(0, -1)

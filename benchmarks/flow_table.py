@@ -1,0 +1,73 @@
+"""Tables of ratios from the timings of flows.
+
+    python benchmarks/flow_table.py flows.json
+
+One table for each kind of work, one row for each cell: the milliseconds of bnnbench, then how many times longer each
+other library takes, all at their better of eager and compiled. Below, geometric means of the ratios, and of those of
+the libraries' eager code, which is their default, to the better of bnnbench.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+OWN = "bnnbench"
+Cell = tuple[str, int, int]  # kind, dimensions, rows
+Times = dict[tuple[str, str], float]  # medians in seconds by library and "eager" or "compiled"
+
+
+def read(document: dict) -> dict[str, dict[Cell, Times]]:
+    """Medians by work and cell, of pytest-benchmark's JSON."""
+    found: dict[str, dict[Cell, Times]] = defaultdict(lambda: defaultdict(dict))
+    for entry in document["benchmarks"]:
+        p = entry["params"]
+        found[p["work"]][p["kind"], p["dim"], p["rows"]][p["library"], p["how"]] = entry["stats"]["median"]
+    return found
+
+
+def best(times: Times, library: str) -> float:
+    """The better of eager and compiled; nan where neither was timed."""
+    return min((time for (name, _), time in times.items() if name == library), default=math.nan)
+
+
+def table(cells: dict[Cell, Times]) -> str:
+    """The ratios of one kind of work, in Markdown."""
+    cells = {cell: times for cell, times in cells.items() if not math.isnan(best(times, OWN))}
+    libraries = list(dict.fromkeys(name for times in cells.values() for name, _ in times if name != OWN))
+    lines = [_line("flow", "dimensions", "rows", f"{OWN} [ms]", *libraries), _line(*["---"] * (4 + len(libraries)))]
+    to_best, to_eager = [], []
+    for (kind, dim, rows), times in cells.items():
+        own = best(times, OWN)
+        to_best.append([best(times, name) / own for name in libraries])
+        to_eager.append([times.get((name, "eager"), math.nan) / own for name in libraries])
+        lines.append(_line(kind, dim, f"{rows:,}", f"{1e3 * own:.3g}", *map(_number, to_best[-1])))
+    for label, ratios in (("geometric mean", to_best), ("geometric mean, theirs eager", to_eager)):
+        lines.append(
+            _line(label, "", "", "", *(_number(_geometric_mean(column)) for column in zip(*ratios, strict=True)))
+        )
+    return "\n".join(lines)
+
+
+def _line(*entries: object) -> str:
+    return f"| {' | '.join(map(str, entries))} |"
+
+
+def _geometric_mean(ratios: Iterable[float]) -> float:
+    """Over the cells that were timed."""
+    known = [ratio for ratio in ratios if not math.isnan(ratio)]
+    return statistics.geometric_mean(known) if known else math.nan
+
+
+def _number(ratio: float) -> str:
+    return "-" if math.isnan(ratio) else f"{ratio:.2f}"
+
+
+if __name__ == "__main__":
+    works = read(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    print("\n\n".join(f"**{work}**\n\n{table(cells)}" for work, cells in works.items()))

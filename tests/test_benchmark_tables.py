@@ -1,0 +1,48 @@
+"""The script that makes tables of the timings of flows."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "flow_table.py"
+
+
+def entry(library, how, median, dim=2, kind="maf", work="gradient"):
+    params = {"work": work, "kind": kind, "dim": dim, "rows": 4096, "library": library, "how": how}
+    return {"params": params, "stats": {"median": median}}
+
+
+DOCUMENT = {
+    "benchmarks": [
+        entry("bnnbench", "eager", 0.003),
+        entry("bnnbench", "compiled", 0.001),
+        entry("zuko", "eager", 0.004),
+        entry("zuko", "compiled", 0.005),
+        entry("nflows", "eager", 0.008),
+        entry("nflows", "compiled", 0.0015),
+        entry("bnnbench", "eager", 0.01, dim=50),
+        entry("zuko", "eager", 0.09, dim=50),
+        entry("zuko", "compiled", 0.01, dim=50),
+        entry("zuko", "eager", 1.0, work="inverse"),  # which ours was not timed on
+    ]
+}
+
+
+def test_ratios_are_to_the_better_of_eager_and_compiled(tmp_path):
+    file = tmp_path / "flows.json"
+    file.write_text(json.dumps(DOCUMENT), encoding="utf-8")
+    printed = subprocess.run([sys.executable, SCRIPT, file], check=True, capture_output=True, encoding="utf-8").stdout
+    gradient, inverse = printed.split("**inverse**")
+    assert gradient.splitlines() == [
+        "**gradient**",
+        "",
+        "| flow | dimensions | rows | bnnbench [ms] | zuko | nflows |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| maf | 2 | 4,096 | 1 | 4.00 | 1.50 |",
+        "| maf | 50 | 4,096 | 10 | 1.00 | - |",
+        "| geometric mean |  |  |  | 2.00 | 1.50 |",
+        "| geometric mean, theirs eager |  |  |  | 6.00 | 8.00 |",
+        "",
+    ]
+    assert "maf" not in inverse
