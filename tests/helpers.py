@@ -129,11 +129,16 @@ def small(name: str) -> Method:
     return METHODS.get(name)(**SMALL.get(name, {}))
 
 
+def task_of(method: Method) -> str:
+    """The first task that a method supports."""
+    return next(name for name, task in TASKS.items() if task.kind in method.supports)
+
+
 def make_cells(
-    method: Method | str, task: str = "heteroscedastic", folds: Iterable[int] = (0, 1, 2), budget: Budget = BUDGET
+    method: Method | str, task: str | None = None, folds: Iterable[int] = (0, 1, 2), budget: Budget = BUDGET
 ) -> list[Cell]:
     method = small(method) if isinstance(method, str) else method
-    return [Cell(TASKS[task], method, "folds", fold, 0, budget) for fold in folds]
+    return [Cell(TASKS[task or task_of(method)], method, "folds", fold, 0, budget) for fold in folds]
 
 
 def make_pack(cells: list[Cell], dtype: torch.dtype = torch.float64) -> Pack:

@@ -148,7 +148,8 @@ def test_all_tasks_leave_out_what_is_missing(tmp_path):
     cells, warnings = build_plan(["map"], ["all"], None, SMOKE, 1, {}, tmp_path)
     absent = [task.name for task in TASKS if not task.present(tmp_path)]
     assert "housing" in absent
-    assert {cell.task.name for cell in cells} == {task.name for task in TASKS} - set(absent)
+    fitting = {task.name for task in TASKS if task.kind in METHODS.get("map").supports}
+    assert {cell.task.name for cell in cells} == fitting - set(absent)
     assert [warning.split(":")[0] for warning in warnings] == absent
     assert "`bnnbench data fetch housing`" in warnings[absent.index("housing")]
 
@@ -163,7 +164,7 @@ def test_packs_hold_equal_structure_and_do_not_depend_on_what_is_missing():
         assert len({structure(cell) for cell in pack}) == 1
     kinds = [structure(pack[0]) for pack in made]
     assert all(a != b for a, b in pairwise(kinds[1:]))
-    assert len({structure(make_cells("map", task)[0]) for task in SYNTHETIC}) == 3
+    assert len({structure(make_cells("map", task)[0]) for task in SYNTHETIC}) == len(SYNTHETIC)
 
 
 def test_configurations_without_a_grid_are_the_default():

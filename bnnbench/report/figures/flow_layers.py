@@ -67,9 +67,9 @@ def path_figure(paths: dict[str, Series], looks: dict[str, Look], title: str) ->
 
 
 def stops(series: Series) -> list[int]:
-    """Layers to show, evenly apart."""
-    last = int(series["layer"].max())
-    return np.linspace(0, last, min(LAYERS, last + 1)).round().astype(int).tolist()
+    """Layers to show, evenly apart among those that are stored."""
+    stored = np.unique(series["layer"]).astype(int)
+    return stored[np.linspace(0, len(stored) - 1, min(LAYERS, len(stored))).round().astype(int)].tolist()
 
 
 def _path(line: Sequence[Axes], series: Series, shown: Sequence[int]) -> None:
