@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnnbench import flows, random
 from bnnbench.flows import Chain, Constant, Flow, Inverse
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.optimise import Fit, descend, start
 from bnnbench.model import DensityPredictive, Predictive, Problem
-from bnnbench.model.density import DensityProblem
+from bnnbench.model.density import DensityProblem, Unfitted
 from bnnbench.nets import call_method
 from bnnbench.random import Span
 
@@ -47,9 +48,16 @@ class FlowFit(Method):
             drawn: whether the fit draws from it and so wants its inverse in closed form, rather than its density.
         """
 
-    def prepare(self, problem: Problem) -> Problem:
-        own = density(problem)
-        return own.with_flow(self.flow(*own.event, own.drawn).to(own.rows.x_shift))
+    def converted(self, network: nn.Module) -> nn.Module:
+        network = copy.deepcopy(network)
+        place = next((module for module in network.modules() if isinstance(module, Unfitted)), None)
+        if place is None:
+            raise TypeError(f"{self.name} needs a density to fit, not a {type(network).__name__}")
+        flow = self.flow(place.dim, place.context, place.drawn).to(next(place.parameters()))
+        if network is place:
+            return flow
+        network.flow = flow
+        return network
 
     def init(self, key: Tensor, problem: Problem) -> Fit:
         return start(problem.init_params(key))
@@ -225,13 +233,8 @@ class Radial(FlowFit):
 
 
 def density(problem: Problem) -> DensityProblem:
-    """The problem as what a flow can be fitted to.
-
-    Raises:
-        TypeError: it is another one.
-    """
-    if not isinstance(problem, DensityProblem):
-        raise TypeError(f"a flow needs a density to fit, not a {type(problem).__name__}")
+    """The problem as what a flow is fitted to; `converted` has refused all others."""
+    assert isinstance(problem, DensityProblem)
     return problem
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,14 +34,15 @@ class Autoencoder(nn.Module):
         self.encoder = MLP(pixels, tuple(hidden), 2 * self.latent + CONTEXT)
         self.decoder = MLP(self.latent, tuple(reversed(hidden)), pixels)
 
-    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """log p(x, z) - log q(z | x) [N] of binary images x [N, pixels], z drawn by noise [N, latent] or [latent]."""
         z, log_q = self.posterior(x, noise)
         log_p = -F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(-1)
         return log_p + normal_log_prob(z) - log_q
 
-    def posterior(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """A draw z [N, latent] from q(z | x), and log q(z | x) [N]."""
+    def posterior(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """A draw z [N, latent] from q(z | x), and log q(z | x) [N]; without noise what it makes of zeros."""
+        noise = x.new_zeros(self.latent) if noise is None else noise
         mean, log_scale, context = self.encoder(x).split([self.latent, self.latent, CONTEXT], -1)
         start = mean + log_scale.exp() * noise
         z, logdet = self.flow.bijection.inverse(start, context)
@@ -58,14 +58,6 @@ class AutoencoderProblem(DensityProblem):
     """
 
     latent: int = 40
-    drawn: ClassVar[bool] = True
-
-    @property
-    def event(self) -> tuple[int, int]:
-        return self.latent, CONTEXT
-
-    def with_flow(self, flow: Flow) -> Problem:
-        return self.with_network(Autoencoder(flow, self.table.x.shape[1]).to(self.rows.x_shift))
 
     def minibatch(self, key: Tensor) -> Batch:
         return Problem.minibatch(self, key)

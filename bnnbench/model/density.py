@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from bnnbench.flows import Flow
+from bnnbench.flows import Chain, Constant, Flow
 from bnnbench.model.likelihoods import Likelihood, Params
 from bnnbench.model.predictive import DensityPredictive
 from bnnbench.model.problem import Batch, Problem
 from bnnbench.nets import call_method
+
+
+class Unfitted(Flow):
+    """The place of a flow in a task's network, where a method puts its own.
+
+    Attributes:
+        context: numbers that condition the flow.
+        drawn: whether a fit draws from it, or else asks for its density: what should be in closed form.
+    """
+
+    def __init__(self, dim: int, context: int = 0, drawn: bool = False) -> None:
+        super().__init__(Chain([Constant(dim)]))
+        self.context, self.drawn = context, drawn
 
 
 class LogDensity(Likelihood):
@@ -38,20 +50,9 @@ class DensityProblem(Problem):
 
     Attributes:
         draw: (key, n) -> n draws [n, dim] in original units. The table holds others, to standardise and to score by.
-        drawn: whether a fit draws from the flow (or else asks for its density): what should be in closed form.
     """
 
     draw: Callable[[Tensor, int], Tensor] | None = None
-    drawn: ClassVar[bool] = False
-
-    @property
-    def event(self) -> tuple[int, int]:
-        """Dimension of the flow that is wanted, and of its context."""
-        return self.table.x.shape[1], 0
-
-    def with_flow(self, flow: Flow) -> Problem:
-        """The problem for this flow."""
-        return self.with_network(flow)
 
     def draws(self, key: Tensor, n: int) -> Tensor:
         """n fresh draws [n, dim], standardised."""
@@ -86,7 +87,6 @@ class EnergyProblem(DensityProblem):
     """
 
     log_density: Callable[[Tensor], Tensor] | None = None
-    drawn: ClassVar[bool] = True
 
     def standardise(self, x: Tensor) -> Tensor:
         return x  # what the table's draws would tell of the density is not for the fit to know

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,11 +11,13 @@ from torch import Tensor
 from bnnbench import random
 from bnnbench.flows import Flow
 from bnnbench.methods.flow import FlowFit, density
+from bnnbench.model import DensityProblem, Rows
 from bnnbench.model.autoencoder import Autoencoder
 from bnnbench.run.engine import PREDICT
 from bnnbench.run.train import Trained
 from bnnbench.store.records import Series
 from bnnbench.tasks import Points
+from bnnbench.tasks.data import Data
 
 POINTS, PATHS, LAYERS, IMAGES = 800, 300, 7, 8
 LINES, REACH, BENDS = 21, 3.0, 41  # of the grid in the noise: lines a direction, half its side, points a line
@@ -25,7 +26,7 @@ LEAST = -20.0  # log-density below which all is one to the eye
 
 
 def flow_pictures(trained: Trained, r: int, points: Points) -> dict[str, Series]:
-    """Series by name, of one replica that `FlowFit` trained; nothing of other methods."""
+    """Series by name, of one replica that `FlowFit` trained; nothing of other methods and dimensions."""
     pack = trained.pack
     if not isinstance(pack.method, FlowFit):
         return {}
@@ -36,35 +37,33 @@ def flow_pictures(trained: Trained, r: int, points: Points) -> dict[str, Series]
         if isinstance(network, Autoencoder):
             return {"vae_images": _images(network, key, points)}
         assert isinstance(network, Flow)
-        problem = density(pack.problem)
-        rows = problem.rows
-        shift, scale = (
-            (torch.zeros(2), torch.ones(2)) if problem.drawn else (rows.x_shift[r].cpu(), rows.x_scale[r].cpu())
-        )
-        x = (torch.as_tensor(points.x[:POINTS], dtype=shift.dtype) - shift) / scale
-        drawn = _plane(network, key, x, lambda own: shift + scale * own)
-        assert pack.data.grid is not None
-        assert pack.data.truth is not None
-        grid, (log_p, _) = pack.data.grid, pack.data.truth
-        log_q = network((torch.as_tensor(grid, dtype=shift.dtype) - shift) / scale) - scale.log().sum()
-        return drawn | {"flow_density": _density(log_q, grid, log_p)}
+        rows = Rows(*(value[r] for value in pack.problem.rows))
+        problem = density(pack.problem_of(pack.problem.table, rows, pack.problem.t))
+        if network.dim != 2:
+            return {}
+        drawn = _plane(network, key, problem, points)
+        return drawn if pack.data.truth is None else drawn | {"flow_density": _density(network, problem, pack.data)}
 
 
-def _plane(flow: Flow, key: Tensor, x: Tensor, data: Callable[[Tensor], Tensor]) -> dict[str, Series]:
-    """Draws with their noise, data with theirs, the grid of the noise, and ways through the layers.
+def _units(problem: DensityProblem) -> tuple[Tensor, Tensor]:
+    """Shift and scale [2] from the flow's units to the data's."""
+    zero, one = (problem.standardise(torch.full_like(problem.rows.x_shift, value)).cpu() for value in (0.0, 1.0))
+    return -zero / (one - zero), 1 / (one - zero)
 
-    Args:
-        x: points in the flow's units. data: from those to the data's.
-    """
-    noise, lines = random.normal(key, (POINTS, 2)), _grid_lines()
+
+def _plane(flow: Flow, key: Tensor, problem: DensityProblem, points: Points) -> dict[str, Series]:
+    """Draws with their noise, data with theirs, the grid of the noise, and ways through the layers in its units."""
+    shift, scale = _units(problem)
+    x = torch.as_tensor(points.x[:POINTS], dtype=shift.dtype)
+    noise, lines = random.normal(key, (POINTS, 2)).to(scale), _grid_lines().to(scale)
     path = flow.path(noise)
     chosen = sorted(set(np.linspace(0, len(path) - 1, LAYERS).astype(int).tolist()))
     ways = torch.cat([path[i][:PATHS] for i in chosen])
     return {
-        "flow_data": _pairs(x=data(x), z=flow.bijection(x)[0]),
-        "flow_samples": _pairs(x=data(path[-1]), z=noise),
+        "flow_data": _pairs(x=x, z=flow.bijection((x - shift) / scale)[0]),
+        "flow_samples": _pairs(x=shift + scale * path[-1], z=noise),
         "flow_warp": {"line": np.repeat(np.arange(2 * LINES), BENDS)}
-        | _pairs(x=data(flow.bijection.inverse(lines)[0])),
+        | _pairs(x=shift + scale * flow.bijection.inverse(lines)[0]),
         "flow_path": {"layer": np.repeat(chosen, PATHS), "point": np.tile(np.arange(PATHS), len(chosen))}
         | _pairs(x=ways),
     }
@@ -77,18 +76,23 @@ def _grid_lines() -> Tensor:
     return torch.cat([vertical, vertical.flip(-1)])
 
 
-def _density(log_q: Tensor, grid: np.ndarray, log_p: np.ndarray) -> Series:
-    """Both log-densities on every STRIDE-th point of a square grid along either axis."""
-    side = round(len(grid) ** 0.5)
-    some = np.arange(len(grid)).reshape(side, side)[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].reshape(-1)
-    both = {"log_q": log_q.numpy()[some], "log_p": log_p[some]}
-    return _pairs(x=torch.as_tensor(grid[some])) | {k: np.round(v.clip(min=LEAST), 2) for k, v in both.items()}
+def _density(flow: Flow, problem: DensityProblem, data: Data) -> Series:
+    """Both log-densities on every STRIDE-th point of the task's square grid along either axis."""
+    assert data.grid is not None
+    assert data.truth is not None
+    side = round(len(data.grid) ** 0.5)
+    some = np.arange(len(data.grid)).reshape(side, side)[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].reshape(-1)
+    shift, scale = _units(problem)
+    x = torch.as_tensor(data.grid[some], dtype=shift.dtype)
+    log_q = flow((x - shift) / scale) - scale.log().sum()
+    both = {"log_q": log_q.numpy(), "log_p": data.truth[0][some]}
+    return _pairs(x=x) | {k: np.round(v.clip(min=LEAST), 2) for k, v in both.items()}
 
 
 def _images(network: Autoencoder, key: Tensor, points: Points) -> Series:
     """Test images, what the mean of q(z | x) makes of them, and draws, as pixels one after the other."""
     x = torch.as_tensor(points.x[:IMAGES])
-    z, _ = network.posterior(x, x.new_zeros(network.latent))
+    z, _ = network.posterior(x)
     drawn = random.normal(key, (IMAGES, network.latent))
     images = torch.cat([x, network.decoder(z).sigmoid(), network.decoder(drawn).sigmoid()])
     kind, image = np.repeat(np.arange(3), IMAGES), np.tile(np.arange(IMAGES), 3)

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bnnbench.flows import Flow
 from bnnbench.methods import Method
 from bnnbench.model import Problem, Rows, Table
 from bnnbench.run.cell import Cell
-from bnnbench.run.size import activations, is_large, parameters
+from bnnbench.run.size import activations, is_large, numbers, parameters
 from bnnbench.tasks import Task
 from bnnbench.tasks.data import Data, Split
 
@@ -155,8 +156,11 @@ def replica_bytes(cell: Cell) -> int:
     """
     data = cell.task.data(cell.root)
     outputs = cell.task.likelihood(cell.rule, data.classes).outputs
-    size = parameters(cell.method.converted(cell.task.network(cell.rule, data.x.shape[1:], outputs)))
-    units = 2 * (math.prod(data.x.shape[1:]) + sum(activations(cell.task, cell.rule, data.x.shape[1:], outputs)))
+    shape = data.x.shape[1:]
+    network = cell.method.converted(cell.task.network(cell.rule, shape, outputs))
+    size = parameters(network)
+    inside = numbers(network) if isinstance(network, Flow) else sum(activations(cell.task, cell.rule, shape, outputs))
+    units = 2 * (math.prod(shape) + inside)
     draws = len(cell.method.schedule(cell.steps))
     networks = max(cell.method.networks, 1)
     return 4 * (networks * (8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bnnbench import random
 from bnnbench.model import DensityProblem, EnergyProblem, Likelihood, Problem, Rows, Table
-from bnnbench.model.density import LogDensity
+from bnnbench.model.density import LogDensity, Unfitted
 from bnnbench.tasks.base import TASKS, Points, Task
 from bnnbench.tasks.data import Data, Split
 from bnnbench.tasks.energies import ENERGIES, WALL, Boxed
@@ -62,9 +62,9 @@ class DensityTask(Task):
         return LogDensity()
 
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
-        """None: the model is the flow that a method brings."""
-        del rule, shape, outputs
-        return nn.Identity()
+        """The place of the flow that a method brings."""
+        del rule, outputs
+        return Unfitted(shape[0], drawn=self.kind == "variational")
 
     def evaluations(
         self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None

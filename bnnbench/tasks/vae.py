@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from bnnbench import random
-from bnnbench.flows import Chain, Constant, Flow
 from bnnbench.model import AutoencoderProblem, Likelihood, Problem, Rows, Table
-from bnnbench.model.autoencoder import Autoencoder
-from bnnbench.model.density import LogDensity
+from bnnbench.model.autoencoder import CONTEXT, Autoencoder
+from bnnbench.model.density import LogDensity, Unfitted
 from bnnbench.tasks.base import TASKS, Task
 from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.data import Data
@@ -39,20 +38,8 @@ class AutoencoderTask(Task):
         return LogDensity()
 
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
-        """An autoencoder of the size of all of them, without a flow: the method brings it."""
         del rule, outputs
-        return _Plain(Autoencoder(Flow(Chain([Constant(AutoencoderProblem.latent)])), shape[0]))
-
-
-class _Plain(nn.Module):
-    """An autoencoder as a function of images alone, to count its numbers by."""
-
-    def __init__(self, model: Autoencoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.model(x, x.new_zeros(self.model.latent))
+        return Autoencoder(Unfitted(AutoencoderProblem.latent, CONTEXT, drawn=True), shape[0])
 
 
 def binarised(grey: np.ndarray, key: torch.Tensor) -> np.ndarray:

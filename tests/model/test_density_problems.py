@@ -37,7 +37,7 @@ def gaussian(mean, scale):
 def test_log_density_is_per_original_unit():
     mean, scale = torch.tensor([0.3, -0.2, 0.0], **REAL), torch.tensor([0.5, 1.0, 2.0], **REAL)
     problem = problem_of(DensityProblem, shift=4.0, scale=10.0, draw=ThreeNormals().sample)
-    problem = problem.with_flow(gaussian(mean, scale))
+    problem = problem.with_network(gaussian(mean, scale))
     x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0), **REAL) * 20
     found = problem.log_weights(random.key(0), dict(problem.network.named_parameters()), x, 9)
     assert found.shape == (1, 7)
@@ -47,7 +47,7 @@ def test_log_density_is_per_original_unit():
 def test_draws_are_fitted_by_cross_entropy():
     """Mean over many minibatches against H(p, q) of two normals in closed form."""
     mean, scale = torch.tensor([0.3, -0.2, 0.0], **REAL), torch.tensor([0.5, 1.0, 2.0], **REAL)
-    problem = problem_of(DensityProblem, draw=ThreeNormals().sample).with_flow(gaussian(mean, scale))
+    problem = problem_of(DensityProblem, draw=ThreeNormals().sample).with_network(gaussian(mean, scale))
     params = dict(problem.network.named_parameters())
     losses = torch.stack([problem.loss(random.key(seed), params).detach() for seed in range(400)])
     p, q = Normal(torch.zeros(3, **REAL), 1.0), Normal(mean, scale)
@@ -59,7 +59,7 @@ def test_draws_are_fitted_by_cross_entropy():
 def test_energies_are_fitted_by_annealed_reverse_kl(t, heat):
     mean, scale = torch.tensor([0.3, -0.2, 0.0], **REAL), torch.tensor([0.5, 1.0, 1.5], **REAL)
     problem = problem_of(EnergyProblem, t=t, log_density=lambda z: ThreeNormals().log_density(z) + 3.0)
-    problem = problem.with_flow(gaussian(mean, scale))
+    problem = problem.with_network(gaussian(mean, scale))
     params = dict(problem.network.named_parameters())
     losses = torch.stack([problem.loss(random.key(seed), params).detach() for seed in range(400)])
     q, p = Normal(mean, scale), Normal(torch.zeros(3, **REAL), 1.0)
@@ -100,8 +100,8 @@ def test_importance_weights_average_to_the_likelihood(name):
 
 
 def test_a_fit_of_an_autoencoder_minimises_minus_the_bound():
-    flow = realnvp(4, 2, (5,), CONTEXT)
-    problem = problem_of(AutoencoderProblem, dim=6, latent=4).with_flow(flow.double())
+    model = Autoencoder(realnvp(4, 2, (5,), CONTEXT), 6, (8,)).double()
+    problem = problem_of(AutoencoderProblem, dim=6, latent=4).with_network(model)
     params = problem.init_params(random.key(0))
     loss = problem.loss(random.key(1), params)
     x = problem.table.x[:1].expand(64, 6)  # all rows are zeros
