@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -23,6 +24,7 @@ they do not compete for bold, because a mean over the splits that a method survi
 doubt their own convergence. § marks, in comparisons with HMC, methods that aim at another posterior than the task's.
 Compare within a table only: another split rule, budget or version is another experiment.
 """
+FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
 FIDELITY = "How near to the HMC posterior?"
 SPLIT_RULES = {
     "fixed": "one fixed split",
@@ -89,7 +91,7 @@ def provenance(selection: Selection) -> str:
         ("Device", _distinct(sessions["device"])),
         ("Host", _distinct(sessions["host"])),
         ("Threads", _distinct(sessions["threads"])),
-        ("Commands", _distinct(f"`{c}`" for c in sessions["command"])),
+        ("Commands (paths by their last part)", _distinct(f"`{FOLDERS.sub('', c)}`" for c in sessions["command"])),
         ("Budget", ", ".join(budgets)),
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
         ("Scores in the database", f"sha256 `{selection.fingerprint}`"),

@@ -31,9 +31,13 @@ ROWS = tuple(QUALITY)
 METHODS = tuple(MethodRecord(n, 1, "", (), i) for i, n in enumerate(dict.fromkeys(r.partition(" [")[0] for r in ROWS)))
 POINTS, ENERGIES, VAE = ("moons", "blobs", "letters"), tuple(f"energy-{i}" for i in range(1, 5)), "mnist-vae"
 NAMES = (*POINTS, *ENERGIES, VAE)
-TASKS = tuple(TaskRecord(n, "1+sha256:x", "density", ("density",), "", 40 + i) for i, n in enumerate(NAMES))
+TASKS = tuple(
+    TaskRecord(n, "1+sha256:x", "density" if n in POINTS else "variational", ("density",), "", 40 + i)
+    for i, n in enumerate(NAMES)
+)
 METRICS = (
     MetricRecord("nll", -1, "nats per point", "mean negative log density"),
+    MetricRecord("kl_reverse", -1, "nats", "KL(q || p) on a grid"),
     MetricRecord("elbo", 1, "nats per image", "evidence lower bound"),
     MetricRecord("iw_log_likelihood", 1, "nats per image", "importance-weighted log-likelihood"),
 )

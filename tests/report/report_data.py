@@ -46,7 +46,13 @@ METRICS = (
     MetricRecord("brier", -1, "", "Brier score"),
 )
 SESSION = SessionRecord(
-    "0123abc", False, {"torch": "2.15", "numpy": "2.1"}, "cpu", "laptop", 2, "bnnbench run --task all"
+    "0123abc",
+    False,
+    {"torch": "2.15", "numpy": "2.1"},
+    "cpu",
+    "laptop",
+    2,
+    "bnnbench run --task all --db /home/me/results.db",
 )
 
 

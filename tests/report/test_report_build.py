@@ -81,6 +81,7 @@ def test_page(report):
     assert "One split (fixed): the standard error is over its test points" in page
     assert "| **sgld [lr=0.01]** |" in page
     assert "* Code revision: `0123abc`\n* Versions: numpy 2.1, torch 2.15\n* Device: cpu\n* Host: laptop\n" in page
+    assert "`bnnbench run --task all --db results.db`" in page  # without the folders of a machine
     for line in page.splitlines():
         if line.startswith("!["):
             name = line.partition("](")[2].rstrip(")")

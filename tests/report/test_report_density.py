@@ -9,6 +9,7 @@ from density_data import ENERGIES, NAMES, POINTS, QUALITY, ROWS, VAE, densities,
 from report_data import cell, outcome
 
 from bnnbench.report.build import build
+from bnnbench.report.density import density_tables
 from bnnbench.report.figures.density import chosen, density_figures
 from bnnbench.report.figures.flow_densities import field
 from bnnbench.report.figures.flow_layers import layer, stops
@@ -294,3 +295,24 @@ def test_made_up_data_are_their_own_truth():
     x = truth("letters").forward(np.random.default_rng(0).normal(size=(5, 2)))
     assert np.allclose(truth("letters").forward(truth("letters").inverse(x)), x)
     assert len(NAMES) == 8
+
+
+def test_tables_tell_the_divergence_and_what_is_published(database):
+    with ResultStore(database, read_only=True) as store:
+        chosen = select(store)
+        (section,) = chosen.sections
+        distances, published = density_tables(chosen, section)
+    assert distances.grid.header == ("method", *ENERGIES)
+    numbers = distances.numbers.set_index(["task", "method"])["kl_reverse"]
+    for task in ENERGIES:
+        assert numbers[task, "flow-planar"] == pytest.approx(
+            next(
+                s.value for s in density_outcome(task, "flow-planar").evaluations[1].scores if s.metric == "kl_reverse"
+            )
+        )
+        best = distances.numbers[(distances.numbers["task"] == task) & distances.numbers["best"]]["method"]
+        assert list(best) == [min(FEW, key=lambda row, task=task: numbers[task, row])]
+    rows = {(method, texts[3][0]): [text for text, _, _ in texts] for method, texts in published.grid.rows}
+    assert rows["VAE [planar-flow-pytorch]", "binarised mnist"][:3] == ["−84.60", "–", ""]
+    assert rows["VAE + IAF", "mnist"][0] == "−84.20"  # published as a loss
+    assert rows["VAE baseline", "dynamic binarised mnist"][:3] == ["−85.61", "−81.31", "second hand"]
