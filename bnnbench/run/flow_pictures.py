@@ -11,7 +11,7 @@ from torch import Tensor
 from bnnbench import random
 from bnnbench.flows import Flow
 from bnnbench.methods.flow import FlowFit, density
-from bnnbench.model import DensityProblem, Rows
+from bnnbench.model import DensityProblem, EnergyProblem, Rows
 from bnnbench.model.autoencoder import Autoencoder
 from bnnbench.run.engine import PREDICT
 from bnnbench.run.train import Trained
@@ -59,14 +59,16 @@ def _plane(flow: Flow, key: Tensor, problem: DensityProblem, points: Points) -> 
     path = flow.path(noise)
     chosen = sorted(set(np.linspace(0, len(path) - 1, LAYERS).astype(int).tolist()))
     ways = torch.cat([path[i][:PATHS] for i in chosen])
-    return {
-        "flow_data": _pairs(x=x, z=flow.bijection((x - shift) / scale)[0]),
+    warped = shift + scale * flow.bijection.inverse(lines)[0]
+    drawn: dict[str, Series] = {
         "flow_samples": _pairs(x=shift + scale * path[-1], z=noise),
-        "flow_warp": {"line": np.repeat(np.arange(2 * LINES), BENDS)}
-        | _pairs(x=shift + scale * flow.bijection.inverse(lines)[0]),
+        "flow_warp": {"line": np.repeat(np.arange(2 * LINES), BENDS)} | _pairs(x=warped),
         "flow_path": {"layer": np.repeat(chosen, PATHS), "point": np.tile(np.arange(PATHS), len(chosen))}
         | _pairs(x=ways),
     }
+    if not isinstance(problem, EnergyProblem):  # which has no data
+        drawn["flow_data"] = _pairs(x=x, z=flow.bijection((x - shift) / scale)[0])
+    return drawn
 
 
 def _grid_lines() -> Tensor:
