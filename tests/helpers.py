@@ -115,12 +115,15 @@ TASKS = {
 # Settings under which a method's laws are cheap: what they multiply is the same work again.
 SMALL = {"hmc": {"multiple": 1, "parallel": 2}, "gp": {"iterations": 10}}
 SMALL |= {method.name: {"layers": 2, "width": 8} for method in METHODS if "flow" in method.tags}
-# Flows that fit draws and energies alike are tried on draws alone.
+# Flows that fit draws and energies alike are tried on draws alone, and those whose code others share not at all.
+ALIKE = ("flow-nice", "flow-spline-ar", "flow-radial")
 PAIRS = [
     (method.name, task)
     for method in METHODS
     for task in TASKS
-    if TASKS[task].kind in method.supports and not (task == "variational" and "density" in method.supports)
+    if TASKS[task].kind in method.supports
+    and not (task == "variational" and "density" in method.supports)
+    and method.name not in ALIKE
 ]
 
 
