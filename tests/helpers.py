@@ -19,7 +19,6 @@ from bnnbench.model import (
     GaussianPrior,
     Heteroscedastic,
     Likelihood,
-    Params,
     Prior,
     Problem,
     Rows,
@@ -85,13 +84,6 @@ class ThreeNormals(Target):
         return torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(-1)
 
 
-class BreakableEnergy(EnergyProblem):
-    """An energy whose fit fails where the rows are NaN, though it needs none."""
-
-    def loss(self, key: Tensor, params: Params) -> Tensor:
-        return super().loss(key, params) + 0 * self.rows.x_shift.sum()
-
-
 class SyntheticDensity(Synthetic, DensityTask):
     """The same rows to standardise and score by, and fresh draws of normals to fit; a broken fold's are NaN."""
 
@@ -99,7 +91,7 @@ class SyntheticDensity(Synthetic, DensityTask):
         own = vars(Task.problem(self, rule, table, rows, classes, steps))
         if self.kind == "density":
             return DensityProblem(**own, draw=ThreeNormals().sample)
-        return BreakableEnergy(**own, log_density=ThreeNormals().log_density)
+        return EnergyProblem(**own, log_density=ThreeNormals().log_density)
 
     def evaluations(self, data, split, shifts=(), root=None) -> dict[str, Points]:
         return Task.evaluations(self, data, split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +28,14 @@ class Flow(nn.Module):
         """Length of an event."""
         return self.bijection.dim
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p(x | context) [...] in nats of vectors x [..., dim]: `log_prob` under the name that modules call."""
+    def forward(self, *arguments: Any, call: str = "log_prob") -> Any:
+        """`log_prob`, or another method by its name, for `torch.func.functional_call` knows this one alone."""
+        return getattr(self, call)(*arguments)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x | context) [...] in nats of vectors x [..., dim]."""
         noise, logdet = self.bijection(x, context)
         return normal_log_prob(noise) + logdet
-
-    log_prob = forward
 
     def sample(self, key: Tensor, n: int, context: Tensor | None = None) -> Tensor:
         """n draws [n, dim] (`key = bnnbench.random.key(seed)`), given one context [context] or one for each draw."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from bnnbench import flows, random
 from bnnbench.flows import Chain, Constant, Flow, Inverse
@@ -15,7 +16,6 @@ from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.optimise import Fit, descend, start
 from bnnbench.model import DensityPredictive, Predictive, Problem
 from bnnbench.model.density import DensityProblem, Unfitted
-from bnnbench.nets import call_method
 from bnnbench.random import Span
 
 STARTING_DRAWS = 1024  # for what starts from data
@@ -28,10 +28,14 @@ class FlowFit(Method):
     Attributes:
         lr: peak learning rate of the one-cycle schedule.
         layers: of the flow. width: of the two hidden layers of its networks, where it has some.
+
+    Class attributes:
+        make: the family of `bnnbench.flows`.
     """
 
     tags = ("flow",)
     supports = ("density", "variational")
+    make: ClassVar[Callable[..., Flow]]
     lr: float = 3e-3
     layers: int = 8
     width: int = 64
@@ -40,13 +44,14 @@ class FlowFit(Method):
     def check(self) -> None:
         positive(self, "lr", "layers", "width")
 
-    @abstractmethod
     def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        """The flow before training.
+        """The flow before training, by default what the family makes.
 
         Args:
             drawn: whether the fit draws from it and so wants its inverse in closed form, rather than its density.
         """
+        del drawn
+        return self.make(dim, **self._shape(context))
 
     def converted(self, network: nn.Module) -> nn.Module:
         network = copy.deepcopy(network)
@@ -95,11 +100,8 @@ class NICE(FlowFit):
     """Additive couplings."""
 
     name = "flow-nice"
+    make = staticmethod(flows.nice)
     reference = "Dinh et al. 2014, arXiv 1410.8516"
-
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del drawn
-        return flows.nice(dim, **self._shape(context))
 
 
 @METHODS.register
@@ -108,11 +110,8 @@ class RealNVP(FlowFit):
     """Affine couplings."""
 
     name = "flow-realnvp"
+    make = staticmethod(flows.realnvp)
     reference = "Dinh et al. 2017, arXiv 1605.08803"
-
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del drawn
-        return flows.realnvp(dim, **self._shape(context))
 
 
 @METHODS.register
@@ -121,16 +120,13 @@ class Glow(FlowFit):
     """ActNorm, an invertible matrix and an affine coupling a layer."""
 
     name = "flow-glow"
+    make = staticmethod(flows.glow)
     reference = "Kingma & Dhariwal 2018, arXiv 1807.03039"
     supports = ("density",)  # ActNorm starts from data
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del drawn
-        return flows.glow(dim, **self._shape(context))
-
     def init(self, key: Tensor, problem: Problem) -> Fit:
         params, x = problem.init_params(key), density(problem).draws(random.fold_in(key, 1), STARTING_DRAWS)
-        fitted = call_method(problem.network, "fitted", params, x)
+        fitted = functional_call(problem.network, params, (x,), {"call": "fitted"})
         return start(params | {name: value.clone() for name, value in fitted.items()})
 
 
@@ -140,13 +136,10 @@ class MAF(FlowFit):
     """Affine autoregressive layers, whose density takes one pass."""
 
     name = "flow-maf"
+    make = staticmethod(flows.maf)
     reference = "Papamakarios et al. 2017, arXiv 1705.07057"
     supports = ("density",)
     layers: int = 5
-
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del drawn
-        return flows.maf(dim, **self._shape(context))
 
 
 @METHODS.register
@@ -155,13 +148,10 @@ class IAF(FlowFit):
     """Affine autoregressive layers, of which draws take one pass."""
 
     name = "flow-iaf"
+    make = staticmethod(flows.iaf)
     reference = "Kingma et al. 2016, arXiv 1606.04934"
     supports = ("variational",)
     layers: int = 5
-
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del drawn
-        return flows.iaf(dim, **self._shape(context))
 
 
 @dataclass(frozen=True)
@@ -177,6 +167,9 @@ class _Spline(FlowFit):
         super().check()
         positive(self, "bins")
 
+    def _shape(self, context: int) -> dict[str, Any]:
+        return super()._shape(context) | {"bins": self.bins}
+
 
 @METHODS.register
 @dataclass(frozen=True)
@@ -184,11 +177,8 @@ class SplineCoupling(_Spline):
     """Couplings by rational-quadratic splines."""
 
     name = "flow-spline-coupling"
+    make = staticmethod(flows.spline_coupling)
     layers: int = 4
-
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del drawn
-        return flows.spline_coupling(dim, bins=self.bins, **self._shape(context))
 
 
 @METHODS.register
@@ -197,12 +187,9 @@ class SplineAutoregressive(_Spline):
     """Autoregressive rational-quadratic splines."""
 
     name = "flow-spline-ar"
+    make = staticmethod(flows.spline_autoregressive)
     supports = ("density",)
     layers: int = 3
-
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del drawn
-        return flows.spline_autoregressive(dim, bins=self.bins, **self._shape(context))
 
 
 @METHODS.register

@@ -62,9 +62,6 @@ class AutoencoderProblem(DensityProblem):
     def minibatch(self, key: Tensor) -> Batch:
         return Problem.minibatch(self, key)
 
-    def standardise(self, x: Tensor) -> Tensor:
-        return x  # pixels are 0 or 1
-
     def loss(self, key: Tensor, params: Params) -> Tensor:
         x = self.minibatch(key).x
         noise = random.normal(random.fold_in(key, 1), (self.batch_size, self.latent)).to(x)

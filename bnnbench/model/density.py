@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from bnnbench.flows import Chain, Constant, Flow
 from bnnbench.model.likelihoods import Likelihood, Params
 from bnnbench.model.predictive import DensityPredictive
 from bnnbench.model.problem import Batch, Problem
-from bnnbench.nets import call_method
 
 
 class Unfitted(Flow):
@@ -88,15 +88,9 @@ class EnergyProblem(DensityProblem):
 
     log_density: Callable[[Tensor], Tensor] | None = None
 
-    def standardise(self, x: Tensor) -> Tensor:
-        return x  # what the table's draws would tell of the density is not for the fit to know
-
     def loss(self, key: Tensor, params: Params) -> Tensor:
         assert self.log_density is not None
-        z, log_q = call_method(self.network, "sample_and_log_prob", params, key, self.batch_size)
+        z, log_q = functional_call(self.network, params, (key, self.batch_size), {"call": "sample_and_log_prob"})
+        z, log_q = self.rows.x_shift + self.rows.x_scale * z, log_q - self.rows.x_scale.log().sum()
         heat = (0.01 + 2 * self.t / self.steps).clamp(max=1.0)
         return (log_q - heat * self.log_density(z)).mean()
-
-    def log_weights(self, key: Tensor, params: Params, x: Tensor, samples: int) -> Tensor:
-        del key, samples
-        return self.apply(params, x)[None]

@@ -1,10 +1,9 @@
 """Plain networks (ordinary `nn.Module`s) and their keyed initialisation."""
 
 from bnnbench.nets.alexnet import AlexNet
-from bnnbench.nets.call import call_method
 from bnnbench.nets.conv3fc3 import Conv3FC3
 from bnnbench.nets.initialise import Params, fan_in, initialise
 from bnnbench.nets.lenet import LeNet
 from bnnbench.nets.mlp import MLP
 
-__all__ = ["MLP", "AlexNet", "Conv3FC3", "LeNet", "Params", "call_method", "fan_in", "initialise"]
+__all__ = ["MLP", "AlexNet", "Conv3FC3", "LeNet", "Params", "fan_in", "initialise"]

@@ -47,8 +47,7 @@ def flow_pictures(trained: Trained, r: int, points: Points) -> dict[str, Series]
 
 def _units(problem: DensityProblem) -> tuple[Tensor, Tensor]:
     """Shift and scale [2] from the flow's units to the data's."""
-    zero, one = (problem.standardise(torch.full_like(problem.rows.x_shift, value)).cpu() for value in (0.0, 1.0))
-    return -zero / (one - zero), 1 / (one - zero)
+    return problem.rows.x_shift.cpu(), problem.rows.x_scale.cpu()
 
 
 def _plane(flow: Flow, key: Tensor, problem: DensityProblem, points: Points) -> dict[str, Series]:

@@ -111,7 +111,10 @@ def standardisation(values: np.ndarray, axes: tuple[int, ...] = (0,)) -> tuple[n
 def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, Any]:
     """Shift and scale of inputs and target, by the fitting rows of a split; images take seconds."""
     data, fit = task.data(root), task.splits(rule, root)[index].fit
-    x_shift, x_scale = standardisation(data.x[fit], axes=(0, *range(2, data.x.ndim)))
+    if task.standardised:
+        x_shift, x_scale = standardisation(data.x[fit], axes=(0, *range(2, data.x.ndim)))
+    else:
+        x_shift, x_scale = np.zeros(data.x.shape[1:]), np.ones(data.x.shape[1:])
     y_shift, y_scale = (0.0, 1.0) if data.classes else standardisation(data.y[fit])
     return {"x_shift": x_shift, "x_scale": x_scale, "y_shift": y_shift, "y_scale": y_scale}
 

@@ -30,10 +30,9 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        x, weight, bias = inputs
+        x, weight, _ = inputs
         ctx.save_for_backward(x, weight)
         ctx.save_for_forward(x, weight)
-        ctx.biased = bias is not None
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:

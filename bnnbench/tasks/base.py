@@ -28,6 +28,7 @@ from bnnbench.model import (
     Rows,
     Table,
 )
+from bnnbench.model.density import LogDensity
 from bnnbench.nets import MLP
 from bnnbench.registry import Registry
 from bnnbench.tasks.attacks import Attack
@@ -66,13 +67,14 @@ class Task:
 
     Attributes:
         name: registered name, also the name of its data card if it has no loader.
-        kind: `regression` or `classification`.
+        kind: `regression`, `classification`, `density` (fitted to draws) or `variational` (to a log-density).
         groups: groups on the command line and in reports; the first is the report's section.
         rules: split rules it has; the first is the default.
         hidden: widths of the hidden layers.
         noise: `heteroscedastic` or `homoscedastic`, for regression.
         prior: the default prior over weights.
         batch_size: rows of a minibatch.
+        standardised: whether inputs are, by the fitting rows.
         loader: reads the data of a task that has no card, as `Data.of` makes them.
         source: name of its data card, where that is not the task's own.
         budgets: budgets of other numbers than those of the same names that all other tasks have.
@@ -90,6 +92,7 @@ class Task:
     noise: str = "heteroscedastic"
     prior: Prior = field(default_factory=GaussianPrior)
     batch_size: int = 32
+    standardised: bool = True
     loader: Callable[[], Data] | None = None
     source: str = ""
     budgets: tuple[Budget, ...] = ()
@@ -140,6 +143,8 @@ class Task:
 
     def likelihood(self, rule: str, classes: int = 0) -> Likelihood:
         """What the network's outputs mean under a rule: the stored splits keep the protocol they come from."""
+        if self.kind in ("density", "variational"):
+            return LogDensity()
         if self.kind == "classification":
             return Categorical(classes)
         return Homoscedastic() if rule == "gal" or self.noise == "homoscedastic" else Heteroscedastic()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench import random
-from bnnbench.model import DensityProblem, EnergyProblem, Likelihood, Problem, Rows, Table
-from bnnbench.model.density import LogDensity, Unfitted
+from bnnbench.model import DensityProblem, EnergyProblem, Problem, Rows, Table
+from bnnbench.model.density import Unfitted
 from bnnbench.tasks.base import TASKS, Points, Task
 from bnnbench.tasks.data import Data, Split
 from bnnbench.tasks.energies import ENERGIES, WALL, Boxed
@@ -57,10 +57,6 @@ class DensityTask(Task):
             return EnergyProblem(**own, log_density=self.target.unnormalised)
         return DensityProblem(**own, draw=self.target.sample)
 
-    def likelihood(self, rule: str, classes: int = 0) -> Likelihood:
-        del rule, classes
-        return LogDensity()
-
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         """The place of the flow that a method brings."""
         del rule, outputs
@@ -92,6 +88,6 @@ for _name, _target, _centre, _half in (
     TASKS.register(DensityTask(_name, "density", ("density",), ("fixed",), target=_target, centre=_centre, half=_half))
 FLOWS = ("gaussian", "nice", "realnvp", "iaf", "spline-coupling", "planar", "radial")
 for _name in ENERGIES:
-    # Draws from the density choose nothing here: no step is kept by them.
-    _tuned = {f"flow-{flow}": {"early_stopping": False} for flow in FLOWS}
-    TASKS.register(DensityTask(_name, "variational", ("density",), ("fixed",), target=Boxed(_name), tuned=_tuned))
+    # Draws from the density are not for the fit to know: no step is kept by them, no unit taken from them.
+    _own = {"tuned": {f"flow-{flow}": {"early_stopping": False} for flow in FLOWS}, "standardised": False}
+    TASKS.register(DensityTask(_name, "variational", ("density",), ("fixed",), target=Boxed(_name), **_own))

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from bnnbench import random
-from bnnbench.model import AutoencoderProblem, Likelihood, Problem, Rows, Table
+from bnnbench.model import AutoencoderProblem, Problem, Rows, Table
 from bnnbench.model.autoencoder import CONTEXT, Autoencoder
-from bnnbench.model.density import LogDensity, Unfitted
+from bnnbench.model.density import Unfitted
 from bnnbench.tasks.base import TASKS, Task
 from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.data import Data
@@ -33,10 +33,6 @@ class AutoencoderTask(Task):
     def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
         return AutoencoderProblem(**vars(super().problem(rule, table, rows, classes, steps)))
 
-    def likelihood(self, rule: str, classes: int = 0) -> Likelihood:
-        del rule, classes
-        return LogDensity()
-
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         del rule, outputs
         return Autoencoder(Unfitted(AutoencoderProblem.latent, CONTEXT, drawn=True), shape[0])
@@ -54,6 +50,7 @@ TASKS.register(
         ("density",),
         ("official",),
         batch_size=128,
+        standardised=False,
         source="mnist",
         budgets=(
             Budget("smoke", 10, 2, 2, False, "does everything run?", 1),

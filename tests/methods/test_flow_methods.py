@@ -14,6 +14,7 @@ from bnnbench.flows import Inverse
 from bnnbench.methods import METHODS
 from bnnbench.model import DensityProblem, EnergyProblem
 from bnnbench.model.density import LogDensity, Unfitted
+from bnnbench.run.engine import initial_state, make_step
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 
@@ -63,6 +64,19 @@ def test_a_correlated_normal_is_recovered(method, above):
     x = problem.draws(random.key(99), 20_000)
     nll = -float(problem.log_weights(random.key(0), params, x, 1).detach().mean())
     assert abs(nll - (float(NORMAL.entropy()) + above)) < 0.05
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_the_step_of_a_pack_is_one_graph_for_the_compiler(drawn):
+    """As `quick` and `full` compile it: a module that is made inside the step, say, breaks it."""
+    pack = make_pack(make_cells("flow-realnvp", KINDS[drawn]))
+    state, live = initial_state(pack), torch.ones(3, dtype=torch.bool)
+    arguments = pack.floats, pack.problem.table, pack.problem.rows, state, live, pack.keys, pack.problem.t
+    plain = make_step(pack)
+    with torch.no_grad():
+        compiled, _, info = torch.compile(plain, backend="eager", fullgraph=True)(*arguments)
+        expected, _, loss = plain(*arguments)
+    torch.testing.assert_close((compiled, info), (expected, loss))
 
 
 def test_a_flow_refuses_a_regression():
