@@ -1,6 +1,7 @@
-"""The same four flows by four libraries, at equal layers, widths and bins: modules x -> (y, logdet).
+"""The same flows by four libraries, at equal layers, widths and bins: modules x -> (y, logdet).
 
-The others are loaded only when they are asked for (`pip install bnnbench[peers]`).
+The others are loaded only when they are asked for (`pip install bnnbench[peers]`). An inverse autoregressive flow is
+`maf` the other way round.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from torch import nn
 
 LAYERS, WIDTH, BINS, BOUND = 4, 64, 8, 5.0
 KINDS = ("realnvp", "maf", "spline-coupling", "spline-ar")
+FURTHER = ("nice", "glow", "planar", "radial")  # which not all libraries have
+LACKS = {"zuko": ("glow", "planar", "radial"), "nflows": ("planar", "radial")}
 
 
 def own_flow(kind: str, dim: int) -> nn.Module:
@@ -25,7 +28,12 @@ def own_flow(kind: str, dim: int) -> nn.Module:
         "maf": lambda: flows.maf(dim, **more),
         "spline-coupling": lambda: flows.spline_coupling(dim, **spline),
         "spline-ar": lambda: flows.spline_autoregressive(dim, **spline),
+        "nice": lambda: flows.coupling_flow(dim, flows.Shift(), **more),
+        "glow": lambda: flows.glow(dim, **more),
     }
+    if kind in ("planar", "radial"):  # whose closed forms lead from noise to data
+        layer = {"planar": flows.Planar, "radial": flows.Radial}[kind]
+        return flows.Chain(layer(dim, seed=i) for i in range(LAYERS))
     return make[kind]().bijection
 
 
@@ -35,14 +43,16 @@ class Zuko(nn.Module):
     def __init__(self, kind: str, dim: int) -> None:
         from zuko.flows import GeneralCouplingTransform, MaskedAutoregressiveTransform
         from zuko.lazy import LazyComposedTransform
-        from zuko.transforms import MonotonicRQSTransform
+        from zuko.transforms import AdditiveTransform, MonotonicRQSTransform
 
         super().__init__()
         more = {"hidden_features": (WIDTH, WIDTH)}
         if "spline" in kind:
             more |= {"univariate": MonotonicRQSTransform, "shapes": [(BINS,), (BINS,), (BINS - 1,)]}
+        if kind == "nice":
+            more |= {"univariate": AdditiveTransform, "shapes": [()]}
         place = torch.arange(dim)
-        if kind in ("realnvp", "spline-coupling"):
+        if kind in ("realnvp", "spline-coupling", "nice"):
             parts = [GeneralCouplingTransform(dim, mask=place % 2 == i % 2, **more) for i in range(LAYERS)]
         else:
             orders = [place.flip(0) if i % 2 else place for i in range(LAYERS)]
@@ -94,11 +104,16 @@ class Network(nn.Sequential):
 def composed(kind: str, dim: int, layer: Callable, reverse: bool) -> nn.Module:
     """The flow by nflows or normflows, whose layers take equal arguments (the second began as a copy of the first)."""
     more = {"num_bins": BINS, "tails": "linear", "tail_bound": BOUND} if "spline" in kind else {}
-    if kind in ("realnvp", "spline-coupling"):
+    if kind in ("realnvp", "spline-coupling", "nice"):
         masks = [(torch.arange(dim) + i) % 2 for i in range(LAYERS)]
         return Composed([layer(mask, Network, **more) for mask in masks], reverse)
     more |= {"num_blocks": 1, "use_residual_blocks": False}
     return Composed([layer(dim, WIDTH, **more) for _ in range(LAYERS)], reverse)
+
+
+def interleaved(*columns: list[nn.Module]) -> list[nn.Module]:
+    """The first of each, the second of each ..."""
+    return [layer for step in zip(*columns, strict=True) for layer in step]
 
 
 def nflows_flow(kind: str, dim: int) -> nn.Module:
@@ -110,7 +125,15 @@ def nflows_flow(kind: str, dim: int) -> nn.Module:
         "spline-coupling": transforms.PiecewiseRationalQuadraticCouplingTransform,
         "maf": transforms.MaskedAffineAutoregressiveTransform,
         "spline-ar": transforms.MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
+        "nice": transforms.AdditiveCouplingTransform,
     }
+    if kind == "glow":
+        mask = torch.arange(dim) % 2
+        couplings = [transforms.AffineCouplingTransform(mask, Network) for _ in range(LAYERS)]
+        norms = [transforms.ActNorm(dim) for _ in range(LAYERS)]
+        for norm in norms:
+            norm.initialized.fill_(True)  # a single row has no standard deviation to start from
+        return Composed(interleaved(norms, [transforms.LULinear(dim) for _ in norms], couplings), False)
     return composed(kind, dim, layers[kind], reverse=kind in ("maf", "spline-ar"))
 
 
@@ -126,7 +149,17 @@ def normflows_flow(kind: str, dim: int) -> nn.Module:
         "spline-coupling": PiecewiseRationalQuadraticCoupling,
         "maf": flows.MaskedAffineAutoregressive,
         "spline-ar": MaskedPiecewiseRationalQuadraticAutoregressive,
+        "nice": lambda _, net: flows.AffineCouplingBlock(net(dim - half, half), scale=False),
     }
+    if kind == "glow":
+        couplings = [layers["realnvp"](None, Network) for _ in range(LAYERS)]
+        norms = [flows.ActNorm(dim) for _ in range(LAYERS)]
+        for norm in norms:
+            norm.data_dep_init_done = torch.tensor(1.0)
+        return Composed(interleaved(norms, [flows.InvertibleAffine(dim) for _ in norms], couplings), False)
+    if kind in ("planar", "radial"):
+        layer = {"planar": flows.Planar, "radial": flows.Radial}[kind]
+        return Composed([layer((dim,)) for _ in range(LAYERS)], False)
     return composed(kind, dim, layers[kind], reverse=kind != "spline-coupling")
 
 

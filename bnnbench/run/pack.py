@@ -72,7 +72,7 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
     splits = tuple(task.splits(first.rule, first.root)[cell.index] for cell in cells)
     table = Table(
         torch.as_tensor(data.x, dtype=dtype, device=device),
-        torch.as_tensor(data.y, dtype=torch.int64 if data.classes else dtype, device=device),
+        torch.tensor(data.y, dtype=torch.int64 if data.classes else dtype, device=device),
     )
     rows = _stack_rows(cells, splits, device, dtype)
     problem = task.problem(first.rule, table, rows, data.classes, first.steps)

@@ -18,6 +18,7 @@ from bnnbench.report.images import OUTSIDE, PLAIN, Line, Values, sweep, values
 from bnnbench.report.select import Section, Selection
 
 BAYESIAN = ("bbp-local", "bbp-gaussian", "mc-dropout")  # who stands beside the plain network, the first that is there
+FLOW = "mnf"  # and who with them
 ENTROPIES = {
     "entropy_total": "total entropy",
     "entropy_aleatoric": "aleatoric entropy",
@@ -139,14 +140,14 @@ def _attacks(task: str, own: Values, groups: dict[str, list[str]], looks: dict[s
         yield Drawn(f"{task}-{stem}", alt, text, family_figure(plot, groups, looks))
 
 
-def _pair(curves: Curves, task: str) -> list[str]:
-    """The plain network and one Bayesian beside it, those that are there."""
-    present = [row for row in (PLAIN, *BAYESIAN) if (row, task) in curves]
-    return [row for row in (PLAIN,) if row in present] + [row for row in present if row != PLAIN][:1]
+def _beside(curves: Curves, task: str) -> list[str]:
+    """The plain network, one Bayesian beside it and the multiplicative flow, those that are there."""
+    bayesian = next((row for row in BAYESIAN if (row, task) in curves), FLOW)
+    return [row for row in dict.fromkeys((PLAIN, bayesian, FLOW)) if (row, task) in curves]
 
 
 def _digit(task: str, violins: Curves, looks: dict[str, Look]) -> Iterator[Drawn]:
-    rows = _pair(violins, task)
+    rows = _beside(violins, task)
     if not rows:
         return
     text = (
@@ -182,7 +183,7 @@ def _known(series: dict[str, np.ndarray], column: str) -> bool:
 
 
 def _recordings(task: str, recordings: Curves, looks: dict[str, Look]) -> Iterator[Drawn]:
-    rows = _pair(recordings, task)
+    rows = _beside(recordings, task)
     if not rows:
         return
     own = {r: recordings[r, task][0] for r in rows}
