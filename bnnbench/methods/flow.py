@@ -199,6 +199,7 @@ class Planar(FlowFit):
 
     name = "flow-planar"
     reference = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    lr: float = 3e-2  # at less, modes are lost as the density cools, and `moons` stays half closed
     layers: int = 32
 
     def flow(self, dim: int, context: int, drawn: bool) -> Flow:
@@ -212,6 +213,7 @@ class Radial(FlowFit):
 
     name = "flow-radial"
     reference = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    lr: float = 3e-2
     layers: int = 32
 
     def flow(self, dim: int, context: int, drawn: bool) -> Flow:

@@ -51,6 +51,7 @@ TASKS.register(
         ("official",),
         batch_size=128,
         standardised=False,
+        tuned={flow: {"lr": 3e-3} for flow in ("flow-planar", "flow-radial")},  # the networks' rate, as of all flows
         source="mnist",
         budgets=(
             Budget("smoke", 10, 2, 2, False, "does everything run?", 1),
