@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,21 +13,24 @@ from bnnbench.flows.bijection import Bijection
 from bnnbench.nets import initialise
 
 HALVINGS = 50  # of the bracket around a planar flow's root
+START = math.log(math.expm1(1))  # softplus(START) = 1
 
 
 class Planar(Bijection):
-    """y = x + u_hat tanh(w.x + b), with u_hat = u + (softplus(w.u) - 1 - w.u) w / |w|^2, so that w.u_hat > -1.
+    """y = x + u_hat tanh(w.x + b), with u_hat = u + (softplus(w.u + c) - 1 - w.u) w / |w|^2, so that w.u_hat > -1.
 
     log det = log(1 + w.u_hat (1 - tanh^2)). The inverse has no closed form; it takes the root of one monotone function
-    of w.x. With a context, w, u and b are linear in it: an amortised posterior's flow.
+    of w.x. With a context, w, u and b are linear in it: an amortised posterior's flow. The paper has c = 0; here
+    softplus(c) = 1, the same maps for other u, so that u = 0 is the identity: many layers start near it.
     """
 
     def __init__(self, dim: int, context: int = 0, seed: int = 0) -> None:
         super().__init__(dim, context)
         if context:
-            self.network = nn.Module()
-            self.network.weight = nn.Parameter(torch.zeros(2 * dim + 1, context))
-            self.network.bias = nn.Parameter(torch.zeros(2 * dim + 1))
+            self.place, self.push = nn.Linear(context, dim + 1), nn.Linear(context, dim)
+            self.push.starts_at_zero = True  # type: ignore[assignment]  # else an encoder begins behind random layers
+            for value in self.push.parameters():
+                nn.init.zeros_(value)
         else:
             self.weight, self.bias = nn.Parameter(torch.zeros(2, dim)), nn.Parameter(torch.zeros(1))
         self.load_state_dict(initialise(self, random.key(seed)))
@@ -45,12 +50,12 @@ class Planar(Bijection):
         """w, u_hat, b and w.u_hat."""
         if self.context:
             assert context is not None
-            both = F.linear(context, self.network.weight, self.network.bias)  # type: ignore[arg-type]
-            w, u, b = both[..., : self.dim], both[..., self.dim : -1], both[..., -1]
+            place, u = self.place(context), self.push(context)
+            w, b = place[..., :-1], place[..., -1]
         else:
             (w, u), b = self.weight, self.bias[0]
         product = (w * u).sum(-1)
-        pull = F.softplus(product) - 1
+        pull = F.softplus(product + START) - 1
         length = (w * w).sum(-1).clamp(min=torch.finfo(w.dtype).tiny)
         return w, u + ((pull - product) / length)[..., None] * w, b, pull
 

@@ -45,6 +45,7 @@ class Autoencoder(nn.Module):
         noise = x.new_zeros(self.latent) if noise is None else noise
         mean, log_scale, context = self.encoder(x).split([self.latent, self.latent, CONTEXT], -1)
         start = mean + log_scale.exp() * noise
+        context = context * CONTEXT**-0.5  # else one step of Adam, of 64 weights at once, throws the layers about
         z, logdet = self.flow.bijection.inverse(start, context)
         return z, normal_log_prob(noise) - log_scale.sum(-1) - logdet
 
