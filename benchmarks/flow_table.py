@@ -18,6 +18,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 OWN = "bnnbench"
+LEGEND = """Medians; equal layers, widths and bins. A ratio says how many times
+longer the other library takes, each at the better of eager and compiled; `gradient` is log p forward, with its
+log-determinant, and backward to all parameters. Made by `benchmarks/flow_table.py`."""
 Cell = tuple[str, int, int]  # kind, dimensions, rows
 Times = dict[tuple[str, str], float]  # medians in seconds by library and "eager" or "compiled"
 
@@ -69,5 +72,9 @@ def _number(ratio: float) -> str:
 
 
 if __name__ == "__main__":
-    works = read(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    document = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    works, where = read(document), document["benchmarks"][0]["extra_info"]
+    device = document["machine_info"]["cpu"]["brand_raw"] if where["device"] == "cpu" else where["device"]
+    print("# Timings of normalizing flows\n")
+    print(f"{device}, {where['threads']} threads, torch {where['torch']}. {LEGEND}\n")
     print("\n\n".join(f"**{work}**\n\n{table(cells)}" for work, cells in works.items()))

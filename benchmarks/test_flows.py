@@ -19,6 +19,7 @@ import torch
 from flow_peers import FURTHER, KINDS, LACKS, LIBRARIES
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+NAME = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
 SECONDS, MOST = 0.1, 50  # of a round, and calls in it
 
 
@@ -106,5 +107,6 @@ def test_flow(benchmark, work, kind, dim, rows, library, how):
     if work == "inverse" and kind in ("maf", "spline-ar") and (dim * rows > 10_000 or (how == "compiled" and dim > 2)):
         pytest.skip("as many passes of the network as there are dimensions")
     benchmark.group = f"{work} of {kind}, {dim} dimensions, {rows} rows"
+    benchmark.extra_info = {"torch": torch.__version__, "device": NAME, "threads": torch.get_num_threads()}
     run, calls = setup(work, library, kind, dim, rows, how)
     benchmark.pedantic(run, rounds=7, iterations=calls, warmup_rounds=1)

@@ -10,10 +10,12 @@ SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "flow_table.py"
 
 def entry(library, how, median, dim=2, kind="maf", work="gradient"):
     params = {"work": work, "kind": kind, "dim": dim, "rows": 4096, "library": library, "how": how}
-    return {"params": params, "stats": {"median": median}}
+    return {"params": params, "stats": {"median": median}, "extra_info": WHERE}
 
 
+WHERE = {"device": "cpu", "threads": 2, "torch": "2.15"}
 DOCUMENT = {
+    "machine_info": {"cpu": {"brand_raw": "a processor"}},
     "benchmarks": [
         entry("bnnbench", "eager", 0.003),
         entry("bnnbench", "compiled", 0.001),
@@ -25,7 +27,7 @@ DOCUMENT = {
         entry("zuko", "eager", 0.09, dim=50),
         entry("zuko", "compiled", 0.01, dim=50),
         entry("zuko", "eager", 1.0, work="inverse"),  # which ours was not timed on
-    ]
+    ],
 }
 
 
@@ -33,7 +35,9 @@ def test_ratios_are_to_the_better_of_eager_and_compiled(tmp_path):
     file = tmp_path / "flows.json"
     file.write_text(json.dumps(DOCUMENT), encoding="utf-8")
     printed = subprocess.run([sys.executable, SCRIPT, file], check=True, capture_output=True, encoding="utf-8").stdout
-    gradient, inverse = printed.split("**inverse**")
+    head, printed = printed.split("**gradient**")
+    gradient, inverse = ("**gradient**" + printed).split("**inverse**")
+    assert "a processor, 2 threads, torch 2.15." in head
     assert gradient.splitlines() == [
         "**gradient**",
         "",
