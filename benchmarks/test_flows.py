@@ -20,6 +20,7 @@ from flow_peers import FURTHER, KINDS, LACKS, LIBRARIES
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NAME = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
+pytestmark = pytest.mark.filterwarnings("default")  # what the others' code is warned of is no failure here
 SECONDS, MOST = 0.1, 50  # of a round, and calls in it
 
 
