@@ -30,11 +30,11 @@ def own_flow(kind: str, dim: int) -> nn.Module:
         "spline-ar": lambda: flows.spline_autoregressive(dim, **spline),
         "nice": lambda: flows.coupling_flow(dim, flows.Shift(), **more),
         "glow": lambda: flows.glow(dim, **more),
+        "planar": lambda: flows.planar(dim, LAYERS),
+        "radial": lambda: flows.radial(dim, LAYERS),
     }
-    if kind in ("planar", "radial"):  # whose closed forms lead from noise to data
-        layer = {"planar": flows.Planar, "radial": flows.Radial}[kind]
-        return flows.Chain(layer(dim, seed=i) for i in range(LAYERS))
-    return make[kind]().bijection
+    bijection = make[kind]().bijection
+    return bijection.bijection if isinstance(bijection, flows.Inverse) else bijection  # the way of the closed form
 
 
 class Zuko(nn.Module):
@@ -111,9 +111,9 @@ def composed(kind: str, dim: int, layer: Callable, reverse: bool) -> nn.Module:
     return Composed([layer(dim, WIDTH, **more) for _ in range(LAYERS)], reverse)
 
 
-def interleaved(*columns: list[nn.Module]) -> list[nn.Module]:
-    """The first of each, the second of each ..."""
-    return [layer for step in zip(*columns, strict=True) for layer in step]
+def repeated(*makers: Callable[[], nn.Module]) -> nn.Module:
+    """A flow of LAYERS steps, each of these layers."""
+    return Composed([make() for _ in range(LAYERS) for make in makers], reverse=False)
 
 
 def nflows_flow(kind: str, dim: int) -> nn.Module:
@@ -128,12 +128,14 @@ def nflows_flow(kind: str, dim: int) -> nn.Module:
         "nice": transforms.AdditiveCouplingTransform,
     }
     if kind == "glow":
-        mask = torch.arange(dim) % 2
-        couplings = [transforms.AffineCouplingTransform(mask, Network) for _ in range(LAYERS)]
-        norms = [transforms.ActNorm(dim) for _ in range(LAYERS)]
-        for norm in norms:
+        flow = repeated(
+            lambda: transforms.ActNorm(dim),
+            lambda: transforms.LULinear(dim),
+            lambda: transforms.AffineCouplingTransform(torch.arange(dim) % 2, Network),
+        )
+        for norm in flow.layers[::3]:
             norm.initialized.fill_(True)  # a single row has no standard deviation to start from
-        return Composed(interleaved(norms, [transforms.LULinear(dim) for _ in norms], couplings), False)
+        return flow
     return composed(kind, dim, layers[kind], reverse=kind in ("maf", "spline-ar"))
 
 
@@ -152,14 +154,15 @@ def normflows_flow(kind: str, dim: int) -> nn.Module:
         "nice": lambda _, net: flows.AffineCouplingBlock(net(dim - half, half), scale=False),
     }
     if kind == "glow":
-        couplings = [layers["realnvp"](None, Network) for _ in range(LAYERS)]
-        norms = [flows.ActNorm(dim) for _ in range(LAYERS)]
-        for norm in norms:
+        flow = repeated(
+            lambda: flows.ActNorm(dim), lambda: flows.InvertibleAffine(dim), lambda: layers["realnvp"](None, Network)
+        )
+        for norm in flow.layers[::3]:
             norm.data_dep_init_done = torch.tensor(1.0)
-        return Composed(interleaved(norms, [flows.InvertibleAffine(dim) for _ in norms], couplings), False)
+        return flow
     if kind in ("planar", "radial"):
         layer = {"planar": flows.Planar, "radial": flows.Radial}[kind]
-        return Composed([layer((dim,)) for _ in range(LAYERS)], False)
+        return repeated(lambda: layer((dim,)))
     return composed(kind, dim, layers[kind], reverse=kind != "spline-coupling")
 
 
