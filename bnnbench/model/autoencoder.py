@@ -54,6 +54,9 @@ class Autoencoder(nn.Module):
 class AutoencoderProblem(DensityProblem):
     """Images to be fitted by the evidence lower bound, E_q [log p(x, z) - log q(z | x)].
 
+    Pixels are probabilities, and every minibatch draws its binary images anew (Burda et al. 2016, arXiv 1509.00519):
+    one draw for all epochs would be learnt by heart. Pixels of 0 or 1 stay what they are.
+
     Attributes:
         latent: dimension of z.
     """
@@ -61,7 +64,8 @@ class AutoencoderProblem(DensityProblem):
     latent: int = 40
 
     def minibatch(self, key: Tensor) -> Batch:
-        return Problem.minibatch(self, key)
+        batch = Problem.minibatch(self, key)
+        return batch._replace(x=binarised(random.fold_in(key, 2), batch.x))
 
     def loss(self, key: Tensor, params: Params) -> Tensor:
         x = self.minibatch(key).x
@@ -72,3 +76,8 @@ class AutoencoderProblem(DensityProblem):
         """A draw's noise serves all images."""
         noise = random.normal(key, (samples, self.latent)).to(x)
         return vmap(lambda one: functional_call(self.network, params, (x, one)))(noise)
+
+
+def binarised(key: Tensor, grey: Tensor) -> Tensor:
+    """Images of 0 and 1, a pixel 1 with the probability that is its grey value."""
+    return random.bernoulli(key, grey, grey.shape).to(grey)

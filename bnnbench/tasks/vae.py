@@ -6,29 +6,39 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from bnnbench import random
 from bnnbench.model import AutoencoderProblem, Problem, Rows, Table
-from bnnbench.model.autoencoder import CONTEXT, Autoencoder
+from bnnbench.model.autoencoder import CONTEXT, Autoencoder, binarised
 from bnnbench.model.density import Unfitted
-from bnnbench.tasks.base import TASKS, Task
+from bnnbench.tasks.base import TASKS, Points, Task
 from bnnbench.tasks.budget import Budget
-from bnnbench.tasks.data import Data
+from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.splits import splits
 
 EPOCH = 430  # updates: 55,000 rows by 128
 
 
 class AutoencoderTask(Task):
-    """MNIST with every pixel drawn once from a Bernoulli of its grey value (Salakhutdinov & Murray 2008)."""
+    """MNIST with every pixel drawn from a Bernoulli of its grey value (Salakhutdinov & Murray 2008): once for all where
+    images are held out or scored, anew at every step where they are fitted."""
 
     def read(self, root: Path | None) -> Data:
         data = super().read(root)
         grey, key = data.x.reshape(len(data.x), -1), random.key_of("data", self.name)
-        parts = [binarised(part, random.fold_in(key, i)) for i, part in enumerate(np.array_split(grey, 10))]
-        return dataclasses.replace(data, x=np.concatenate(parts))
+        parts = torch.as_tensor(grey).tensor_split(10)
+        drawn = torch.cat([binarised(random.fold_in(key, i), part) for i, part in enumerate(parts)]).numpy()
+        (split,) = splits(self.source, data, self.rules[0])
+        drawn[split.fit] = grey[split.fit]
+        return dataclasses.replace(data, x=drawn)
+
+    def evaluations(
+        self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
+    ) -> dict[str, Points]:
+        points, key = super().evaluations(data, split, shifts, root), random.key_of("data", self.name)
+        return {name: p._replace(x=binarised(key, torch.as_tensor(p.x)).numpy()) for name, p in points.items()}
 
     def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
         return AutoencoderProblem(**vars(super().problem(rule, table, rows, classes, steps)))
@@ -36,11 +46,6 @@ class AutoencoderTask(Task):
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         del rule, outputs
         return Autoencoder(Unfitted(AutoencoderProblem.latent, CONTEXT, drawn=True), shape[0])
-
-
-def binarised(grey: np.ndarray, key: torch.Tensor) -> np.ndarray:
-    """0 or 1 [N, pixels], 1 with the probability that is the grey value."""
-    return (np.asarray(random.uniform(key, grey.shape)) < grey).astype(np.float32)
 
 
 TASKS.register(
@@ -58,6 +63,7 @@ TASKS.register(
             Budget("quick", 5 * EPOCH, 50, 10, True, "5 epochs", 3),
             Budget("full", 40 * EPOCH, 500, 40, True, "40 epochs", 3),
         ),
+        version=2,
         reference="Kingma & Welling 2014, arXiv 1312.6114; Rezende & Mohamed 2015, arXiv 1505.05770",
     )
 )

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from bnnbench import random
-from bnnbench.model import DensityProblem, EnergyProblem
+from bnnbench.model import DensityProblem, EnergyProblem, Rows, Table
+from bnnbench.model.autoencoder import binarised
 from bnnbench.run.pack import stack
 from bnnbench.run.plan import build_plan
 from bnnbench.tasks import TASKS
@@ -61,13 +62,49 @@ def test_an_energy_gives_a_fit_no_draw(name):
     assert problem.draw is None
 
 
-def test_binarised_images_are_the_same_every_time(data_root):
+@pytest.fixture
+def digits(data_root):
+    """The autoencoder's data, and its split."""
     if not TASKS.get("mnist").present(data_root):
         pytest.skip(f"the files of mnist are not in {data_root}")
-    data = TASKS.get("mnist-vae").read(data_root)
-    assert set(np.unique(data.x)) == {0.0, 1.0}
-    np.testing.assert_array_equal(data.x, TASKS.get("mnist-vae").read(data_root).x)
+    task = TASKS.get("mnist-vae")
+    return task, task.data(data_root), task.splits("official", data_root)[0]
+
+
+def test_held_out_images_are_drawn_once_from_their_grey_values(digits, data_root):
+    task, data, split = digits
+    held = np.concatenate([split.validate, split.test])
+    assert set(np.unique(data.x[held])) == {0.0, 1.0}
+    np.testing.assert_array_equal(data.x[held], task.read(data_root).x[held])
     grey = TASKS.get("mnist").read(data_root).x.reshape(len(data.x), -1)
-    assert abs(float(data.x.mean() - grey.mean())) < 2e-3
-    assert np.all(data.x[grey == 0] == 0)
-    assert np.all(data.x[grey == 1] == 1)
+    assert abs(float(data.x[held].mean() - grey[held].mean())) < 2e-3
+    assert np.all(data.x[held][grey[held] == 0] == 0)
+    assert np.all(data.x[held][grey[held] == 1] == 1)
+    np.testing.assert_array_equal(data.x[split.fit], grey[split.fit])
+
+
+def test_all_scored_images_are_binary_and_those_held_out_are_the_data(digits):
+    task, data, split = digits
+    points = task.evaluations(data, split)
+    assert all(set(np.unique(p.x)) == {0.0, 1.0} for p in points.values())
+    np.testing.assert_array_equal(points["test"].x, data.x[split.test])
+    np.testing.assert_array_equal(points["validation"].x, data.x[split.validate])
+
+
+def test_minibatches_of_images_are_drawn_anew():
+    """The mean over many draws is the grey value, and pixels that are 0 or 1 stay."""
+    grey = torch.tensor([[0.0, 0.25, 0.5, 1.0]])
+    drawn = torch.stack([binarised(random.key(i), grey)[0] for i in range(2000)])
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(drawn[:, [0, 3]].mean(0), torch.tensor([0.0, 1.0]))
+    np.testing.assert_allclose(drawn[:, 1:3].mean(0), [0.25, 0.5], atol=4 * 0.5 / 2000**0.5)
+
+
+def test_a_minibatch_of_the_autoencoder_is_binary():
+    x = torch.full((5, 784), 0.5)
+    zeros, rows = torch.zeros(784), torch.arange(5)
+    measured = Rows(rows, torch.ones(5), torch.tensor(5), torch.tensor(5.0), zeros, zeros + 1, zeros[0], zeros[0] + 1)
+    problem = TASKS.get("mnist-vae").problem("official", Table(x, torch.zeros(5, dtype=torch.long)), measured, 10, 1)
+    one, two = (problem.minibatch(random.key(i)).x for i in range(2))
+    assert set(one.unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(one, two)
