@@ -62,7 +62,7 @@ def _fields(method: Method) -> dict[str, Any]:
 
 def label(method: Method, task: Task) -> str:
     """What differs from the defaults on a task, `default` if nothing."""
-    default = _fields(type(method)(**task.tuned.get(method.name, {})))
+    default = _fields(type(method)(**task.defaults(method.name, method.tags)))
     changed = [f"{name}={value}" for name, value in _fields(method).items() if value != default[name]]
     return ",".join(changed) or "default"
 

@@ -107,7 +107,7 @@ def build_plan(
             continue
         own_rule, grant = rule or task.rules[0], task.budget(budget.name) if task.budgets else budget
         indices, rows = _indices(task, own_rule, root, folds), len(task.data(root).x)
-        for method in configurations(cls, settings.get(cls.name, {}), task.tuned.get(cls.name)):
+        for method in configurations(cls, settings.get(cls.name, {}), task.defaults(cls.name, cls.tags)):
             for seed, index in itertools.product(range(seeds), indices[: method.folds(rows)]):
                 cells.append(Cell(task, method, own_rule, index, seed, grant, root, own_shifts(task, shifts)))
     if not cells:

@@ -49,7 +49,8 @@ def new_transfers(store: ResultStore, records: Mapping[Cell, CellRecord]) -> Lac
 def source_of(cell: Cell) -> Cell:
     """The deep ensemble of the same task, split, seed and budget, with the test sets that can be transferred."""
     families = tuple(family + end for family in ("fgsm", "pgd") for end in ("", ALL))
-    return replace(cell, method=METHODS.get(SOURCE)(**cell.task.tuned.get(SOURCE, {})), shifts=families)
+    ensemble = METHODS.get(SOURCE)
+    return replace(cell, method=ensemble(**cell.task.defaults(SOURCE, ensemble.tags)), shifts=families)
 
 
 def add_transfers(

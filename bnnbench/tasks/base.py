@@ -79,7 +79,7 @@ class Task:
         source: name of its data card, where that is not the task's own.
         budgets: budgets of other numbers than those of the same names that all other tasks have.
         shifts: families of test sets off the data's manifold that it has (see `tasks.shifts`).
-        tuned: method -> field -> default on this task, where that is not the method's own.
+        tuned: method, or group of them, -> field -> default on this task, where that is not the method's own.
         reference: where the protocol comes from.
         version: raise it whenever numbers change; the data checksum is added to it.
     """
@@ -120,6 +120,13 @@ class Task:
     def budget(self, name: str) -> Budget:
         """What this task grants under the name of a budget."""
         return next((budget for budget in self.budgets if budget.name == name), budget_of(name))
+
+    def defaults(self, method: str, groups: Sequence[str] = ()) -> dict[str, Any]:
+        """A method's defaults on this task, where they are not its own: by its groups, and before these by its name."""
+        found: dict[str, Any] = {}
+        for name in (*groups, method):
+            found |= self.tuned.get(name, {})
+        return found
 
     def splits(self, rule: str, root: Path | None = None) -> list[Split]:
         """All splits of a rule."""

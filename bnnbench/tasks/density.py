@@ -86,8 +86,7 @@ for _name, _target, _centre, _half in (
     ("letters", LETTERS, (-0.1, 1.0), 3.0),
 ):
     TASKS.register(DensityTask(_name, "density", ("density",), ("fixed",), target=_target, centre=_centre, half=_half))
-FLOWS = ("gaussian", "nice", "realnvp", "iaf", "spline-coupling", "planar", "radial")
 for _name in ENERGIES:
     # Draws from the density are not for the fit to know: no step is kept by them, no unit taken from them.
-    _own = {"tuned": {f"flow-{flow}": {"early_stopping": False} for flow in FLOWS}, "standardised": False}
+    _own = {"tuned": {"flow": {"early_stopping": False}}, "standardised": False}
     TASKS.register(DensityTask(_name, "variational", ("density",), ("fixed",), target=Boxed(_name), **_own))

@@ -1,5 +1,7 @@
 """Density tasks: their data, what a fit may see of them, and their test sets."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -108,3 +110,15 @@ def test_a_minibatch_of_the_autoencoder_is_binary():
     one, two = (problem.minibatch(random.key(i)).x for i in range(2))
     assert set(one.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(one, two)
+
+
+@pytest.mark.parametrize("method", ["flow-planar", "flow-glow", "a-flow-of-tomorrow"])
+def test_no_flow_keeps_a_step_by_draws_from_an_energy(method):
+    assert TASKS.get("energy-1").defaults(method, ("flow",)) == {"early_stopping": False}
+
+
+def test_defaults_of_a_name_go_before_those_of_its_groups():
+    task = dataclasses.replace(TASKS.get("moons"), tuned={"flow": {"lr": 1.0, "width": 8}, "flow-maf": {"lr": 2.0}})
+    assert task.defaults("flow-maf", ("flow",)) == {"lr": 2.0, "width": 8}
+    assert task.defaults("flow-nice", ("flow",)) == {"lr": 1.0, "width": 8}
+    assert task.defaults("map") == {}
