@@ -21,7 +21,7 @@ from flow_peers import FURTHER, KINDS, LACKS, LIBRARIES
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NAME = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
 pytestmark = pytest.mark.filterwarnings("default")  # what the others' code is warned of is no failure here
-SECONDS, MOST = 0.1, 50  # of a round, and calls in it
+ROUNDS, SECONDS, MOST = 15, 0.1, 50  # rounds, and of each its length and the calls in it
 
 
 class Gradient:
@@ -110,4 +110,4 @@ def test_flow(benchmark, work, kind, dim, rows, library, how):
     benchmark.group = f"{work} of {kind}, {dim} dimensions, {rows} rows"
     benchmark.extra_info = {"torch": torch.__version__, "device": NAME, "threads": torch.get_num_threads()}
     run, calls = setup(work, library, kind, dim, rows, how)
-    benchmark.pedantic(run, rounds=7, iterations=calls, warmup_rounds=1)
+    benchmark.pedantic(run, rounds=ROUNDS, iterations=calls, warmup_rounds=1)

@@ -8,9 +8,9 @@ from pathlib import Path
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "flow_table.py"
 
 
-def entry(library, how, median, dim=2, kind="maf", work="gradient"):
+def entry(library, how, least, dim=2, kind="maf", work="gradient"):
     params = {"work": work, "kind": kind, "dim": dim, "rows": 4096, "library": library, "how": how}
-    return {"params": params, "stats": {"median": median}, "extra_info": WHERE}
+    return {"params": params, "stats": {"min": least, "median": 2 * least}, "extra_info": WHERE}
 
 
 WHERE = {"device": "cpu", "threads": 2, "torch": "2.15"}
