@@ -133,7 +133,7 @@ def nflows_flow(kind: str, dim: int) -> nn.Module:
             lambda: transforms.LULinear(dim),
             lambda: transforms.AffineCouplingTransform(torch.arange(dim) % 2, Network),
         )
-        for norm in flow.layers[::3]:
+        for norm in (layer for layer in flow.layers if isinstance(layer, transforms.ActNorm)):
             norm.initialized.fill_(True)  # a single row has no standard deviation to start from
         return flow
     return composed(kind, dim, layers[kind], reverse=kind in ("maf", "spline-ar"))
@@ -157,7 +157,7 @@ def normflows_flow(kind: str, dim: int) -> nn.Module:
         flow = repeated(
             lambda: flows.ActNorm(dim), lambda: flows.InvertibleAffine(dim), lambda: layers["realnvp"](None, Network)
         )
-        for norm in flow.layers[::3]:
+        for norm in (layer for layer in flow.layers if isinstance(layer, flows.ActNorm)):
             norm.data_dep_init_done = torch.tensor(1.0)
         return flow
     if kind in ("planar", "radial"):

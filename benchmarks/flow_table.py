@@ -18,10 +18,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 OWN = "bnnbench"
-LEGEND = """Least of all rounds, for other work on a machine
-only adds; equal layers, widths and bins. A ratio says how many times longer the other library takes, each
-at the better of eager and compiled; `gradient` is log p forward, with its log-determinant, and backward to all
-parameters. Made by `benchmarks/flow_table.py`."""
+LEGEND = """Least of all rounds, for other work on
+a machine only adds; equal layers, widths and bins. A ratio says how many times longer the other library takes, each at
+the better of eager and compiled; `gradient` is log p forward, with its log-determinant, and backward to all parameters.
+Made by `benchmarks/flow_table.py`."""
 Cell = tuple[str, int, int]  # kind, dimensions, rows
 Times = dict[tuple[str, str], float]  # seconds by library and "eager" or "compiled"
 

@@ -60,10 +60,15 @@ def _fields(method: Method) -> dict[str, Any]:
     return dataclasses.asdict(method)  # type: ignore[call-overload]
 
 
+def default(cls: type[Method], task: Task) -> Method:
+    """A method with its defaults on a task."""
+    return cls(**task.defaults(cls.name, cls.tags))
+
+
 def label(method: Method, task: Task) -> str:
     """What differs from the defaults on a task, `default` if nothing."""
-    default = _fields(type(method)(**task.defaults(method.name, method.tags)))
-    changed = [f"{name}={value}" for name, value in _fields(method).items() if value != default[name]]
+    plain = _fields(default(type(method), task))
+    changed = [f"{name}={value}" for name, value in _fields(method).items() if value != plain[name]]
     return ",".join(changed) or "default"
 
 

@@ -14,7 +14,7 @@ import torch
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
-from bnnbench.run.cell import Cell
+from bnnbench.run.cell import Cell, default
 from bnnbench.run.compile import is_compiled
 from bnnbench.run.evaluate import record
 from bnnbench.run.progress import RunProgress
@@ -49,8 +49,7 @@ def new_transfers(store: ResultStore, records: Mapping[Cell, CellRecord]) -> Lac
 def source_of(cell: Cell) -> Cell:
     """The deep ensemble of the same task, split, seed and budget, with the test sets that can be transferred."""
     families = tuple(family + end for family in ("fgsm", "pgd") for end in ("", ALL))
-    ensemble = METHODS.get(SOURCE)
-    return replace(cell, method=ensemble(**cell.task.defaults(SOURCE, ensemble.tags)), shifts=families)
+    return replace(cell, method=default(METHODS.get(SOURCE), cell.task), shifts=families)
 
 
 def add_transfers(

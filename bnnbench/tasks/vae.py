@@ -37,8 +37,9 @@ class AutoencoderTask(Task):
     def evaluations(
         self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
     ) -> dict[str, Points]:
-        points, key = super().evaluations(data, split, shifts, root), random.key_of("data", self.name)
-        return {name: p._replace(x=binarised(key, torch.as_tensor(p.x)).numpy()) for name, p in points.items()}
+        points = super().evaluations(data, split, shifts, root)
+        train = binarised(random.key_of("data", self.name), torch.as_tensor(points["train"].x)).numpy()
+        return points | {"train": points["train"]._replace(x=train)}
 
     def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
         return AutoencoderProblem(**vars(super().problem(rule, table, rows, classes, steps)))

@@ -93,8 +93,8 @@ def test_all_scored_images_are_binary_and_those_held_out_are_the_data(digits):
     np.testing.assert_array_equal(points["validation"].x, data.x[split.validate])
 
 
-def test_minibatches_of_images_are_drawn_anew():
-    """The mean over many draws is the grey value, and pixels that are 0 or 1 stay."""
+def test_the_mean_over_many_draws_of_a_pixel_is_its_grey_value():
+    """And pixels that are 0 or 1 stay."""
     grey = torch.tensor([[0.0, 0.25, 0.5, 1.0]])
     drawn = torch.stack([binarised(random.key(i), grey)[0] for i in range(2000)])
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
@@ -102,7 +102,7 @@ def test_minibatches_of_images_are_drawn_anew():
     np.testing.assert_allclose(drawn[:, 1:3].mean(0), [0.25, 0.5], atol=4 * 0.5 / 2000**0.5)
 
 
-def test_a_minibatch_of_the_autoencoder_is_binary():
+def test_minibatches_of_the_autoencoder_are_binary_and_drawn_anew():
     x = torch.full((5, 784), 0.5)
     zeros, rows = torch.zeros(784), torch.arange(5)
     measured = Rows(rows, torch.ones(5), torch.tensor(5), torch.tensor(5.0), zeros, zeros + 1, zeros[0], zeros[0] + 1)
