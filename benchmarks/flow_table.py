@@ -19,19 +19,20 @@ from pathlib import Path
 
 OWN = "bnnbench"
 LEGEND = """Least of all rounds, for other work on
-a machine only adds; equal layers, widths and bins. A ratio says how many times longer the other library takes, each at
-the better of eager and compiled; `gradient` is log p forward, with its log-determinant, and backward to all parameters.
-Made by `benchmarks/flow_table.py`."""
+a machine only adds, in turns of all libraries; equal layers, widths and bins. A ratio says how many times longer the
+other library takes, each at the better of eager and compiled; `gradient` is log p forward, with its log-determinant,
+and backward to all parameters. Made by `benchmarks/flow_table.py`."""
 Cell = tuple[str, int, int]  # kind, dimensions, rows
 Times = dict[tuple[str, str], float]  # seconds by library and "eager" or "compiled"
 
 
 def read(document: dict) -> dict[str, dict[Cell, Times]]:
-    """Least times by work and cell, of pytest-benchmark's JSON."""
+    """Least times over all turns by work and cell, of pytest-benchmark's JSON."""
     found: dict[str, dict[Cell, Times]] = defaultdict(lambda: defaultdict(dict))
     for entry in document["benchmarks"]:
         p = entry["params"]
-        found[p["work"]][p["kind"], p["dim"], p["rows"]][p["library"], p["how"]] = entry["stats"]["min"]
+        times, way = found[p["work"]][p["kind"], p["dim"], p["rows"]], (p["library"], p["how"])
+        times[way] = min(times.get(way, math.inf), entry["stats"]["min"])
     return found
 
 

@@ -34,11 +34,14 @@ class Autoencoder(nn.Module):
         self.encoder = MLP(pixels, tuple(hidden), 2 * self.latent + CONTEXT)
         self.decoder = MLP(self.latent, tuple(reversed(hidden)), pixels)
 
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """log p(x, z) - log q(z | x) [N] of binary images x [N, pixels], z drawn by noise [N, latent] or [latent]."""
+    def forward(self, x: Tensor, noise: Tensor | None = None, weight: float | Tensor = 1.0) -> Tensor:
+        """log p(x | z) + weight (log p(z) - log q(z | x)) [N] of binary images x [N, pixels].
+
+        z is drawn by noise [N, latent] or [latent]. With weight 1 its mean bounds log p(x).
+        """
         z, log_q = self.posterior(x, noise)
         log_p = -F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(-1)
-        return log_p + normal_log_prob(z) - log_q
+        return log_p + weight * (normal_log_prob(z) - log_q)
 
     def posterior(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """A draw z [N, latent] from q(z | x), and log q(z | x) [N]; without noise what it makes of zeros."""
@@ -55,7 +58,9 @@ class AutoencoderProblem(DensityProblem):
     """Images to be fitted by the evidence lower bound, E_q [log p(x, z) - log q(z | x)].
 
     Pixels are probabilities, and every minibatch draws its binary images anew (Burda et al. 2016, arXiv 1509.00519):
-    one draw for all epochs would be learnt by heart. Pixels of 0 or 1 stay what they are.
+    one draw for all epochs would be learnt by heart. Pixels of 0 or 1 stay what they are. The divergence of the
+    posterior from the prior gains its weight over the first quarter of the steps (Sønderby et al. 2016, arXiv
+    1602.02282), else latents that do not pay at once are given up for good.
 
     Attributes:
         latent: dimension of z.
@@ -70,7 +75,8 @@ class AutoencoderProblem(DensityProblem):
     def loss(self, key: Tensor, params: Params) -> Tensor:
         x = self.minibatch(key).x
         noise = random.normal(random.fold_in(key, 1), (self.batch_size, self.latent)).to(x)
-        return -functional_call(self.network, params, (x, noise)).mean()
+        weight = (0.01 + 4 * self.t / self.steps).clamp(max=1.0)
+        return -functional_call(self.network, params, (x, noise, weight)).mean()
 
     def log_weights(self, key: Tensor, params: Params, x: Tensor, samples: int) -> Tensor:
         """A draw's noise serves all images."""

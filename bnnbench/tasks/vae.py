@@ -64,7 +64,7 @@ TASKS.register(
             Budget("quick", 5 * EPOCH, 50, 10, True, "5 epochs", 3),
             Budget("full", 40 * EPOCH, 500, 40, True, "40 epochs", 3),
         ),
-        version=2,
+        version=3,
         reference="Kingma & Welling 2014, arXiv 1312.6114; Rezende & Mohamed 2015, arXiv 1505.05770",
     )
 )
