@@ -19,6 +19,7 @@ from bnnbench.model.density import DensityProblem, Unfitted
 from bnnbench.random import Span
 
 STARTING_DRAWS = 1024  # for what starts from data
+WIDE = 64  # wider networks within flows learn more slowly
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class FlowFit(Method):
 
     Attributes:
         lr: peak learning rate of the one-cycle schedule.
-        layers: of the flow. width: of the two hidden layers of its networks, where it has some.
+        layers: of the flow.
+        width: of the two hidden layers of its networks, where it has some. Above 64 they learn at lr * 64 / width, for
+            the steps of all weights of a unit add up (Yang et al. 2022, arXiv 2203.03466).
 
     Class attributes:
         make: the family of `bnnbench.flows`.
@@ -68,7 +71,9 @@ class FlowFit(Method):
         return start(problem.init_params(key))
 
     def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
-        return descend(lambda params: density(problem).loss(key, params), state, problem, self.lr)
+        wide = [name for name in state.params if ".conditioner." in name] if self.width > WIDE else []
+        pace = dict.fromkeys(wide, WIDE / self.width)
+        return descend(lambda params: density(problem).loss(key, params), state, problem, self.lr, pace)
 
     def predict(
         self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int | Span

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -32,10 +32,11 @@ def descend(
     fit: Fit,
     problem: Problem,
     lr: float | Tensor,
+    pace: Mapping[str, float] | None = None,
 ) -> tuple[Fit, dict[str, Tensor]]:
     """One step down the objective at the problem's present step; the info holds its value as `loss`.
 
-    An objective may return its terms beside its value; they join the info.
+    An objective may return its terms beside its value; they join the info. `pace` is as in `adam`.
     """
 
     def value(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
@@ -43,17 +44,30 @@ def descend(
         return found if isinstance(found, tuple) else (found, {})
 
     gradient, (loss, parts) = grad_and_value(value, has_aux=True)(fit.params)
-    return adam(fit, gradient, problem.t, one_cycle(problem.t, problem.steps, lr)), {"loss": loss, **parts}
+    rate = one_cycle(problem.t, problem.steps, lr)
+    return adam(fit, gradient, problem.t, rate, pace=pace), {"loss": loss, **parts}
 
 
-def adam(fit: Fit, gradient: Params, t: Tensor, lr: float | Tensor, b1: float = 0.9, b2: float = 0.999) -> Fit:
-    """Step t (from 0) of Adam (Kingma & Ba 2015, arXiv 1412.6980), epsilon 1e-8."""
+def adam(
+    fit: Fit,
+    gradient: Params,
+    t: Tensor,
+    lr: float | Tensor,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    pace: Mapping[str, float] | None = None,
+) -> Fit:
+    """Step t (from 0) of Adam (Kingma & Ba 2015, arXiv 1412.6980), epsilon 1e-8.
+
+    `pace` names the parameters whose rate is another, as a part of `lr`.
+    """
     rate, correction = held(lr / (1 - b1 ** (t + 1))), held(torch.rsqrt(1 - b2 ** (t + 1)))
     params, mean, square = {}, {}, {}
     for name, g in gradient.items():
         mean[name] = torch.lerp(g, fit.mean[name], b1)
         square[name] = torch.lerp(g * g, fit.square[name], b2)
-        params[name] = fit.params[name] - rate * mean[name] / (square[name].sqrt() * correction + 1e-8)
+        own = rate * pace[name] if pace and name in pace else rate
+        params[name] = fit.params[name] - own * mean[name] / (square[name].sqrt() * correction + 1e-8)
     return Fit(params, mean, square)
 
 

@@ -79,6 +79,16 @@ def test_the_step_of_a_pack_is_one_graph_for_the_compiler(drawn):
     torch.testing.assert_close((compiled, info), (expected, loss))
 
 
+@pytest.mark.parametrize(("width", "pace"), [(16, 1), (64, 1), (256, 4)])
+def test_wide_networks_learn_more_slowly(width, pace):
+    """Adam's first step is the rate itself, whatever the gradient; only an output layer, which starts at 0, has one."""
+    problem, lr = correlated(1), 1e-3
+    method = METHODS.get("flow-maf")(width=width, lr=lr)
+    _, before, after = fitted(method, problem)
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert moved == pytest.approx(lr / 25 / pace, rel=1e-2)
+
+
 def test_a_flow_refuses_a_regression():
     with pytest.raises(TypeError, match="needs a density to fit"):
         make_pack(make_cells("flow-maf", "heteroscedastic"))

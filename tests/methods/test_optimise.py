@@ -29,6 +29,20 @@ def test_adam():
         assert_close(fit.params["w"], theirs.detach(), rtol=1e-10, atol=1e-12)
 
 
+def test_paces_are_groups_of_their_own_rate():
+    theirs = [torch.ones(2, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    optimiser = torch.optim.Adam([{"params": theirs[:1]}, {"params": theirs[1:], "lr": 0.05 / 4}], lr=0.05)
+    fit = start({name: torch.ones(2, dtype=torch.float64) for name in "ab"})
+    for t in range(20):
+        optimiser.zero_grad()
+        sum((one**4).sum() for one in theirs).backward()
+        optimiser.step()
+        gradient = {name: 4 * value**3 for name, value in fit.params.items()}
+        fit = adam(fit, gradient, torch.tensor(float(t), dtype=torch.float64), 0.05, pace={"b": 0.25})
+    for mine, other in zip(fit.params.values(), theirs, strict=True):
+        assert_close(mine, other.detach(), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("steps", [50, 3000])
 def test_one_cycle(steps):
     """PyTorch's phases end a step earlier (at 0.25 steps - 1, and at steps - 1); ours follow the same curve."""
