@@ -159,7 +159,7 @@ def test_first_screen_holds_two_commands() -> None:
         assert block.startswith("python3 -m venv .venv && .venv/bin/pip install ")
         subprocess.run(["bash", "-n", "-c", block], check=True)
     assert "bnnbench run " in install
-    assert test.rstrip().endswith(".venv/bin/pytest")
+    assert test.rstrip().endswith(".venv/bin/pytest -n 2")
 
 
 @pytest.mark.parametrize("source", ["README.md", "bnnbench/api.py"])

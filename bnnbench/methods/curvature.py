@@ -298,7 +298,8 @@ def dense(problem: Problem, params: Params, names: Sequence[str], choose: Choose
     identity = torch.eye(coordinates).to(h)
     factor, failed = torch.linalg.cholesky_ex(h + choose(lambda: eigen(h)[0]) * identity)
     inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return Dense(torch.where(failed == 0, inverse, torch.nan).to(problem.rows.weight))
+    found = torch.where(failed == 0, inverse, torch.nan).to(problem.rows.weight)
+    return Dense(found.contiguous())  # as it is loaded again: products differ in last digits by the layout
 
 
 def eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
