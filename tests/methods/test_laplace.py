@@ -199,6 +199,13 @@ def test_covariance_is_the_dense_inverse(method, likelihood, hidden):
         assert_close(sd["log_noise"], (1 + information).rsqrt())
 
 
+@pytest.mark.parametrize("method", [FULL, LAST], ids=lambda m: m.name)
+def test_a_dense_covariance_lies_in_memory_as_it_is_loaded(method):
+    """By rows: where a library multiplies columns in another order, a loaded posterior differed in last digits."""
+    problem = problem_of(LIKELIHOODS[0])
+    assert method.finish(random.key(1), fit_of(problem), problem).covariance.inverse.is_contiguous()
+
+
 @every_method
 @every_likelihood
 def test_without_data_it_is_the_prior(method, likelihood):
