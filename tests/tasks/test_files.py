@@ -210,7 +210,9 @@ def test_fetch_of_compressed_files(server: Server, packed: Card, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "text", [b"<html>please log in</html>", gzip.compress(b"other"), gzip.compress(b"cut")[:-6], b""]
+    "text",
+    [b"<html>please log in</html>", gzip.compress(b"other"), gzip.compress(b"cut")[:-6], b""],
+    ids=["page", "other", "cut", "empty"],  # compressed bytes hold the time: no name two workers agree on
 )
 def test_compressed_files_that_are_none(text: bytes, server: Server, packed: Card, tmp_path: Path) -> None:
     server.files["/data.txt.gz"] = text
