@@ -63,9 +63,9 @@ TASKS.register(
         budgets=(
             Budget("smoke", 10, 2, 2, False, "does everything run?", 1),
             Budget("quick", 5 * EPOCH, 50, 10, True, "5 epochs", 3),
-            Budget("full", 40 * EPOCH, 500, 40, True, "40 epochs", 3),
+            Budget("full", 200 * EPOCH, 500, 40, True, "200 epochs", 3),
         ),
-        version=3,
+        version=4,
         reference="Kingma & Welling 2014, arXiv 1312.6114; Rezende & Mohamed 2015, arXiv 1505.05770",
     )
 )
