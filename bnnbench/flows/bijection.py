@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bnnbench.errors import UserError
 from bnnbench.nets import Params
 
 
@@ -16,9 +17,14 @@ class Bijection(nn.Module):
 
     Both directions take vectors [..., dim] and contexts [..., context] and return the image [..., dim] with
     log |det d image / d argument| [...]. By convention of this library `forward` leads from data to noise.
+
+    Raises:
+        UserError: there is no dimension.
     """
 
     def __init__(self, dim: int, context: int = 0) -> None:
+        if dim < 1:
+            raise UserError(f"A flow needs one dimension or more, not {dim}.")
         super().__init__()
         self.dim, self.context = dim, context
 
@@ -50,13 +56,21 @@ def feature_first(x: Tensor) -> Tensor:
 
 
 class Chain(Bijection):
-    """One bijection after the other, the first one first in the direction of `forward`."""
+    """One bijection after the other, the first one first in the direction of `forward`.
+
+    Raises:
+        UserError: there are none, or they differ in dimension, or those that take a context in its length.
+    """
 
     def __init__(self, bijections: Iterable[Bijection]) -> None:
         parts = list(bijections)
-        if len({part.dim for part in parts}) != 1:
-            raise ValueError(f"a chain takes bijections of one dimension, not {[part.dim for part in parts]}")
-        super().__init__(parts[0].dim, max(part.context for part in parts))
+        if not parts:
+            raise UserError("A flow needs one layer or more.")
+        dims, contexts = ({part.dim for part in parts}, {part.context for part in parts if part.context})
+        if len(dims) > 1 or len(contexts) > 1:
+            one, other = ("dimension", dims) if len(dims) > 1 else ("length of the context", contexts)
+            raise UserError(f"The layers of a flow share one {one}, but these have {sorted(other)}.")
+        super().__init__(dims.pop(), max(contexts, default=0))
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -98,3 +112,8 @@ class Inverse(Bijection):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.bijection(y, context)
+
+    def fitted(self, x: Tensor, context: Tensor | None = None) -> Params:
+        if self.bijection.fitted(x, context):
+            raise UserError("An ActNorm within an Inverse cannot start from data: invert the other layers one by one.")
+        return {}

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.nets import initialise
+from bnnbench.registry import nearest
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
@@ -46,6 +48,9 @@ class Conditioner(nn.Module):
         parameters: P.
         activation: "relu" or "tanh".
         masks: one [outputs, inputs] for each layer, applied to its weight matrix; None for a plain network.
+
+    Raises:
+        UserError: there is no such activation.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Conditioner(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise UserError(f"There is no activation {activation!r}{nearest(activation, ACTIVATIONS)}")
         self.outputs, self.parameters_each, self.activation = outputs, parameters, ACTIVATIONS[activation]
         widths = list(itertools.pairwise([inputs + context, *hidden, outputs * parameters]))
         self.layers = nn.ModuleList(

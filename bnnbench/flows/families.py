@@ -36,8 +36,7 @@ def autoregressive_flow(
 
 def nice(dim: int, layers: int = 8, hidden: Widths = (64, 64), context: int = 0, seed: int = 0) -> Flow:
     """NICE (Dinh et al. 2014, arXiv 1410.8516): couplings that keep volumes, then one scale for each dimension."""
-    parts = [Coupling(dim, Shift(), hidden, context, swap=bool(i % 2), seed=_seed(seed, i)) for i in range(layers)]
-    return Flow(Chain([*parts, Constant(dim)]))
+    return Flow(Chain([*coupling_flow(dim, Shift(), layers, hidden, context, seed).layers, Constant(dim)]))
 
 
 def realnvp(dim: int, layers: int = 8, hidden: Widths = (64, 64), context: int = 0, seed: int = 0) -> Flow:
@@ -88,10 +87,8 @@ def glow(dim: int, layers: int = 4, hidden: Widths = (64, 64), context: int = 0,
 
 def normalised(flow: Flow, seed: int = 0) -> Flow:
     """A flow with an ActNorm and a rotation before each of its layers."""
-    assert isinstance(flow.bijection, Chain)
     parts: list[Bijection] = []
-    for i, layer in enumerate(flow.bijection.parts):
-        assert isinstance(layer, Bijection)
+    for i, layer in enumerate(flow.layers):
         parts += [ActNorm(flow.dim), InvertibleLinear(flow.dim, _seed(seed, i)), layer]
     return Flow(Chain(parts))
 

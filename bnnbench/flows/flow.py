@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.flows.bijection import Bijection, Chain, Inverse
 
 
@@ -17,6 +19,9 @@ class Flow(nn.Module):
 
     Args:
         bijection: f, from data to noise; `Inverse(g)` for a g from noise to data.
+
+    Raises, from what takes vectors or contexts:
+        UserError: they are not of the flow's length, or a context is missing or not wanted.
     """
 
     def __init__(self, bijection: Bijection) -> None:
@@ -28,12 +33,22 @@ class Flow(nn.Module):
         """Length of an event."""
         return self.bijection.dim
 
+    @property
+    def layers(self) -> list[Bijection]:
+        """Its bijections in the order from data to noise."""
+        if isinstance(self.bijection, Inverse) and isinstance(self.bijection.bijection, Chain):
+            return [Inverse(part) for part in reversed(self.bijection.bijection.parts)]  # type: ignore[arg-type, call-overload]
+        if isinstance(self.bijection, Chain):
+            return list(self.bijection.parts)  # type: ignore[arg-type]
+        return [self.bijection]
+
     def forward(self, *arguments: Any, call: str = "log_prob") -> Any:
         """`log_prob`, or another method by its name, for `torch.func.functional_call` knows this one alone."""
         return getattr(self, call)(*arguments)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p(x | context) [...] in nats of vectors x [..., dim]."""
+        self._check(x, context)
         noise, logdet = self.bijection(x, context)
         return normal_log_prob(noise) + logdet
 
@@ -43,15 +58,18 @@ class Flow(nn.Module):
 
     def sample_and_log_prob(self, key: Tensor, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """n draws [n, dim] and log p of each [n], at the cost of the draws alone; differentiable in the parameters."""
-        like = next(self.parameters())
+        if n < 0:
+            raise UserError(f"A flow gives 0 draws or more, not {n}.")
+        like = next(itertools.chain(self.parameters(), [torch.empty(0)]))
         noise = random.normal(key.to(like.device), (n, self.dim), like.dtype)
+        self._check(noise, context)
         x, logdet = self.bijection.inverse(noise, context)
         return x, normal_log_prob(noise) - logdet
 
     def path(self, noise: Tensor, context: Tensor | None = None) -> list[Tensor]:
         """The way of noise [..., dim] through the layers: itself first, the draws that it gives last."""
         found = [noise]
-        for layer in _from_noise(self.bijection):
+        for layer in reversed(self.layers):
             found.append(layer.inverse(found[-1], context)[0])
         return found
 
@@ -62,16 +80,17 @@ class Flow(nn.Module):
     @torch.no_grad()
     def fit_start(self, x: Tensor, context: Tensor | None = None) -> None:
         """Start what starts from data (ActNorm) by x [N, dim], once and before training."""
+        self._check(x, context)
         self.bijection.fit_start(x, context)
 
-
-def _from_noise(bijection: Bijection) -> list[Bijection]:
-    """The layers of a flow's bijection in the order from noise to data, each of which takes `inverse` there."""
-    if isinstance(bijection, Inverse) and isinstance(bijection.bijection, Chain):
-        return [Inverse(part) for part in bijection.bijection.parts]  # type: ignore[arg-type]
-    if isinstance(bijection, Chain):
-        return list(reversed(bijection.parts))  # type: ignore[arg-type]
-    return [bijection]
+    def _check(self, x: Tensor, context: Tensor | None) -> None:
+        """Vectors of another length would be broadcast by some layers, to numbers that mean nothing."""
+        given, wanted = 0 if context is None else context.shape[-1], self.bijection.context
+        if x.shape[-1:] != (self.dim,):
+            raise UserError(f"This flow takes vectors [..., {self.dim}], not {list(x.shape)}.")
+        if given != wanted:
+            takes = f"a context [..., {wanted}]" if wanted else "no context"
+            raise UserError(f"This flow takes {takes}, not {'none' if context is None else list(context.shape)}.")
 
 
 def normal_log_prob(x: Tensor) -> Tensor:

@@ -36,18 +36,18 @@ class Planar(Bijection):
         self.load_state_dict(initialise(self, random.key(seed)))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        w, u, b, pull = self._values(context)
+        w, u, b, least = self._values(context)
         bend = torch.tanh((w * x).sum(-1) + b)
-        return x + u * bend[..., None], torch.log1p(pull * (1 - bend * bend))
+        return x + u * bend[..., None], _slope(bend, least).log()
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        w, u, b, pull = self._values(context)
-        along = _planar_root((w * y).sum(-1), pull, b)
+        w, u, b, least = self._values(context)
+        along = _planar_root((w * y).sum(-1), least, b)
         bend = torch.tanh(along + b)
-        return y - u * bend[..., None], -torch.log1p(pull * (1 - bend * bend))
+        return y - u * bend[..., None], -_slope(bend, least).log()
 
     def _values(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """w, u_hat, b and w.u_hat."""
+        """w, u_hat, b and 1 + w.u_hat, which would be 0 in single precision if it were summed."""
         if self.context:
             assert context is not None
             place, u = self.place(context), self.push(context)
@@ -55,13 +55,20 @@ class Planar(Bijection):
         else:
             (w, u), b = self.weight, self.bias[0]
         product = (w * u).sum(-1)
-        pull = F.softplus(product + START) - 1
-        length = (w * w).sum(-1).clamp(min=torch.finfo(w.dtype).tiny)
-        return w, u + ((pull - product) / length)[..., None] * w, b, pull
+        tiny = torch.finfo(w.dtype).tiny
+        least = F.softplus(product + START).clamp(min=tiny)
+        length = (w * w).sum(-1).clamp(min=tiny)
+        return w, u + ((least - 1 - product) / length)[..., None] * w, b, least
 
 
-def _planar_root(target: Tensor, pull: Tensor, b: Tensor) -> Tensor:
-    """a with a + pull tanh(a + b) = target: halving of a bracket, then a Newton step, through which gradients go."""
+def _slope(bend: Tensor, least: Tensor) -> Tensor:
+    """1 + w.u_hat (1 - tanh^2), as a mean of 1 and 1 + w.u_hat, of which nothing cancels."""
+    return bend * bend + least * (1 - bend * bend)
+
+
+def _planar_root(target: Tensor, least: Tensor, b: Tensor) -> Tensor:
+    """a with a + w.u_hat tanh(a + b) = target: halving of a bracket, with the gradients of the implicit function."""
+    pull = least - 1
     with torch.no_grad():
         low, high = target - pull.abs(), target + pull.abs()
         for _ in range(HALVINGS):
@@ -69,14 +76,15 @@ def _planar_root(target: Tensor, pull: Tensor, b: Tensor) -> Tensor:
             above = middle + pull * torch.tanh(middle + b) > target
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         a = (low + high) / 2
-        slope = 1 + pull * (1 - torch.tanh(a + b) ** 2)
-    return a - (a + pull * torch.tanh(a + b) - target) / slope
+        slope = _slope(torch.tanh(a + b), least)
+    value = a + pull * torch.tanh(a + b) - target
+    return a - (value - value.detach()) / slope
 
 
 class Radial(Bijection):
     """y = x + beta h(r) (x - c), r = |x - c|, h = 1 / (alpha + r), alpha > 0, beta > -alpha.
 
-    log det = (dim - 1) log(1 + beta h) + log(1 + alpha beta h^2).
+    log det = (dim - 1) log(1 + beta h) + log(1 + alpha beta h^2). It takes no context: one map for all.
     """
 
     def __init__(self, dim: int, seed: int = 0) -> None:
@@ -86,28 +94,31 @@ class Radial(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         del context
-        alpha, beta = self._values()
+        alpha, end = self._values()
         away = x - self.weight[0]
-        h = 1 / (alpha + _length(away))
-        return x + (beta * h)[..., None] * away, self._log_det(alpha, beta, h)
+        r = _length(away)
+        return x + ((end - alpha) / (alpha + r))[..., None] * away, self._log_det(alpha, end, r)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         del context
-        alpha, beta = self._values()
+        alpha, end = self._values()
         away = y - self.weight[0]
         reach = _length(away)  # = r (1 + beta / (alpha + r)), a quadratic equation in r
-        half = (alpha + beta - reach) / 2
+        half = (end - reach) / 2
         root = (half * half + alpha * reach).sqrt()
-        r = torch.where(half > 0, alpha * reach / (half + root), root - half)  # neither form cancels where it is taken
-        h = 1 / (alpha + r)
-        return self.weight[0] + away / (1 + beta * h)[..., None], -self._log_det(alpha, beta, h)
+        above = half > 0  # neither form cancels where it is taken, nor divides by 0 where it is not
+        r = torch.where(above, alpha * reach / torch.where(above, half + root, 1.0), root - half)
+        return self.weight[0] + away * ((alpha + r) / (end + r))[..., None], -self._log_det(alpha, end, r)
 
     def _values(self) -> tuple[Tensor, Tensor]:
-        alpha = F.softplus(self.bias[0])
-        return alpha, F.softplus(self.bias[1]) - alpha
+        """alpha and alpha + beta."""
+        return F.softplus(self.bias[0]), F.softplus(self.bias[1])
 
-    def _log_det(self, alpha: Tensor, beta: Tensor, h: Tensor) -> Tensor:
-        return (self.dim - 1) * torch.log1p(beta * h) + torch.log1p(alpha * beta * h * h)
+    def _log_det(self, alpha: Tensor, end: Tensor, r: Tensor) -> Tensor:
+        """Both factors over h and h^2, as sums of what is positive."""
+        log_h = -(alpha + r).log()
+        around = (end + r).log() + log_h
+        return (self.dim - 1) * around + (r * r + alpha * (2 * r + end)).log() + 2 * log_h
 
 
 def _length(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bnnbench.errors import UserError
 from bnnbench.flows.scalar import Scalar
 
 
@@ -38,11 +39,20 @@ class RationalQuadratic(Scalar):
 
     Every step is elementwise, the bins being walked through instead of searched and gathered, so that a compiler makes
     one loop of it.
+
+    Raises:
+        UserError: there is no bin, no interval, or not room enough for the bins at their smallest.
     """
 
     bins: int = 8
     bound: float = 5.0
     smallest: float = 1e-3
+
+    def __post_init__(self) -> None:
+        limit = 1 / self.smallest if self.smallest else math.inf
+        if not 1 <= self.bins < limit or not self.bound > 0:
+            takes = f"1 bin or more, fewer than {limit:g}, and a bound above 0"
+            raise UserError(f"A spline takes {takes}, not {self.bins} and {self.bound:g}.")
 
     @property
     def parameters(self) -> int:

@@ -36,11 +36,12 @@ class Multiplied(Noisy):
     def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         key_z, key_eps, key_w = random.split(next_key(), 3).unbind(-2)
         lead, told = input.shape[: -1 - self.places], setting("kl")
-        z, log_q = self.multiplier(key_z, math.prod(lead))
+        count = math.prod(lead)
+        z, log_q = self.multiplier(key_z, max(count, 1))  # the KL takes one of no examples, too
         if told is not None and self.path not in told:
             laws = self.means(), self.own(setting("sigma")), self.own(setting("prior"))
             told[self.path] = self._kl(key_w, z[0], log_q[0], *laws)
-        moved = self.moved(input, z.reshape(*lead, -1, *[1] * self.places))
+        moved = self.moved(input, z[:count].reshape(*lead, self.multiplier.dim, *[1] * self.places))
         return moved + self.spread(key_eps, input, weight, bias)
 
     def kl(self, mean: Params, sigma: Params, scale: Params) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bnnbench import flows, random
+from bnnbench.errors import UserError
 from bnnbench.flows import Chain, Constant, Flow, Inverse
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.optimise import Fit, descend, start
@@ -34,11 +35,13 @@ class FlowFit(Method):
 
     Class attributes:
         make: the family of `bnnbench.flows`.
+        without: settings of others that mean nothing to this flow.
     """
 
     tags = ("flow",)
     supports = ("density", "variational")
     make: ClassVar[Callable[..., Flow]]
+    without: ClassVar[tuple[str, ...]] = ()
     lr: float = 3e-3
     layers: int = 8
     width: int = 64
@@ -46,6 +49,9 @@ class FlowFit(Method):
 
     def check(self) -> None:
         positive(self, "lr", "layers", "width")
+        for name in self.without:
+            if getattr(self, name) != getattr(type(self), name):
+                raise UserError(f"{self.name} has no {name}: leave {self.name}.{name} out.")
 
     def flow(self, dim: int, context: int, drawn: bool) -> Flow:
         """The flow before training, by default what the family makes.
@@ -92,6 +98,7 @@ class NoFlow(FlowFit):
 
     name = "flow-gaussian"
     reference = "a diagonal normal distribution"
+    without = ("layers", "width")
     layers: int = 1
 
     def flow(self, dim: int, context: int, drawn: bool) -> Flow:
@@ -171,6 +178,7 @@ class _Spline(FlowFit):
     def check(self) -> None:
         super().check()
         positive(self, "bins")
+        flows.RationalQuadratic(self.bins)  # too many are refused
 
     def _shape(self, context: int) -> dict[str, Any]:
         return super()._shape(context) | {"bins": self.bins}
@@ -204,6 +212,7 @@ class Planar(FlowFit):
 
     name = "flow-planar"
     reference = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    without = ("width",)
     lr: float = 1e-2  # at less, modes are lost as the density cools; at 0.03 one fit in five to `energy-2` diverged
     layers: int = 32
 
@@ -218,6 +227,7 @@ class Radial(FlowFit):
 
     name = "flow-radial"
     reference = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    without = ("width",)
     lr: float = 3e-2
     layers: int = 32
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, mean_value, metric
@@ -63,7 +66,7 @@ def kl_reverse(c: Context) -> Value:
     assert c.truth is not None
     log_p, area = c.truth
     log_q = _log_density(c)
-    return Value((area * log_q.exp() * (log_q - log_p)).sum().item())
+    return Value((area * torch.where(log_q > -math.inf, log_q.exp() * (log_q - log_p), 0.0)).sum().item())
 
 
 @metric(

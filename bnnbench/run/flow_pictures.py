@@ -91,7 +91,7 @@ def _density(flow: Flow, problem: DensityProblem, data: Data) -> Series:
 
 
 def _images(network: Autoencoder, key: Tensor, points: Points) -> Series:
-    """Test images, what the mean of q(z | x) makes of them, and draws, as pixels one after the other."""
+    """Test images, each rebuilt from what `posterior` gives without noise, and draws, as pixels one after the other."""
     x = torch.as_tensor(points.x[:IMAGES])
     z, _ = network.posterior(x)
     drawn = random.normal(key, (IMAGES, network.latent))

@@ -9,6 +9,7 @@ from torch.func import functional_call, jacrev, stack_module_state, vmap
 from torch.testing import assert_close
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.flows import Chain, Flow
 
 every = pytest.mark.parametrize("name", ALL)
@@ -181,7 +182,7 @@ def test_a_chain_is_one_after_the_other():
 
 
 def test_a_chain_takes_one_dimension():
-    with pytest.raises(ValueError, match="one dimension"):
+    with pytest.raises(UserError, match=r"share one dimension.*\[2, 3\]"):
         Chain([WITHOUT_CONTEXT["radial"](2), WITHOUT_CONTEXT["radial"](3)])
 
 

@@ -10,7 +10,17 @@ from torch.testing import assert_close
 
 from bnnbench import flows, random
 from bnnbench.errors import UserError
-from bnnbench.flows import ActNorm, Affine, Autoregressive, Chain, Coupling, InvertibleLinear, Planar, RationalQuadratic
+from bnnbench.flows import (
+    ActNorm,
+    Affine,
+    Autoregressive,
+    Chain,
+    Coupling,
+    InvertibleLinear,
+    Planar,
+    Radial,
+    RationalQuadratic,
+)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -49,6 +59,24 @@ def test_actnorm_shifts_a_column_without_variance():
     norm = ActNorm(2)
     norm.fit_start(torch.tensor([[1.0, 3.0], [2.0, 3.0]]))
     assert_close(norm(torch.tensor([[1.5, 3.0]]))[0], torch.zeros(1, 2))
+    norm.fit_start(torch.stack([torch.linspace(0, 3, 1000), torch.full((1000,), 5.1)], 1))  # whose mean is rounded
+    assert_close(norm(torch.tensor([[1.5, 5.2]]))[0], torch.tensor([[0.0, 0.1]]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", [flows.planar, flows.iaf])
+def test_flows_from_noise_to_data_are_normalised_layer_by_layer(family):
+    flow, x = moved(flows.normalised(family(3, layers=2))), points(400, 3) + 2
+    flow.fit_start(x)
+    for layer in flow.layers:
+        x, _ = layer(x)
+        if isinstance(layer, ActNorm):
+            assert_close(x.mean(0), torch.zeros(3, dtype=x.dtype), atol=1e-9, rtol=0)
+            assert_close(x.std(0, correction=0), torch.ones(3, dtype=x.dtype))
+
+
+def test_an_actnorm_that_cannot_start_from_data_says_so():
+    with pytest.raises(UserError, match="ActNorm within an Inverse"):
+        flows.Flow(flows.Inverse(flows.glow(2, layers=1).bijection)).fit_start(points(9, 2, torch.float32))
 
 
 def test_every_actnorm_of_a_chain_starts_where_its_own_inputs_are_normalised():
@@ -107,25 +135,89 @@ def test_far_inputs_and_wild_parameters_give_finite_numbers():
         assert all(torch.isfinite(g).all() for g in gradients)
 
 
-def test_a_planar_flow_stays_invertible_for_any_parameters():
-    flow = Planar(3).double()
+@pytest.mark.parametrize("make", [Planar, Radial])
+def test_planar_and_radial_layers_stay_invertible_for_any_parameters(make):
     x = points(500, 3, scale=5.0)
     for seed in range(5):
-        moved(flow, scale=3.0, seed=seed)
-        _, logdet = flow(x)
-        assert torch.isfinite(logdet).all()
+        flow = moved(make(3), scale=3.0, seed=seed)
+        y, logdet = flow(x)
+        back, other = flow.inverse(y)
+        # an error e of y is an error of |(dy/dx)^-1| e in x, and of its curvature times that in the log-determinant
+        slope = torch.linalg.svdvals(vmap(jacrev(lambda one, f=flow: f(one)[0]))(x)).amin(-1).clamp(max=1.0)
+        assert ((back - x).abs().amax(-1) * slope).max() < 1e-10
+        assert ((other + logdet).abs() * slope**2).max() < 1e-8
+
+
+def test_a_planar_layer_that_almost_folds_space_is_right_in_single_precision():
+    """w.u = -18: the slope at the fold is softplus(-18 + log(e - 1)) = (e - 1) e^-18, which 1 + w.u_hat rounds to 0."""
+    flow = Planar(2)
+    flow.load_state_dict({"weight": torch.tensor([[3.0, 3.0], [-3.0, -3.0]]), "bias": torch.zeros(1)})
+    x = torch.zeros(1, 2, requires_grad=True)
+    y, logdet = flow(x)
+    assert_close(logdet, torch.tensor([math.log(math.e - 1) - 18]))
+    gradients = torch.autograd.grad(logdet.sum() + y.sum(), [x, *flow.parameters()])
+    assert all(torch.isfinite(g).all() for g in gradients)
+    y, logdet = flow.double()(x.double())
+    assert_close(flow.inverse(y)[1], -logdet, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "far"), [((0.0, 0.0), 1e8), ((-5.0, -5.0), 1e6), ((-14.0, -14.0), 1e4), ((2.0, -18.0), 0.0)]
+)
+def test_radial_layers_have_numbers_and_gradients_at_their_ends(raw, far):
+    flow = Radial(2)
+    flow.load_state_dict({"weight": torch.zeros(1, 2), "bias": torch.tensor(raw)})
+    for way in (flow.forward, flow.inverse):
+        y = torch.full((1, 2), far, requires_grad=True)
+        value, logdet = way(y)
+        gradients = torch.autograd.grad(logdet.sum() + value.sum(), [y, *flow.parameters()])
+        assert all(torch.isfinite(number).all() for number in (value, logdet, *gradients))
 
 
 def test_the_invertible_matrix_starts_at_a_rotation():
     flow = InvertibleLinear(5).double()
     matrix = flow(torch.eye(5, dtype=torch.float64))[0].mT
     assert_close(matrix @ matrix.mT, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0)
-    assert "permutation" in flow.state_dict()
+
+
+def test_an_invertible_matrix_loads_into_one_of_another_seed():
+    flow, other = InvertibleLinear(5), InvertibleLinear(5, seed=1)
+    x = points(9, 5, torch.float32)
+    assert not torch.allclose(other(x)[0], flow(x)[0])
+    other.load_state_dict(flow.state_dict())
+    assert torch.equal(other(x)[0], flow(x)[0])
 
 
 def test_a_coupling_of_one_dimension_says_what_to_take():
     with pytest.raises(UserError, match="Autoregressive"):
         Coupling(1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (lambda: flows.realnvp(2, layers=0), "one layer or more"),
+        (lambda: flows.maf(0), "one dimension or more, not 0"),
+        (lambda: Chain([Planar(2, 2), Planar(2, 3)]), r"length of the context.*\[2, 3\]"),
+        (lambda: Coupling(2, activation="gelu"), "no activation 'gelu'"),
+        (lambda: RationalQuadratic(0), "not 0 and 5"),
+        (lambda: RationalQuadratic(1000), "fewer than 1000, .* not 1000 and 5"),
+        (lambda: RationalQuadratic(bound=0.0), "not 8 and 0"),
+        (lambda: flows.radial(2).log_prob(torch.ones(4, 1)), r"vectors \[..., 2\], not \[4, 1\]"),
+        (lambda: flows.planar(2).fit_start(torch.ones(4, 3)), r"not \[4, 3\]"),
+        (lambda: flows.planar(2, context=3).log_prob(torch.ones(4, 2)), r"a context \[..., 3\], not none"),
+        (lambda: flows.maf(2, context=3).sample(random.key(0), 4, torch.ones(2)), r"not \[2\]"),
+        (lambda: flows.glow(2).log_prob(torch.ones(4, 2), torch.ones(3)), "no context"),
+        (lambda: flows.glow(2).sample(random.key(0), -1), "not -1"),
+    ],
+)
+def test_what_a_flow_does_not_take_is_said_in_a_sentence(bad, sentence):
+    with pytest.raises(UserError, match=sentence):
+        bad()
+
+
+def test_a_flow_without_parameters_gives_draws():
+    assert flows.Flow(flows.Reverse(2)).sample(random.key(0), 3).shape == (3, 2)
 
 
 def test_an_autoregressive_flow_of_one_dimension_has_a_density():
@@ -135,7 +227,10 @@ def test_an_autoregressive_flow_of_one_dimension_has_a_density():
     assert abs(float(mass) - 1) < 1e-3
 
 
-@pytest.mark.parametrize("family", ["nice", "realnvp", "maf", "iaf", "spline_coupling", "glow", "planar", "radial"])
+@pytest.mark.parametrize(
+    "family",
+    ["nice", "realnvp", "maf", "iaf", "spline_coupling", "spline_autoregressive", "glow", "planar", "radial"],
+)
 def test_a_family_fits_a_shifted_gaussian(family):
     """Twenty seconds of ordinary torch code: the log-density of held-out rows approaches the truth."""
     flow = getattr(flows, family)(2, layers=4)

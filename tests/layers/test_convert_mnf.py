@@ -108,6 +108,13 @@ def test_a_layer_called_twice_counts_once():
     assert 0 < bayes(x)[1] < 2 * convert(layer, "mnf")(x)[1]
 
 
+def test_no_examples_give_no_outputs_and_a_kl(case):
+    net, x = case
+    outputs, kl = convert(net, "mnf")(x[:0])
+    assert len(outputs) == 0
+    assert torch.isfinite(kl)
+
+
 def test_an_ordinary_loop_lowers_the_bound():
     """y = sin(3 x) + noise: 400 steps of Adam on 200 rows, to below half of the start's negative bound a datum."""
     x = torch.linspace(-1, 1, 200)[:, None]

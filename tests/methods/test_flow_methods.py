@@ -135,4 +135,16 @@ def test_the_report_of_flows_has_its_tables_and_figures(db, tmp_path):
 def test_settings_out_of_range_are_named():
     with pytest.raises(bnnbench.errors.UserError, match=r"flow-maf\.layers must be positive"):
         METHODS.get("flow-maf")(layers=0).check()
+    with pytest.raises(bnnbench.errors.UserError, match="fewer than 1000"):
+        METHODS.get("flow-spline-ar")(bins=1500).check()
+
+
+@pytest.mark.parametrize(("method", "name"), [("flow-gaussian", "layers"), ("flow-planar", "width")])
+def test_settings_without_effect_are_refused(method, name):
+    METHODS.get(method)().check()
+    with pytest.raises(bnnbench.errors.UserError, match=f"{method} has no {name}"):
+        METHODS.get(method)(**{name: 7}).check()
+
+
+def test_small_settings_are_small():
     assert small("flow-maf").layers == 2

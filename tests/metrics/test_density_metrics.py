@@ -30,6 +30,12 @@ def test_a_grid_gives_the_closed_form():
     assert found["kl_reverse"].value == pytest.approx(2 * float(kl_divergence(Q, P)), abs=1e-9)
 
 
+def test_cells_without_density_add_nothing_to_the_divergence():
+    log_q, log_p = torch.tensor([0.0, -math.inf]), torch.tensor([-1.0, -2.0])
+    found = scores(DensityPredictive(log_q[None]), None, None, truth=(log_p, torch.ones(2)))
+    assert found["kl_reverse"].value == 1.0
+
+
 def test_draws_give_the_closed_form_within_their_error():
     torch.manual_seed(0)
     x = P.sample((200_000, 2))

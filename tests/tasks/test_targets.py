@@ -61,9 +61,21 @@ def test_an_energy_is_normalised_and_drawn_from(name):
         assert abs(drawn - share) < 5 * (0.25 / 20_000) ** 0.5 + 1e-3
 
 
-def test_the_first_energy_is_the_published_one():
-    """Value at a hand-made point: |z| = 2 on the first axis, where ring and first mode are at their top."""
-    z = torch.tensor([2.0, 0.0], dtype=torch.float64)
-    assert float(ENERGIES["energy-1"](z)) == pytest.approx(
-        float(torch.log1p(torch.exp(torch.tensor(-0.5 * (4 / 0.6) ** 2))))
-    )
+@pytest.mark.parametrize(
+    ("name", "z", "value"),
+    [
+        ("energy-1", (2.0, 0.0), 2.2336e-10),  # the top of the ring and of one mode: log(1 + e^-22.22)
+        ("energy-1", (0.0, 2.4), -5.362408),  # a width off the ring, between the modes: -1/2 - 50/9 + log 2
+        ("energy-2", (1.0, 1.4), -0.5),  # a width above the crest, sin(pi/2) = 1
+        ("energy-2", (-1.0, -0.2), -2.0),  # two widths above the trough
+        ("energy-3", (1.0, 1.35), -0.5),  # a width above the first wave, the second 3 below
+        ("energy-3", (1.6, -1.231807), 1.351981e-6),  # on the second: sin(0.8 pi) - 3 e^-1/2
+        ("energy-4", (1.0, 1.4), -0.499999342),  # a width above the first wave, the second 3/2 below
+        ("energy-4", (1.0, -0.15), -0.473901827),  # a width of its own above the second: e^-1/2 + e^-4.1328
+        ("energy-4", (1.3, -1.302169), 2.964723e-07),  # on the second: sin(0.65 pi) - 3 / (1 + 1/e)
+    ],
+)
+def test_the_energies_are_the_published_ones(name, z, value):
+    """Logarithms of the densities of Rezende & Mohamed's table 1, worked out by hand."""
+    found = float(ENERGIES[name](torch.tensor(z, dtype=torch.float64)))
+    assert found == pytest.approx(value, rel=1e-3 if abs(value) < 1e-3 else 1e-6)
