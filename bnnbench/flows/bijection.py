@@ -66,10 +66,10 @@ class Chain(Bijection):
         parts = list(bijections)
         if not parts:
             raise UserError("A flow needs one layer or more.")
-        dims, contexts = ({part.dim for part in parts}, {part.context for part in parts if part.context})
-        if len(dims) > 1 or len(contexts) > 1:
-            one, other = ("dimension", dims) if len(dims) > 1 else ("length of the context", contexts)
-            raise UserError(f"The layers of a flow share one {one}, but these have {sorted(other)}.")
+        dims, contexts = {part.dim for part in parts}, {part.context for part in parts if part.context}
+        for name, found in (("dimension", dims), ("length of the context", contexts)):
+            if len(found) > 1:
+                raise UserError(f"The layers of a flow share one {name}, but these have {sorted(found)}.")
         super().__init__(dims.pop(), max(contexts, default=0))
         self.parts = nn.ModuleList(parts)
 

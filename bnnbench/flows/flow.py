@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -60,7 +59,7 @@ class Flow(nn.Module):
         """n draws [n, dim] and log p of each [n], at the cost of the draws alone; differentiable in the parameters."""
         if n < 0:
             raise UserError(f"A flow gives 0 draws or more, not {n}.")
-        like = next(itertools.chain(self.parameters(), [torch.empty(0)]))
+        like = next(self.parameters(), torch.empty(0))
         noise = random.normal(key.to(like.device), (n, self.dim), like.dtype)
         self._check(noise, context)
         x, logdet = self.bijection.inverse(noise, context)

@@ -77,8 +77,8 @@ def _planar_root(target: Tensor, least: Tensor, b: Tensor) -> Tensor:
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         a = (low + high) / 2
         slope = _slope(torch.tanh(a + b), least)
-    value = a + pull * torch.tanh(a + b) - target
-    return a - (value - value.detach()) / slope
+    excess = a + pull * torch.tanh(a + b) - target
+    return a - (excess - excess.detach()) / slope
 
 
 class Radial(Bijection):
