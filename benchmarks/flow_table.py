@@ -4,7 +4,8 @@
 
 One table for each kind of work, one row for each cell: the milliseconds of bnnbench, then how many times longer each
 other library takes, all at their better of eager and compiled. Below, geometric means of the ratios, and of those of
-the libraries' eager code, which is their default, to the better of bnnbench.
+the libraries' eager code, which is their default, to the better of bnnbench. A ratio is that of one turn, in which all
+libraries run one after the other, in the median over the turns: a machine's pace drifts, and a turn is short.
 """
 
 from __future__ import annotations
@@ -18,40 +19,49 @@ from collections.abc import Iterable
 from pathlib import Path
 
 OWN = "bnnbench"
-LEGEND = """Least of all rounds, for other work on
-a machine only adds, in turns of all libraries; equal layers, widths and bins. A ratio says how many times longer the
-other library takes, each at the better of eager and compiled; `gradient` is log p forward, with its log-determinant,
-and backward to all parameters. Made by `benchmarks/flow_table.py`."""
+LEGEND = """Medians over turns, in
+each of which all libraries run one after the other, of the least round; equal layers, widths and bins. A ratio says how
+many times longer the other library takes in a turn, each at the better of eager and compiled; `gradient` is log p
+forward, with its log-determinant, and backward to all parameters. Made by `benchmarks/flow_table.py`."""
 Cell = tuple[str, int, int]  # kind, dimensions, rows
-Times = dict[tuple[str, str], float]  # seconds by library and "eager" or "compiled"
+Turns = dict[int, float]  # seconds by turn
+Times = dict[tuple[str, str], Turns]  # by library and "eager" or "compiled"
 
 
 def read(document: dict) -> dict[str, dict[Cell, Times]]:
-    """Least times over all turns by work and cell, of pytest-benchmark's JSON."""
-    found: dict[str, dict[Cell, Times]] = defaultdict(lambda: defaultdict(dict))
+    """Least rounds of each turn by work and cell, of pytest-benchmark's JSON."""
+    found: dict[str, dict[Cell, Times]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for entry in document["benchmarks"]:
         p = entry["params"]
-        times, way = found[p["work"]][p["kind"], p["dim"], p["rows"]], (p["library"], p["how"])
-        times[way] = min(times.get(way, math.inf), entry["stats"]["min"])
+        found[p["work"]][p["kind"], p["dim"], p["rows"]][p["library"], p["how"]][p["turn"]] = entry["stats"]["min"]
     return found
 
 
-def best(times: Times, library: str) -> float:
-    """The better of eager and compiled; nan where neither was timed."""
-    return min((time for (name, _), time in times.items() if name == library), default=math.nan)
+def best(times: Times, library: str) -> Turns:
+    """The better of eager and compiled; empty where neither was timed."""
+    ways = [turns for (name, _), turns in times.items() if name == library]
+    return min(ways, key=lambda turns: statistics.median(turns.values()), default={})
+
+
+def ratio(theirs: Turns, own: Turns) -> float:
+    """The median over turns of the ratio in one; nan where there is none."""
+    shared = theirs.keys() & own.keys()
+    return statistics.median(theirs[turn] / own[turn] for turn in shared) if shared else math.nan
 
 
 def table(cells: dict[Cell, Times]) -> str:
     """The ratios of one kind of work, in Markdown."""
-    cells = {cell: times for cell, times in cells.items() if not math.isnan(best(times, OWN))}
+    cells = {cell: times for cell, times in cells.items() if best(times, OWN)}
     libraries = list(dict.fromkeys(name for times in cells.values() for name, _ in times if name != OWN))
     lines = [_line("flow", "dimensions", "rows", f"{OWN} [ms]", *libraries), _line(*["---"] * (4 + len(libraries)))]
     to_best, to_eager = [], []
     for (kind, dim, rows), times in cells.items():
         own = best(times, OWN)
-        to_best.append([best(times, name) / own for name in libraries])
-        to_eager.append([times.get((name, "eager"), math.nan) / own for name in libraries])
-        lines.append(_line(kind, dim, f"{rows:,}", f"{1e3 * own:.3g}", *map(_number, to_best[-1])))
+        to_best.append([ratio(best(times, name), own) for name in libraries])
+        to_eager.append([ratio(times.get((name, "eager"), {}), own) for name in libraries])
+        lines.append(
+            _line(kind, dim, f"{rows:,}", f"{1e3 * statistics.median(own.values()):.3g}", *map(_number, to_best[-1]))
+        )
     for label, ratios in (("geometric mean", to_best), ("geometric mean, theirs eager", to_eager)):
         lines.append(
             _line(label, "", "", "", *(_number(_geometric_mean(column)) for column in zip(*ratios, strict=True)))

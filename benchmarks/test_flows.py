@@ -23,7 +23,7 @@ from flow_peers import FURTHER, KINDS, LACKS, LIBRARIES
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NAME = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
 pytestmark = pytest.mark.filterwarnings("default")  # what the others' code is warned of is no failure here
-TURNS, ROUNDS = 4, 5  # turns of every library, and rounds in each
+TURNS, ROUNDS = 11, 2  # turns of every library, and rounds in each
 SECONDS, MOST = 0.1, 50  # length of a round, and calls in it
 
 

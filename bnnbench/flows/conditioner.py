@@ -85,8 +85,10 @@ class Conditioner(nn.Module):
         # the last hidden units are turned before they are bent: a compiler keeps them then once, and no copy of signs
         h = self.activation(h.mT) if hidden else h.mT
         assert isinstance(last, _Layer)
-        theta = last.masked @ h + last.bias[:, None]
-        return tuple(one.movedim(0, -1) for one in theta.reshape(self.parameters_each, self.outputs, *lead).unbind(0))
+        each = (self.parameters_each, self.outputs)
+        # a bias of another shape than the product's is added where theta is used, not by a product onto copies of it
+        theta = (last.masked @ h).reshape(*each, *lead) + last.bias.reshape(*each, *[1] * len(lead))
+        return tuple(one.movedim(0, -1) for one in theta.unbind(0))
 
 
 class MADE(Conditioner):
