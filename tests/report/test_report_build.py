@@ -224,3 +224,12 @@ def test_calibration_curves_and_bins_by_hand():
     step, loss = mean_curve(runs, "loss")
     assert list(step) == [0, 10, 20]
     assert list(loss) == [2.0, 2.0, 1.0]
+
+
+def test_methods_of_many_more_steps_get_panels_of_their_own():
+    from bnnbench.report.figures.training import by_length
+
+    curves = {(name, "yacht"): [{"step": np.arange(0, 100)}, {"step": np.array([])}] for name in "abc"}
+    assert by_length(["a", "b", "c"], curves) == [["a", "b", "c"]]
+    curves["b", "wine"] = [{"step": np.array([0, 2000])}]
+    assert by_length(["a", "b", "c"], curves) == [["a", "c"], ["b"]]

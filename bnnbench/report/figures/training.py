@@ -25,10 +25,12 @@ def training_figure(
 ) -> Figure:
     """Mean over splits, one panel a data set; more than seven methods go on, seven at a time, in panels below.
 
+    Methods of many more steps have panels of their own.
+
     Args:
         log: for values of different orders of magnitude; without effect on a panel where not all are positive.
     """
-    blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
+    blocks = [part[i : i + BLOCK] for part in by_length(rows, curves) for i in range(0, len(part), BLOCK)]
     down, across = grid(len(tasks), 3)
     figure = Figure(figsize=(max(6.8, 2.2 + 2.6 * across), 0.7 + 1.9 * down * len(blocks)), layout="constrained")
     panels = figure.subplots(down * len(blocks), across, squeeze=False).reshape(len(blocks), down, across)
@@ -56,6 +58,16 @@ def training_figure(
             axes.set_ylabel(label)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def by_length(rows: list[str], curves: Curves) -> list[list[str]]:
+    """The rows, then those of more than four times the median number of steps, beside which no other could be read."""
+    last = dict.fromkeys(rows, 0.0)
+    for (row, _), cells in curves.items():
+        last[row] = max(last[row], *(max(c["step"], default=0.0) for c in cells))
+    bound = 4 * np.median(list(last.values()))
+    parts = [[row for row in rows if last[row] <= bound], [row for row in rows if last[row] > bound]]
+    return [part for part in parts if part]
 
 
 def _panel(
