@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bnnbench.errors import UserError
+from bnnbench.flows.inputs import check_data
 from bnnbench.nets import Params
 
 
@@ -19,12 +20,14 @@ class Bijection(nn.Module):
     log |det d image / d argument| [...]. By convention of this library `forward` leads from data to noise.
 
     Raises:
-        UserError: there is no dimension.
+        UserError: there is no dimension, or less than no context.
     """
 
     def __init__(self, dim: int, context: int = 0) -> None:
         if dim < 1:
             raise UserError(f"A flow needs one dimension or more, not {dim}.")
+        if context < 0:
+            raise UserError(f"A flow takes a context of 0 numbers or more, not {context}.")
         super().__init__()
         self.dim, self.context = dim, context
 
@@ -44,6 +47,7 @@ class Bijection(nn.Module):
     @torch.no_grad()
     def fit_start(self, x: Tensor, context: Tensor | None = None) -> None:
         """Start those parameters from data x [N, dim], once and before training."""
+        check_data(x)
         for name, value in self.fitted(x, context).items():
             self.get_parameter(name).copy_(value)
 
@@ -55,15 +59,25 @@ def feature_first(x: Tensor) -> Tensor:
     return x.movedim(-1, 0).contiguous().movedim(0, -1)
 
 
+def required(part: object) -> Bijection:
+    """A part of a flow, if it is a bijection."""
+    if not isinstance(part, Bijection):
+        remedy = "; take its `bijection`" if hasattr(part, "bijection") else ""
+        raise UserError(f"Flows are made of bijections, and a {type(part).__name__} is none{remedy}.")
+    return part
+
+
 class Chain(Bijection):
-    """One bijection after the other, the first one first in the direction of `forward`.
+    """One bijection after the other, the first one first in the direction of `forward`. Those that take no context
+    are given none.
 
     Raises:
-        UserError: there are none, or they differ in dimension, or those that take a context in its length.
+        UserError: there are none, or they are no bijections or differ in dimension, or those that take a context in its
+            length.
     """
 
     def __init__(self, bijections: Iterable[Bijection]) -> None:
-        parts = list(bijections)
+        parts = [required(part) for part in bijections]
         if not parts:
             raise UserError("A flow needs one layer or more.")
         dims, contexts = {part.dim for part in parts}, {part.context for part in parts if part.context}
@@ -77,7 +91,7 @@ class Chain(Bijection):
         total: Tensor | float = 0.0
         x = feature_first(x)
         for part in self.parts:
-            x, logdet = part(x, context)
+            x, logdet = part(x, context if part.context else None)
             total = total + logdet
         assert isinstance(total, Tensor)
         return x, total
@@ -86,7 +100,7 @@ class Chain(Bijection):
         total: Tensor | float = 0.0
         y = feature_first(y)
         for part in reversed(list(self.parts)):
-            y, logdet = part.inverse(y, context)  # type: ignore[operator]
+            y, logdet = part.inverse(y, context if part.context else None)  # type: ignore[operator]
             total = total + logdet
         assert isinstance(total, Tensor)
         return y, total
@@ -94,17 +108,22 @@ class Chain(Bijection):
     def fitted(self, x: Tensor, context: Tensor | None = None) -> Params:
         found: Params = {}
         for i, part in enumerate(self.parts):
-            own = part.fitted(x, context)  # type: ignore[operator]
+            given = context if part.context else None
+            own = part.fitted(x, given)  # type: ignore[operator]
             found |= {f"parts.{i}.{name}": value for name, value in own.items()}
-            x, _ = functional_call(part, own, (x, context))
+            x, _ = functional_call(part, own, (x, given))
         return found
 
 
 class Inverse(Bijection):
-    """A bijection with its two directions exchanged."""
+    """A bijection with its two directions exchanged.
+
+    Raises:
+        UserError: it is no bijection, or, where it is to start from data, holds an ActNorm.
+    """
 
     def __init__(self, bijection: Bijection) -> None:
-        super().__init__(bijection.dim, bijection.context)
+        super().__init__(required(bijection).dim, bijection.context)
         self.bijection = bijection
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

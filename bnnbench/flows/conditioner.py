@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bnnbench import random
 from bnnbench.errors import UserError
+from bnnbench.flows.inputs import check_widths
 from bnnbench.nets import initialise
 from bnnbench.registry import nearest
 
@@ -50,7 +51,7 @@ class Conditioner(nn.Module):
         masks: one [outputs, inputs] for each layer, applied to its weight matrix; None for a plain network.
 
     Raises:
-        UserError: there is no such activation.
+        UserError: there is no such activation, or a hidden layer has no unit.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Conditioner(nn.Module):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise UserError(f"There is no activation {activation!r}{nearest(activation, ACTIVATIONS)}")
+        check_widths(hidden)
         self.outputs, self.parameters_each, self.activation = outputs, parameters, ACTIVATIONS[activation]
         widths = list(itertools.pairwise([inputs + context, *hidden, outputs * parameters]))
         self.layers = nn.ModuleList(
@@ -106,6 +108,7 @@ class MADE(Conditioner):
         context: int = 0,
         seed: int = 0,
     ) -> None:
+        check_widths(hidden)
         dim = len(order)
         places = torch.tensor(order) + 1
         degrees = [torch.cat([places, torch.zeros(context, dtype=torch.long)])]  # a context may reach everything

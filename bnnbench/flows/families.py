@@ -1,9 +1,21 @@
-"""The flows of the literature, each a few lines of composition."""
+"""The flows of the literature, each a few lines of composition: densities of vectors [..., dim].
+
+All take, where they have them:
+
+    layers: how many follow each other.
+    hidden: widths of the networks that give the parameters.
+    bins, bound: of the splines, which are the identity outside of [-bound, bound].
+    context: length of the context on which the density depends, 0 for none.
+    seed: of the start.
+
+They raise a UserError where there is no layer, dimension or hidden unit, or where the parts refuse their settings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bnnbench.errors import UserError
 from bnnbench.flows.autoregressive import Autoregressive
 from bnnbench.flows.bijection import Bijection, Chain, Inverse
 from bnnbench.flows.coupling import Coupling
@@ -87,6 +99,8 @@ def glow(dim: int, layers: int = 4, hidden: Widths = (64, 64), context: int = 0,
 
 def normalised(flow: Flow, seed: int = 0) -> Flow:
     """A flow with an ActNorm and a rotation before each of its layers."""
+    if not isinstance(flow, Flow):
+        raise UserError(f"`normalised` takes a Flow, not a {type(flow).__name__}; `Flow(bijection)` makes one.")
     parts: list[Bijection] = []
     for i, layer in enumerate(flow.layers):
         parts += [ActNorm(flow.dim), InvertibleLinear(flow.dim, _seed(seed, i)), layer]

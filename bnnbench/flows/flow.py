@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench import random
-from bnnbench.errors import UserError
-from bnnbench.flows.bijection import Bijection, Chain, Inverse
+from bnnbench.flows.bijection import Bijection, Chain, Inverse, required
+from bnnbench.flows.inputs import check_context, check_draws, check_vectors
 
 
 class Flow(nn.Module):
@@ -19,13 +19,14 @@ class Flow(nn.Module):
     Args:
         bijection: f, from data to noise; `Inverse(g)` for a g from noise to data.
 
-    Raises, from what takes vectors or contexts:
-        UserError: they are not of the flow's length, or a context is missing or not wanted.
+    Raises, here and from what takes vectors, contexts or keys:
+        UserError: f is no bijection; vectors or contexts are no tensors of the flow's length and precision; a context
+            is missing, not wanted, or for another number of vectors; there is no key, or less than no draw.
     """
 
     def __init__(self, bijection: Bijection) -> None:
         super().__init__()
-        self.bijection = bijection
+        self.bijection = required(bijection)
 
     @property
     def dim(self) -> int:
@@ -57,9 +58,8 @@ class Flow(nn.Module):
 
     def sample_and_log_prob(self, key: Tensor, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """n draws [n, dim] and log p of each [n], at the cost of the draws alone; differentiable in the parameters."""
-        if n < 0:
-            raise UserError(f"A flow gives 0 draws or more, not {n}.")
-        like = next(self.parameters(), torch.empty(0))
+        check_draws(key, n)
+        like = self._like()
         noise = random.normal(key.to(like.device), (n, self.dim), like.dtype)
         self._check(noise, context)
         x, logdet = self.bijection.inverse(noise, context)
@@ -67,9 +67,10 @@ class Flow(nn.Module):
 
     def path(self, noise: Tensor, context: Tensor | None = None) -> list[Tensor]:
         """The way of noise [..., dim] through the layers: itself first, the draws that it gives last."""
+        self._check(noise, context)
         found = [noise]
         for layer in reversed(self.layers):
-            found.append(layer.inverse(found[-1], context)[0])
+            found.append(layer.inverse(found[-1], context if layer.context else None)[0])
         return found
 
     def fitted(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
@@ -82,14 +83,13 @@ class Flow(nn.Module):
         self._check(x, context)
         self.bijection.fit_start(x, context)
 
+    def _like(self) -> Tensor:
+        """What has the precision and the place of its parameters."""
+        return next(self.parameters(), torch.empty(0))
+
     def _check(self, x: Tensor, context: Tensor | None) -> None:
-        """Vectors of another length would be broadcast by some layers, to numbers that mean nothing."""
-        given, wanted = 0 if context is None else context.shape[-1], self.bijection.context
-        if x.shape[-1:] != (self.dim,):
-            raise UserError(f"This flow takes vectors [..., {self.dim}], not {list(x.shape)}.")
-        if given != wanted:
-            takes = f"a context [..., {wanted}]" if wanted else "no context"
-            raise UserError(f"This flow takes {takes}, not {'none' if context is None else list(context.shape)}.")
+        check_vectors(x, self.dim, self._like().dtype)
+        check_context(context, self.bijection.context, x)
 
 
 def normal_log_prob(x: Tensor) -> Tensor:

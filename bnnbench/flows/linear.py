@@ -33,7 +33,8 @@ class ActNorm(Constant):
 
     def fitted(self, x: Tensor, context: Tensor | None = None) -> Params:
         del context
-        mean, scale = x.mean(0), x.std(0, correction=0)
+        mean = x.mean(0)
+        scale = (x - mean).square().mean(0).sqrt()
         rounding = 10 * torch.finfo(x.dtype).eps * x.abs().amax(0)
         scale = torch.where(scale > rounding, scale, 1.0)  # a column without variance is only shifted
         return {"log_scale": -scale.log(), "shift": -mean / scale}

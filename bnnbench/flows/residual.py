@@ -20,8 +20,9 @@ class Planar(Bijection):
     """y = x + u_hat tanh(w.x + b), with u_hat = u + (softplus(w.u + c) - 1 - w.u) w / |w|^2, so that w.u_hat > -1.
 
     log det = log(1 + w.u_hat (1 - tanh^2)). The inverse has no closed form; it takes the root of one monotone function
-    of w.x. With a context, w, u and b are linear in it: an amortised posterior's flow. The paper has c = 0; here
-    softplus(c) = 1, the same maps for other u, so that u = 0 is the identity: many layers start near it.
+    of w.x, and has first derivatives only. With a context, w, u and b are linear in it: an amortised posterior's flow.
+    The paper has c = 0; here softplus(c) = 1, the same maps for other u, so that u = 0 is the identity: many layers
+    start near it.
     """
 
     def __init__(self, dim: int, context: int = 0, seed: int = 0) -> None:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bnnbench.errors import UserError
+
 LOG_SCALE_BOUND = math.log(1e3)
 
 
@@ -53,10 +55,17 @@ class Affine(Scalar):
     """y = x exp(s) + t, |s| < bound (RealNVP, Dinh et al. 2017, arXiv 1605.08803).
 
     s = a / (1 + |a| / bound), for an unbounded scale lets training diverge.
+
+    Raises:
+        UserError: the bound is not above 0.
     """
 
     bound: float = LOG_SCALE_BOUND
     parameters: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        if not self.bound > 0:
+            raise UserError(f"The bound of a log-scale is a number above 0, not {self.bound:g}.")
 
     def forward(self, x: Tensor, theta: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         log_scale = self._log_scale(theta[1])

@@ -50,8 +50,8 @@ class RationalQuadratic(Scalar):
 
     def __post_init__(self) -> None:
         limit = 1 / self.smallest if self.smallest else math.inf
-        if not 1 <= self.bins < limit or not self.bound > 0:
-            takes = f"1 bin or more, fewer than {limit:g}, and a bound above 0"
+        if not isinstance(self.bins, int) or not 1 <= self.bins < limit or not 0 < self.bound < math.inf:
+            takes = f"1 bin or more, fewer than {limit:g}, and a finite bound above 0"
             raise UserError(f"A spline takes {takes}, not {self.bins} and {self.bound:g}.")
 
     @property
@@ -74,10 +74,11 @@ class RationalQuadratic(Scalar):
         b = self._bin(at, theta, by_height=True)
         s, up = b.height / b.width, at - b.y
         rest = up * (b.first + b.last - 2 * s)
-        # xi solves p xi^2 + q xi + r = 0; this form of its root does not cancel
+        # xi solves p xi^2 + q xi + r = 0, r <= 0; neither form of its root cancels where it is taken
         p, q, r = b.height * (s - b.first) + rest, b.height * b.first - rest, -s * up
         root = (q * q - 4 * p * r).clamp(min=0).sqrt()
-        xi = 2 * r / (-q - root)
+        rises = q >= 0
+        xi = torch.where(rises, -2 * r, root - q) / torch.where(rises, q + root, 2 * p)
         return torch.where(inside, b.x + xi * b.width, y), torch.where(inside, -_log_slope(b, s, xi), 0.0)
 
     def _bin(self, at: Tensor, theta: Sequence[Tensor], by_height: bool) -> _Bin:
