@@ -20,18 +20,25 @@ from bnnbench.layers.variational import with_flipout, with_local_noise, with_sam
 from bnnbench.nets import Params, fan_in
 from bnnbench.registry import nearest
 
+Conversion = Callable[[nn.Module, float, int], nn.Module]
 
-def _with_multipliers(network: nn.Module, sigma: float, seed: int) -> nn.Module:
+
+def _multiplied(flow: str) -> Conversion:
     """Multiplied layers at their own start; without scales z is 1 and no law either."""
-    return with_multipliers(network, seed=seed) if sigma else with_multipliers(network, layers=0, variance=0.0)
+    return lambda network, sigma, seed: (
+        with_multipliers(network, flow, seed=seed) if sigma else with_multipliers(network, layers=0, variance=0.0)
+    )
 
 
 # Kind -> conversion of a plain network into one of noisy layers, from sigma at the start and a seed.
-KINDS: dict[str, Callable[[nn.Module, float, int], nn.Module]] = {
+KINDS: dict[str, Conversion] = {
     "sampled": lambda network, sigma, seed: with_sampled_weights(network),
     "local": lambda network, sigma, seed: with_local_noise(network),
     "flipout": lambda network, sigma, seed: with_flipout(network),
-    "mnf": _with_multipliers,
+    "mnf": _multiplied("masked"),
+    "mnf-planar": _multiplied("planar"),
+    "mnf-iaf": _multiplied("iaf"),
+    "mnf-spline": _multiplied("spline"),
 }
 
 
@@ -98,7 +105,12 @@ class BayesianNetwork(nn.Module):
         """Outputs [samples, ...] of as many draws from q, for prediction; of logits, average the softmax over them.
 
         Of kind "sampled", each is one function of all x; the other kinds draw for each example on its own.
+
+        Raises:
+            UserError: there is no draw.
         """
+        if samples < 1:
+            raise UserError(f"A prediction takes one draw or more, not {samples}.")
         scales, outputs = self.scales(), []
         for one in random.split(self._next_key() if key is None else key, samples):
             with keyed(one, sigma=scales):
@@ -155,7 +167,8 @@ def convert(
             1506.02557), "flipout" one weight perturbation with random signs for each example (Wen et al. 2018, arXiv
             1803.04386), "sampled" weights, the same for all examples (Blundell et al. 2015, arXiv 1505.05424), "mnf"
             the activations and, under a law that is no Gaussian, multipliers of the weights of each example (Louizos &
-            Welling 2017, arXiv 1703.01961), which start around 0.9; its kl is an estimate of an upper bound.
+            Welling 2017, arXiv 1703.01961), which start around 0.9; its kl is an estimate of an upper bound. The flow
+            of its multipliers is a masked RealNVP, that of "mnf-planar", "mnf-iaf" and "mnf-spline" the one named.
         prior_scale: standard deviation of the prior N(0, s^2) of all parameters; by default that of all tasks here,
             sqrt(2 / fan_in) of weights and 1 of biases.
         sigma: standard deviation of q at the start, in units of the prior's. 0 gives the plain twin: the output is

@@ -102,6 +102,9 @@ def with_multipliers(
 
     Args:
         flow, layers, variance: of the multipliers, see `Multiplier`. seed: of their start.
+
+    Raises:
+        UserError: one of them is not possible.
     """
     converted = replaced(network, {nn.Linear: MNFLinear, nn.Conv2d: MNFConv2d})
     for i, layer in enumerate(multiplied_layers(converted)):

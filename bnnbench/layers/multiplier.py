@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.flows import Autoregressive, Bijection, Chain, Coupling, Gate, Planar, RationalQuadratic
 from bnnbench.flows.flow import normal_log_prob
 from bnnbench.layers.noisy import gaussian_kl
 from bnnbench.nets import initialise
+from bnnbench.registry import nearest
 
 Maker = Callable[[int, int], Bijection]  # from dimension and number of layers
 
@@ -61,6 +63,9 @@ class Multiplier(nn.Module):
         bent: whether h is tanh, as in linear layers, or the identity, as in convolutional ones.
         seed: of the start.
 
+    Raises:
+        UserError: there is no such flow, or layers or variance are negative.
+
     Attributes:
         shapes: of its parameters, also where `functional_call` is to bring them.
     """
@@ -68,6 +73,11 @@ class Multiplier(nn.Module):
     def __init__(
         self, dim: int, flow: str = "masked", layers: int = 2, variance: float = 0.1, bent: bool = True, seed: int = 0
     ) -> None:
+        if flow not in FLOWS:
+            raise UserError(f"There is no flow of multipliers {flow!r}{nearest(flow, FLOWS)}")
+        if layers < 0 or not 0 <= variance < math.inf:
+            raise UserError(f"Multipliers take 0 layers or more and a finite variance of 0 or more, not {layers} and "
+                            f"{variance:g}.")  # fmt: skip
         super().__init__()
         self.dim, self.is_random, self.bent = dim, variance > 0, bent
         self.mean = nn.Parameter(torch.ones(dim))

@@ -10,6 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.testing import assert_close
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.layers import convert
 from bnnbench.layers.bayesian import BayesianNetwork
 from bnnbench.layers.mnf import multiplied_layers, with_multipliers
@@ -49,6 +50,40 @@ def test_the_kl_alone_estimates_what_a_forward_pass_does():
     error = math.sqrt(float(alone.var() + beside.var()) / 400)
     assert error > 0
     assert abs(alone.mean() - beside.mean()) < 5 * error
+
+
+@pytest.mark.parametrize("kind", ["mnf-planar", "mnf-iaf", "mnf-spline"])
+def test_multipliers_of_every_flow(kind, case):
+    """Outputs of the plain network's shape that differ between draws, a KL of their own, gradients in every flow."""
+    net, x = case
+    bayes = convert(net, kind)
+    output, kl = bayes(x, KEY)
+    assert output.shape == net(x).shape
+    assert (output != bayes(x, random.fold_in(KEY, 1))[0]).any()
+    assert kl != convert(net, "mnf")(x, KEY)[1]
+    (output.square().sum() + kl).backward()
+    for layer in multiplied_layers(bayes):
+        assert any(value.grad.abs().max() > 0 for value in layer.multiplier.flow.parameters())
+    twin, without = convert(net, kind, sigma=0.0)(x)[0], net(x)
+    assert_close(twin, without)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"flow": "maskd"}, "no flow of multipliers 'maskd'; did you mean masked"),
+        ({"variance": -1.0}, "not 2 and -1"),
+        ({"layers": -1}, "not -1 and 0.1"),
+    ],
+)
+def test_multipliers_that_cannot_be_are_refused(wrong, sentence):
+    with pytest.raises(UserError, match=sentence):
+        with_multipliers(nn.Linear(2, 2), **wrong)
+
+
+def test_a_prediction_takes_a_draw():
+    with pytest.raises(UserError, match="one draw or more, not 0"):
+        convert(nn.Linear(2, 2)).sample(torch.ones(1, 2), 0)
 
 
 def test_the_kl_without_a_key_leaves_the_counter():
