@@ -59,7 +59,7 @@ class Flow(nn.Module):
     def sample_and_log_prob(self, key: Tensor, n: int, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """n draws [n, dim] and log p of each [n], at the cost of the draws alone; differentiable in the parameters."""
         check_draws(key, n)
-        like = self._like()
+        like = next(self.parameters(), torch.empty(0))
         noise = random.normal(key.to(like.device), (n, self.dim), like.dtype)
         self._check(noise, context)
         x, logdet = self.bijection.inverse(noise, context)
@@ -83,12 +83,9 @@ class Flow(nn.Module):
         self._check(x, context)
         self.bijection.fit_start(x, context)
 
-    def _like(self) -> Tensor:
-        """What has the precision and the place of its parameters."""
-        return next(self.parameters(), torch.empty(0))
-
     def _check(self, x: Tensor, context: Tensor | None) -> None:
-        check_vectors(x, self.dim, self._like().dtype)
+        own = {value.dtype for value in self.parameters()}  # without parameters it is of no precision
+        check_vectors(x, self.dim, own)
         check_context(context, self.bijection.context, x)
 
 

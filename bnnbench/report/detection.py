@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from bnnbench.report.extra import Extra
@@ -10,14 +12,16 @@ from bnnbench.report.select import Section
 from bnnbench.report.statistics import Frame
 from bnnbench.report.tables import EMPTY, UNCONVERGED, Grid, Text, measured
 
-METRICS = {
+METRICS = {  # name in the table, and which way is better; the entropy alone is neither
+    "entropy_total": ("mean entropy", math.nan),
     "auroc_total": ("AUROC total", 1),
     "auroc_epistemic": ("AUROC epistemic", 1),
     "aupr_total": ("AUPR total", 1),
     "fpr95_total": ("FPR95 total", -1),
 }
 CAPTION = (
-    "Test images against images of no known class, told apart by the entropy of the prediction. AUROC: probability "
+    "Test images against images of no known class, told apart by the entropy of the prediction. Mean entropy: that of "
+    "the foreign images, in nats, at most the logarithm of the number of classes. AUROC: probability "
     "that the foreign image has the higher entropy (0.5 is guessing, 1 is perfect), by total and by epistemic entropy; "
     "a point estimate has no epistemic entropy, and so 0.5. AUPR: area under precision and recall. FPR95: share of "
     "test images that raise a false alarm where 95 % of the foreign ones are found (0 is perfect). Bold: the best of a "
