@@ -22,7 +22,8 @@ OWN = "bnnbench"
 LEGEND = """Medians over turns, in
 each of which all libraries run one after the other, of the least round; equal layers, widths and bins. A ratio says how
 many times longer the other library takes in a turn, each at the better of eager and compiled; `gradient` is log p
-forward, with its log-determinant, and backward to all parameters. Made by `benchmarks/flow_table.py`."""
+forward, with its log-determinant, and backward to all parameters. The masked networks of normflows leave out the
+activation after their first layer. Made by `benchmarks/flow_table.py`."""
 Cell = tuple[str, int, int]  # kind, dimensions, rows
 Turns = dict[int, float]  # seconds by turn
 Times = dict[tuple[str, str], Turns]  # by library and "eager" or "compiled"

@@ -103,7 +103,7 @@ def elbo(c: Context) -> Value:
     kinds=KINDS,
     better=+1,
     unit="nats",
-    summary="importance-weighted estimate of the log-likelihood of held-out data, mean per image",
+    summary="importance-weighted estimate of the log-likelihood by the budget's draws (500 at `full`), mean per image",
     reference="Burda et al. 2016, arXiv 1509.00519",
     needs=("y", "log_weights"),
 )

@@ -6,6 +6,8 @@ A section is one task group under one split rule at one budget, each task and me
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -24,6 +26,12 @@ HEADLINE = {
     "variational": ("nll", "elbo", "iw_log_likelihood"),
 }
 CELL = ["task", "method", "config", "split", "seed", "budget"]
+
+
+def natural(name: str) -> list[tuple[float, str]]:
+    """A key that sorts the numbers in names by their value: layers=8 before layers=32."""
+    parts = re.findall(r"(\d+(?:\.\d+)?(?:e-?\d+)?)|(\D+)", name)
+    return [(float(number) if number else math.inf, text) for number, text in parts]
 
 
 @dataclass(frozen=True)
@@ -166,7 +174,7 @@ def _sections(
             continue
         names = sorted(shown["task"].unique(), key=lambda t: (task_order.get(t, 0), t))
         keys = shown[["method", "config", "row"]].drop_duplicates().values.tolist()
-        keys.sort(key=lambda k: (method_order.get(k[0], 0), k[0], k[1] != "default", k[1]))
+        keys.sort(key=lambda k: (method_order.get(k[0], 0), k[0], k[1] != "default", natural(k[1])))
         own = attempts[attempts["fingerprint"].isin(shown["fingerprint"])]
         others = {str(b): int(n) for b, n in sorted(cells.items()) if b != chosen}
         kind = {t: str(kinds.get(t, "")) for t in names}
