@@ -42,6 +42,8 @@ def training_figure(
             y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, column, looks)
         ]
         for axes in own:
+            if not axes.get_lines():
+                continue  # none of these methods has run it
             axes.set_axis_on()
             axes.set_title(task, loc="left", fontweight="bold")
             axes.set_xlabel("step")
@@ -54,8 +56,9 @@ def training_figure(
         part[0, -1].legend(
             handles=list(handles.values()), loc="upper left", bbox_to_anchor=(1.02, 1.0), handlelength=2.6
         )
-        for axes in part[:, 0]:
-            axes.set_ylabel(label)
+        for line in part:
+            for axes in [axes for axes in line if axes.axison][:1]:
+                axes.set_ylabel(label)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
@@ -64,7 +67,7 @@ def by_length(rows: list[str], curves: Curves) -> list[list[str]]:
     """The rows, then those of more than four times the median number of steps, beside which no other could be read."""
     last = dict.fromkeys(rows, 0.0)
     for (row, _), cells in curves.items():
-        last[row] = max(last[row], *(max(c["step"], default=0.0) for c in cells))
+        last[row] = max([last[row], *(max(c["step"], default=0.0) for c in cells)])
     bound = 4 * np.median(list(last.values()))
     parts = [[row for row in rows if last[row] <= bound], [row for row in rows if last[row] > bound]]
     return [part for part in parts if part]
