@@ -69,7 +69,7 @@ def required(part: object) -> Bijection:
 
 class Chain(Bijection):
     """One bijection after the other, the first one first in the direction of `forward`. Those that take no context
-    are given none.
+    disregard it.
 
     Raises:
         UserError: there are none, or they are no bijections or differ in dimension, or those that take a context in its
@@ -91,7 +91,7 @@ class Chain(Bijection):
         total: Tensor | float = 0.0
         x = feature_first(x)
         for part in self.parts:
-            x, logdet = part(x, context if part.context else None)
+            x, logdet = part(x, context)
             total = total + logdet
         assert isinstance(total, Tensor)
         return x, total
@@ -100,7 +100,7 @@ class Chain(Bijection):
         total: Tensor | float = 0.0
         y = feature_first(y)
         for part in reversed(list(self.parts)):
-            y, logdet = part.inverse(y, context if part.context else None)  # type: ignore[operator]
+            y, logdet = part.inverse(y, context)  # type: ignore[operator]
             total = total + logdet
         assert isinstance(total, Tensor)
         return y, total
@@ -108,10 +108,9 @@ class Chain(Bijection):
     def fitted(self, x: Tensor, context: Tensor | None = None) -> Params:
         found: Params = {}
         for i, part in enumerate(self.parts):
-            given = context if part.context else None
-            own = part.fitted(x, given)  # type: ignore[operator]
+            own = part.fitted(x, context)  # type: ignore[operator]
             found |= {f"parts.{i}.{name}": value for name, value in own.items()}
-            x, _ = functional_call(part, own, (x, given))
+            x, _ = functional_call(part, own, (x, context))
         return found
 
 

@@ -70,6 +70,7 @@ class Conditioner(nn.Module):
             raise UserError(f"There is no activation {activation!r}{nearest(activation, ACTIVATIONS)}")
         check_widths(hidden)
         self.outputs, self.parameters_each, self.activation = outputs, parameters, ACTIVATIONS[activation]
+        self.context = context
         widths = list(itertools.pairwise([inputs + context, *hidden, outputs * parameters]))
         self.layers = nn.ModuleList(
             _Layer(i, o, None if masks is None else masks[k], k == len(hidden)) for k, (i, o) in enumerate(widths)
@@ -78,7 +79,8 @@ class Conditioner(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         lead = x.shape[:-1]
-        if context is not None:
+        if self.context:
+            assert context is not None
             x = torch.cat([x, context.expand(*lead, context.shape[-1])], -1)
         h = x.reshape(-1, x.shape[-1])
         *hidden, last = self.layers

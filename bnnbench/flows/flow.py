@@ -70,7 +70,7 @@ class Flow(nn.Module):
         self._check(noise, context)
         found = [noise]
         for layer in reversed(self.layers):
-            found.append(layer.inverse(found[-1], context if layer.context else None)[0])
+            found.append(layer.inverse(found[-1], context)[0])
         return found
 
     def fitted(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
@@ -84,8 +84,8 @@ class Flow(nn.Module):
         self.bijection.fit_start(x, context)
 
     def _check(self, x: Tensor, context: Tensor | None) -> None:
-        own = {value.dtype for value in self.parameters()}  # without parameters it is of no precision
-        check_vectors(x, self.dim, own)
+        first = next(self.parameters(), None)  # without parameters a flow is of no precision
+        check_vectors(x, self.dim, None if first is None else first.dtype)
         check_context(context, self.bijection.context, x)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from bnnbench.errors import UserError
 
 
-def check_vectors(x: Any, dim: int, own: set[torch.dtype]) -> None:
+def check_vectors(x: Any, dim: int, own: torch.dtype | None) -> None:
     """x [..., dim] of the flow's precision: others would be broadcast by some layers, to numbers that mean nothing."""
     if not isinstance(x, Tensor):
         raise UserError(
@@ -19,8 +19,8 @@ def check_vectors(x: Any, dim: int, own: set[torch.dtype]) -> None:
         )
     if x.shape[-1:] != (dim,):
         raise UserError(f"This flow takes vectors [..., {dim}], not {list(x.shape)}.")
-    if own and x.dtype not in own:
-        raise UserError(f"This flow is of {own.pop()} and cannot take {x.dtype}: convert one by `.to`.")
+    if own is not None and x.dtype != own:
+        raise UserError(f"This flow is of {own} and cannot take {x.dtype}: convert one by `.to`.")
 
 
 def check_context(context: Any, wanted: int, x: Tensor) -> None:

@@ -15,7 +15,7 @@ GROUP = "density"
 KL = (
     "KL(q ∥ p) in nats of the flow q from the true density p, by the midpoint rule on a grid (0 is perfect). "
     "Mass that a flow puts beyond the grid is not seen by it; see the metric `mass` of the evaluation `grid`. "
-    "A flow may miss a corner of the truth at hardly any divergence, and has a huge nll on the few draws from there. "
+    "A flow may miss a corner of the truth at hardly any divergence, and has a huge nll on the few draws from there."
 )
 DEFAULT = f"`{STACKED}` without a number has {LAYERS} layers."
 FLOOR = "Held-out nll cannot fall below the entropy of the truth, which on the very test points is {} nats."
@@ -54,7 +54,7 @@ def _distances(selection: Selection, section: Section, table: Comparison) -> Ext
     floors = _comparison(selection, section, "nll_floor", "test")
     known = {task: e.mean for (_, task), e in floors.entries.items()}
     floor = FLOOR.format(", ".join(f"{value:.3f} ({task})" for task, value in known.items())) * bool(known)
-    caption = f"{KL}{floor} {DEFAULT * (STACKED in table.rows)}".strip()
+    caption = " ".join(filter(None, (KL, floor, DEFAULT * (STACKED in table.rows))))
     name, title = f"{section.name}-kl", "density: divergence of the flow from the truth"
     return Extra(name, title, Grid(("method", *table.tasks), rows), caption, numbers)
 

@@ -233,3 +233,11 @@ def test_methods_of_many_more_steps_get_panels_of_their_own():
     assert by_length(["a", "b", "c"], curves) == [["a", "b", "c"]]
     curves["b", "wine"] = [{"step": np.array([0, 2000])}]
     assert by_length(["a", "b", "c"], curves) == [["a", "c"], ["b"]]
+
+
+def test_rows_of_one_method_stand_in_the_order_of_their_numbers():
+    from bnnbench.report.select import natural
+
+    names = ["layers=8, lr=0.01", "layers=32", "layers=2", "layers=8, lr=0.003", "lr=1e-05", "lr=0.0003"]
+    found = sorted(names, key=natural)
+    assert found == ["layers=2", "layers=8, lr=0.003", "layers=8, lr=0.01", "layers=32", "lr=1e-05", "lr=0.0003"]

@@ -15,7 +15,7 @@ from bnnbench.report.figures.flow_densities import field
 from bnnbench.report.figures.flow_layers import layer, stops
 from bnnbench.report.figures.style import Look, looks
 from bnnbench.report.figures.vae_bound import apart, depth
-from bnnbench.report.select import natural, select
+from bnnbench.report.select import select
 from bnnbench.store.store import ResultStore
 
 FEW = ("flow-gaussian", "flow-iaf", "flow-planar", "flow-planar [layers=2]", "flow-planar [layers=8]")
@@ -94,12 +94,6 @@ def test_flows_without_a_number_of_layers_are_placed_at_their_default():
     from bnnbench.report.figures.vae_bound import LAYERS, STACKED
 
     assert METHODS.get(STACKED).layers == LAYERS
-
-
-def test_rows_of_one_method_stand_in_the_order_of_their_numbers():
-    names = ["layers=8, lr=0.01", "layers=32", "layers=2", "layers=8, lr=0.003", "lr=1e-05", "lr=0.0003"]
-    found = sorted(names, key=natural)
-    assert found == ["layers=2", "layers=8, lr=0.003", "layers=8, lr=0.01", "layers=32", "lr=1e-05", "lr=0.0003"]
 
 
 @pytest.mark.parametrize("task", ["moons", "energy-3"])

@@ -57,8 +57,8 @@ def training_figure(
             handles=list(handles.values()), loc="upper left", bbox_to_anchor=(1.02, 1.0), handlelength=2.6
         )
         for line in part:
-            for axes in [axes for axes in line if axes.axison][:1]:
-                axes.set_ylabel(label)
+            if shown := [axes for axes in line if axes.axison]:
+                shown[0].set_ylabel(label)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
