@@ -9,7 +9,17 @@ from flow_samples import moved, points
 from torch import nn
 from torch.testing import assert_close
 
-from bnnbench.flows import Affine, Autoregressive, Coupling, Planar, Radial, RationalQuadratic
+from bnnbench.flows import (
+    ActNorm,
+    Affine,
+    Autoregressive,
+    Coupling,
+    InvertibleLinear,
+    Planar,
+    Radial,
+    RationalQuadratic,
+    Shift,
+)
 
 DIM, WIDTH, BINS, BOUND = 5, 16, 4, 3.0
 ONE = math.log(math.expm1(1 - 1e-3))  # softplus(ONE) + 1e-3 = 1
@@ -65,8 +75,16 @@ def zuko_spline(widths, heights, slopes):
     return MonotonicRQSTransform(widths, heights, wanted / (1 - wanted.abs() / limit), bound=BOUND)
 
 
+def zuko_shift(shift):
+    """zuko's additive transform, which is not at its top level."""
+    from zuko.transforms import AdditiveTransform
+
+    return AdditiveTransform(shift)
+
+
 SCALARS = {
     "affine": (Affine(), {}),
+    "shift": (Shift(), {"univariate": zuko_shift, "shapes": [()]}),
     # zuko's bins have no smallest size
     "spline": (
         RationalQuadratic(BINS, BOUND, smallest=0.0),
@@ -135,6 +153,39 @@ def test_nflows_autoregressive_spline():
         DIM, WIDTH, num_blocks=1, use_residual_blocks=False, **SPLINE
     )
     assert_agree(own, with_network_of(own, peer, ONE))
+
+
+@both_ways
+def test_nflows_additive_coupling(backwards):
+    transforms = pytest.importorskip("nflows.transforms")
+    own, transformed = coupled(Shift(), backwards)
+    assert_agree(own, with_network_of(own, transforms.AdditiveCouplingTransform(transformed, Network)))
+
+
+def test_nflows_actnorm():
+    """At equal parameters; its data-dependent start divides by the other standard deviation."""
+    transforms = pytest.importorskip("nflows.transforms")
+    own, peer = moved(ActNorm(DIM)), transforms.ActNorm(DIM).double()
+    with torch.no_grad():
+        peer.log_scale.copy_(own.log_scale)
+        peer.shift.copy_(own.shift)
+    peer.initialized.fill_(True)
+    assert_agree(own, peer)
+
+
+def test_nflows_lu_matrix():
+    """Its diagonal is a softplus, always positive, and its permutation another transform."""
+    transforms = pytest.importorskip("nflows.transforms")
+    own, peer = moved(InvertibleLinear(DIM)), transforms.LULinear(DIM, eps=0.0).double()
+    own.sign.fill_(1.0)
+    places = own.permutation.argmax(1)  # row i of P x is x at the place of its 1
+    assert places.tolist() != list(range(DIM))
+    with torch.no_grad():
+        peer.bias.zero_()
+        peer.lower_entries.copy_(own.lower[peer.lower_indices[0], peer.lower_indices[1]])
+        peer.upper_entries.copy_(own.upper[peer.upper_indices[0], peer.upper_indices[1]])
+        peer.unconstrained_upper_diag.copy_(own.log_scale.exp().expm1().log())
+    assert_agree(own, transforms.CompositeTransform([peer, transforms.Permutation(places)]))
 
 
 def test_normflows_affine_coupling():
