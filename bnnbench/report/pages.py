@@ -25,6 +25,7 @@ doubt their own convergence. § marks, in comparisons with HMC, methods that aim
 Compare within a table only: another split rule, budget or version is another experiment.
 """
 FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
+UNFOLDED = 5  # revisions or commands that are shown at once
 FIDELITY = "How near to the HMC posterior?"
 SPLIT_RULES = {
     "fixed": "one fixed split",
@@ -86,12 +87,10 @@ def provenance(selection: Selection) -> str:
     ).value_counts()
     budgets = sorted({s.budget for s in selection.sections})
     lines = [
-        ("Code revision", _distinct(revisions)),
         ("Versions", ", ".join(versions)),
         ("Device", _distinct(sessions["device"])),
         ("Host", _distinct(sessions["host"])),
         ("Threads", _distinct(sessions["threads"])),
-        ("Commands (paths by their last part)", _distinct(f"`{FOLDERS.sub('', c)}`" for c in sessions["command"])),
         ("Budget", ", ".join(budgets)),
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
         ("Scores in the database", f"sha256 `{selection.fingerprint}`"),
@@ -99,7 +98,20 @@ def provenance(selection: Selection) -> str:
     if selection.superseded:
         left = f"{selection.superseded:,} cells of superseded versions or defaults of a task or method"
         lines.append(("Left out", left))
-    return "".join(f"* {name}: {text}\n" for name, text in lines)
+    commands = [f"`{FOLDERS.sub('', command)}`" for command in sessions["command"]]
+    text = "".join(f"* {name}: {value}\n" for name, value in lines)
+    return text + _listed("Code revision", revisions) + _listed("Command (paths by their last part)", commands)
+
+
+def _listed(name: str, values: Iterable[str]) -> str:
+    """One value in the list of provenance, several below it, and many folded: a reader wants the tables first."""
+    found = list(dict.fromkeys(value.replace("\n", " ") for value in values)) or ["unknown"]
+    if len(found) == 1:
+        return f"* {name}: {found[0]}\n"
+    items = "".join(f"* {value}\n" for value in found)
+    if len(found) <= UNFOLDED:
+        return f"\n{name}:\n\n{items}\n"
+    return f"\n<details>\n<summary>{name}: {len(found)}</summary>\n\n{items}\n</details>\n"
 
 
 def _used_sessions(selection: Selection) -> Frame:

@@ -80,7 +80,8 @@ def test_page(report):
     assert "Nadeau & Bengio 2003: variance factor 1/k + n_test/n_train, here 1/8 + 1/9;" in page
     assert "One split (fixed): the standard error is over its test points" in page
     assert "| **sgld [lr=0.01]** |" in page
-    assert "* Code revision: `0123abc`\n* Versions: numpy 2.1, torch 2.15\n* Device: cpu\n* Host: laptop\n" in page
+    assert "* Versions: numpy 2.1, torch 2.15\n* Device: cpu\n* Host: laptop\n" in page
+    assert "* Code revision: `0123abc`\n" in page
     assert "`bnnbench run --task all --db results.db`" in page  # without the folders of a machine
     for line in page.splitlines():
         if line.startswith("!["):
@@ -241,3 +242,14 @@ def test_rows_of_one_method_stand_in_the_order_of_their_numbers():
     names = ["layers=8, lr=0.01", "layers=32", "layers=2", "layers=8, lr=0.003", "lr=1e-05", "lr=0.0003"]
     found = sorted(names, key=natural)
     assert found == ["layers=2", "layers=8, lr=0.003", "layers=8, lr=0.01", "layers=32", "lr=1e-05", "lr=0.0003"]
+
+
+def test_many_commands_are_folded():
+    from bnnbench.report.pages import UNFOLDED, _listed
+
+    several = [f"`run {i}`" for i in range(UNFOLDED)]
+    assert _listed("Command", ["`run`", "`run`"]) == "* Command: `run`\n"
+    assert _listed("Command", several).startswith("\nCommand:\n\n* `run 0`\n* `run 1`\n")
+    folded = _listed("Command", [*several, "`run\nlast`"])
+    assert f"<summary>Command: {UNFOLDED + 1}</summary>\n\n* `run 0`\n" in folded
+    assert folded.endswith("* `run last`\n\n</details>\n")
