@@ -258,3 +258,6 @@ def _set_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise UserError(f"--threads must be at least 1, not {threads}.")
     torch.set_num_threads(threads or os.cpu_count() or 1)
+    # Numbers below 1e-38 count as 0. A prior draws the weights of dead units there, and Intel's cores are some hundred
+    # times slower with them. Threads take this over from the one that starts them, so it comes before all work.
+    torch.set_flush_denormal(True)
