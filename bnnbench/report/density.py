@@ -14,9 +14,9 @@ from bnnbench.report.tables import EMPTY, Grid, cell, number
 GROUP = "density"
 KL = (
     "KL(q ∥ p) in nats of the flow q from the true density p, by the midpoint rule on a grid (0 is perfect). "
-    "Mass that a flow puts beyond the grid is not seen by it; see the metric `mass` of the evaluation `grid`. "
-    "A flow may miss a corner of the truth at hardly any divergence, and has a huge nll on the few draws from there."
+    "Mass that a flow puts beyond the grid is not seen by it; see the metric `mass` of the evaluation `grid`."
 )
+SEEDS = "The standard error is over {} seeds."
 DEFAULT = f"`{STACKED}` without a number has {LAYERS} layers."
 FLOOR = "Held-out nll cannot fall below the entropy of the truth, which on the very test points is {} nats."
 BOUNDS = {"elbo": 1.0, "test_elbo": 1.0, "neg_elbo": -1.0, "test_nll_bound": -1.0, "log_px_iw1000": 1.0}
@@ -54,7 +54,8 @@ def _distances(selection: Selection, section: Section, table: Comparison) -> Ext
     floors = _comparison(selection, section, "nll_floor", "test")
     known = {task: e.mean for (_, task), e in floors.entries.items()}
     floor = FLOOR.format(", ".join(f"{value:.3f} ({task})" for task, value in known.items())) * bool(known)
-    caption = " ".join(filter(None, (KL, floor, DEFAULT * (STACKED in table.rows))))
+    seeds = max(table.seeds.values())
+    caption = " ".join(filter(None, (KL, SEEDS.format(seeds) * (seeds > 1), floor, DEFAULT * (STACKED in table.rows))))
     name, title = f"{section.name}-kl", "density: divergence of the flow from the truth"
     return Extra(name, title, Grid(("method", *table.tasks), rows), caption, numbers)
 
@@ -85,6 +86,6 @@ def _published(section: Section) -> Extra:
         (method, tuple((text, False, "") for text in (*texts, data, source)))
         for (method, data, source), texts in body.items()
     )
-    header = ("published model", "bound", "importance-weighted (1,000)", "", "data", "source")
+    header = ("published model", "bound", "importance-weighted (1,000)", "confidence", "data", "source")
     title = "mnist-vae: published bounds"
     return Extra(f"{section.name}-published", title, Grid(header, grid), PUBLISHED, numbers)

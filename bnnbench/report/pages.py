@@ -21,12 +21,17 @@ Every table has one row per method and one column per data set. A number is the 
 the **bold** numbers of a column are the best one and those that the data cannot tell apart from it. `constant` predicts
 the same for every input: a method that does not beat it has learnt nothing. † marks cells that failed or are missing:
 they do not compete for bold, because a mean over the splits that a method survived flatters it. ‡ marks methods that
-doubt their own convergence. § marks, in comparisons with HMC, methods that aim at another posterior than the task's.
-Compare within a table only: another split rule, budget or version is another experiment.
+doubt their own convergence, – what was not run or does not apply. § marks, in comparisons with HMC, methods that aim at
+another posterior than the task's. Compare within a table only: another split rule, budget or version is another
+experiment.
 """
 FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
 UNFOLDED = 5  # revisions or commands that are shown at once
 FIDELITY = "How near to the HMC posterior?"
+FEW_POINTS = (
+    "One point can carry the mean: a flow that misses a corner of the truth is far off on the few draws from there."
+)
+METRIC_NOTES = {"nll": FEW_POINTS, "kl_forward": FEW_POINTS}  # what a reader of these tables will ask
 SPLIT_RULES = {
     "fixed": "one fixed split",
     "10fold": "ten folds of one permutation",
@@ -45,12 +50,14 @@ def caption(selection: Selection, section: Section, table: Comparison) -> str:
     name = words(table.metric)
     text = (name[0].upper() + name[1:]) + f" on the {table.evaluation} rows"
     text += f": {summary.strip().rstrip('.')}" * bool(summary) + f" ({about})" * bool(about) + ". "
-    if section.group in GROUP_NOTES:
-        text += GROUP_NOTES[section.group] + " "
+    notes = GROUP_NOTES.get(section.group), METRIC_NOTES.get(table.metric)
+    text += "".join(f"{note} " for note in notes if note)
+    seeds = max(table.seeds.values())
     if all(n == 1 for n in table.splits.values()):
-        text += f"One split ({section.rule}): the standard error is over its test points, and bold marks just the best "
-        return text + "value, for with one split there is nothing to test."
-    splits, seeds = _per_task(table.splits, table.tasks), max(table.seeds.values())
+        text += f"One split ({section.rule}): the standard error is over its test points"
+        text += f" and over {seeds} seeds, added in quadrature" * (seeds > 1)
+        return text + ", and bold marks just the best value, for with one split there is nothing to test."
+    splits = _per_task(table.splits, table.tasks)
     text += (
         f"Mean ± standard error over splits ({section.rule}: {splits}" + "; seeds averaged first" * (seeds > 1) + "), "
     )

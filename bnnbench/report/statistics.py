@@ -56,7 +56,7 @@ class Entry:
 
     Attributes:
         mean, se: mean over splits (seeds averaged first) and its standard error, which treats splits as independent;
-            with a single split, the standard error over its test points.
+            with a single split, the standard error over its test points and, in quadrature, over its seeds.
         n: number of splits with a score.
         best: the best mean, or not separable from it. Only complete entries compete: a mean over the splits that
             a method survived is no mean over the data set.
@@ -162,13 +162,18 @@ def _column(part: Frame, chosen: Frame, better: int, ratio: float) -> dict[str, 
 
 
 def _mean(own: Frame, per_split: Frame) -> tuple[float, float]:
-    """Mean and standard error over splits; with one split, over its test points (seeds share those)."""
+    """Mean and standard error over splits; with one split, over its test points, which seeds share, and its seeds."""
     if per_split.empty:
         return float("nan"), float("nan")
     values = per_split.to_numpy(dtype=float)
     mean = float(values.mean())
     if len(values) == 1:
-        return mean, float(own["stderr"].astype(float).mean())
+        seeds = own["value"].dropna().to_numpy(dtype=float)
+        over_points = float(own["stderr"].astype(float).mean())
+        if len(seeds) == 1 or not np.isfinite(seeds).all():
+            return mean, over_points
+        over_seeds = float(seeds.std(ddof=1) / np.sqrt(len(seeds)))
+        return mean, over_seeds if np.isnan(over_points) else float(np.hypot(over_points, over_seeds))
     if not np.isfinite(values).all():
         return mean, float("nan")
     return mean, float(values.std(ddof=1) / np.sqrt(len(values)))

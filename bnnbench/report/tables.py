@@ -13,7 +13,13 @@ import pandas as pd
 from bnnbench.report.statistics import Comparison, Entry, Frame, comparison
 
 NAMES = {"log_likelihood": "log-likelihood", "rmse": "RMSE", "crps": "CRPS", "ece": "ECE", "brier": "Brier score"}
-NAMES |= {"nll": "NLL", "elbo": "ELBO", "iw_log_likelihood": "importance-weighted log-likelihood"}
+NAMES |= {
+    "kl_reverse": "KL(q ∥ p)",
+    "kl_forward": "KL(p ∥ q)",
+    "nll": "NLL",
+    "elbo": "ELBO",
+    "iw_log_likelihood": "importance-weighted log-likelihood",
+}
 EMPTY, INCOMPLETE, UNCONVERGED, OTHER_TARGET = "–", "†", "‡", "§"
 Text: TypeAlias = tuple[str, bool, str]  # text, bold or not, marks
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

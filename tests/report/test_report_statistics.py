@@ -93,6 +93,17 @@ def test_one_split_takes_the_error_over_test_points_and_only_the_best_is_bold():
     assert not table.entries["b", "housing"].best
 
 
+def test_seeds_on_one_split_add_their_own_error():
+    """Points and seeds in quadrature; where points give none, as on a grid, the seeds' alone."""
+    values = [1.0, 1.4, 1.8]
+    scores = pd.concat([frame({"a": [value]}, seed=i) for i, value in enumerate(values)])
+    entry = comparison(scores, "rmse").entries["a", "housing"]
+    assert entry.mean == pytest.approx(1.4)
+    assert entry.se == pytest.approx(np.sqrt(0.3**2 + 0.4**2 / 3))
+    on_a_grid = comparison(scores.assign(stderr=np.nan), "rmse").entries["a", "housing"]
+    assert on_a_grid.se == pytest.approx(0.4 / np.sqrt(3))
+
+
 @pytest.mark.parametrize("short", [[0.1, None, 0.1], [0.1, 0.1]], ids=["diverged", "missing"])
 def test_survivors_do_not_compete(short):
     table = comparison(frame({"a": [1.0, 1.2, 1.1], "b": short}), "rmse")

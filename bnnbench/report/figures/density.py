@@ -16,7 +16,7 @@ from bnnbench.report.figures.vae_bound import bound_figure, bounds, depth
 from bnnbench.report.figures.vae_images import digits_figure
 from bnnbench.report.images import Values, values
 from bnnbench.report.select import Section, Selection
-from bnnbench.report.tables import number
+from bnnbench.report.tables import number, significant
 
 ROWS = 10  # of one figure
 SERIES = ("flow_data", "flow_samples", "flow_warp", "flow_path", "flow_density", "vae_images")
@@ -27,10 +27,13 @@ TEXTS = {
     "(radius 1, 2, 3); gaps and arms are structure that the flow did not undo. On the right draws should look like the "
     "data on the left; threads between clusters are the price of bending a connected cloud. Left and middle share the "
     "colours of the data's angle; on the right a colour is the angle of the noise that a draw came from.",
-    "warp": "Straight lines of the noise from −3 to 3, three standard deviations each way, after the flow. Lines "
-    "close together are high density. They never cross: where the data have a gap, the grid is drawn thin across it.",
-    "path": "Colours are the angle of the noise, so that a point can be followed through the layers, drawn evenly "
-    "from all of them. Where two panels look alike, the layers between them did little.",
+    "warp": "Straight lines of the noise from −3 to 3, three standard deviations each way, after the flow. A cell of "
+    "the grid keeps the mass that the normal has in its square: small cells near the thick lines are high density, and "
+    "where the data have a gap, the grid is drawn thin across it. A map does not fold: lines of one colour cross only "
+    "where they bend between two of the points through which they are drawn.",
+    "path": "Colours are the angle of the noise, so that a point can be followed through some of the layers, evenly "
+    "apart. Coordinates are standardised, in a window of each row's own. Where two panels look alike, the layers "
+    "between them did little.",
     "energies": "Below the truth, each row should repeat it. Colours of a column are the same and rise with the root "
     "of the density, so that bridges between modes can be seen. KL(q‖p) in nats is zero for a perfect fit; it forgives "
     "a mode that is missing more than mass in the wrong place. `mass` is the share of the learned density in the box, "
@@ -39,18 +42,25 @@ TEXTS = {
     "of the density. No nll (nats per point) is below the floor but by chance: the rest is what the flow has not "
     "learnt.",
     "vae-images": "Reconstructions should keep the class and the slant of their originals; samples should be digits, "
-    "and as sharp. Differences between flows are finer than the eye sees: they are in the bound.",
+    "and as sharp as the originals. Differences between flows are finer than the eye sees: they are in the bound.",
     "vae-bound": "Higher is better. A line that rises with K says that a Gaussian posterior was too simple; the step "
     "from the left panel to the right is how loose the bound still is. The bars are standard errors over test images, "
     "which all methods share: differences are surer than they look.",
+    "training-loss": "Nats; of densities, of standardised data. The loss of an energy rises as it is brought to its "
+    "temperature, that of an autoencoder while the divergence gains its weight. The axis holds most of the last three "
+    "quarters: a line that is not seen lies outside.",
+    "training-validation": "Of an autoencoder it is the importance-weighted bound with 10 draws, which lies between "
+    "the two bounds of the tables.",
 }
+MEANS = ": means over seeds, pictures of the first"
 Rows = dict[str, Series]
 Numbers = dict[tuple[str, str], str]  # by row and task, in words
 
 
 def density_figures(selection: Selection, section: Section, looks: dict[str, Look]) -> Iterator[Drawn]:
     """Those for which the database has data; pictures are of the first seed, numbers are means over seeds."""
-    which = ", pictures of the first seed" * (section.scores["seed"].nunique() > 1)
+    several = section.scores["seed"].nunique() > 1
+    which = ", pictures of the first seed" * several
     pictures = {name: _pictures(gather(selection, section, name, "test"), section) for name in SERIES}
     for task in section.tasks:
         own = {name: tasks[task] for name, tasks in pictures.items()}
@@ -62,8 +72,8 @@ def density_figures(selection: Selection, section: Section, looks: dict[str, Loo
     others = {task: rows for task, rows in grids.items() if task not in energies}
     kl = {k: v for task in energies for k, v in _divergences(values(section, task), task).items()}
     nll = {k: v for task in others for k, v in _losses(values(section, task), task).items()}
-    yield from _densities("energies", "Is all of the mass found?", energies, kl, looks, which)
-    yield from _densities("densities", "What is learned from points?", others, nll, looks, which)
+    yield from _densities("energies", "Is all of the mass found?", energies, kl, looks, MEANS * several)
+    yield from _densities("densities", "What is learned from points?", others, nll, looks, MEANS * several)
     if VAE in section.tasks:
         yield from _digits(pictures["vae_images"][VAE], looks, which)
         yield from _bound(values(section, VAE), looks)
@@ -135,16 +145,16 @@ def _divergences(own: Values, task: str) -> Numbers:
     for (row, evaluation, metric), (value, _) in own.items():
         if (evaluation, metric) == ("grid", "kl_reverse"):
             mass = own.get((row, "grid", "mass"), (1.0, 0.0))[0]
-            found[row, task] = f"KL = {number(value, 2)}" + f", mass {number(mass, 2)}" * (mass < WHOLE)
+            found[row, task] = f"KL = {significant(value)}" + f", mass {number(mass, 2)}" * (mass < WHOLE)
     return found
 
 
 def _losses(own: Values, task: str) -> Numbers:
     """Nats per point, and those of the truth itself."""
     test = {(row, metric): value for (row, evaluation, metric), (value, _) in own.items() if evaluation == "test"}
-    found = {(row, task): f"nll = {number(value, 2)}" for (row, metric), value in test.items() if metric == "nll"}
+    found = {(row, task): f"nll = {number(value, 3)}" for (row, metric), value in test.items() if metric == "nll"}
     floor = next((value for (_, metric), value in test.items() if metric == "nll_floor"), None)
-    return found if floor is None else found | {(TRUTH, task): f"floor = {number(floor, 2)}"}
+    return found if floor is None else found | {(TRUTH, task): f"floor = {number(floor, 3)}"}
 
 
 def _digits(images: Rows, looks: dict[str, Look], which: str) -> Iterator[Drawn]:

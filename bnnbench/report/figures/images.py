@@ -31,7 +31,8 @@ TEXTS = {
     "pruning-log-likelihood": "The longer a line stays at zero, the more of the weights were not needed.",
     "pruning-error": "The longer a line stays at zero, the more of the weights were not needed.",
     "weights": "Near the dashed line most weights are as the prior has them; a narrow peak is weights driven to zero.",
-    "training-loss": "Flat at the end is settled. The axis is logarithmic; losses of two methods do not compare.",
+    "training-loss": "Flat at the end is settled. The axis is logarithmic where all losses are positive; those of two "
+    "methods do not compare.",
     "training-validation": "A curve that falls at the end has overfitted; one that rises would gain from more steps.",
 }  # of the figures that all sections have
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from bnnbench.report.fidelity import Fidelity
 from bnnbench.report.figures import style
 from bnnbench.report.figures.calibration import pit_figure, reliability_figure
+from bnnbench.report.figures.density import TEXTS as DENSITY_TEXTS
 from bnnbench.report.figures.density import density_figures
 from bnnbench.report.figures.drawn import Drawn
 from bnnbench.report.figures.fidelity import fidelity_figure
@@ -47,7 +48,7 @@ class Picked:
 def draw(selection: Selection, section: Section) -> Iterator[Picked]:
     """Figures in the order of the page: those that all sections have, then the group's own."""
     looks = style.looks(selection.methods, section.rows)
-    texts = TEXTS if section.group in GROUPS else {}
+    texts = TEXTS if section.group in GROUPS else DENSITY_TEXTS if section.group == "density" else {}
     own = OWN.get(section.group)
     with style.drawing():
         for name, alt, figure in _figures(selection, section, looks):
