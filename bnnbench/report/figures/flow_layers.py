@@ -32,6 +32,9 @@ def warp_figure(warps: dict[str, Series], draws: dict[str, Series], looks: dict[
         axes.set_axis_off()
     for axes in panels.flat[max(0, len(warps) - across) : len(warps)]:
         axes.tick_params(labelbottom=True)
+        axes.set_xlabel("x₀", fontsize=8)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("x₁", fontsize=8)
     handles = [Line2D([], [], color=color, label=label) for label, color in DIRECTIONS.items()]
     handles.append(Line2D([], [], color=GREY, marker=".", ls="", label="draws"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)

@@ -73,8 +73,8 @@ def angle(points: np.ndarray) -> np.ndarray:
 
 
 def window(clouds: Sequence[Series]) -> Window:
-    """A square with nearly all points x in it."""
-    sides = [robust_limits(np.concatenate([series[column] for series in clouds])) for column in ("x0", "x1")]
+    """A square with nearly all points x of a usual cloud in it: one that reaches far leaves the others their size."""
+    sides = [np.median([robust_limits(series[column]) for series in clouds], axis=0) for column in ("x0", "x1")]
     half = max(high - low for low, high in sides) / 2
     (left, right), (low, high) = [((a + b) / 2 - half, (a + b) / 2 + half) for a, b in sides]
     return (left, right), (low, high)
