@@ -95,9 +95,7 @@ def provenance(selection: Selection) -> str:
     budgets = sorted({s.budget for s in selection.sections})
     lines = [
         ("Versions", ", ".join(versions)),
-        ("Device", _distinct(sessions["device"])),
-        ("Host", _distinct(sessions["host"])),
-        ("Threads", _distinct(sessions["threads"])),
+        *((name, "; ".join(_distinct(sessions[name.lower()]))) for name in ("Device", "Host", "Threads")),
         ("Budget", ", ".join(budgets)),
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
         ("Scores in the database", f"sha256 `{selection.fingerprint}`"),
@@ -112,7 +110,7 @@ def provenance(selection: Selection) -> str:
 
 def _listed(name: str, values: Iterable[str]) -> str:
     """One value in the list of provenance, several below it, and many folded: a reader wants the tables first."""
-    found = list(dict.fromkeys(value.replace("\n", " ") for value in values)) or ["unknown"]
+    found = _distinct(values)
     if len(found) == 1:
         return f"* {name}: {found[0]}\n"
     items = "".join(f"* {value}\n" for value in found)
@@ -128,8 +126,9 @@ def _used_sessions(selection: Selection) -> Frame:
     return sessions[sessions["id"].isin(used)].sort_values("id")
 
 
-def _distinct(values: Iterable) -> str:
-    return "; ".join(dict.fromkeys(str(v).replace("\n", " ") for v in values)) or "unknown"
+def _distinct(values: Iterable) -> list[str]:
+    found = list(dict.fromkeys(str(v).replace("\n", " ") for v in values))
+    return found if any(found) else ["unknown"]
 
 
 def section_page(

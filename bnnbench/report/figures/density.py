@@ -52,7 +52,6 @@ TEXTS = {
     "training-validation": "Of an autoencoder it is the importance-weighted bound with 10 draws, which lies between "
     "the two bounds of the tables.",
 }
-MEANS = ": means over seeds, pictures of the first"
 Rows = dict[str, Series]
 Numbers = dict[tuple[str, str], str]  # by row and task, in words
 
@@ -61,6 +60,7 @@ def density_figures(selection: Selection, section: Section, looks: dict[str, Loo
     """Those for which the database has data; pictures are of the first seed, numbers are means over seeds."""
     several = section.scores["seed"].nunique() > 1
     which = ", pictures of the first seed" * several
+    means = ": means over seeds, pictures of the first" * several
     pictures = {name: _pictures(gather(selection, section, name, "test"), section) for name in SERIES}
     for task in section.tasks:
         own = {name: tasks[task] for name, tasks in pictures.items()}
@@ -72,8 +72,8 @@ def density_figures(selection: Selection, section: Section, looks: dict[str, Loo
     others = {task: rows for task, rows in grids.items() if task not in energies}
     kl = {k: v for task in energies for k, v in _divergences(values(section, task), task).items()}
     nll = {k: v for task in others for k, v in _losses(values(section, task), task).items()}
-    yield from _densities("energies", "Is all of the mass found?", energies, kl, looks, MEANS * several)
-    yield from _densities("densities", "What is learned from points?", others, nll, looks, MEANS * several)
+    yield from _densities("energies", "Is all of the mass found?", energies, kl, looks, means)
+    yield from _densities("densities", "What is learned from points?", others, nll, looks, means)
     if VAE in section.tasks:
         yield from _digits(pictures["vae_images"][VAE], looks, which)
         yield from _bound(values(section, VAE), looks)

@@ -16,7 +16,8 @@ from bnnbench.report.figures.density import density_figures
 from bnnbench.report.figures.drawn import Drawn
 from bnnbench.report.figures.fidelity import fidelity_figure
 from bnnbench.report.figures.gather import gather, shown
-from bnnbench.report.figures.images import TEXTS, image_figures
+from bnnbench.report.figures.images import TEXTS as IMAGE_TEXTS
+from bnnbench.report.figures.images import image_figures
 from bnnbench.report.figures.pruning import pruned, pruning_figure
 from bnnbench.report.figures.scores import score_figure
 from bnnbench.report.figures.toy import Picture, exact_picture, toy_figure
@@ -32,7 +33,8 @@ SCORE_FIGURES = {
     "rmse": "How far off is the mean? Root mean squared error",
     "error": "How often is the class wrong? Error",
 }
-OWN = dict.fromkeys(GROUPS, image_figures) | {"density": density_figures}  # by group of tasks
+# By group of tasks: its own figures, and what to see in those that all have.
+OWN = dict.fromkeys(GROUPS, (image_figures, IMAGE_TEXTS)) | {"density": (density_figures, DENSITY_TEXTS)}
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,7 @@ class Picked:
 def draw(selection: Selection, section: Section) -> Iterator[Picked]:
     """Figures in the order of the page: those that all sections have, then the group's own."""
     looks = style.looks(selection.methods, section.rows)
-    texts = TEXTS if section.group in GROUPS else DENSITY_TEXTS if section.group == "density" else {}
-    own = OWN.get(section.group)
+    own, texts = OWN.get(section.group, (None, {}))
     with style.drawing():
         for name, alt, figure in _figures(selection, section, looks):
             yield _picked(section, Drawn(name, alt, texts.get(name, ""), figure))
