@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from bnnbench.report.select import Section
-from bnnbench.report.statistics import Frame
+from bnnbench.report.statistics import Frame, within_split
 
 SAMPLE = "images-sample"
 GROUPS = ("images", SAMPLE)
@@ -17,22 +17,17 @@ GROUP_NOTES = {
 OUTSIDE = ("kmnist", "notmnist")  # sets of images of no known class
 PLAIN = "map"
 EXHAUSTIVE = "-all"  # ends the names of sweeps over all test images
-Value = tuple[float, float]  # mean over cells, standard error over test images (NaN where there is none)
+Value = tuple[float, float]  # mean over seeds and its standard error (NaN where there is none)
 Values = dict[tuple[str, str, str], Value]  # by row, evaluation and metric
 Line = tuple[np.ndarray, np.ndarray]  # where, and the values there
 
 
 def values(section: Section, task: str) -> Values:
-    """All scores of a task; seeds share their test images, so that averaging over seeds leaves the error as it is."""
+    """All scores of a task; its cells are the seeds of one split."""
     scores: Frame = section.scores[section.scores["task"] == task]
-    scores = _without_repeats(scores)
-    keys = ["row", "evaluation", "metric"]
-    table = scores.assign(stderr=scores["stderr"].astype(float)).groupby(keys)[["value", "stderr"]].mean()
-    numbers = zip(table["value"], table["stderr"], strict=True)
-    return {
-        (str(row), str(evaluation), str(metric)): (float(value), float(stderr))
-        for (row, evaluation, metric), (value, stderr) in zip(table.index, numbers, strict=True)
-    }
+    groups = _without_repeats(scores).groupby(["row", "evaluation", "metric"])
+    return {(str(row), str(evaluation), str(metric)): within_split(cells)
+            for (row, evaluation, metric), cells in groups}  # fmt: skip
 
 
 def _without_repeats(scores: Frame) -> Frame:

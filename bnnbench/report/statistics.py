@@ -162,21 +162,31 @@ def _column(part: Frame, chosen: Frame, better: int, ratio: float) -> dict[str, 
 
 
 def _mean(own: Frame, per_split: Frame) -> tuple[float, float]:
-    """Mean and standard error over splits; with one split, over its test points, which seeds share, and its seeds."""
+    """Mean and standard error over splits, or `within_split` where there is but one."""
     if per_split.empty:
         return float("nan"), float("nan")
+    if len(per_split) == 1:
+        return within_split(own)
     values = per_split.to_numpy(dtype=float)
     mean = float(values.mean())
-    if len(values) == 1:
-        seeds = own["value"].dropna().to_numpy(dtype=float)
-        over_points = float(own["stderr"].astype(float).mean())
-        if len(seeds) == 1 or not np.isfinite(seeds).all():
-            return mean, over_points
-        over_seeds = float(seeds.std(ddof=1) / np.sqrt(len(seeds)))
-        return mean, over_seeds if np.isnan(over_points) else float(np.hypot(over_points, over_seeds))
     if not np.isfinite(values).all():
         return mean, float("nan")
     return mean, float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def within_split(scores: Frame) -> tuple[float, float]:
+    """Mean over seeds on one split; standard error over its test points, which seeds share, and over seeds.
+
+    The two add in quadrature; where one is unknown, the error is the other.
+    """
+    seeds = scores["value"].dropna().to_numpy(dtype=float)
+    if not len(seeds):
+        return float("nan"), float("nan")
+    over_points = float(scores["stderr"].astype(float).mean())
+    if len(seeds) == 1 or not np.isfinite(seeds).all():
+        return float(seeds.mean()), over_points
+    over_seeds = float(seeds.std(ddof=1) / np.sqrt(len(seeds)))
+    return float(seeds.mean()), over_seeds if np.isnan(over_points) else float(np.hypot(over_points, over_seeds))
 
 
 def _best(column: dict[str, Entry], better: int) -> str | None:

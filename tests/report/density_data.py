@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from report_data import fill
 
+from bnnbench.report.figures.density import density_figures
+from bnnbench.report.figures.drawn import Drawn
+from bnnbench.report.figures.style import looks
+from bnnbench.report.select import select
 from bnnbench.store.records import (
     CellRecord,
     EvaluationRecord,
@@ -28,6 +33,8 @@ QUALITY = {  # how far a method bends, the truth being 1; rows as in the report
     "flow-planar [layers=8]": 0.5, "flow-radial": 0.4, "flow-glow": 0.85,
 }  # fmt: skip
 ROWS = tuple(QUALITY)
+FEW = ("flow-gaussian", "flow-iaf", "flow-planar", "flow-planar [layers=2]", "flow-planar [layers=8]")
+SORTED = ("flow-gaussian", "flow-iaf", "flow-planar [layers=2]", "flow-planar [layers=8]", "flow-planar")  # as drawn
 METHODS = tuple(MethodRecord(n, 1, "", (), i) for i, n in enumerate(dict.fromkeys(r.partition(" [")[0] for r in ROWS)))
 POINTS, ENERGIES, VAE = ("moons", "blobs", "letters"), tuple(f"energy-{i}" for i in range(1, 5)), "mnist-vae"
 NAMES = (*POINTS, *ENERGIES, VAE)
@@ -162,3 +169,20 @@ def _vae(rng: np.random.Generator, row: str) -> list[EvaluationRecord]:
 
 def _scores(values: dict[str, float], error: float = 0.02) -> tuple[Score, ...]:
     return tuple(Score(name, float(value), error) for name, value in values.items())
+
+
+def figures(store: ResultStore) -> dict[str, Drawn]:
+    """All that is drawn of the only section, by name."""
+    selection = select(store)
+    (section,) = selection.sections
+    return {d.name: d for d in density_figures(selection, section, looks(selection.methods, section.rows))}
+
+
+def stored(task: str, row: str, name: str) -> dict[str, np.ndarray]:
+    """A series as it was stored."""
+    return dict(density_outcome(task, row).evaluations[0].curves[name])
+
+
+def panels(figure: Figure, across: int) -> np.ndarray:
+    """The axes by line."""
+    return np.array(figure.axes, dtype=object).reshape(-1, across)

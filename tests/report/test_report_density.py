@@ -1,25 +1,36 @@
 """The figures of density estimation: each is drawn, shows what is stored, and is left out where nothing is."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from density_data import ENERGIES, NAMES, POINTS, QUALITY, ROWS, VAE, densities, density_outcome, density_store, truth
+from density_data import (
+    ENERGIES,
+    FEW,
+    NAMES,
+    POINTS,
+    ROWS,
+    SORTED,
+    VAE,
+    densities,
+    density_outcome,
+    density_store,
+    figures,
+    panels,
+    stored,
+    truth,
+)
 from report_data import cell, outcome
 
 from bnnbench.report.build import build
 from bnnbench.report.density import density_tables
-from bnnbench.report.figures.density import chosen, density_figures
+from bnnbench.report.figures.density import chosen
 from bnnbench.report.figures.flow_densities import field
 from bnnbench.report.figures.flow_layers import layer, stops
-from bnnbench.report.figures.style import Look, looks
-from bnnbench.report.figures.vae_bound import apart, depth
+from bnnbench.report.figures.style import Look
 from bnnbench.report.select import select
 from bnnbench.store.store import ResultStore
 
-FEW = ("flow-gaussian", "flow-iaf", "flow-planar", "flow-planar [layers=2]", "flow-planar [layers=8]")
-SORTED = ("flow-gaussian", "flow-iaf", "flow-planar [layers=2]", "flow-planar [layers=8]", "flow-planar")
 STEMS = {f"maps-{t}" for t in POINTS} | {f"{kind}-{t}" for kind in ("warp", "path") for t in (*POINTS, *ENERGIES)}
 STEMS |= {"energies", "densities", "vae-images", "vae-bound"}
 
@@ -35,20 +46,6 @@ def database(tmp_path_factory):
 def drawn(database):
     with ResultStore(database, read_only=True) as store:
         return figures(store)
-
-
-def figures(store):
-    chosen = select(store)
-    (section,) = chosen.sections
-    return {d.name: d for d in density_figures(chosen, section, looks(chosen.methods, section.rows))}
-
-
-def stored(task, row, name):
-    return density_outcome(task, row).evaluations[0].curves[name]
-
-
-def panels(figure, across):
-    return np.array(figure.axes, dtype=object).reshape(-1, across)
 
 
 def close(offsets, series, name="x"):
@@ -87,13 +84,6 @@ def test_maps_say_what_share_of_the_noise_lies_outside(drawn):
     first = panels(drawn["maps-moons"].figure, 3)[0][1]
     assert [t.get_text() for t in first.texts] == [f"{100 * outside:.0f} % outside"]
     assert outside > 0.005
-
-
-def test_flows_without_a_number_of_layers_are_placed_at_their_default():
-    from bnnbench.methods import METHODS
-    from bnnbench.report.figures.vae_bound import LAYERS, STACKED
-
-    assert METHODS.get(STACKED).layers == LAYERS
 
 
 @pytest.mark.parametrize("task", ["moons", "energy-3"])
@@ -176,52 +166,12 @@ def test_numbers_over_the_panels(drawn):
     assert points[1, 0].get_title() == f"nll = {np.mean(both):.3f}"
 
 
-def test_digits_by_kind(drawn):
-    lines = panels(drawn["vae-images"].figure, 3)
-    for line, row in zip(lines, SORTED, strict=True):
-        series = stored(VAE, row, "vae_images")
-        assert line[0].texts[0].get_text() == row
-        for kind, axes in enumerate(line):
-            image = axes.images[0].get_array()
-            assert image.shape == (28, 8 * 28)
-            for number in range(8):
-                own = (series["kind"] == kind) & (series["image"] == number)
-                expected = series["pixel"][own].reshape(28, 28)
-                assert np.allclose(image[:, 28 * number : 28 * (number + 1)], expected, atol=1e-6)
-
-
-def test_bound_by_layers(drawn):
-    rows = ("flow-gaussian", "flow-planar [layers=2]", "flow-planar [layers=8]", "flow-planar")
-    for axes, base, slope in zip(drawn["vae-bound"].figure.axes, (-90, -86), (3, 1.5), strict=True):
-        line, bars = axes.containers[0].lines[0], axes.containers[0].lines[2][0]
-        assert np.allclose(line.get_ydata(), [base + slope * QUALITY[r] for r in rows])
-        assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "2", "8", "32"]
-        assert np.allclose([np.ptp(s[:, 1]) for s in bars.get_segments()], 2 * 0.3)
-        (other,) = [found for found in axes.lines if found is not line and len(found.get_ydata()) == 2]
-        assert other.get_ydata()[0] == pytest.approx(base + slope * QUALITY["flow-iaf"])
-        assert [t.get_text() for t in axes.texts] == ["flow-iaf"]
-
-
-def test_labels_move_apart():
-    assert apart([], 1.0, 5.0) == []
-    assert apart([0.0, 3.0], 1.0, 5.0) == [0.0, 3.0]
-    assert apart([2.0, 2.0, 2.0], 1.0, 5.0) == pytest.approx([1.0, 2.0, 3.0])
-    assert apart([0.0, 5.0, 5.0], 1.0, 5.0) == pytest.approx([0.0, 4.0, 5.0])
-
-
 def test_at_most_ten_rows_every_method_first():
     plain = {row: Look("#000000", "o", "-") for row in ROWS}
     rows, told = chosen(ROWS, plain)
     assert rows == [row for row in ROWS if "[" not in row]
     assert told == " Left out for want of room: `flow-planar [layers=2]`, `flow-planar [layers=8]`."
     assert chosen(SORTED, plain) == (list(SORTED), "")
-    assert [depth(r) for r in ("flow-gaussian", "flow-planar [layers=8]", "flow-planar", "flow-iaf")] == [
-        0,
-        8,
-        32,
-        None,
-    ]
-    assert depth("flow-planar [layers=8,lr=0.1]") is None
 
 
 def test_page_says_what_to_see_in_every_figure(tmp_path):
@@ -264,19 +214,6 @@ def test_methods_without_series_are_left_out(tmp_path):
     assert named["maps-moons"] == ["flow-maf"]
     assert named["densities"] == ["truth", "flow-maf"]
     assert named["path-moons"] == ["flow-gaussian", "flow-maf"]
-
-
-def test_bound_needs_a_line_and_finite_values(tmp_path):
-    def diverged(o):
-        (test,) = o.evaluations
-        scores = tuple(replace(s, value=math.nan) if s.metric == "elbo" else s for s in test.scores)
-        return replace(o, evaluations=(replace(test, scores=scores),))
-
-    with density_store(tmp_path / "a.db", densities(("flow-iaf",), (VAE,))) as store:
-        assert "vae-bound" not in figures(store)
-    with density_store(tmp_path / "b.db", [diverged(o) for o in densities(FEW, (VAE,))]) as store:
-        (axes,) = figures(store)["vae-bound"].figure.axes
-    assert axes.get_title("left") == "Importance-weighted log-likelihood"
 
 
 def test_a_task_that_a_method_has_not_run_is_blank(tmp_path):

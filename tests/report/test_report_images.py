@@ -208,6 +208,18 @@ def test_sweeps_begin_at_the_test_images_and_leave_out_the_exhaustive_variants(s
     assert len(sweep(own, "map", "gaussian", "error")[0]) == 0
 
 
+def test_seeds_add_their_own_error(tmp_path):
+    """In quadrature to that of the test images, which they share."""
+    outcomes = images("mnist", ("map",), seeds=3)
+    scores = [s for o in outcomes for e in o.evaluations if e.name == "test" for s in e.scores if s.metric == "error"]
+    errors = [s.value for s in scores]
+    with image_store(tmp_path / "x.db", outcomes) as store:
+        mean, se = values(select(store).sections[0], "mnist")["map", "test", "error"]
+    assert len(errors) == 3
+    assert mean == pytest.approx(np.mean(errors))
+    assert se**2 == pytest.approx(np.mean([s.stderr for s in scores]) ** 2 + np.var(errors, ddof=1) / 3)
+
+
 def test_an_exhaustive_sweep_stands_in_where_there_is_no_other(tmp_path):
     outcomes = images("mnist", ("map",))
     only = [
