@@ -19,7 +19,8 @@ import click
 import pytest
 
 import bnnbench
-from bnnbench.cli import _listings, main
+from bnnbench.cli import main
+from bnnbench.cli.results import listings
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -97,7 +98,7 @@ def generated(section: str) -> str:
     """What stands between a section's markers in the README."""
     if section == "commands":
         return "\n\n".join(command_text(name, c) for name, c in ALL.items() if not isinstance(c, click.Group))
-    header, rows = _listings()[section]()
+    header, rows = listings()[section]()
     if section == "tasks":  # the last column is whether the data are on this machine
         header, rows = header[:-1], [row[:-1] for row in rows]
     return markdown_table(header, [(f"`{row[0]}`", *row[1:]) for row in rows])

@@ -1,0 +1,141 @@
+"""Commands that read: what is registered, and what a database holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bnnbench.cli.common import db_option, table
+
+
+@click.command()
+@db_option
+@click.option("--out", default="reports", show_default=True, help="Folder to write to.")
+@click.option("--task", help="Names or groups, with commas; default everything stored.")
+@click.option("--methods", help="Names, with commas; default everything stored.")
+@click.option("--budget", help="smoke, quick or full; default the largest stored.")
+@click.option("--format", "formats", default="md,csv,latex", show_default=True, help="md, csv, latex.")
+def report(formats: str, **options: Any) -> None:
+    """Write comparison tables and figures from a database.
+
+    \b
+    Example:
+      bnnbench report --db results.db --out reports
+    """
+    from bnnbench import api
+
+    written = api.report(formats=formats.split(","), **options)
+    click.echo(f"Wrote {len(written)} files; begin with {Path(options['out']) / 'index.md'}.")
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["methods", "tasks", "metrics", "budgets"]))
+def list_(what: str) -> None:
+    """Show the registered methods, tasks, metrics or budgets.
+
+    \b
+    Example:
+      bnnbench list methods
+    """
+    table(*listings()[what]())
+
+
+def listings() -> dict[str, Callable[[], tuple[list[str], list[tuple]]]]:
+    def methods() -> tuple[list[str], list[tuple]]:
+        from bnnbench.methods import METHODS
+
+        header = ["method", "version", "groups", "supports", "reference"]
+        return header, [(m.name, m.version, ", ".join(m.tags), ", ".join(m.supports), m.reference) for m in METHODS]
+
+    def tasks() -> tuple[list[str], list[tuple]]:
+        from bnnbench.tasks import TASKS
+
+        header = ["task", "kind", "groups", "splits", "data"]
+        state = {True: "present", False: "to be fetched"}
+        return header, [(t.name, t.kind, ", ".join(t.groups), ", ".join(t.rules), state[t.present()]) for t in TASKS]
+
+    def metrics() -> tuple[list[str], list[tuple]]:
+        from bnnbench.metrics import METRICS
+
+        arrow = {1: "higher", -1: "lower", 0: ""}
+        header = ["metric", "kinds", "better", "unit", "definition"]
+        return header, [(m.name, ", ".join(m.kinds), arrow[m.better], m.unit, m.summary) for m in METRICS]
+
+    def budgets() -> tuple[list[str], list[tuple]]:
+        from bnnbench.tasks.budget import BUDGETS
+
+        header = ["budget", "gradients per network", "predictive samples", "for"]
+        return header, [(b.name, f"{b.steps:,}", b.samples, b.summary) for b in BUDGETS.values()]
+
+    return {"methods": methods, "tasks": tasks, "metrics": metrics, "budgets": budgets}
+
+
+@click.command()
+@db_option
+def status(db: str) -> None:
+    """Count the cells of a database by task, method, budget and status.
+
+    \b
+    Example:
+      bnnbench status --db results.db
+    """
+    from bnnbench.store.store import ResultStore
+
+    columns = ["task", "method", "config", "budget", "status"]
+    with ResultStore(db, read_only=True) as store:
+        attempts: Any = store.attempts()
+        running: Any = store.running()
+    if attempts.empty and running.empty:
+        click.echo(f"{db} holds no results yet.")
+        return
+    counts = attempts.groupby(columns, sort=False).size().reset_index(name="cells")
+    table([*columns, "cells"], list(counts.itertuples(index=False, name=None)))
+    click.echo(f"{len(attempts)} cells stored, {len(running)} being trained.")
+
+
+@click.command()
+@click.argument("cell")
+@db_option
+def show(cell: str, db: str) -> None:
+    """Show one cell: identity, provenance, what became of it, and its scores.
+
+    CELL is the fingerprint, or a unique beginning of it (the last column of `bnnbench export`).
+
+    \b
+    Example:
+      bnnbench show 3fa94c --db results.db
+    """
+    from bnnbench.store.store import ResultStore
+
+    with ResultStore(db, read_only=True) as store:
+        info = store.find(cell)
+        sessions = store.sessions()
+        scores: Any = store.scores(fingerprint=info["fingerprint"], latest_only=False)
+    for name, value in info.items():
+        click.echo(f"{name:>16}  {value}")
+    for _, row in sessions[sessions["id"] == info["session"]].iterrows():
+        for name in ("command", "revision", "device", "threads", "versions"):
+            click.echo(f"{name:>16}  {row[name]}")
+    rows = [(r.evaluation, r.metric, f"{r.value:.5g}", f"{r.stderr:.2g}") for r in scores.itertuples() if r.metric]
+    table(["evaluation", "metric", "value", "stderr"], rows)
+
+
+@click.command()
+@db_option
+@click.option("--format", "format_", default="csv", show_default=True, help="csv, parquet or json.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default standard output.")
+def export(db: str, format_: str, out: Path | None) -> None:
+    """Write all scores as one tidy table.
+
+    \b
+    Example:
+      bnnbench export --format csv --out scores.csv
+    """
+    from bnnbench.store.export import export as write
+    from bnnbench.store.store import ResultStore
+
+    with ResultStore(db, read_only=True) as store:
+        write(store, format_, out)

@@ -1,0 +1,90 @@
+"""Commands that train: a run, and the problems with known answers."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from bnnbench.cli.common import data_option, db_option, table
+
+
+@click.command()
+@click.option("--methods", default="all", show_default=True, help="Names or groups, with commas, or `all`.")
+@click.option(
+    "--task",
+    default="all",
+    show_default=True,
+    help="Names or groups, with commas, or `all`; `shift` for test sets off the manifold of images.",
+)
+@click.option("--splits", help="Split rule: 10fold, 10fold-grouped, gal, gap, official. Default: each task's own.")
+@click.option("--folds", help="Numbers of the splits to run, with commas. Default: all.")
+@click.option("--budget", default="quick", show_default=True, help="smoke, quick or full.")
+@click.option("--seeds", default=1, show_default=True, help="Number of training seeds.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter; commas make a grid."
+)
+@db_option
+@data_option
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", type=int, help="CPU threads; default all cores.")
+@click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
+@click.option("--exhaustive", is_flag=True, help="Rotations and attacks of all test images, with all samples.")
+@click.option("--dry-run", is_flag=True, help="Show what would be trained.")
+@click.option("--force", is_flag=True, help="Train finished cells anew.")
+def run(dry_run: bool, db: str, **options: Any) -> None:
+    """Train methods on tasks, score them, store everything; finished cells are not trained again.
+
+    \b
+    Example:
+      bnnbench run --methods map,ensemble-deep --task uci --budget full
+      bnnbench run --methods sgld --task yacht --set sgld.lr=0.001,0.01 --db tune.db
+    """
+    from bnnbench import api
+
+    summary = api.run(db=db, dry_run=dry_run, quiet=False, **options)
+    for warning in summary.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if dry_run:
+        table(["task", "method", "cells"], summary.packs)
+        click.echo(f"{summary.missing} of {summary.cells} cells would be trained.")
+        return
+    if summary.rescored:
+        click.echo(f"{summary.rescored} cells got evaluations that they lacked, from their stored posteriors.")
+    counts = ", ".join(f"{n} {status.value}" for status, n in summary.statuses.items())
+    click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
+    from bnnbench.summary import print_tables
+
+    print_tables(db, options["task"], options["methods"], options["budget"], options["splits"])
+
+
+@click.command()
+@click.argument("method")
+@click.option("--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter.")
+@click.option("--threads", type=int, help="CPU threads; default all cores.")
+def check(method: str, settings: tuple[str, ...], threads: int | None) -> None:
+    """Put a method, also one of your own, on problems with known answers; exit status 1 if it fails one.
+
+    \b
+    Example:
+      bnnbench check sgld --set sgld.lr=0.01
+    """
+    from bnnbench import api
+
+    verdicts = []
+    for verdict in api.check(method, settings, threads):
+        verdicts.append(verdict)
+        click.echo(f"{verdict.name}: {_outcome(verdict.passed)}", err=True)
+    cells = [(v.name, _outcome(v.passed), _figure(v.figure), _figure(v.limit), v.note) for v in verdicts]
+    table(["check", "outcome", "figure", "limit", "found"], cells)
+    if any(verdict.passed is False for verdict in verdicts):
+        sys.exit(1)
+
+
+def _outcome(passed: bool | None) -> str:
+    return {True: "pass", False: "FAIL", None: "not applicable"}[passed]
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
