@@ -1,4 +1,4 @@
-r"""Generalised Gauss-Newton curvature of linear and convolutional layers, and the Gaussian posteriors it gives.
+r"""Generalised Gauss-Newton curvature of linear and convolutional layers: the Gaussian posteriors it gives.
 
 With L_i L_i^T the Fisher information of the outputs of example i, J_i their Jacobian and w_i the example's weight,
 
@@ -20,12 +20,11 @@ from torch import Tensor
 from torch.func import vjp, vmap
 
 from bnnbench.layers.taps import tapped
-from bnnbench.methods.parameters import flatten, unflatten
+from bnnbench.methods.gaussians import Dense, Diagonal, Kronecker, Matrices, eigen, parameter_name, to_matrices
+from bnnbench.methods.parameters import flatten
 from bnnbench.model import Batch, Params, Problem
 
-Matrices = dict[str, Tensor]  # by layer: its coordinates, [out, in + 1]
 Locations = dict[str, int]  # T of each convolution; linear layers are not in it
-Eigen = dict[str, tuple[Tensor, Tensor]]  # by layer: eigenvalues and eigenvectors
 Choose = Callable[[Callable[[], Tensor]], Tensor]  # from what computes the eigenvalues of H to delta
 DENSE_NUMBERS = 2**24  # of Jacobian rows alive at once
 WIDE = 512  # columns from which a sum of outer products is computed by blocks of its upper half
@@ -64,12 +63,12 @@ def taps(problem: Problem, params: Params, x: Tensor, names: Sequence[str], plac
 
 def _offsets(params: Params, x: Tensor, names: Sequence[str], places: Locations) -> dict[str, Tensor]:
     sizes = {name: (x.shape[0], places[name]) if name in places else (x.shape[0],) for name in names}
-    return {name: x.new_zeros(*size, params[_of(name, "weight")].shape[0]) for name, size in sizes.items()}
+    return {name: x.new_zeros(*size, params[parameter_name(name, "weight")].shape[0]) for name, size in sizes.items()}
 
 
 def locations(problem: Problem, params: Params, names: Sequence[str]) -> Locations:
     """T of every convolution, as one example shows it; a network without any is not run."""
-    convolutions = [name for name in names if params[_of(name, "weight")].dim() == 4]
+    convolutions = [name for name in names if params[parameter_name(name, "weight")].dim() == 4]
     if not convolutions:
         return {}
     x = problem.standardise(problem.table.x[:1])
@@ -82,138 +81,18 @@ def _chunk(problem: Problem, params: Params, places: Locations) -> int:
     """Rows at once: convolutions have taps at every location, and a Jacobian of their own on the way to a diagonal."""
     K, numbers = problem.likelihood.outputs, 0
     for name, count in places.items():
-        out, patch = params[_of(name, "weight")].flatten(1).shape
+        out, patch = params[parameter_name(name, "weight")].flatten(1).shape
         numbers += count * (K * out + patch + 1) + K * out * (patch + 1)
     return max(1, min(1024, TAP_NUMBERS // max(1, numbers)))
 
 
 def _scaled(problem: Problem, params: Params, name: str, inputs: Tensor) -> Tensor:
     """[s_W input, s_b], or without the last column where there is no bias."""
-    weight, bias = _of(name, "weight"), _of(name, "bias")
+    weight, bias = parameter_name(name, "weight"), parameter_name(name, "bias")
     columns = [inputs * problem.scale_of(weight, params[weight])]
     if bias in params:
         columns.append(torch.ones_like(inputs[..., :1]) * problem.scale_of(bias, params[bias]))
     return torch.cat(columns, -1).double()
-
-
-def _of(layer: str, parameter: str) -> str:
-    return f"{layer}.{parameter}" if layer else parameter
-
-
-def to_matrices(params: Params, names: Sequence[str]) -> Matrices:
-    """[W, b] of each layer."""
-    matrices = {}
-    for name in names:
-        bias = params.get(_of(name, "bias"))
-        columns = [params[_of(name, "weight")].flatten(1)] + ([] if bias is None else [bias[:, None]])
-        matrices[name] = torch.cat(columns, 1)
-    return matrices
-
-
-def from_matrices(matrices: Matrices, like: Params) -> Params:
-    """The inverse of `to_matrices`: parameters of the layers, in the dtype of `like`; zeros for all others."""
-    params = {name: torch.zeros_like(value) for name, value in like.items()}
-    for name, matrix in matrices.items():
-        weight, bias = _of(name, "weight"), _of(name, "bias")
-        patch = like[weight].shape[1:]
-        params[weight] = matrix[:, : patch.numel()].unflatten(1, patch).to(like[weight])
-        if bias in like:
-            params[bias] = matrix[:, -1].to(like[bias])
-    return params
-
-
-class Diagonal(NamedTuple):
-    """N(0, diag(sd^2)), sd by layer."""
-
-    scale: Matrices
-
-    def prepared(self) -> Diagonal:
-        """Itself: nothing is to be computed before draws."""
-        return self
-
-    def colour(self, z: Matrices) -> Matrices:
-        """A draw from standard normals z."""
-        return {name: self.scale[name] * value for name, value in z.items()}
-
-    def sd(self, like: Matrices) -> Matrices:
-        """Standard deviation of every coordinate."""
-        del like
-        return self.scale
-
-
-class Kronecker(NamedTuple):
-    """Independent layers, each N(0, (G (x) A + delta I)^{-1}) on its matrix [out, in + 1].
-
-    The factors are kept and not their eigenvectors, which are not unique. Draws are: (..)^{-1/2} is symmetric.
-    In float64, since directions that only the prior holds have eigenvalues far below the factors' rounding.
-    """
-
-    inputs: Matrices  # A, [in + 1, in + 1]
-    outputs: Matrices  # G, [out, out]
-    delta: Tensor
-
-    def prepared(self) -> Rotated:
-        """The same Gaussian ready for draws."""
-        inputs, outputs = ({name: eigen(m) for name, m in factor.items()} for factor in (self.inputs, self.outputs))
-        return Rotated(inputs, outputs, self.delta)
-
-    def colour(self, z: Matrices) -> Matrices:
-        """A draw from standard normals z."""
-        return self.prepared().colour(z)
-
-    def sd(self, like: Matrices) -> Matrices:
-        """Standard deviation of every coordinate."""
-        return self.prepared().sd(like)
-
-
-class Rotated(NamedTuple):
-    """A `Kronecker` by eigenvalues and eigenvectors, to be computed once for many draws and not to be kept."""
-
-    inputs: Eigen  # l_A [in + 1], V_A
-    outputs: Eigen  # l_G [out], V_G
-    delta: Tensor
-
-    def prepared(self) -> Rotated:
-        """Itself."""
-        return self
-
-    def colour(self, z: Matrices) -> Matrices:
-        """A draw from standard normals z: V_G [(V_G^T z V_A) / sqrt(l_G l_A^T + delta)] V_A^T."""
-        draw = {}
-        for name, value in z.items():
-            (a, va), (g, vg) = self.inputs[name], self.outputs[name]
-            inner = vg.mT @ value.double() @ va
-            draw[name] = vg @ (inner * (torch.outer(g, a) + self.delta).rsqrt()) @ va.mT
-        return draw
-
-    def sd(self, like: Matrices) -> Matrices:
-        """Standard deviation of every coordinate."""
-        sd = {}
-        for name in like:
-            (a, va), (g, vg) = self.inputs[name], self.outputs[name]
-            sd[name] = (vg**2 @ (torch.outer(g, a) + self.delta).reciprocal() @ va.mT**2).sqrt()
-        return sd
-
-
-class Dense(NamedTuple):
-    """N(0, L^{-T} L^{-1}) on all layers' coordinates in one vector [P]; L L^T = H + delta I."""
-
-    inverse: Tensor  # L^{-1}, [P, P]
-
-    def prepared(self) -> Dense:
-        """Itself: nothing is to be computed before draws."""
-        return self
-
-    def colour(self, z: Matrices) -> Matrices:
-        """A draw L^{-T} z from standard normals z."""
-        return unflatten(flatten(z).to(self.inverse) @ self.inverse, z)
-
-    def sd(self, like: Matrices) -> Matrices:
-        """Standard deviation of every coordinate."""
-        return unflatten(self.inverse.square().sum(0).sqrt(), like)
-
-
-Covariance = Diagonal | Kronecker | Rotated | Dense
 
 
 def diagonal(problem: Problem, params: Params, names: Sequence[str], choose: Choose) -> Diagonal:
@@ -300,11 +179,3 @@ def dense(problem: Problem, params: Params, names: Sequence[str], choose: Choose
     inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
     found = torch.where(failed == 0, inverse, torch.nan).to(problem.rows.weight)
     return Dense(found.contiguous())  # as it is loaded again: products differ in last digits by the layout
-
-
-def eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, not below 0, and eigenvectors of a positive semi-definite matrix; NaN for one that is not finite,
-    which LAPACK would answer with an exception for all replicas."""
-    finite = torch.isfinite(matrix).all()
-    values, vectors = torch.linalg.eigh(torch.where(finite, matrix, torch.eye(matrix.shape[-1]).to(matrix)))
-    return torch.where(finite, values.clamp(min=0.0), torch.nan), vectors

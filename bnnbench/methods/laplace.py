@@ -26,7 +26,8 @@ from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.layers.taps import tap_names, with_taps
 from bnnbench.methods.base import METHODS, Info, one_of, positive
-from bnnbench.methods.curvature import Covariance, dense, diagonal, from_matrices, kronecker, to_matrices
+from bnnbench.methods.curvature import dense, diagonal, kronecker
+from bnnbench.methods.gaussians import Covariance, from_matrices, to_matrices
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import Fit
 from bnnbench.methods.parameters import dot, noise, stacked

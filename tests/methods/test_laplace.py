@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.layers.taps import with_taps
-from bnnbench.methods.curvature import from_matrices
+from bnnbench.methods.gaussians import from_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import Fit, start

@@ -17,7 +17,8 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.layers.taps import tap_names, tapped, with_taps
-from bnnbench.methods.curvature import _gram, from_matrices, to_matrices
+from bnnbench.methods.curvature import _gram
+from bnnbench.methods.gaussians import from_matrices, to_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.optimise import start
 from bnnbench.methods.parameters import flatten, unflatten
