@@ -1,4 +1,4 @@
-"""Tables of ratios from the timings of flows.
+"""Tables of ratios from the timings of flows, of one run or of several.
 
     python benchmarks/flow_table.py flows.json
 
@@ -22,18 +22,18 @@ OWN = "bnnbench"
 LEGEND = """Medians over turns, in
 each of which all libraries run one after the other; equal layers, widths and bins. A ratio says how many times longer
 the other library takes in a turn, each at the better of eager and compiled; `gradient` is log p forward, with its
-log-determinant, and backward to all parameters. The masked networks of normflows leave out the activation after their
-first layer, which is less work: they are timed with it put in, as the others have it, and as shipped. Made by
-`benchmarks/flow_table.py`."""
+log-determinant, and backward to all parameters; the others are values without gradients, in fewer turns. The masked
+networks of normflows leave out the activation after their first layer, which is less work: they are timed with it put
+in, as the others have it, and as shipped. Made by `benchmarks/flow_table.py`."""
 Cell = tuple[str, int, int]  # kind, dimensions, rows
 Turns = dict[int, float]  # seconds by turn
 Times = dict[tuple[str, str], Turns]  # by library and "eager" or "compiled"
 
 
-def read(document: dict) -> dict[str, dict[Cell, Times]]:
-    """Seconds of each turn by work and cell, of pytest-benchmark's JSON."""
+def read(entries: Iterable[dict]) -> dict[str, dict[Cell, Times]]:
+    """Seconds of each turn by work and cell, of the benchmarks in pytest-benchmark's JSON."""
     found: dict[str, dict[Cell, Times]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    for entry in document["benchmarks"]:
+    for entry in entries:
         p = entry["params"]
         found[p["work"]][p["kind"], p["dim"], p["rows"]][p["library"], p["how"]][p["turn"]] = entry["stats"]["min"]
     return found
@@ -85,10 +85,19 @@ def _number(ratio: float) -> str:
     return "-" if math.isnan(ratio) else f"{ratio:.2f}"
 
 
+def where(document: dict) -> str:
+    """Device, threads and version."""
+    info = document["benchmarks"][0]["extra_info"]
+    device = document["machine_info"]["cpu"]["brand_raw"] if info["device"] == "cpu" else info["device"]
+    return f"{device}, {info['threads']} threads, torch {info['torch']}."
+
+
 if __name__ == "__main__":
-    document = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    works, where = read(document), document["benchmarks"][0]["extra_info"]
-    device = document["machine_info"]["cpu"]["brand_raw"] if where["device"] == "cpu" else where["device"]
+    documents = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
+    places = dict.fromkeys(map(where, documents))
+    if len(places) > 1:
+        sys.exit(f"Timings of different machines or versions make no table: {' '.join(places)}")
+    works = read(entry for document in documents for entry in document["benchmarks"])
     print("# Timings of normalizing flows\n")
-    print(f"{device}, {where['threads']} threads, torch {where['torch']}. {LEGEND}\n")
+    print(f"{''.join(places)} {LEGEND}\n")
     print("\n\n".join(f"**{work}**\n\n{table(cells)}" for work, cells in works.items()))

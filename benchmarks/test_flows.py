@@ -4,10 +4,11 @@
     python benchmarks/flow_table.py flows.json
 
 Gradients of -log p in all parameters of the four flows that all have, 2 and 50 dimensions, 128 and 4,096 rows; `-m ""`
-adds what takes hours: the other flows, values without gradients, 784 dimensions, single rows. `-k` selects. A GPU is
-synchronised before a clock is read. Each cell is timed in turns, in which all libraries run one after the other, the
-first of one turn last in the next, for a machine's pace changes within seconds; after some turns all are built anew,
-for where a network's numbers happen to lie in memory changes its pace by some percent.
+adds what takes hours, in fewer turns: the other flows, values without gradients, 784 dimensions, single rows. `-k`
+selects, and tables are made of one file or of several. A GPU is synchronised before a clock is read. Each cell is timed
+in turns, in which all libraries run one after the other, the first of one turn last in the next, for a machine's pace
+changes within seconds; after some turns all are built anew, for where a network's numbers happen to lie in memory
+changes its pace by some percent.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NAME = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
 pytestmark = pytest.mark.filterwarnings("default")  # what the others' code is warned of is no failure here
 TURNS, PER_BUILD = 30, 6  # turns of every library, and those between two builds
+FURTHER_TURNS = 6  # where more would take hours
 SECONDS, MOST = 0.03, 30  # length of a turn, and calls in it
 
 
@@ -65,15 +67,6 @@ WORK = {
 }
 
 
-def cell(work, kind, dim, rows):
-    """Parameters of a timing, which runs by default where the report has it."""
-    reported = work == "gradient" and kind in KINDS and dim < 784 and rows > 1
-    return pytest.param(work, kind, dim, rows, marks=[] if reported else pytest.mark.slow)
-
-
-CELLS = [cell(*one) for one in itertools.product(WORK, KINDS + FURTHER, (2, 50, 784), (1, 128, 4096))]
-
-
 def rotated(turn):
     """The libraries from another one on in each turn."""
     names = [*LIBRARIES]
@@ -81,7 +74,17 @@ def rotated(turn):
     return names[first:] + names[:first]
 
 
-ENTRIES = [(turn, library) for turn in range(TURNS) for library in rotated(turn)]
+def turns(work, kind, dim, rows):
+    """All timings of a cell; gradients of what all libraries have, at usual sizes, run by default."""
+    reported = work == "gradient" and kind in KINDS and dim < 784 and rows > 1
+    marks = [] if reported else pytest.mark.slow
+    for turn in range(TURNS if reported else FURTHER_TURNS):
+        for library in rotated(turn):
+            yield pytest.param(work, kind, dim, rows, turn, library, marks=marks)
+
+
+CELLS = [*itertools.product(WORK, KINDS + FURTHER, (2, 50, 784), (1, 128, 4096))]
+ENTRIES = [entry for cell in CELLS for entry in turns(*cell)]
 
 
 def made(work, how):
@@ -116,8 +119,7 @@ def built(work, kind, dim, rows, build):
 
 
 @pytest.mark.parametrize("how", ["eager", "compiled"])
-@pytest.mark.parametrize(("turn", "library"), ENTRIES)
-@pytest.mark.parametrize(("work", "kind", "dim", "rows"), CELLS)
+@pytest.mark.parametrize(("work", "kind", "dim", "rows", "turn", "library"), ENTRIES)
 def test_flow(benchmark, work, kind, dim, rows, turn, library, how):
     if importlib.util.find_spec(library.split()[0]) is None:
         pytest.skip(f"{library} is not installed")

@@ -38,10 +38,16 @@ DOCUMENT = {
 }
 
 
+def tables(folder, *documents):
+    """The script's run on these files."""
+    files = [folder / f"flows{i}.json" for i in range(len(documents))]
+    for file, document in zip(files, documents, strict=True):
+        file.write_text(json.dumps(document), encoding="utf-8")
+    return subprocess.run([sys.executable, SCRIPT, *files], capture_output=True, encoding="utf-8", check=False)
+
+
 def test_ratios_are_to_the_better_of_eager_and_compiled(tmp_path):
-    file = tmp_path / "flows.json"
-    file.write_text(json.dumps(DOCUMENT), encoding="utf-8")
-    printed = subprocess.run([sys.executable, SCRIPT, file], check=True, capture_output=True, encoding="utf-8").stdout
+    printed = tables(tmp_path, DOCUMENT).stdout
     head, printed = printed.split("**gradient**")
     gradient, inverse = ("**gradient**" + printed).split("**inverse**")
     assert "a processor, 2 threads, torch 2.15." in head
@@ -57,3 +63,12 @@ def test_ratios_are_to_the_better_of_eager_and_compiled(tmp_path):
         "",
     ]
     assert "maf" not in inverse
+
+
+def test_files_of_one_machine_make_one_table(tmp_path):
+    parts = [DOCUMENT | {"benchmarks": chosen} for chosen in (DOCUMENT["benchmarks"][:7], DOCUMENT["benchmarks"][7:])]
+    assert tables(tmp_path, *parts).stdout == tables(tmp_path, DOCUMENT).stdout
+    other = DOCUMENT | {"machine_info": {"cpu": {"brand_raw": "another"}}}
+    refused = tables(tmp_path, DOCUMENT, other)
+    assert refused.returncode == 1
+    assert "different machines" in refused.stderr
