@@ -20,7 +20,7 @@ from bnnbench.tasks import Points
 from bnnbench.tasks.data import Data
 
 POINTS, PATHS, LAYERS, IMAGES = 800, 300, 7, 8
-LINES, REACH, BENDS = 21, 3.0, 41  # of the grid in the noise: lines a direction, half its side, points a line
+LINES, REACH, BENDS = 11, 3.0, 161  # of the grid in the noise: lines a direction, half its side, points a line
 STRIDE = 3  # of the grid on which densities are scored
 LEAST = -20.0  # log-density below which all is one to the eye
 

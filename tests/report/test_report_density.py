@@ -86,18 +86,19 @@ def test_maps_say_what_share_of_the_noise_lies_outside(drawn):
     assert outside > 0.005
 
 
-@pytest.mark.parametrize("task", ["moons", "energy-3"])
-def test_warp_shows_the_lines_both_ways_over_draws(drawn, task):
+@pytest.mark.parametrize(("task", "lines"), [("moons", 11), ("energy-3", 21)])
+def test_warp_shows_the_lines_both_ways_over_draws(drawn, task, lines):
     axes = [a for a in drawn[f"warp-{task}"].figure.axes if a.get_title("left")]
     assert [a.get_title("left") for a in axes] == list(SORTED)
     for a, row in zip(axes, SORTED, strict=True):
         series = stored(task, row, "flow_warp")
         draws, vertical, horizontal = a.collections
         assert close(draws.get_offsets(), stored(task, row, "flow_samples"))
-        for found, first in ((vertical, 0), (horizontal, 21)):
+        assert series["line"].max() == 2 * lines - 1
+        for found, first in ((vertical, 0), (horizontal, lines)):
             segments = found.get_segments()
             assert len(segments) == 11
-            for number, segment in zip(range(first, first + 21, 2), segments, strict=True):
+            for number, segment in zip(range(first, first + lines, lines // 10), segments, strict=True):
                 own = series["line"] == number
                 assert np.allclose(segment, np.stack([series["x0"][own], series["x1"][own]], axis=1), atol=1e-5)
             assert np.argmax(found.get_linewidths()) == 5, "the line through zero is the thick one"

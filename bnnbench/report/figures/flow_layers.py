@@ -14,7 +14,7 @@ from bnnbench.report.figures.families import headline
 from bnnbench.report.figures.flow_maps import Series, Window, angle, cloud, name_line, pair, window
 from bnnbench.report.figures.style import GREY, PALETTE, Look, grid
 
-LINES, EVERY = 21, 2  # along each axis, the one in the middle at zero; drawn, for all of them are a smear
+LINES = 11  # drawn along each axis, the one in the middle at zero: more are a smear
 DIRECTIONS = {"z₀ fixed": PALETTE[0], "z₁ fixed": PALETTE[3]}
 LAYERS = 7  # panels of a path
 
@@ -45,9 +45,11 @@ def warp_figure(warps: dict[str, Series], draws: dict[str, Series], looks: dict[
 def _warp(axes: Axes, series: Series, draws: Series | None, seen: Window) -> None:
     if draws is not None:
         axes.scatter(draws["x0"], draws["x1"], color=GREY, s=3, lw=0, alpha=0.25, rasterized=True, zorder=1)
-    for first, color in zip((0, LINES), DIRECTIONS.values(), strict=True):
-        lines = [pair(series, "x")[series["line"] == number] for number in range(first, first + LINES, EVERY)]
-        widths = [1.8 if number == LINES // 2 else 0.7 for number in range(0, LINES, EVERY)]
+    stored = round(series["line"].max() + 1) // 2
+    chosen = range(0, stored, max(1, (stored - 1) // (LINES - 1)))
+    for first, color in zip((0, stored), DIRECTIONS.values(), strict=True):
+        lines = [pair(series, "x")[series["line"] == first + number] for number in chosen]
+        widths = [1.8 if number == stored // 2 else 0.7 for number in chosen]
         axes.add_collection(LineCollection(lines, colors=color, linewidths=widths, alpha=0.85, zorder=2))
     axes.set(xlim=seen[0], ylim=seen[1], aspect="equal")
     axes.tick_params(labelsize=7, length=2)
