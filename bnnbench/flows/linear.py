@@ -63,7 +63,9 @@ class InvertibleLinear(Bijection):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         del context
         lower, upper = self._factors()
-        return x @ (self.permutation @ lower @ upper).mT, self.log_scale.sum().expand(x.shape[:-1])
+        # few rows cost less one factor after the other, many by the product of all: the cheapest order is found
+        y = torch.linalg.multi_dot([x.reshape(-1, self.dim), upper.mT, lower.mT, self.permutation.mT])
+        return y.reshape(x.shape), self.log_scale.sum().expand(x.shape[:-1])
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         del context
