@@ -47,7 +47,7 @@ class Autoregressive(Bijection):
         x, slope = torch.zeros_like(y), torch.zeros_like(y)
         place = torch.arange(self.dim, device=y.device)
         for i in reversed(range(self.dim)) if self.reverse else range(self.dim):
-            # the others are not known yet, and what they give now must not reach x; in the last pass all slopes are right
+            # the others are not known yet, and what they give now must not reach x; the last slopes are all right
             found, slope = self.scalar.inverse(y, self.conditioner(x, context))
             x = torch.where(place == i, found, x)
         return x, slope.sum(-1)
