@@ -2,10 +2,11 @@
 
     python benchmarks/flow_table.py flows.json
 
-One table for each kind of work, one row for each cell: the milliseconds of bnnbench, then how many times longer each
-other library takes, all at their better of eager and compiled. Below, geometric means of the ratios, and of those of
-the libraries' eager code, which is their default, to the better of bnnbench. A ratio is that of one turn, in which all
-libraries run one after the other, in the median over the turns: a machine's pace drifts, and a turn is short.
+One table for each kind of work and number of turns, one row for each cell: the milliseconds of bnnbench, then how many
+times longer each other library takes, all at their better of eager and compiled. Below, geometric means of the ratios,
+and of those of the libraries' eager code, which is their default, to the better of bnnbench. A ratio is that of one
+turn, in which all libraries run one after the other, in the median over the turns: a machine's pace drifts, and a turn
+is short.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import math
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 OWN = "bnnbench"
 LEGEND = """Medians over turns, in
 each of which all libraries run one after the other; equal layers, widths and bins. A ratio says how many times longer
 the other library takes in a turn, each at the better of eager and compiled; `gradient` is log p forward, with its
-log-determinant, and backward to all parameters; the others are values without gradients, in fewer turns. The masked
-networks of normflows leave out the activation after their first layer, which is less work: they are timed with it put
-in, as the others have it, and as shipped. Made by `benchmarks/flow_table.py`."""
+log-determinant, and backward to all parameters; the others are values without gradients. The masked networks of
+normflows leave out the activation after their first layer, which is less work: they are timed with it put in, as the
+others have it, and as shipped. Made by `benchmarks/flow_table.py`."""
 Cell = tuple[str, int, int]  # kind, dimensions, rows
 Turns = dict[int, float]  # seconds by turn
 Times = dict[tuple[str, str], Turns]  # by library and "eager" or "compiled"
@@ -37,6 +38,16 @@ def read(entries: Iterable[dict]) -> dict[str, dict[Cell, Times]]:
         p = entry["params"]
         found[p["work"]][p["kind"], p["dim"], p["rows"]][p["library"], p["how"]][p["turn"]] = entry["stats"]["min"]
     return found
+
+
+def by_turns(works: dict[str, dict[Cell, Times]]) -> Iterator[tuple[str, dict[Cell, Times]]]:
+    """Title and cells of each table: the cells of a kind of work that were timed in as many turns, in their order."""
+    for work, cells in works.items():
+        kinds = list(dict.fromkeys(kind for kind, _, _ in cells))
+        order = sorted(cells, key=lambda cell: (kinds.index(cell[0]), cell[1:]))
+        turns = {cell: max(map(len, cells[cell].values())) for cell in order}
+        for count in sorted(set(turns.values()), reverse=True):
+            yield f"{work}, {count} turns", {cell: cells[cell] for cell in order if turns[cell] == count}
 
 
 def best(times: Times, library: str) -> Turns:
@@ -100,4 +111,4 @@ if __name__ == "__main__":
     works = read(entry for document in documents for entry in document["benchmarks"])
     print("# Timings of normalizing flows\n")
     print(f"{''.join(places)} {LEGEND}\n")
-    print("\n\n".join(f"**{work}**\n\n{table(cells)}" for work, cells in works.items()))
+    print("\n\n".join(f"**{work}**\n\n{table(cells)}" for work, cells in by_turns(works)))

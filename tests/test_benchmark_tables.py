@@ -30,9 +30,9 @@ DOCUMENT = {
         *turn(0, ours=(0.003, 0.001), zuko=(0.004, 0.005), nflows=(0.008, 0.0015)),
         *turn(1, ours=(0.027, 0.009), zuko=(0.036, 0.045), nflows=(0.072, 0.0135)),  # the machine is slower
         *turn(2, ours=(0.003, 0.001), zuko=(0.4, 0.4), nflows=(0.4, 0.0005)),  # other work beside one of them
-        entry("bnnbench", "eager", 0.01, dim=50),
-        entry("zuko", "eager", 0.09, dim=50),
-        entry("zuko", "compiled", 0.01, dim=50),
+        *(entry("bnnbench", "eager", 0.01, dim=50, turn=t) for t in range(3)),
+        *(entry("zuko", "eager", 0.09, dim=50, turn=t) for t in range(3)),
+        *(entry("zuko", "compiled", 0.01, dim=50, turn=t) for t in range(3)),
         entry("zuko", "eager", 1.0, work="inverse"),  # which ours was not timed on
     ],
 }
@@ -48,11 +48,10 @@ def tables(folder, *documents):
 
 def test_ratios_are_to_the_better_of_eager_and_compiled(tmp_path):
     printed = tables(tmp_path, DOCUMENT).stdout
-    head, printed = printed.split("**gradient**")
-    gradient, inverse = ("**gradient**" + printed).split("**inverse**")
+    head, *parts = printed.split("\n\n**")
     assert "a processor, 2 threads, torch 2.15." in head
-    assert gradient.splitlines() == [
-        "**gradient**",
+    assert parts[0].splitlines() == [
+        "gradient, 3 turns**",
         "",
         "| flow | dimensions | rows | bnnbench [ms] | zuko | nflows |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -60,9 +59,23 @@ def test_ratios_are_to_the_better_of_eager_and_compiled(tmp_path):
         "| maf | 50 | 4,096 | 10 | 1.00 | - |",
         "| geometric mean |  |  |  | 2.00 | 1.50 |",
         "| geometric mean, theirs eager |  |  |  | 6.00 | 8.00 |",
-        "",
     ]
-    assert "maf" not in inverse
+    assert parts[1].startswith("inverse, 1 turns**")
+    assert "maf" not in parts[1]
+
+
+def test_cells_of_fewer_turns_have_a_table_of_their_own(tmp_path):
+    further = [entry(library, "eager", 0.01, dim=784, turn=t) for library in ("bnnbench", "zuko") for t in (0, 1)]
+    printed = tables(tmp_path, DOCUMENT | {"benchmarks": [*further, *DOCUMENT["benchmarks"]]}).stdout
+    most, fewer = printed.split("**gradient, ")[1:3]
+    assert most.startswith("3 turns**")
+    assert [line for line in most.splitlines() if line.startswith(("| maf", "| geometric mean |"))] == [
+        "| maf | 2 | 4,096 | 1 | 4.00 | 1.50 |",
+        "| maf | 50 | 4,096 | 10 | 1.00 | - |",
+        "| geometric mean |  |  |  | 2.00 | 1.50 |",
+    ]
+    assert fewer.startswith("2 turns**")
+    assert "| maf | 784 | 4,096 | 10 | 1.00 |" in fewer
 
 
 def test_files_of_one_machine_make_one_table(tmp_path):
