@@ -182,11 +182,11 @@ def within_split(scores: Frame) -> tuple[float, float]:
     seeds = scores["value"].dropna().to_numpy(dtype=float)
     if not len(seeds):
         return float("nan"), float("nan")
-    over_points = float(scores["stderr"].astype(float).mean())
+    mean, over_points = float(seeds.mean()), float(scores["stderr"].astype(float).mean())
     if len(seeds) == 1 or not np.isfinite(seeds).all():
-        return float(seeds.mean()), over_points
+        return mean, over_points
     over_seeds = float(seeds.std(ddof=1) / np.sqrt(len(seeds)))
-    return float(seeds.mean()), over_seeds if np.isnan(over_points) else float(np.hypot(over_points, over_seeds))
+    return mean, over_seeds if np.isnan(over_points) else float(np.hypot(over_points, over_seeds))
 
 
 def _best(column: dict[str, Entry], better: int) -> str | None:

@@ -19,8 +19,16 @@ def stored(tmp_path_factory):
         for name in names:
             for cell, _, series in store.curves(name):
                 found[cell["task"]][name] = series
-                found[cell["task"]]["posterior"] = bnnbench.load(db, cell["fingerprint"])
+    for fingerprint, task in bnnbench.scores(db).groupby("fingerprint")["task"].first().items():
+        found[task]["posterior"] = bnnbench.load(db, fingerprint)
     return found
+
+
+def straight(z, x):
+    """The line of x against z, on which they lie."""
+    line = np.polynomial.Polynomial.fit(z, x, 1)
+    assert np.allclose(line(z), x, atol=5e-3)
+    return line
 
 
 def points(series, name):
@@ -35,15 +43,14 @@ def test_the_grid_goes_the_way_of_the_draws(stored, task):
     fixed, free = (a.ravel() for a in np.meshgrid(at, along, indexing="ij"))
     assert np.array_equal(warp["line"], np.repeat(np.arange(2 * LINES), BENDS))
     for i, z in ((0, np.concatenate([fixed, free])), (1, np.concatenate([free, fixed]))):
-        line = np.polynomial.Polynomial.fit(draws[f"z{i}"], draws[f"x{i}"], 1)
-        assert np.allclose(line(draws[f"z{i}"]), draws[f"x{i}"], atol=5e-3)
+        line = straight(draws[f"z{i}"], draws[f"x{i}"])
         assert np.allclose(line(z), warp[f"x{i}"], atol=5e-3)
 
 
 def test_data_have_the_noise_that_would_draw_them(stored):
     draws, data = stored["moons"]["flow_samples"], stored["moons"]["flow_data"]
     for i in (0, 1):
-        line = np.polynomial.Polynomial.fit(draws[f"z{i}"], draws[f"x{i}"], 1)
+        line = straight(draws[f"z{i}"], draws[f"x{i}"])
         assert np.allclose(line(data[f"z{i}"]), data[f"x{i}"], atol=5e-3)
     assert "flow_data" not in stored["energy-1"], "it has none"
 
@@ -61,5 +68,4 @@ def test_ways_begin_at_the_noise_and_end_at_the_draws(stored):
     first, last = (points(path, "x")[path["layer"] == k] for k in (0, path["layer"].max()))
     assert np.array_equal(first, points(draws, "z")[: len(first)])
     for i in (0, 1):
-        line = np.polynomial.Polynomial.fit(last[:, i], draws[f"x{i}"][: len(last)], 1)
-        assert np.allclose(line(last[:, i]), draws[f"x{i}"][: len(last)], atol=5e-3)
+        straight(last[:, i], draws[f"x{i}"][: len(last)])
