@@ -34,7 +34,8 @@ def standardisation(values: np.ndarray, axes: tuple[int, ...] = (0,)) -> tuple[n
 
 def is_constant(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Whether columns with these least and largest values vary by no more than rounding."""
-    return np.float64(high) - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(over="ignore"):  # an infinite spread is none
+        return np.float64(high) - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
 
 
 def check_spread(values: np.ndarray, names: Sequence[str] = ()) -> None:
@@ -46,8 +47,9 @@ def check_spread(values: np.ndarray, names: Sequence[str] = ()) -> None:
     """
     low, high = values.min(0), values.max(0)
     size = np.maximum(np.abs(low), np.abs(high))
-    with np.errstate(over="ignore"):  # an infinite spread has a size that is too large
-        spread, varies = high - low, ~is_constant(low, high)
+    varies = ~is_constant(low, high)
+    with np.errstate(over="ignore"):  # the size is then too large
+        spread = high - low
     for j in np.flatnonzero(varies & (spread < RESOLVED * size)):
         raise UserError(
             f"{called(names, j)} varies by {spread[j]:.2g} about {values[0, j]:.6g}, in the last digits of its numbers; "
