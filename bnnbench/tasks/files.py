@@ -18,7 +18,6 @@ from typing import NamedTuple
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import REPOSITORY, Card, card, names
 
-
 LARGEST = 2**30  # bytes of a file, uncompressed: more than any file of a data set has
 
 
