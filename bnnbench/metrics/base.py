@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from bnnbench.model.predictive import (
     CategoricalPredictive,
@@ -69,6 +70,20 @@ class Context:
                 raise ValueError(f"targets and truth must have shape [{self.n}], got {list(given.shape)}")
         if self.reference is not None and self.reference[0].shape[1] != self.n:
             raise ValueError(f"the reference predicts {self.reference[0].shape[1]} points, not {self.n}")
+
+    def undefined(self, fields: Sequence[str]) -> bool:
+        """Whether one of these fields holds a NaN."""
+        return any(self._nan(name) for name in fields)
+
+    def _nan(self, name: str) -> bool:
+        if name not in self._known:
+            leaves = tree_leaves(getattr(self, name))
+            self._known[name] = any(bool(leaf.isnan().any()) for leaf in leaves if isinstance(leaf, Tensor))
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, bool]:
+        return {}  # a field of millions of numbers is looked through once for all metrics
 
     @property
     def n(self) -> int:
@@ -158,6 +173,10 @@ class Metric:
         """Whether the metric scores this kind of task and finds what it needs."""
         return kind in self.kinds and all(getattr(context, name) is not None for name in self.needs)
 
+    def value(self, context: Context) -> Value:
+        """The score; NaN where what it reads holds a NaN, of which a rank, a comparison or an argmax makes a number."""
+        return Value(math.nan) if context.undefined(("predictive", *self.needs)) else self.compute(context)
+
     def record(self) -> MetricRecord:
         """The definition as the store keeps it."""
         return MetricRecord(self.name, self.better, self.unit, self.summary)
@@ -209,7 +228,7 @@ def score(
     )
     chosen = METRICS if only is None else METRICS.select(only)
     with torch.no_grad():
-        computed = [(m.name, m.compute(context)) for m in chosen if m.applies(kind, context)]
+        computed = [(m.name, m.value(context)) for m in chosen if m.applies(kind, context)]
     return [Score(name, value.value, value.stderr) for name, value in computed]
 
 
