@@ -42,7 +42,7 @@ class Random(ImageTask):
     def data(self, root=None):
         generator = np.random.default_rng(0)
         x = generator.random((ROWS, 1, 28, 28), dtype=np.float32)
-        return Data.of(x, generator.integers(0, 10, ROWS), classes=10)
+        return Data.of(x, generator.integers(0, 10, ROWS), classes=tuple(range(10)))
 
     def splits(self, rule, root=None):
         rows = np.arange(ROWS)

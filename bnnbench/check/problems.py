@@ -43,7 +43,7 @@ class KnownNoise(Likelihood):
         return torch.full_like(out, 1 / self.noise)[..., None]
 
     def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> GaussianPredictive:
-        mean = shift + scale * out[..., 0]
+        mean = shift + scale * out[..., 0].to(scale.dtype)
         return GaussianPredictive(mean, (scale * self.noise).expand_as(mean))
 
 
@@ -85,7 +85,8 @@ class Known(Task):
 
     def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
         if self.banana:  # nothing is standardised
-            rows = rows._replace(x_shift=0 * rows.x_shift, x_scale=0 * rows.x_scale + 1, y_shift=0 * rows.y_shift)
+            zero, one = torch.zeros_like(rows.x_shift), torch.ones_like(rows.x_scale)
+            rows = rows._replace(x_shift=zero, x_scale=one, y_shift=0 * rows.y_shift)
         if self.empty:
             rows = rows._replace(weight=0 * rows.weight, total=torch.ones_like(rows.total))
         problem = super().problem(rule, table, rows, classes, steps)

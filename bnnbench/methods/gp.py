@@ -71,8 +71,8 @@ class GP(Method):
     def init(self, key: Tensor, problem: Problem) -> GPState:
         del key
         rows, mask = problem.rows, (problem.rows.weight > 0).double()
-        x = problem.standardise(problem.table.x[rows.index]).double() * mask[:, None]
-        y = ((problem.table.y[rows.index] - rows.y_shift) / rows.y_scale).double() * mask
+        x = problem.standardise(problem.table.x[rows.index], torch.float64) * mask[:, None]
+        y = problem.standardise_target(problem.table.y[rows.index]).double() * mask
         d = x.shape[1]
         theta = torch.tensor([0.5 * math.log(d)] * d + [0.0, math.log(0.3)]).to(x)
         return GPState(theta, x, y, mask)
@@ -94,14 +94,14 @@ class GP(Method):
         """Mean k_*n K^-1 y, variance k_** - k_*n K^-1 k_n* + noise; one term (Rasmussen & Williams, algorithm 2.1)."""
         del key, draws, samples
         kernel, (lengthscale, amplitude, noise) = KERNELS[self.kernel], scales(state.theta)
-        at = problem.standardise(x).double() / lengthscale
+        at = problem.standardise(x, torch.float64) / lengthscale
         across = amplitude**2 * kernel.matrix(state.x / lengthscale, at) * state.mask[:, None]
         factor = cholesky(covariance(kernel, state))
         solved = torch.linalg.solve_triangular(factor, torch.cat([state.y[:, None], across], 1), upper=False)
         mean = solved[:, 1:].T @ solved[:, 0]
         variance = (amplitude**2 * kernel.diagonal(at) - (solved[:, 1:] ** 2).sum(0)).clamp(min=0.0) + noise
         mean, scale = problem.rows.y_shift + problem.rows.y_scale * mean, problem.rows.y_scale * variance.sqrt()
-        return GaussianPredictive(mean[None].to(x), scale[None].to(x))
+        return GaussianPredictive(mean[None], scale[None])
 
 
 class Kernel(NamedTuple):

@@ -91,6 +91,7 @@ class EnergyProblem(DensityProblem):
     def loss(self, key: Tensor, params: Params) -> Tensor:
         assert self.log_density is not None
         z, log_q = functional_call(self.network, params, (key, self.batch_size), {"call": "sample_and_log_prob"})
-        z, log_q = self.rows.x_shift + self.rows.x_scale * z, log_q - self.rows.x_scale.log().sum()
+        shift, scale = self.rows.x_shift.to(z), self.rows.x_scale.to(z)
+        z, log_q = shift + scale * z, log_q - scale.log().sum()
         heat = (0.01 + 2 * self.t / self.steps).clamp(max=1.0)
         return (log_q - heat * self.log_density(z)).mean()

@@ -54,7 +54,10 @@ class Likelihood(ABC):
 
     @abstractmethod
     def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> Predictive:
-        """Terms in original units from outputs [B, outputs], y = shift + scale * standardised y; S is absent."""
+        """Terms in original units from outputs [B, outputs], y = shift + scale * standardised y; S is absent.
+
+        A large shift leaves a float32 no digits: the terms of a regression have the dtype of shift and scale, float64.
+        """
 
 
 class _Gaussian(Likelihood):
@@ -66,7 +69,7 @@ class _Gaussian(Likelihood):
         return normal_log_density(y, *self.moments(params, out))
 
     def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> GaussianPredictive:
-        mean, sd = self.moments(params, out)
+        mean, sd = (value.to(scale.dtype) for value in self.moments(params, out))
         return GaussianPredictive(shift + scale * mean, (scale * sd).expand_as(mean))
 
 

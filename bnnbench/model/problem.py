@@ -27,7 +27,10 @@ class Batch(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The whole data set of a task, in original units, shared by all replicas of a pack: x [N, ...], y [N]."""
+    """The whole data set of a task, in original units, shared by all replicas of a pack: x [N, ...], y [N].
+
+    Numbers are float64, in which large offsets leave them their digits; pixels in [0, 1] are float32.
+    """
 
     x: Tensor
     y: Tensor
@@ -38,7 +41,8 @@ class Rows(NamedTuple):
 
     `index` [M] points into the table and is padded by repetition up to the longest split of the pack; `weight` [M] is
     0 for padding; `count` is the number of rows that are not padding, `total` the sum of the weights and at least 1
-    (no data: all weights 0). Standardisation: (x - x_shift) / x_scale.
+    (no data: all weights 0). Standardisation: (x - x_shift) / x_scale, in the table's dtype; a column that is constant
+    in the fitting rows has an infinite scale and is 0 whatever it holds.
     """
 
     index: Tensor
@@ -89,12 +93,16 @@ class Problem:
     def _gather(self, index: Tensor, weight: Tensor) -> Batch:
         x, y = self.table.x[index], self.table.y[index]
         if y.is_floating_point():
-            y = (y - self.rows.y_shift) / self.rows.y_scale
+            y = self.standardise_target(y).to(weight.dtype)
         return Batch(self.standardise(x), y, weight)
 
-    def standardise(self, x: Tensor) -> Tensor:
-        """Inputs in original units to the network's units."""
-        return (x - self.rows.x_shift) / self.rows.x_scale
+    def standardise(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Inputs in original units to the network's units, rounded to the network's dtype (or another) at the end."""
+        return ((x - self.rows.x_shift) / self.rows.x_scale).to(dtype or self.t.dtype)
+
+    def standardise_target(self, y: Tensor) -> Tensor:
+        """Targets of a regression in original units to the network's units, in the table's dtype."""
+        return (y - self.rows.y_shift) / self.rows.y_scale
 
     def apply(self, params: Params, x: Tensor) -> Tensor:
         """Outputs [B, outputs] of the network at standardised inputs."""

@@ -35,7 +35,7 @@ def attacked(x: Tensor, first: Tensor, sign: Callable[[Tensor], Tensor], attack:
 
 def stepped(x: Tensor, image: Tensor, sign: Tensor, attack: Attack, scale: Tensor) -> Tensor:
     """One step from `image`, kept near the unchanged x and, in pixel units, in [0, 1]."""
-    unit = scale[:, None] if attack.standardised else 1.0
+    unit = torch.where(scale.isfinite(), scale, 0.0)[:, None] if attack.standardised else 1.0  # infinite: constant
     image = image + attack.step * unit * sign
     if attack.steps > 1:
         image = torch.maximum(torch.minimum(image, x + attack.strength * unit), x - attack.strength * unit)

@@ -46,8 +46,9 @@ def flow_pictures(trained: Trained, r: int, points: Points) -> dict[str, Series]
 
 
 def _units(problem: DensityProblem) -> tuple[Tensor, Tensor]:
-    """Shift and scale [2] from the flow's units to the data's."""
-    return problem.rows.x_shift.cpu(), problem.rows.x_scale.cpu()
+    """Shift and scale [2] from the flow's units to the data's, in the flow's dtype."""
+    dtype = problem.t.dtype
+    return problem.rows.x_shift.to("cpu", dtype), problem.rows.x_scale.to("cpu", dtype)
 
 
 def _plane(flow: Flow, key: Tensor, problem: DensityProblem, points: Points) -> dict[str, Series]:

@@ -42,7 +42,7 @@ class Monitor:
     def __init__(self, pack: Pack, state: State) -> None:
         device, replicas = pack.keys.device, len(pack.cells)
         self.pack, self.best = pack, state
-        self.best_score = torch.full((replicas,), -torch.inf, device=device)
+        self.best_score = torch.full((replicas,), -torch.inf, dtype=torch.float64, device=device)
         self.best_step = np.zeros(replicas, dtype=int)
         self.diverged_at = np.full(replicas, -1)
         self.infos: list[dict[str, Tensor]] = []

@@ -1,6 +1,7 @@
 """Packs: cells of equal structure stacked along a leading replica dimension.
 
-Splits of unequal size are padded by repeating their first row with weight 0. The table is shared by all replicas.
+Splits of unequal size are padded by repeating their first row with weight 0. The table is shared by all replicas, in
+original units and in the dtype of the data: float64 for tables, since float32 holds no Unix time to the minute.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bnnbench.errors import UserError
 from bnnbench.flows import Flow
 from bnnbench.methods import Method
 from bnnbench.model import Problem, Rows, Table
@@ -24,6 +26,8 @@ from bnnbench.run.cell import Cell
 from bnnbench.run.size import activations, is_large, numbers, parameters
 from bnnbench.tasks import Task
 from bnnbench.tasks.data import Data, Split
+from bnnbench.tasks.labels import check_target
+from bnnbench.tasks.scales import check_spread, standardisation
 
 
 @dataclass(frozen=True)
@@ -66,16 +70,18 @@ class Pack(Replicas):
 
 
 def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.float32) -> Pack:
-    """Load, split, standardise and stack the data of cells of equal structure."""
+    """Load, split and stack the data of cells of equal structure, for networks of a dtype.
+
+    Raises:
+        UserError: a split whose fitting rows give no unit (see `tasks.scales`).
+    """
     first = cells[0]
     task, method, data = first.task, first.method, first.task.data(first.root)
     splits = tuple(task.splits(first.rule, first.root)[cell.index] for cell in cells)
-    table = Table(
-        torch.as_tensor(data.x, dtype=dtype, device=device),
-        torch.tensor(data.y, dtype=torch.int64 if data.classes else dtype, device=device),
-    )
-    rows = _stack_rows(cells, splits, device, dtype)
-    problem = task.problem(first.rule, table, rows, data.classes, first.steps)
+    x, y = torch.as_tensor(data.x), torch.as_tensor(data.y)
+    table = Table(x.to(device, torch.promote_types(x.dtype, dtype)), y.to(device))
+    rows = _stack_rows(cells, splits, table, dtype)
+    problem = task.problem(first.rule, table, rows, len(data.classes), first.steps)
     return Pack(
         cells=tuple(cells),
         method=method,
@@ -95,31 +101,27 @@ def floats_of(methods: Sequence[Method], dtype: torch.dtype, device: torch.devic
     return {name: torch.tensor([getattr(method, name) for method in methods], **like) for name in names}
 
 
-def standardisation(values: np.ndarray, axes: tuple[int, ...] = (0,)) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over rows, of images [N, C, H, W] also over pixels, which gives [C, 1, 1].
-
-    A column without variance gets scale 1.
-    """
-    keep = len(axes) > 1
-    shift = values.mean(axes, dtype=np.float64, keepdims=keep)
-    scale = values.std(axes, dtype=np.float64, keepdims=keep)
-    shift, scale = (shift[0], scale[0]) if keep else (shift, scale)
-    return shift, np.where(scale > 0, scale, 1.0)
-
-
 @lru_cache(maxsize=256)
 def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, Any]:
     """Shift and scale of inputs and target, by the fitting rows of a split; images take seconds."""
     data, fit = task.data(root), task.splits(rule, root)[index].fit
+    x, y = data.x[fit], data.y[fit]
+    try:
+        if task.standardised and x.ndim == 2:
+            check_spread(x, data.features)
+        if task.kind == "regression":
+            check_target(y, data.target)
+    except UserError as error:
+        raise UserError(f"Among the rows that split {rule}-{index} of the task {task.name!r} fits: {error}") from error
     if task.standardised:
-        x_shift, x_scale = standardisation(data.x[fit], axes=(0, *range(2, data.x.ndim)))
+        x_shift, x_scale = standardisation(x, axes=(0, *range(2, x.ndim)))
     else:
-        x_shift, x_scale = np.zeros(data.x.shape[1:]), np.ones(data.x.shape[1:])
-    y_shift, y_scale = (0.0, 1.0) if data.classes else standardisation(data.y[fit])
+        x_shift, x_scale = np.zeros(x.shape[1:]), np.ones(x.shape[1:])
+    y_shift, y_scale = standardisation(y) if task.kind == "regression" else (0.0, 1.0)
     return {"x_shift": x_shift, "x_scale": x_scale, "y_shift": y_shift, "y_scale": y_scale}
 
 
-def _stack_rows(cells: list[Cell], splits: tuple[Split, ...], device: torch.device, dtype: torch.dtype) -> Rows:
+def _stack_rows(cells: list[Cell], splits: tuple[Split, ...], table: Table, dtype: torch.dtype) -> Rows:
     longest = max(len(split.fit) for split in splits)
     columns: dict[str, list[Any]] = {name: [] for name in Rows._fields}
     for cell, split in zip(cells, splits, strict=True):
@@ -130,16 +132,13 @@ def _stack_rows(cells: list[Cell], splits: tuple[Split, ...], device: torch.devi
         columns["total"].append(len(split.fit))
         for name, value in _scales(cell.task, cell.rule, cell.index, cell.root).items():
             columns[name].append(value)
-    integers = {"index", "count"}
+    real, x = torch.float64, table.x.dtype
+    dtypes = Rows(torch.int64, dtype, torch.int64, dtype, x, x, real, real)  # type: ignore[arg-type]
     return Rows(
-        **{
-            name: torch.as_tensor(
-                np.stack([np.asarray(value) for value in values]),
-                dtype=torch.int64 if name in integers else dtype,
-                device=device,
-            )
-            for name, values in columns.items()
-        }
+        *(
+            torch.as_tensor(np.stack(columns[name]), dtype=own, device=table.x.device)  # type: ignore[arg-type]
+            for name, own in dtypes._asdict().items()
+        )
     )
 
 
@@ -158,7 +157,7 @@ def replica_bytes(cell: Cell) -> int:
     minibatch and those of it, forward and backward. Measured peaks lie below (see tests/run/test_pack.py).
     """
     data = cell.task.data(cell.root)
-    outputs = cell.task.likelihood(cell.rule, data.classes).outputs
+    outputs = cell.task.likelihood(cell.rule, len(data.classes)).outputs
     shape = data.x.shape[1:]
     network = cell.method.converted(cell.task.network(cell.rule, shape, outputs))
     size = parameters(network)
@@ -177,6 +176,6 @@ def pack_limit(cell: Cell, memory: int, device: torch.device) -> int:
     if not cell.method.vmappable:
         return 1
     data = cell.task.data(cell.root)
-    if device.type == "cpu" and is_large(cell.task.network(cell.rule, data.x.shape[1:], max(data.classes, 1))):
+    if device.type == "cpu" and is_large(cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))):
         return 1
     return max(1, min(512, memory // replica_bytes(cell)))

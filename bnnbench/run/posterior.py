@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,21 @@ from bnnbench.run.predict import predict
 from bnnbench.run.train import Trained
 from bnnbench.run.trees import from_named, to_named
 from bnnbench.tasks import TASKS
+from bnnbench.tasks.columns import in_order, table
 
 STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
 
 
 def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
     """One replica's posterior as `state...` and `draws...` arrays by key path, with what prediction needs of its
-    split (`rows/...`)."""
-    arrays = {"classes": np.array(trained.pack.data.classes), "key": trained.pack.keys[replica].cpu().numpy()}
-    arrays["shape"] = np.array(trained.pack.problem.table.x.shape[1:])
+    split (`rows/...`), a 1 in the networks' dtype, and labels of classes and names of columns as JSON."""
+    pack, data = trained.pack, trained.pack.data
+    names = json.dumps({"classes": data.classes, "features": data.features})
+    arrays = {"classes": np.array(len(data.classes)), "key": pack.keys[replica].cpu().numpy()}
+    arrays["names"] = np.frombuffer(names.encode(), np.uint8)
+    arrays["shape"], arrays["one"] = np.array(pack.problem.table.x.shape[1:]), torch.ones_like(pack.problem.t).cpu().numpy()
     for name in STANDARDISATION:
-        arrays[f"rows/{name}"] = getattr(trained.pack.problem.rows, name)[replica].cpu().numpy()
+        arrays[f"rows/{name}"] = getattr(pack.problem.rows, name)[replica].cpu().numpy()
     for name, tree in [("state", trained.state), ("draws", trained.draws)]:
         if tree is not None:
             arrays |= to_named(name, tree_map(lambda leaf: leaf[replica], tree))
@@ -49,20 +53,36 @@ class Posterior:
         cell: the cell's description, as in the database.
         method: the configured method.
         state, draws: tensors as the method left them.
+        classes: the labels, in the order of the probabilities; none for regression.
+        features: names of the inputs' columns, where they have names.
     """
 
-    def __init__(self, cell: Mapping[str, Any], replica: Replicas, key: Tensor, state: Any, draws: Any) -> None:
+    def __init__(
+        self,
+        cell: Mapping[str, Any],
+        replica: Replicas,
+        key: Tensor,
+        state: Any,
+        draws: Any,
+        classes: Sequence[Any] = (),
+        features: Sequence[str] = (),
+    ) -> None:
         self.cell, self.method, self._replica, self._key = dict(cell), replica.method, replica, key
-        self.state, self.draws = state, draws
+        self.state, self.draws, self.classes, self.features = state, draws, tuple(classes), tuple(features)
 
-    def terms(self, x: np.ndarray | Tensor, samples: int | None = None) -> Predictive:
+    def terms(self, x: Any, samples: int | None = None) -> Predictive:
         """The predictive mixture at inputs [N, ...], without gradients; by default the very samples that were scored.
 
+        Args:
+            x: an array, a tensor, lists, or a DataFrame, whose columns are taken by their names.
+            samples: mixture terms, where the method can choose.
+
         Raises:
-            UserError: inputs of another shape.
+            UserError: inputs of another shape, without a column, or with values that are no finite numbers.
         """
         problem = self._replica.problem
-        inputs, shape = torch.as_tensor(x, dtype=problem.rows.x_shift.dtype), problem.table.x.shape[1:]
+        array, _ = table(in_order(x, self.features))
+        inputs, shape = torch.as_tensor(array, dtype=problem.rows.x_shift.dtype), problem.table.x.shape[1:]
         if inputs.shape[1:] != shape:
             wanted = ", ".join(map(str, shape))
             raise UserError(f"This posterior takes inputs of shape [N, {wanted}], not {list(inputs.shape)}.")
@@ -71,11 +91,12 @@ class Posterior:
         terms = predict(self._replica, state, draws, self._key[None], inputs[None], samples)
         return each(lambda part: part[0], terms)
 
-    def predict(self, x: np.ndarray | Tensor, samples: int | None = None) -> dict[str, np.ndarray]:
-        """Summaries at inputs [N, ...] in original units (pixels in [0, 1]), each [N].
+    def predict(self, x: Any, samples: int | None = None) -> dict[str, np.ndarray]:
+        """Summaries at inputs [N, ...] in original units (pixels in [0, 1]), each [N]; `x` as `terms` takes it.
 
-        Regression: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`. Classification: `probabilities` [N, K],
-        `entropy_total`, `entropy_aleatoric`, in nats. Density: `log_density`, or its importance-weighted estimate.
+        Regression: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`. Classification: `probabilities` [N, K] of
+        `classes`, `entropy_total`, `entropy_aleatoric`, in nats. Density: `log_density`, or its importance-weighted
+        estimate.
         """
         terms = self.terms(x, samples)
         if isinstance(terms, CategoricalPredictive):
@@ -118,10 +139,12 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Po
     draws = None
     if any(name.startswith("draws") for name in arrays):
         draws = _fill("draws", method.collect(start), arrays)
-    like = problem.rows.x_shift
+    like = problem.t
     batched = dataclasses.replace(problem, rows=Rows(*map(_batched, problem.rows)))
     replica = Replicas((own,), method, floats_of([method], like.dtype, like.device), batched)
-    return Posterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws)
+    # An earlier posterior has no names; its labels were their own indices.
+    names = json.loads(bytes(arrays["names"])) if "names" in arrays else {"classes": range(int(arrays["classes"]))}
+    return Posterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws, **names)
 
 
 def _batched(value: Tensor) -> Tensor:
@@ -131,12 +154,12 @@ def _batched(value: Tensor) -> Tensor:
 def _problem(cell: Cell, arrays: Mapping[str, np.ndarray]) -> Problem:
     """The cell's problem with one row of zeros in place of its data: predicting needs the standardisation alone."""
     measured = {name: torch.as_tensor(arrays[f"rows/{name}"]) for name in STANDARDISATION}
-    classes, like = int(arrays["classes"]), measured["x_shift"]
-    shape = tuple(arrays["shape"].tolist()) if "shape" in arrays else (len(like),)
-    table = Table(torch.zeros(1, *shape).to(like), torch.zeros(1, dtype=torch.int64 if classes else like.dtype))
-    one = torch.ones(1).to(like)
-    rows = Rows(torch.zeros(1, dtype=torch.int64), one, torch.tensor(1), one[0], **measured)
-    return cell.task.problem(cell.rule, table, rows, classes, cell.budget.steps)
+    classes, x, y = int(arrays["classes"]), measured["x_shift"], measured["y_shift"]
+    shape = tuple(arrays["shape"].tolist()) if "shape" in arrays else (len(x),)
+    data = Table(torch.zeros(1, *shape).to(x), torch.zeros(1, dtype=torch.int64 if classes else y.dtype))
+    one = torch.as_tensor(arrays["one"] if "one" in arrays else np.ones((), np.float32))
+    rows = Rows(torch.zeros(1, dtype=torch.int64), one[None], torch.tensor(1), one, **measured)
+    return cell.task.problem(cell.rule, data, rows, classes, cell.budget.steps)
 
 
 def _fill(prefix: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:

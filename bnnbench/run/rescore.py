@@ -45,7 +45,7 @@ def _evaluations(cell: Cell, known: dict[tuple, tuple[set[str], nn.Module]]) -> 
     key = (cell.task.name, cell.rule, cell.shifts)
     if key not in known:
         data, split = cell.task.data(cell.root), cell.task.splits(cell.rule, cell.root)[0]
-        network = cell.task.network(cell.rule, data.x.shape[1:], max(data.classes, 1))
+        network = cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))
         known[key] = set(cell.task.evaluations(data, split, cell.shifts, cell.root)), network
     names, network = known[key]
     return names | set(pruned_sets(cell.method, network))

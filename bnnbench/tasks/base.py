@@ -6,6 +6,7 @@ a `Problem`; what is scored afterwards is its list of evaluations.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -30,15 +31,19 @@ from bnnbench.model import (
 )
 from bnnbench.model.density import LogDensity
 from bnnbench.nets import MLP
-from bnnbench.registry import Registry
+from bnnbench.registry import Registry, nearest
 from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.budget import Budget, budget_of
-from bnnbench.tasks.card import card
+from bnnbench.tasks.card import card, names
 from bnnbench.tasks.data import Data, Split, spread
 from bnnbench.tasks.files import data_root, present
+from bnnbench.tasks.labels import of_kind
 from bnnbench.tasks.loaders import load
 from bnnbench.tasks.splits import splits
 
+KINDS = ("regression", "classification", "density", "variational")
+LONGEST = 60  # characters of a name: reports make names of files from it
+NAME = re.compile(rf"[^\W_][\w.=+-]{{0,{LONGEST - 1}}}")
 TRAIN_POINTS = 2000  # at most so many fitting rows are scored as `train`
 
 
@@ -101,15 +106,28 @@ class Task:
     reference: str = ""
     version: int = 1
 
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"The task {self.name!r} has the kind {self.kind!r}{nearest(self.kind, KINDS)}")
+        for field_, names in (("groups", self.groups), ("rules", self.rules)):
+            if isinstance(names, str) or not names:
+                raise UserError(f"The {field_} of the task {self.name!r} are a tuple of names, not {names!r}.")
+        for noun, name in (("name", self.name), *(("group", group) for group in self.groups)):
+            if not NAME.fullmatch(name):
+                raise UserError(
+                    f"The {noun} {name!r} of a task makes no file name: give letters, digits and . _ = + -, beginning "
+                    f"with a letter or digit, at most {LONGEST} in all."
+                )
+
     def present(self, root: Path | None = None) -> bool:
         """Whether the data need no download."""
         return self.loader is not None or present(card(self.source or self.name), data_root(root))
 
     def data(self, root: Path | None = None) -> Data:
-        """The data set, loaded and checked once a process.
+        """The data set, loaded and checked once a process; the target is what the task's kind makes of it.
 
         Raises:
-            UserError: the files are missing or corrupt.
+            UserError: the files are missing or corrupt, the loader raises, or its data are not of this kind.
         """
         return _load(self, root)
 
@@ -136,7 +154,7 @@ class Task:
 
     def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
         """What a method gets to see, for rows with or without a leading replica dimension."""
-        likelihood, like = self.likelihood(rule, classes), rows.x_shift
+        likelihood, like = self.likelihood(rule, classes), rows.weight
         return Problem(
             network=self.network(rule, table.x.shape[1:], likelihood.outputs).to(like),
             likelihood=likelihood,
@@ -187,7 +205,19 @@ class Task:
 
 @lru_cache(maxsize=64)
 def _load(task: Task, root: Path | None) -> Data:
-    return task.read(root)
+    try:
+        data = task.read(root)
+        if not isinstance(data, Data):
+            raise UserError(f"its loader returns a {type(data).__name__}; it is to return `Data.of(x, y)`.")
+        return of_kind(data, task.kind)
+    except UserError as error:
+        if (task.source or task.name) in names():  # of a card, which the sentence names
+            raise
+        raise UserError(f"The task {task.name!r} cannot be loaded: {error}") from error
+    except Exception as error:  # whatever a user's loader raises
+        raise UserError(
+            f"The task {task.name!r} cannot be loaded ({type(error).__name__}: {error}); mend its loader or its files."
+        ) from error
 
 
 @lru_cache(maxsize=256)

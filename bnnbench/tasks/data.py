@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bnnbench.errors import UserError
+from bnnbench.tasks.columns import column_of, numbers, table, target_called
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,12 @@ class Data:
 
     Attributes:
         x: inputs; a table is float64 [N, d], images are float32 [N, C, H, W] with pixels in [0, 1].
-        y: regression target float64 [N], or class indices int64 [N].
+        y: targets [N]. From a loader as given: numbers or labels of any type. From a task as its kind reads them:
+            float64, or class indices int64 (see `labels.of_kind`).
         checksum: first 12 hex digits of the sha256 over the bytes of x and y; part of a task's version.
         features: d column names; none for images.
         target: name of the target with its unit.
-        classes: number of classes, 0 for regression.
+        classes: K labels, in the order of the class indices; none for regression.
         fixed: (train rows, test rows) of a set that has only one split (rules `fixed` and `official`).
         stored: stored splits (`gal` rule) as (train rows, test rows).
         grid: inputs [G, d] on which a toy task's truth is known, else None.
@@ -36,7 +38,7 @@ class Data:
     checksum: str
     features: tuple[str, ...] = ()
     target: str = ""
-    classes: int = 0
+    classes: tuple[Any, ...] = ()
     fixed: tuple[np.ndarray, np.ndarray] | None = None
     stored: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     grid: np.ndarray | None = None
@@ -45,30 +47,39 @@ class Data:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray, **more: Any) -> Data:
-        """Data from arrays: types set, the checksum taken; integer targets are class indices 0 ... K - 1.
+    def of(cls, x: Any, y: Any, **more: Any) -> Data:
+        """Data from a DataFrame, lists, tensors or arrays: types set, the checksum taken.
 
         Args:
-            x: inputs [N, ...]: float32, as images are, stays float32; all else becomes float64.
-            y: targets [N].
-            more: further fields.
+            x: inputs [N, d], or images [N, C, H, W]: float32 images stay float32, all else becomes float64. The names
+                of a DataFrame's columns become `features`.
+            y: targets [N]; the name of a Series becomes `target`. The task's kind says what they are: numbers of a
+                regression, whatever their type, or labels of a classification (numbers, truth values or text).
+            more: further fields. `classes` are the labels in the order wanted, with those that no row has.
 
         Raises:
-            UserError: another shape, or a value that is not finite.
+            UserError: another shape, a column that holds no numbers, or a value that is missing or not finite.
         """
-        x = np.ascontiguousarray(x, dtype=np.float32 if x.dtype == np.float32 else np.float64)
-        y = np.ascontiguousarray(y, dtype=np.int64 if np.issubdtype(y.dtype, np.integer) else np.float64)
-        if x.ndim < 2 or y.shape != (len(x),):
+        x, more["features"] = table(x, more.get("features", ()))
+        more["target"] = more.get("target") or str(getattr(y, "name", None) or "")
+        what = target_called(more["target"])
+        y = column_of(y, what)
+        if y.dtype.kind in "cfmM":
+            y = numbers(y, what)
+        elif y.dtype.kind in "iu" and y.dtype != np.uint64:
+            y = np.ascontiguousarray(y, dtype=np.int64)
+        if x.ndim < 2 or y.shape != (len(x),) or not x.size:
             raise UserError(
                 f"Data need inputs [N, d] or [N, C, H, W] and targets [N], not {list(x.shape)} and {list(y.shape)}."
             )
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise UserError("Data hold values that are not finite.")
-        checksum = hashlib.sha256(_bytes(x))
-        checksum.update(_bytes(y))
-        if y.dtype == np.int64:
-            more.setdefault("classes", int(y.max()) + 1)
-        return cls(x=x, y=y, checksum=checksum.hexdigest()[:12], **more)
+        return cls(x=x, y=y, checksum=checksum(x, y), **more)
+
+
+def checksum(x: np.ndarray, y: np.ndarray) -> str:
+    """First 12 hex digits of the sha256 over the bytes of both."""
+    sha = hashlib.sha256(_bytes(x))
+    sha.update(_bytes(y))
+    return sha.hexdigest()[:12]
 
 
 def _bytes(values: np.ndarray) -> memoryview:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import stat
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,16 +19,31 @@ from bnnbench.errors import UserError
 from bnnbench.tasks.card import REPOSITORY, Card, card, names
 
 
+LARGEST = 2**30  # bytes of a file, uncompressed: more than any file of a data set has
+
+
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """The data root: the argument, else $BNNBENCH_DATA, else the checkout's cache, else the user's cache folder."""
     chosen = root or os.environ.get("BNNBENCH_DATA")
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     if (REPOSITORY / "pyproject.toml").is_file() and (REPOSITORY / "datasets").is_dir():
         return REPOSITORY / "datasets" / "cache"
     import pooch
 
     return Path(pooch.os_cache("bnnbench"))
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path, with a home folder in place of `~`.
+
+    Raises:
+        UserError: a user whose home folder is not known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path} cannot be read: {str(error).rstrip('.').lower()}.") from None
 
 
 def forms(card: Card, name: str) -> tuple[str, ...]:
@@ -39,7 +56,9 @@ def where(card: Card, root: Path, name: str) -> Path | None:
     for form in forms(card, name):
         path = root / card.folder / form
         try:
-            path.stat()
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would be waited for
+                continue
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
@@ -62,11 +81,24 @@ def whole(card: Card, name: str, form: str, raw: bytes) -> bytes | None:
         raw: its bytes.
     """
     try:
-        content = gzip.decompress(raw) if form != name else raw
+        content = unzipped(raw) if form != name else raw
     except (OSError, EOFError, zlib.error):
         return None
     kind, _, expected = card.files[name].rpartition(":")
     return content if hashlib.new(kind or "sha256", content, usedforsecurity=False).hexdigest() == expected else None
+
+
+def unzipped(raw: bytes) -> bytes:
+    """The content of a gzipped file.
+
+    Raises:
+        OSError: no gzipped file, a damaged one, or one of more than LARGEST bytes.
+    """
+    with gzip.GzipFile(fileobj=BytesIO(raw)) as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise OSError(f"more than {LARGEST} bytes uncompressed")
+    return content
 
 
 def read(card: Card, root: Path, name: str) -> bytes:

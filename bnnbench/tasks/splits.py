@@ -23,6 +23,9 @@ from bnnbench.tasks.data import Data, Split
 FOLDS = 10
 VALIDATION_ROWS = 5000  # at most
 GAP_VALUES = 10  # distinct values an input needs for a gap in it to mean anything
+FIT_ROWS = 2  # at least: one row has no spread
+
+ALONE = "add rows, or give one split by `fixed` in `Data.of` and the rule 'fixed'"
 
 Part = tuple[np.ndarray, np.ndarray]  # rows to train (fit and validate), rows to test
 
@@ -48,7 +51,7 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
         rule: see above.
 
     Raises:
-        UserError: the task has no such rule.
+        UserError: the task has no such rule, or too few rows for it.
     """
     if name in names():
         count(name, rule)
@@ -60,6 +63,11 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
     result = []
     for index, (train, test) in enumerate(parts[rule](name, data)):
         held = _validation(random.key_of(name, rule, index, "validation"), group[train])
+        if (~held).sum() < FIT_ROWS or not held.any() or not len(test):
+            raise UserError(
+                f"Split {index} of the {rule!r} splits of the task {name!r} has {(~held).sum()} rows to fit, {held.sum()} "
+                f"to validate and {len(test)} to test; there must be {FIT_ROWS}, 1 and 1 at least."
+            )
         result.append(Split(fit=train[~held], validate=train[held], test=test))
     return result
 
@@ -83,6 +91,8 @@ def _offered(data: Data) -> list[str]:
 
 
 def _tenfold(name: str, data: Data) -> list[Part]:
+    if len(data.x) < FOLDS:
+        raise UserError(f"The task {name!r} has {len(data.x)} rows, too few for {FOLDS} folds; {ALONE}.")
     order = _permutation(random.key_of(name, "10fold"), len(data.x))
     return [_but(len(order), test) for test in np.array_split(order, FOLDS)]
 
@@ -90,6 +100,8 @@ def _tenfold(name: str, data: Data) -> list[Part]:
 def _tenfold_grouped(name: str, data: Data) -> list[Part]:
     group = groups(data.x)
     size = np.bincount(group)
+    if len(size) < FOLDS:
+        raise UserError(f"The task {name!r} has {len(size)} different inputs, too few for {FOLDS} folds; {ALONE}.")
     order = _permutation(random.key_of(name, "10fold-grouped"), len(size))
     fold, filled = np.empty(len(size), dtype=np.int64), np.zeros(FOLDS, dtype=np.int64)
     # The largest groups first, each to the emptiest fold: single rows then level the sizes.
@@ -100,7 +112,7 @@ def _tenfold_grouped(name: str, data: Data) -> list[Part]:
 
 
 def _gal(name: str, data: Data) -> list[Part]:
-    return list(data.stored)
+    return [_part(name, i, part, len(data.x)) for i, part in enumerate(data.stored)]
 
 
 def _gap(name: str, data: Data) -> list[Part]:
@@ -109,12 +121,36 @@ def _gap(name: str, data: Data) -> list[Part]:
         if len(np.unique(column)) >= GAP_VALUES:
             order = np.argsort(column, kind="stable")
             parts.append(_but(n, order[n // 3 : 2 * n // 3]))
+    if not parts:
+        raise UserError(
+            f"The task {name!r} has no 'gap' splits, for none of its inputs has {GAP_VALUES} different values."
+        )
     return parts
 
 
 def _fixed(name: str, data: Data) -> list[Part]:
     assert data.fixed is not None
-    return [data.fixed]
+    return [_part(name, 0, data.fixed, len(data.x))]
+
+
+def _part(name: str, index: int, given: Part, n: int) -> Part:
+    """A split that came with the data, whose rows may be given as masks [N].
+
+    Raises:
+        UserError: no row indices, a row that does not exist, or one that stands in the split twice.
+    """
+    arrays = [np.asarray(rows) for rows in given]
+    train, test = (np.flatnonzero(a) if a.dtype == bool and a.shape == (n,) else a for a in arrays)
+    both = np.concatenate([train.reshape(-1), test.reshape(-1)])
+    what = f"Split {index} that came with the task {name!r}"
+    if train.ndim != 1 or test.ndim != 1 or (len(both) and both.dtype.kind not in "iu"):
+        raise UserError(f"{what} is no pair of row indices or masks [{n}].")
+    if (wrong := both[(both < 0) | (both >= n)]).size:
+        raise UserError(f"{what} names the row {wrong[0]}, but there are the rows 0 to {n - 1}.")
+    both = both.astype(np.int64)
+    if (twice := np.flatnonzero(np.bincount(both, minlength=1) > 1)).size:
+        raise UserError(f"{what} names the row {twice[0]} twice; rows to train and to test must differ.")
+    return both[: len(train)], both[len(train) :]
 
 
 def _validation(key: Tensor, group: np.ndarray) -> np.ndarray:

@@ -2,5 +2,5 @@
 
 from bnnbench.tasks.base import TASKS, Task
 
-TASKS.register(Task("diabetes", "regression", ("starter",), ("10fold",)))
-TASKS.register(Task("digits", "classification", ("starter",), ("10fold",)))
+TASKS.register(Task("diabetes", "regression", ("starter",), ("10fold",), version=2))
+TASKS.register(Task("digits", "classification", ("starter",), ("10fold",), version=2))

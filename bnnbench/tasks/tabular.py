@@ -9,7 +9,8 @@ for _name in ["kin8nm", "naval"]:
             "regression",
             ("tabular",),
             ("10fold", "10fold-grouped", "gal", "gap"),
+            version=2,
             reference="Hernandez-Lobato & Adams 2015, arXiv 1502.05336",
         )
     )
-TASKS.register(Task("bandgap", "regression", ("tabular",), ("10fold",)))
+TASKS.register(Task("bandgap", "regression", ("tabular",), ("10fold",), version=2))

@@ -7,4 +7,4 @@ for _name, _noise in [
     ("toy-heteroscedastic", "heteroscedastic"),
     ("toy-antoran", "heteroscedastic"),
 ]:
-    TASKS.register(Task(_name, "regression", ("toy",), ("fixed",), hidden=(200,), noise=_noise))
+    TASKS.register(Task(_name, "regression", ("toy",), ("fixed",), hidden=(200,), noise=_noise, version=2))

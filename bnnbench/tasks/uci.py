@@ -9,6 +9,7 @@ for _name in ["housing", "concrete", "energy", "power", "wine", "yacht"]:
             "regression",
             ("uci",),
             ("10fold", "10fold-grouped", "gal", "gap"),
+            version=2,
             reference="Hernandez-Lobato & Adams 2015, arXiv 1502.05336",
         )
     )

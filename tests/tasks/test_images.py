@@ -69,7 +69,7 @@ def test_grey(name: str, train: int, real) -> None:
     data = load(name, real(name))
     assert data.x.shape == (train + 10_000, 1, 28, 28)
     assert (data.x.dtype, data.y.dtype) == (np.float32, np.int64)
-    assert (data.x.min(), data.x.max(), data.classes) == (0.0, 1.0, 10)
+    assert (data.x.min(), data.x.max(), data.classes) == (0.0, 1.0, tuple(range(10)))
     assert [len(part) for part in _parts(data)] == [train, 10_000]
     assert data.checksum == CHECKSUMS[name]
     # Exactly the 256 levels.
@@ -240,7 +240,7 @@ def test_cifar10_reads_what_was_written(real, tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(data.x * 255, pixels[rows])
     np.testing.assert_array_equal(data.y, labels[rows])
     assert data.x.dtype == np.float32
-    assert data.classes == 10
+    assert data.classes == tuple(range(10))
     assert [len(part) for part in _parts(data)] == [5000, 1000]
     assert verify(tmp_path, (entry,))[0].state == "ok"
 
@@ -257,7 +257,7 @@ def test_cifar100_has_its_fine_labels(tmp_path: Path) -> None:
     data = LOADERS["cifar100"](entry, tmp_path)
     np.testing.assert_array_equal(np.rint(data.x * 255), pixels)
     np.testing.assert_array_equal(data.y, fine)
-    assert data.classes == 100
+    assert data.classes == tuple(range(100))
     assert [len(part) for part in _parts(data)] == [20, 10]
 
 
@@ -340,12 +340,13 @@ def test_a_picture_that_is_none() -> None:
 
 
 def test_types_of_data() -> None:
-    """float32 stays as it is, without a copy; all else becomes float64; the checksum sees the values."""
+    """Images in float32 stay as they are, without a copy; all else becomes float64; the checksum sees the values."""
     images, y = np.random.default_rng(0).random((4, 1, 2, 2), dtype=np.float32), np.arange(4)
     data = Data.of(images, y)
     assert data.x is images
-    assert Data.of(images.reshape(4, 4), y).checksum == data.checksum
+    assert Data.of(images.reshape(4, 4, 1, 1), y).checksum == data.checksum
     assert Data.of(images.astype(">f4").astype("<f4"), y).checksum == data.checksum
-    assert Data.of(images.reshape(4, 4).astype(np.float64), y).x.dtype == np.float64
+    assert Data.of(images.reshape(4, 4), y).x.dtype == np.float64
+    assert Data.of(images.reshape(4, 4), y).checksum == Data.of(images.reshape(4, 4).astype(np.float64), y).checksum
     assert Data.of(images + np.float32(1), y).checksum != data.checksum
     _fails(lambda: Data.of(images[:, 0, 0, 0], y), "[N, C, H, W]", "not [4] and [4]")

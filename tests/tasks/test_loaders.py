@@ -140,7 +140,7 @@ def test_values_that_are_not_finite_raise() -> None:
 
 def test_digits() -> None:
     data = load("digits")
-    assert data.classes == 10
+    assert data.classes == tuple(range(10))
     assert data.y.dtype == np.int64
     assert (data.x.min(), data.x.max()) == (0.0, 1.0)
 

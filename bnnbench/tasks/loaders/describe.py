@@ -16,7 +16,7 @@ def describe(card: Card, x: np.ndarray, y: np.ndarray, **more: Any) -> Data:
 
     Args:
         x: inputs: a table [N, d], or images float32 [N, C, H, W].
-        y: targets [N]; integers are class indices.
+        y: targets [N].
         more: further fields of Data.
 
     Raises:

@@ -96,4 +96,4 @@ def _official(card: Card, classes: int, train: Part | None, test: Part) -> Data:
         raise UserError(f"{card.name} holds the label {y.max()}, but has the classes 0 to {classes - 1}.")
     rows = np.arange(len(y))
     first = len(y) - len(test[1])
-    return describe(card, x, y, classes=classes, fixed=(rows[:first], rows[first:]))
+    return describe(card, x, y, classes=tuple(range(classes)), fixed=(rows[:first], rows[first:]))

@@ -24,4 +24,4 @@ def digits(card: Card, root: Path) -> Data:
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
-    return describe(card, np.asarray(x) / 16.0, np.asarray(y, dtype=np.int64), classes=10)
+    return describe(card, np.asarray(x) / 16.0, np.asarray(y, dtype=np.int64), classes=tuple(range(10)))
