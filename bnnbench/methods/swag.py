@@ -1,8 +1,8 @@
 r"""SWA-Gaussian: a Gaussian fitted to the last iterates of an optimiser at a constant learning rate.
 
-A MAP fit comes first. The iterates go on from its best state on the validation rows, which is where it is stopped early;
-among the iterates nothing is chosen, for they stand for the posterior's width. With the kept iterates w_1 ... w_K, their mean m, elementwise variance d and the deviations from it of the last R,
-D = (w_{K-R+1} - m, ..., w_K - m),
+A MAP fit comes first, and the iterates go on from its best state on the validation rows, where early stopping ends it.
+Among the iterates nothing is chosen: their spread stands for the posterior's. With the kept ones w_1 ... w_K, their
+mean m, elementwise variance d and the deviations from it of the last R, D = (w_{K-R+1} - m, ..., w_K - m),
 
     q(w) = N(m, (diag(d) + D D^T / (R - 1)) / 2).
 """
@@ -80,10 +80,8 @@ class SWAG(Method):
         gradient, loss = grad_and_value(problem.energy)(state.params, problem.minibatch(key))
         fitting = problem.t < end
         rate = torch.where(fitting, one_cycle(problem.t / self.burn, problem.steps, self.lr), self.swa_lr)
-        return adam(state, gradient, torch.where(fitting, problem.t, problem.t - end), rate), {
-            "loss": loss,
-            "step_size": rate,
-        }
+        t = torch.where(fitting, problem.t, problem.t - end)
+        return adam(state, gradient, t, rate), {"loss": loss, "step_size": rate}
 
     def optimising(self, steps: int) -> int:
         return int(self._end(torch.tensor(steps, dtype=torch.float64)))
