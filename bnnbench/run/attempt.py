@@ -99,5 +99,5 @@ def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.nd
         curve: {name: values if name == "step" else values[replica] for name, values in columns.items()}
         for curve, columns in found.items()
     }
-    several = trained.step_kept is not None and trained.step_kept.ndim > 1
-    return own | ({"kept": {"step": trained.step_kept[replica]}} if several else {})
+    kept = trained.step_kept
+    return own | ({} if kept is None or kept.ndim == 1 else {"kept": {"step": kept[replica]}})

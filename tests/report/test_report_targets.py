@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 from image_data import image_store, images
 from report_data import cell, outcome
 from suite_data import suite_store
 
-from bnnbench.report.build import build
 from bnnbench.report.fidelity import fidelity
+from bnnbench.report.image_scores import image_scores
+from bnnbench.report.pages import HOW_TO_READ
 from bnnbench.report.select import select
+from bnnbench.report.statistics import comparison
+from bnnbench.report.tables import comparison_grid
 from bnnbench.report.targets import is_moved
 from bnnbench.store.records import EvaluationRecord, Score, canonical
 
@@ -49,27 +51,24 @@ def test_tables_mark_tags_and_configurations(tmp_path):
         outcome(cell("yacht", "sgld"), -2.8),
     ]
     with suite_store(tmp_path / "r.db", rows) as store:
-        build(store, tmp_path, formats=["csv", "md", "latex"])
-    table = pd.read_csv(tmp_path / "tables/uci-10fold-log_likelihood.csv")
-    other = table[table["other_target"]]
-    assert set(zip(other["task"], other["method"], strict=True)) == {
-        ("housing", "constant"), ("yacht", "laplace-kron"), ("yacht", "sgld [temperature=0.5]"),
-    }  # fmt: skip
-    page = (tmp_path / "index.md").read_text()
-    line = next(text for text in page.splitlines() if text.startswith("| laplace-kron "))
-    assert line.count("§") == 1
-    assert line.rstrip(" |").endswith("§")
-    assert "§ marks what aims at something else than the task's posterior" in " ".join(page.split())
+        (section,) = select(store).sections
+    table = comparison(section.scores, "log_likelihood", rows=list(section.rows))
+    other = {(task, row) for (row, task), entry in table.entries.items() if entry.other_target}
+    assert other == {("housing", "constant"), ("yacht", "laplace-kron"), ("yacht", "sgld [temperature=0.5]")}
+    cells = dict(comparison_grid(table).rows)["laplace-kron"]
+    assert ["§" in mark for _, _, mark in cells] == [task == "yacht" for task in table.tasks]
+    assert "§ marks what aims at something else than the task's posterior" in " ".join(HOW_TO_READ.split())
 
 
 def test_images_mark_what_has_one_prior_for_the_mean_and_another_for_the_spread(tmp_path):
     plain, moved = images(names=("map", "laplace-kron"))
     found = [plain, configured(moved, precision="300")]
     with image_store(tmp_path / "i.db", found) as store:
-        build(store, tmp_path, formats=["md"])
-    lines = [line for line in (tmp_path / "index.md").read_text().splitlines() if "§" in line and line[0] == "|"]
-    assert len(lines) >= 2  # the headline tables, and that of scores and training times
-    assert {line.split("|")[1].strip() for line in lines} == {"laplace-kron"}
+        selection = select(store)
+        scores = image_scores(selection, selection.sections[0])[0]
+    assert {name: {mark for *_, mark in cells} - {""} for name, cells in scores.grid.rows} == {
+        "map": set(), "laplace-kron": {"§"}
+    }  # fmt: skip
 
 
 def test_a_tempered_sampler_does_not_compete_in_comparisons_with_hmc(tmp_path):
