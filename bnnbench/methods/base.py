@@ -39,7 +39,9 @@ class Method(ABC):
         reference: authors, year, arXiv id.
         tags: groups on the command line, and what a reader of a table must weigh.
         supports: task kinds.
-        early_stopping: whether the state best on the validation rows is kept (a field in methods that optimise).
+        early_stopping: whether the state best on the validation rows is kept (a field in methods that optimise). Of
+            several networks each keeps its own: all tensors of the state then lead with a dimension of networks, and
+            the predictive has equally many terms of each, in their order.
         networks: networks or chains trained per cell, each of which gets one gradient an update.
         family: what the posterior approximation comes to on a linear model with Gaussian noise and prior, which is
             what `bnnbench check` compares it with: `exact` (mean and covariance of the posterior), `mean-field` (its
@@ -69,6 +71,14 @@ class Method(ABC):
 
     def updates(self, steps: int) -> int:
         """Updates made for a budget of `steps`; other numbers only for references."""
+        return steps
+
+    def optimising(self, steps: int) -> int:
+        """Updates of the phase that early stopping watches, all of them by default.
+
+        After so many the state best on the validation rows is taken; what updates follow go on from it, and nothing is
+        selected any more.
+        """
         return steps
 
     def folds(self, rows: int) -> int | None:

@@ -83,7 +83,7 @@ def fidelity(selection: Selection) -> Fidelity | None:
         _means(references[references["evaluation"] == "fidelity"], ["metric", "column"]),
         _means(references[references["metric"] == "rhat"], "column"),
         frozenset(references.loc[references["status"] == "unconverged", "column"]),
-        frozenset(r for r in ordered if _method(r) in _others(selection)),
+        frozenset(frame.loc[frame["other_target"], "row"]),
     )
 
 
@@ -95,12 +95,6 @@ def _registered(selection: Selection, rows: dict[str, None]) -> list[str]:
     """Rows in the order of methods, whichever section showed them first."""
     order = dict(zip(selection.methods["name"], selection.methods["order"], strict=True))
     return sorted(rows, key=lambda r: (order.get(_method(r), 0), _method(r)))
-
-
-def _others(selection: Selection) -> set[str]:
-    """Methods that aim at something else than the task's posterior."""
-    tagged = zip(selection.methods["name"], selection.methods["tags"], strict=True)
-    return {str(name) for name, tags in tagged if "other-target" in (tags or ())}
 
 
 def _compared(section: Section) -> Frame:

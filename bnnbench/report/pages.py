@@ -21,9 +21,9 @@ Every table has one row per method and one column per data set. A number is the 
 the **bold** numbers of a column are the best one and those that the data cannot tell apart from it. `constant` predicts
 the same for every input: a method that does not beat it has learnt nothing. † marks cells that failed or are missing:
 they do not compete for bold, because a mean over the splits that a method survived flatters it. ‡ marks methods that
-doubt their own convergence, – what was not run or does not apply. § marks, in comparisons with HMC, methods that aim at
-another posterior than the task's. Compare within a table only: another split rule, budget or version is another
-experiment.
+doubt their own convergence, – what was not run or does not apply. § marks what aims at something else than the task's
+posterior: at another model or prior, be it for the spread of the weights alone, or at a tempered posterior. Compare
+within a table only: another split rule, budget or version is another experiment.
 """
 FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
 UNFOLDED = 5  # revisions or commands that are shown at once

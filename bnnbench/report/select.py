@@ -16,6 +16,7 @@ from typing import Any
 
 from bnnbench.errors import UserError
 from bnnbench.report.statistics import Frame, row_names
+from bnnbench.report.targets import other_targets
 
 GROUPS = ("toy", "starter", "uci", "tabular", "images", "images-sample", "shift", "density")  # order of sections
 BUDGETS = ("smoke", "quick", "full")
@@ -36,7 +37,10 @@ def natural(name: str) -> list[tuple[float, str]]:
 
 @dataclass(frozen=True)
 class Section:
-    """Comparable cells; frames carry the extra columns `rule`, `index` and `row` (method and non-default config)."""
+    """Comparable cells; frames carry the extra columns `rule`, `index` and `row` (method and non-default config).
+
+    Scores also tell by `other_target` which cells aim at something else than the task's posterior.
+    """
 
     group: str
     rule: str
@@ -117,6 +121,7 @@ def select(
         raise UserError(f"No results at budget '{budget}'; the selection has: {_listing(scores['budget'])}.")
     if scores.empty:
         raise UserError("No results of these methods on these tasks; `bnnbench status` lists what exists.")
+    scores = scores.assign(other_target=scores["fingerprint"].isin(other_targets(attempts, known_methods)))
     sections = _sections(_extend(scores), _extend(attempts), known_tasks, known_methods, groups, budget)
     return Selection(store, sections, known_methods, known_tasks, store.metrics(), store.sessions(), superseded, total)
 

@@ -7,7 +7,7 @@ the variance of a mean over k resamplings from 1/k to 1/k + n_test/n_train.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -62,6 +62,7 @@ class Entry:
             a method survived is no mean over the data set.
         complete: every cell of every split that any method has is there and scored.
         unconverged: scored, but the method's own diagnostics complain.
+        other_target: aims at something else than the task's posterior; as a predictive it competes all the same.
     """
 
     mean: float
@@ -70,6 +71,7 @@ class Entry:
     best: bool = False
     complete: bool = True
     unconverged: bool = False
+    other_target: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def comparison(
     """Compare methods on every task of `scores` that has the metric.
 
     Args:
-        scores: rows as of `ResultStore.scores()`, failed cells included, of one split rule, budget and version a task.
+        scores: rows as of `ResultStore.scores()`, failed cells included, of one split rule, budget and version a task;
+            a column `other_target`, if there is one, is passed on.
         better: +1 for higher, -1 for lower, 0 for neither; default by the metric's name.
         rows, tasks: order; default is that of appearance.
     """
@@ -149,7 +152,8 @@ def _column(part: Frame, chosen: Frame, better: int, ratio: float) -> dict[str, 
         values[row] = per_split.reindex(every_split).to_numpy(dtype=float)
         mean, se = _mean(own, per_split)
         unconverged = bool((cells["status"] == "unconverged").any())
-        column[row] = Entry(mean, se, len(per_split), complete=complete, unconverged=unconverged)
+        other = "other_target" in cells and bool(cells["other_target"].any())
+        column[row] = Entry(mean, se, len(per_split), False, complete, unconverged, other)
     best = _best(column, better)
     if best is None:
         return column
@@ -157,7 +161,7 @@ def _column(part: Frame, chosen: Frame, better: int, ratio: float) -> dict[str, 
         if entry.complete and np.isfinite(entry.mean):
             _, p = corrected_resampled_t_test(values[row] - values[best], ratio)
             tied = row == best or p > ALPHA or entry.mean == column[best].mean
-            column[row] = Entry(entry.mean, entry.se, entry.n, tied, True, entry.unconverged)
+            column[row] = replace(entry, best=tied)
     return column
 
 

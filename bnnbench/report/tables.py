@@ -77,8 +77,8 @@ def measured(value: float, se: float) -> str:
 
 
 def marks(entry: Entry) -> str:
-    """Daggers of an entry."""
-    return INCOMPLETE * (not entry.complete) + UNCONVERGED * entry.unconverged
+    """Daggers of an entry, and the sign of another target."""
+    return INCOMPLETE * (not entry.complete) + UNCONVERGED * entry.unconverged + OTHER_TARGET * entry.other_target
 
 
 def cell(entry: Entry | None) -> Text:
@@ -162,12 +162,12 @@ def latex_number(text: str, bold: bool) -> str:
 def comparison_csv(table: Comparison) -> str:
     """Long numeric form."""
     records = [
-        (task, row, entry.mean, entry.se, entry.n, entry.best, entry.complete, entry.unconverged)
+        (task, row, entry.mean, entry.se, entry.n, entry.best, entry.complete, entry.unconverged, entry.other_target)
         for task in table.tasks
         for row in table.rows
         if (entry := table.entries.get((row, task)))
     ]
-    columns = ["task", "method", "mean", "se", "n_splits", "best", "complete", "unconverged"]
+    columns = ["task", "method", "mean", "se", "n_splits", "best", "complete", "unconverged", "other_target"]
     return frame_csv(pd.DataFrame(records, columns=columns))
 
 

@@ -70,7 +70,7 @@ def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> At
                 message=message or doubts,
                 steps=trained.steps,
                 gradients=trained.steps * cell.method.networks,
-                step_kept=None if trained.step_kept is None else int(trained.step_kept[r]),
+                step_kept=None if trained.step_kept is None else int(np.median(trained.step_kept[r])),
                 compiled=compiled,
                 pack_size=len(cells),
                 wall_s=wall,
@@ -95,7 +95,9 @@ def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.nd
     if not curves:
         return {}
     found = {"training": curves} | ({"recording": trained.recording} if trained.recording else {})
-    return {
+    own = {
         curve: {name: values if name == "step" else values[replica] for name, values in columns.items()}
         for curve, columns in found.items()
     }
+    kept = trained.step_kept
+    return own | ({} if kept is None or kept.ndim == 1 else {"kept": {"step": kept[replica]}})

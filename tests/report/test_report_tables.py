@@ -65,10 +65,10 @@ def test_latex_golden():
 
 def test_csv_is_numeric_and_long():
     lines = comparison_csv(comparison(frame(VALUES), "rmse")).splitlines()
-    assert lines[0] == "task,method,mean,se,n_splits,best,complete,unconverged"
+    assert lines[0] == "task,method,mean,se,n_splits,best,complete,unconverged,other_target"
     assert lines[1].startswith("housing,map,1.1,0.057735")
-    assert lines[1].endswith(",3,True,True,False")
-    assert lines[4] == "housing,hmc,,,0,False,False,False"
+    assert lines[1].endswith(",3,True,True,False,False")
+    assert lines[4] == "housing,hmc,,,0,False,False,False,False"
 
 
 def test_unconverged_is_marked_and_competes():
