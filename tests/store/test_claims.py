@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from store_samples import make_cell, make_outcome, prepared
 
-from bnnbench.store import claims
-from bnnbench.store.owners import is_dead, owner_id
+from bnnbench.store import server
+from bnnbench.store.owners import described, lives, owner_id
 from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore
 
-ELSEWHERE = "another-host:1:1"  # of which nothing but its heartbeat is known
+ELSEWHERE = "another-host:another-boot:1:1"  # of which nothing but its heartbeat is known
 
 
 def dead_owner() -> str:
@@ -26,12 +26,17 @@ def dead_owner() -> str:
 
 
 def test_owner_id_tells_the_living_from_the_dead():
-    host, pid, start = owner_id().rsplit(":", 2)
+    host, boot, pid, start = owner_id().split(":")
     assert (host, pid) == (socket.gethostname(), str(os.getpid()))
-    assert not is_dead(owner_id())
-    assert is_dead(dead_owner())
-    assert is_dead(f"{host}:{pid}:{start}0")  # the pid lives, but belongs to another process now
-    assert not any(is_dead(owner) for owner in (ELSEWHERE, "name", "", f"{host}:pid:1"))
+    assert lives(owner_id())
+    assert lives(f"renamed:{boot}:{pid}:{start}")
+    assert lives(dead_owner()) is False
+    assert lives(f"{host}:{boot}:{pid}:{start}0") is False  # the pid lives, but belongs to another process now
+    older = f"{host}:{pid}:{start}"  # as an earlier bnnbench named it
+    for owner in (ELSEWHERE, "name", "", older, f"{host}:{boot}:pid:1", f"{host}:{boot}x:{pid}:{start}"):
+        assert lives(owner) is None
+    assert described(owner_id()) == f"process {pid} on {host}"
+    assert described(older) == older
 
 
 def test_a_zombie_is_dead():
@@ -41,12 +46,12 @@ def test_a_zombie_is_dead():
     )  # fmt: skip
     assert child.stdout is not None
     owner = child.stdout.readline().strip()
-    assert not is_dead(owner)
+    assert lives(owner)
     child.kill()
     deadline = time.time() + 10
-    while not is_dead(owner) and time.time() < deadline:
+    while lives(owner) and time.time() < deadline:
         time.sleep(0.01)
-    assert is_dead(owner)  # before anyone has waited for it
+    assert not lives(owner)  # before anyone has waited for it
     child.communicate()
 
 
@@ -73,13 +78,13 @@ def test_claims_of_the_dead_and_the_silent_lapse(store, monkeypatch):
     assert store.claim([make_cell(0)], owner_id())
     assert store.claim([make_cell(1)], ELSEWHERE)
     now = time.time()
-    monkeypatch.setattr(claims.time, "time", lambda: now + 50)
+    monkeypatch.setattr(server.time, "time", lambda: now + 50)
     assert not store.claim([make_cell(1)], owner_id())
     store.heartbeat(ELSEWHERE)
-    monkeypatch.setattr(claims.time, "time", lambda: now + 100)
+    monkeypatch.setattr(server.time, "time", lambda: now + 100)
     assert not store.claim([make_cell(1)], owner_id())
-    monkeypatch.setattr(claims.time, "time", lambda: now + 111)
-    assert store.running().empty
+    monkeypatch.setattr(server.time, "time", lambda: now + 111)
+    assert store.running()["owner"].tolist() == [owner_id()]  # who is silent, and seen to live
     assert store.claim([make_cell(1)], owner_id())
 
 
