@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -88,6 +90,55 @@ def test_claims_of_the_dead_and_the_silent_lapse(store, monkeypatch):
     assert store.claim([make_cell(1)], owner_id())
 
 
+def test_a_living_process_keeps_its_claims_however_silent(store, monkeypatch):
+    """One that is busy, stopped, or could not reach the database for an hour."""
+    code = "from bnnbench.store.owners import owner_id; print(owner_id(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        owner = other.stdout.readline().strip()
+        assert store.claim([make_cell(0)], owner)
+        now = time.time()
+        monkeypatch.setattr(server.time, "time", lambda: now + 3600)
+        assert not store.claim([make_cell(0)], owner_id())
+        assert store.running()["claimed"].tolist() == pytest.approx([now], abs=60)
+        other.kill()
+        other.wait()
+        assert store.claim([make_cell(0)], owner_id())
+
+
+def test_claims_from_the_future_are_void(store, monkeypatch):
+    """A clock that was an hour ahead when they were made, and was then set right."""
+    now = time.time()
+    monkeypatch.setattr(server.time, "time", lambda: now + 3600)
+    assert store.claim([make_cell(0)], ELSEWHERE)
+    assert not store.claim([make_cell(0)], owner_id())
+    monkeypatch.setattr(server.time, "time", lambda: now)
+    assert store.running().empty
+    assert store.claim([make_cell(0)], owner_id())
+
+
+def test_a_lock_is_waited_for_again_and_again(path, caplog):
+    """Longer than SQLite waits by itself; an iterator of cells is not used up by the first try."""
+    store, session = prepared(path, timeout=0.1)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with store:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.5, other.rollback)
+        timer.start()
+        assert store.claim(iter([make_cell(0), make_cell(1)]), owner_id())
+        timer.join()
+        assert len(store.running()) == 2
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.5, other.rollback)
+        timer.start()
+        assert store.record(session, iter([make_outcome(make_cell(0))])) == 1
+        timer.join()
+    other.close()
+    assert sum("is locked by another program" in message for message in caplog.messages) == 2
+
+
 def test_recording_ends_ones_own_claims_alone(store, session):
     cells = [make_cell(i) for i in range(3)]
     store.claim(cells[:1], ELSEWHERE)
@@ -115,7 +166,8 @@ def work(path: str, seed: int, queue) -> None:
 
 
 def test_concurrent_runs_lose_and_double_nothing(path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["store_samples"])
     queue = context.Queue()
     workers = [context.Process(target=work, args=(str(path), seed, queue)) for seed in range(3)]  # of a new database
     for worker in workers:
@@ -125,6 +177,7 @@ def test_concurrent_runs_lose_and_double_nothing(path):
         worker.join(60)
         assert worker.exitcode == 0
     assert sorted(done) == list(range(36))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
     with ResultStore(path, read_only=True) as store:
         assert len(store.attempts()) == 36
         assert len(store.scores()) == 72
