@@ -93,6 +93,15 @@ def is_passing(error: DBAPIError) -> bool:
 
 
 @contextmanager
+def value_faults(place: object) -> Iterator[None]:
+    """Turn into a UserError what values of a wrong kind raise, for SQLite keeps in a column whatever it is given."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(CHANGED.format(place=place, reason=f"a value cannot be read, {error}")) from error
+
+
+@contextmanager
 def file_faults(action: str, path: Path) -> Iterator[None]:
     """Turn an OSError into a UserError; `action` is `write` or `read`."""
     try:

@@ -14,6 +14,7 @@ from bnnbench.store.cells import chunks
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
 from bnnbench.store.encoding import NON_FINITE, decode_series
+from bnnbench.store.faults import value_faults
 from bnnbench.store.retry import retried
 from bnnbench.store.tables import (
     IS_CURRENT,
@@ -113,9 +114,11 @@ class Reading(Database):
         frame = self._frame(query)
         frame["evaluation"] = frame["evaluation"].fillna("")
         found = _in_order(frame, ["evaluation"]).to_dict("records")
+        with value_faults(self.address):
+            series = [decode_series(row["columns"]) for row in found]
         return [
-            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, decode_series(row["columns"]))
-            for row in found
+            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, columns)
+            for row, columns in zip(found, series, strict=True)
         ]
 
     def running(self) -> pd.DataFrame:
@@ -176,10 +179,11 @@ class Reading(Database):
 
     @retried
     def _frame(self, query: Select) -> pd.DataFrame:
-        with self.reading() as connection:
-            result = connection.execute(query)
-            frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
-        return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
+        with value_faults(self.address):
+            with self.reading() as connection:
+                result = connection.execute(query)
+                frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
+            return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
 
 
 def _labelled(columns: Columns) -> list[Any]:

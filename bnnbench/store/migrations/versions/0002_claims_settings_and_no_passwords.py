@@ -20,6 +20,8 @@ def upgrade() -> None:
 
     session = sa.table("session", sa.column("id", sa.Integer()), sa.column("command", sa.String()))
     connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what was replaced is overwritten in the file, too
     for row in connection.execute(sa.select(session)).all():
         if (command := masked_command(row.command)) != row.command:
             connection.execute(sa.update(session).where(session.c.id == row.id).values(command=command))
