@@ -66,6 +66,7 @@ def run(
     seeds: int = 1,
     settings: str | Iterable[str] = (),
     db: str | os.PathLike[str] = DEFAULT_DB,
+    artifacts: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -85,6 +86,8 @@ def run(
         seeds: number of training seeds, 0 ... seeds - 1.
         settings: `method.param=value` strings; several values with commas make a grid.
         db: path of an SQLite file, or a database URL.
+        artifacts: the folder of posteriors and other arrays, stored with the database the first time; None for the one
+            that is stored, or `NAME.artifacts` beside an SQLite file or in the working directory.
         data_dir: the data root, see `bnnbench data list`.
         device: `auto`, `cpu` or `cuda`. threads: CPU threads, None for all cores.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
@@ -111,13 +114,13 @@ def run(
     chosen = _names(methods), _names(task)
     cells, warnings = build_plan(*chosen, splits, budget_of(budget), seeds, grid, root, _folds(folds), exhaustive)
     records = {cell: cell.record for cell in cells}
-    work = read_outstanding(db, records, force, dry_run)
+    work = read_outstanding(db, records, force, dry_run, artifacts)
     if dry_run:
         missing = cells if work is None else work.missing
         return _summary(cells, warnings, missing, place)
     if work is not None and not work.writes:
         return Summary(len(cells), 0, warnings=(*warnings, *work.warnings))
-    with ResultStore(db) as store:
+    with ResultStore(db, artifacts=artifacts) as store:
         work = work or outstanding(store, records, force)
         store.register(*definitions(cells))
         packs, again = len(all_packs(work.missing, place)), len(work.lacking)
@@ -215,8 +218,11 @@ def report(
 ) -> list[Path]:
     """Write the comparison tables and figures of a database into a folder; returns the files written."""
     from bnnbench.report.build import build
+    from bnnbench.report.output import WRITTEN
 
     with ResultStore(db, read_only=True) as store:
+        for name in WRITTEN:
+            store.refuse_output(Path(out) / name)
         return build(
             store,
             Path(out),

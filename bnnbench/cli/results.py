@@ -89,7 +89,7 @@ def status(db: str) -> None:
         attempts: Any = store.attempts()
         running: Any = store.running()
     if attempts.empty and running.empty:
-        click.echo(f"{db} holds no results yet.")
+        click.echo(f"{store.address} holds no results yet.")
         return
     counts = attempts.groupby(columns, sort=False).size().reset_index(name="cells")
     table([*columns, "cells"], list(counts.itertuples(index=False, name=None)))

@@ -26,6 +26,7 @@ from bnnbench.cli.common import data_option, db_option, table
     "--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter; commas make a grid."
 )
 @db_option
+@click.option("--artifacts", metavar="FOLDER", help="Folder of posteriors, stored with the database the first time.")
 @data_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=int, help="CPU threads; default all cores.")

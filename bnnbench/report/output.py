@@ -10,6 +10,7 @@ from pathlib import Path
 from bnnbench.errors import UserError
 
 MANIFEST = "manifest.json"
+WRITTEN = ("index.md", MANIFEST, "tables", "figures")  # all that a report writes in its folder
 
 
 class Output:

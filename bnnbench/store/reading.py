@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Select, String, cast, func, inspect, or_, select
 
+from bnnbench.store import server
 from bnnbench.store.cells import chunks
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
 from bnnbench.store.encoding import NON_FINITE, decode_series
+from bnnbench.store.faults import value_faults
+from bnnbench.store.retry import retried
 from bnnbench.store.tables import (
     IS_CURRENT,
     Attempt,
@@ -65,6 +68,8 @@ _TYPES = {
     "stderr": "float64",
     "n": "Int64",
     "step_kept": "Int64",
+    "claimed": "float64",
+    "heartbeat": "float64",
 }
 
 
@@ -109,19 +114,26 @@ class Reading(Database):
         frame = self._frame(query)
         frame["evaluation"] = frame["evaluation"].fillna("")
         found = _in_order(frame, ["evaluation"]).to_dict("records")
+        with value_faults(self.address):
+            series = [decode_series(row["columns"]) for row in found]
         return [
-            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, decode_series(row["columns"]))
-            for row in found
+            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, columns)
+            for row, columns in zip(found, series, strict=True)
         ]
 
     def running(self) -> pd.DataFrame:
-        """The cells that a living process has claimed: columns of the cell, owner and heartbeat (epoch seconds)."""
-        columns = {**_CELL, "owner": Cell.owner, "heartbeat": Cell.heartbeat, **_IDENTITY, **_SPLIT_ORDER}
+        """The cells that a living process has claimed: columns of the cell, its owner, and the seconds (of the epoch)
+        of the claim and of the last sign of life."""
+        claim = {"owner": Cell.owner, "claimed": Cell.claimed, "heartbeat": Cell.heartbeat}
+        columns = {**_CELL, **claim, **_IDENTITY, **_SPLIT_ORDER}
         query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).where(Cell.owner.is_not(None))
         frame = _in_order(self._frame(query))
-        alive = [holds(*claim) for claim in zip(frame["owner"], frame["heartbeat"], strict=True)]
+        frame["claimed"] = frame["claimed"].fillna(frame["heartbeat"])  # of a claim by an earlier bnnbench
+        now = self._now()
+        alive = [holds(owner, beat, now) for owner, beat in zip(frame["owner"], frame["heartbeat"], strict=True)]
         return frame.loc[alive].reset_index(drop=True)
 
+    @retried
     def evaluated(self, fingerprints: Iterable[str]) -> dict[str, set[str]]:
         """Fingerprint -> names of the evaluations that its current attempt has; cells without attempt are left out."""
         query = select(Cell.fingerprint, Evaluation.name).join(Attempt, Attempt.cell_id == Cell.id).where(IS_CURRENT)
@@ -160,11 +172,18 @@ class Reading(Database):
             query = query.where(table.current)
         return self._frame(query.order_by(table.order, table.name, table.id))
 
-    def _frame(self, query: Select) -> pd.DataFrame:
+    @retried
+    def _now(self) -> float:
         with self.reading() as connection:
-            result = connection.execute(query)
-            frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
-        return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
+            return server.now(connection)
+
+    @retried
+    def _frame(self, query: Select) -> pd.DataFrame:
+        with value_faults(self.address):
+            with self.reading() as connection:
+                result = connection.execute(query)
+                frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
+            return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
 
 
 def _labelled(columns: Columns) -> list[Any]:
