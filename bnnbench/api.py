@@ -31,6 +31,7 @@ from bnnbench.run.runner import all_packs, run_cells
 from bnnbench.run.transfer import add_transfers
 from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore
+from bnnbench.tasks import TASKS
 from bnnbench.tasks.budget import budget_of
 
 DEFAULT_DB = "results.db"
@@ -216,10 +217,17 @@ def report(
     budget: str | None = None,
     formats: Sequence[str] = ("md", "csv", "latex"),
 ) -> list[Path]:
-    """Write the comparison tables and figures of a database into a folder; returns the files written."""
+    """Write the comparison tables and figures of a database into a folder; returns the files written.
+
+    Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
+    """
     from bnnbench.report.build import build
     from bnnbench.report.output import WRITTEN
 
+    installed = {
+        "method": {method.name: method.version for method in METHODS},
+        "task": {known.name: known.version for known in TASKS},
+    }
     with ResultStore(db, read_only=True) as store:
         for name in WRITTEN:
             store.refuse_output(Path(out) / name)
@@ -230,6 +238,7 @@ def report(
             None if methods is None else _names(methods),
             budget,
             formats,
+            installed,
         )
 
 

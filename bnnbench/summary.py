@@ -29,6 +29,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], title: str
 def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: str, splits: str | None) -> None:
     """Methods x data sets for the headline metrics of a run, from the database alone."""
     from bnnbench.methods import METHODS
+    from bnnbench.report.select import baselines
     from bnnbench.report.tables import summary_table
     from bnnbench.store.store import ResultStore
     from bnnbench.tasks import TASKS
@@ -37,6 +38,7 @@ def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: st
     with ResultStore(db, read_only=True) as store:
         frame: Any = store.scores(budget=budget)
         definitions: Any = {row["name"]: row for _, row in store.metrics().iterrows()}
+        frame = frame.assign(baseline=frame["method"].isin(baselines(store.methods())))
     tasks, _ = select(task.split(","), exhaustive=False)
     if tasks != ["all"]:
         frame = frame[frame["task"].isin([entry.name for entry in TASKS.select(tasks)])]

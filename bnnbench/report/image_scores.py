@@ -10,8 +10,9 @@ import pandas as pd
 from bnnbench.report.extra import Extra
 from bnnbench.report.images import SAMPLE
 from bnnbench.report.literature import NOTES, Quoted, beside, literature
+from bnnbench.report.points import compared
 from bnnbench.report.select import Section, Selection
-from bnnbench.report.statistics import Entry, Frame, comparison
+from bnnbench.report.statistics import Entry, Frame
 from bnnbench.report.tables import EMPTY, Grid, Text, cell, number, significant
 from bnnbench.store.records import SCORED
 
@@ -20,8 +21,8 @@ Entries = dict[tuple[str, str], Entry]
 SOURCES = ("Antoran", "Blundell")
 CAPTION = (
     "Log-likelihood in nats per test image, share of wrong classes, expected calibration error; ± is the standard "
-    "error over test images, bold the best value. Seconds: wall time of training of cells that had the machine to "
-    "themselves (mean over seeds)."
+    "error over test images, bold as in the table of each score. Seconds: wall time of training of cells that had the "
+    "machine to themselves (mean over seeds)."
 )
 
 
@@ -47,7 +48,7 @@ def _entries(selection: Selection, section: Section, task: str) -> Entries:
     """The entries of the headline tables, by metric and row."""
     found: Entries = {}
     for metric in COLUMNS:
-        table = comparison(section.scores, metric, "test", selection.metric(metric)[0], list(section.rows), [task])
+        table = compared(selection, section, metric, [task])
         found |= {(metric, row): entry for (row, _), entry in table.entries.items()}
     return found
 
@@ -96,7 +97,7 @@ def _grid(numbers: Frame, own: Entries, quoted: list[Quoted]) -> Grid:
 def _percent(entry: Entry | None, metric: str) -> Entry | None:
     if entry is None or metric != "error":
         return entry
-    return replace(entry, mean=100 * entry.mean, se=100 * entry.se)
+    return replace(entry, mean=100 * entry.mean, se=100 * entry.se, median=100 * entry.median)
 
 
 def _theirs(value: float, key: str) -> str:

@@ -22,7 +22,8 @@ DIAGNOSTICS = {
     ("test", "share_converged"): "share converged",
 }
 CAPTION = (
-    "Means over cells; R-hat is the worst of them. Draws kept: over all chains. Step size: in the method's own "
+    "Medians over cells, which one exploded chain does not carry; R-hat is the worst of them. Draws kept: over all "
+    "chains. Step size: in the method's own "
     "convention. Divergent: share of trajectories whose energy was lost. In equilibrium both temperatures are that of "
     "the target, 1 for the posterior; more is too hot. Noise deficit: share of weights whose injected noise would have "
     "to be negative. R-hat (largest over test points), effective sample size (ESS, smallest over test points) and the "
@@ -49,7 +50,7 @@ def _numbers(section: Section) -> Frame:
         record = {"method": row, "cells": len(cells), "unconverged": int((cells == "unconverged").sum())}
         for evaluation, metric in DIAGNOSTICS:
             values = own.loc[(own["evaluation"] == evaluation) & (own["metric"] == metric), "value"]
-            record[metric] = values.max() if metric == "rhat" else values.mean()
+            record[metric] = values.max() if metric == "rhat" else values.median()
         records.append(record)
     return pd.DataFrame(records).dropna(axis="columns", how="all")
 

@@ -39,7 +39,8 @@ def natural(name: str) -> list[tuple[float, str]]:
 class Section:
     """Comparable cells; frames carry the extra columns `rule`, `index` and `row` (method and non-default config).
 
-    Scores also tell by `other_target` which cells aim at something else than the task's posterior.
+    Scores also tell by `baseline` which methods are there to be beaten, not to win, and by `other_target` which cells
+    aim at something else than the task's posterior.
     """
 
     group: str
@@ -121,7 +122,10 @@ def select(
         raise UserError(f"No results at budget '{budget}'; the selection has: {_listing(scores['budget'])}.")
     if scores.empty:
         raise UserError("No results of these methods on these tasks; `bnnbench status` lists what exists.")
-    scores = scores.assign(other_target=scores["fingerprint"].isin(other_targets(attempts, known_methods)))
+    scores = scores.assign(
+        baseline=scores["method"].isin(baselines(known_methods)),
+        other_target=scores["fingerprint"].isin(other_targets(attempts, known_methods)),
+    )
     sections = _sections(_extend(scores), _extend(attempts), known_tasks, known_methods, groups, budget)
     return Selection(store, sections, known_methods, known_tasks, store.metrics(), store.sessions(), superseded, total)
 
@@ -130,6 +134,12 @@ def _extend(frame: Frame) -> Frame:
     """Add rule, index and row name."""
     parts = frame["split"].str.rsplit("-", n=1)
     return frame.assign(rule=parts.str[0], index=parts.str[1].astype(int), row=row_names(frame))
+
+
+def baselines(methods: Frame) -> set[str]:
+    """Names of the methods that the others are to beat, by their tags."""
+    tagged = zip(methods["name"], methods["tags"], strict=True)
+    return {str(name) for name, tags in tagged if "baseline" in (tags or ())}
 
 
 def _groups(tasks: Frame) -> dict[str, tuple[str, ...]]:

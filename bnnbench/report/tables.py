@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,10 +20,22 @@ NAMES |= {
     "elbo": "ELBO",
     "iw_log_likelihood": "importance-weighted log-likelihood",
 }
-EMPTY, INCOMPLETE, UNCONVERGED, OTHER_TARGET = "–", "†", "‡", "§"
+EMPTY, INCOMPLETE, UNCONVERGED, OTHER_TARGET, WORSE, OLD = "–", "†", "‡", "§", "¶", "°"
+CSV = {name: name for name in ("mean", "se", "median", "n_splits", "best", "complete", "unconverged", "other_target")}
+CSV |= {"n_splits": "n", "splits_worse_than_baseline": "worse", "splits_judged": "judged"}  # column -> field of Entry
 Text: TypeAlias = tuple[str, bool, str]  # text, bold or not, marks
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {"\\": r"\textbackslash{}", "–": "--", "†": r"\dag", "‡": r"\ddag", "§": r"\S", "±": r"$\pm$", "−": "$-$"}
+LATEX |= {
+    "\\": r"\textbackslash{}",
+    "–": "--",
+    "†": r"\dag",
+    "‡": r"\ddag",
+    "§": r"\S",
+    "¶": r"\P",
+    "°": r"$^{\circ}$",
+    "±": r"$\pm$",
+    "−": "$-$",
+}
 
 
 @dataclass(frozen=True)
@@ -77,8 +89,9 @@ def measured(value: float, se: float) -> str:
 
 
 def marks(entry: Entry) -> str:
-    """Daggers of an entry, and the sign of another target."""
-    return INCOMPLETE * (not entry.complete) + UNCONVERGED * entry.unconverged + OTHER_TARGET * entry.other_target
+    """Daggers of an entry, the sign of another target, and the splits on which a baseline is better: `¶3/10`."""
+    signs = INCOMPLETE * (not entry.complete) + UNCONVERGED * entry.unconverged + OTHER_TARGET * entry.other_target
+    return signs + f"{WORSE}{entry.worse}/{entry.judged}" * bool(entry.worse)
 
 
 def cell(entry: Entry | None) -> Text:
@@ -86,7 +99,7 @@ def cell(entry: Entry | None) -> Text:
     if entry is None:
         return EMPTY, False, ""
     text = mean_and_error(entry.mean, entry.se) if entry.n else ""
-    return text, entry.best, marks(entry)
+    return text + f" (median {significant(entry.median)})" * entry.skewed, entry.best, marks(entry)
 
 
 def words(metric: str) -> str:
@@ -118,19 +131,9 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool =
 
 
 def comparison_grid(table: Comparison) -> Grid:
-    """Methods x data sets as texts."""
+    """Methods x data sets as texts; best entries bold."""
     rows = tuple((row, tuple(cell(table.entries.get((row, task))) for task in table.tasks)) for row in table.rows)
     return Grid(("method", *table.tasks), rows)
-
-
-def comparison_markdown(table: Comparison) -> str:
-    """Methods x data sets; best entries bold."""
-    return grid_markdown(comparison_grid(table))
-
-
-def comparison_latex(table: Comparison, caption: str) -> str:
-    """Methods x data sets as a `tabular`."""
-    return grid_latex(comparison_grid(table), caption)
 
 
 def grid_markdown(grid: Grid) -> str:
@@ -159,16 +162,15 @@ def latex_number(text: str, bold: bool) -> str:
     return (rf"\textbf{{{value}}}" if bold else value) + (pm + error if error else "")
 
 
-def comparison_csv(table: Comparison) -> str:
-    """Long numeric form."""
+def comparison_csv(table: Comparison, old: Container[str] = ()) -> str:
+    """Long numeric form; `old` are names of methods and tasks of superseded versions."""
     records = [
-        (task, row, entry.mean, entry.se, entry.n, entry.best, entry.complete, entry.unconverged, entry.other_target)
+        (task, row, *(getattr(entry, field) for field in CSV.values()), task in old or row.partition(" ")[0] in old)
         for task in table.tasks
         for row in table.rows
         if (entry := table.entries.get((row, task)))
     ]
-    columns = ["task", "method", "mean", "se", "n_splits", "best", "complete", "unconverged", "other_target"]
-    return frame_csv(pd.DataFrame(records, columns=columns))
+    return frame_csv(pd.DataFrame(records, columns=["task", "method", *CSV, "superseded"]))
 
 
 def frame_csv(frame: Frame) -> str:

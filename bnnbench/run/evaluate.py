@@ -12,6 +12,7 @@ from bnnbench import random
 from bnnbench.metrics import score
 from bnnbench.metrics.ood import ood_scores
 from bnnbench.model import CategoricalPredictive, Predictive
+from bnnbench.run.blocks import block_scores
 from bnnbench.run.diagnostics import sampler_record
 from bnnbench.run.engine import over_replicas
 from bnnbench.run.plot_data import plot_data
@@ -116,6 +117,8 @@ def record(
         assert isinstance(predictive, CategoricalPredictive)
         scores += ood_scores(trained.tested[r], predictive)
     drawn = {} if only else plot_data(trained, r, name, predictive, points)
+    if name == "test" and not only and (blocks := block_scores(cell, predictive, y, truth, scores)):
+        drawn = {**drawn, "blocks": blocks}
     return EvaluationRecord(name, len(points.x), tuple(scores), drawn)
 
 

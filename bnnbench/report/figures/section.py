@@ -24,6 +24,7 @@ from bnnbench.report.figures.toy import Picture, exact_picture, toy_figure
 from bnnbench.report.figures.training import training_figure
 from bnnbench.report.figures.weights import weights_figure
 from bnnbench.report.images import GROUPS
+from bnnbench.report.points import compared
 from bnnbench.report.select import Section, Selection
 from bnnbench.report.statistics import Comparison, comparison, size_ratio
 from bnnbench.report.tables import words
@@ -85,7 +86,7 @@ def _scores(selection: Selection, section: Section, looks: dict[str, style.Look]
             continue
         better, unit, _ = selection.metric(metric)
         options = {"better": better, "rows": list(section.rows), "tasks": list(section.tasks)}
-        test = comparison(section.scores, metric, "test", **options)
+        test = compared(selection, section, metric)
         train = comparison(section.scores, metric, "train", **options)
         label = f"{words(metric)} ({unit})" if unit else words(metric)
         alt = _leaders(test, words(metric))
