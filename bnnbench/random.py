@@ -178,6 +178,11 @@ def key_of(*parts: str | int, device: torch.device | str | None = None) -> Tenso
     return _from_words(int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]), device)
 
 
+def is_key(value: object) -> bool:
+    """Whether this can be a key, or a batch of keys [..., 2]: an int32 tensor of that shape."""
+    return isinstance(value, Tensor) and value.dtype == torch.int32 and value.shape[-1:] == (2,)
+
+
 def _signed(word: int) -> int:
     """The int32 with the bits of an unsigned 32-bit word."""
     return word - 2**32 if word >= 2**31 else word
