@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import torch
@@ -236,13 +236,12 @@ def convert(
         raise UserError(f"sigma, the scale of q at the start, is {sigma}; give a finite number that is not negative.")
     if prior_scale is not None and (not isinstance(prior_scale, Real) or not 0 < prior_scale < math.inf):
         raise UserError(f"prior_scale is {prior_scale}; give a finite number above 0.")
-    if not isinstance(seed, Integral):
-        raise UserError(f"The seed is {seed!r}; give a whole number.")
-    network = KINDS[kind](net, chosen(net, layers), float(sigma), int(seed))
+    seed = random.checked_seed(seed)
+    network = KINDS[kind](net, chosen(net, layers), float(sigma), seed)
     for layer in network.modules():
         if type(layer) is nn.Dropout:
             layer.__class__ = KeyedDropout
     fix_norms(network)
-    converted = BayesianNetwork(network, prior_scale, float(sigma), int(seed))
+    converted = BayesianNetwork(network, prior_scale, float(sigma), seed)
     converted.training = net.training
     return converted

@@ -37,8 +37,6 @@ def chosen(net: nn.Module, choice: Choice) -> list[str]:
     paths = {path: layer for path, layer in net.named_modules() if type(layer) in SUPPORTED}
     for path, layer in net.named_modules():
         _check_kind(_what(path, layer), layer)
-    if not paths:
-        raise UserError("The network has no nn.Linear or nn.Conv2d layer that could be made Bayesian; give it one.")
     if callable(choice):
         wanted = [path for path, layer in paths.items() if choice(path, layer)]
     else:
@@ -47,6 +45,8 @@ def chosen(net: nn.Module, choice: Choice) -> list[str]:
             if id(layer) in named:
                 _check_parameters(_what(path, layer), layer)
         wanted = [path for path, layer in paths.items() if id(layer) in named]
+    if not paths:
+        raise UserError("The network has no nn.Linear or nn.Conv2d layer that could be made Bayesian; give it one.")
     if not wanted:
         raise UserError(f"`layers` chooses no layer; there are {', '.join(map(repr, paths))}.")
     found = [path for path in wanted if not _frozen(_what(path, paths[path]), paths[path])]

@@ -15,11 +15,22 @@ from torch.overrides import TorchFunctionMode
 from bnnbench.errors import UserError
 
 _RANDOM = """
-    alpha_dropout bernoulli bernoulli_ binomial cauchy_ dropout dropout1d dropout2d dropout3d exponential_
-    feature_alpha_dropout geometric_ gumbel_softmax log_normal_ multi_head_attention_forward multinomial normal normal_
-    poisson rand rand_like randint randint_like randn randn_like random_ randperm rrelu uniform_
+    bernoulli bernoulli_ binomial cauchy_ exponential_ geometric_ gumbel_softmax log_normal_ multinomial normal normal_
+    poisson rand rand_like randint randint_like randn randn_like random_ randperm uniform_
 """
-_DRAWS = frozenset(_RANDOM.split())
+# Functions that draw where all of these arguments are true or not 0: their place, name and default.
+_DROPOUT = ((1, "p", 0.5), (2, "training", True))
+_DRAWS = dict.fromkeys(_RANDOM.split(), ()) | {
+    "dropout": _DROPOUT,
+    "dropout1d": _DROPOUT,
+    "dropout2d": _DROPOUT,
+    "dropout3d": _DROPOUT,
+    "alpha_dropout": ((1, "p", 0.5), (2, "training", False)),
+    "feature_alpha_dropout": ((1, "p", 0.5), (2, "training", False)),
+    "rrelu": ((3, "training", False),),
+    "scaled_dot_product_attention": ((4, "dropout_p", 0.0),),
+    "multi_head_attention_forward": ((10, "dropout_p", 0.0), (13, "training", True)),
+}
 _one_at_a_time = threading.RLock()  # the generators are shared by all threads, as is the stack of `keyed` blocks
 
 
@@ -71,10 +82,10 @@ class _Undrawn(TorchFunctionMode):
     ) -> Any:
         del types
         named = kwargs or {}
-        name = func.__name__
-        # F.dropout(x, p, training) and its like draw in training alone
-        idle = not named.get("training", True) or ("dropout" in name and len(args) > 2 and not args[2])
-        if name in _DRAWS and not idle:
+        switches = _DRAWS.get(func.__name__)
+        if switches is not None and all(
+            args[place] if place < len(args) else named.get(name, default) for place, name, default in switches
+        ):
             raise _refused("in a compiled graph")
         return func(*args, **named)
 
