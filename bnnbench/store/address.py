@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
 from bnnbench.store.faults import NOT_SQLITE
 
@@ -32,14 +33,15 @@ class Address:
         Raises:
             UserError: not a path and not a URL of a database that bnnbench can use.
         """
-        if "://" not in (text := os.fspath(text)):
+        if "://" not in str(text):
             return cls._file(text)
+        text = os.fspath(text)
         try:
             url = make_url(text)
         except (ArgumentError, ValueError) as error:
             raise UserError(f"--db {text} is not a database URL; give a path or postgresql://host/name.") from error
         match url.get_backend_name():
-            case "sqlite" if url.database and url.database != ":memory:":
+            case "sqlite" if url.database and not (url.host or url.query):
                 return cls._file(url.database)
             case "postgresql" if url.database:
                 # The driver that the extra `bnnbench[postgres]` installs; SQLAlchemy 2.0 defaults to another one.
@@ -48,10 +50,10 @@ class Address:
         raise UserError(f"--db {shown} cannot be used; give a path, sqlite:///path or postgresql://host/name.")
 
     @classmethod
-    def _file(cls, path: str) -> Address:
-        if not path:
-            raise UserError("--db is empty; give the path of a database, such as results.db.")
-        file = Path(path).expanduser()
+    def _file(cls, path: str | os.PathLike[str]) -> Address:
+        file = path_of(path, "--db")
+        if str(file) == ":memory:":
+            raise UserError("--db :memory: would lose all results at the end; give the path of a file.")
         return cls(URL.create("sqlite", database=str(file)), file)
 
     def __str__(self) -> str:

@@ -33,12 +33,13 @@ from bnnbench.nets import MLP
 from bnnbench.registry import Registry
 from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.budget import Budget, budget_of
-from bnnbench.tasks.card import card
+from bnnbench.tasks.card import card, names
 from bnnbench.tasks.data import Data, Split, spread
 from bnnbench.tasks.files import data_root, present
 from bnnbench.tasks.loaders import load
 from bnnbench.tasks.splits import splits
 
+KINDS = ("regression", "classification", "density", "variational")
 TRAIN_POINTS = 2000  # at most so many fitting rows are scored as `train`
 
 
@@ -195,4 +196,23 @@ def _splits(task: Task, rule: str, root: Path | None) -> list[Split]:
     return splits(task.source or task.name, _load(task, root), rule)
 
 
-TASKS: Registry[Task] = Registry("task", "bnnbench.tasks", "bnnbench.tasks", lambda task: task.groups)
+def _fault(entry: Any) -> str:
+    """Why something is no task, nothing if it is one."""
+    if not isinstance(entry, Task):
+        return "it is no bnnbench.tasks.Task"
+    if entry.kind not in KINDS:
+        return f"its kind is {entry.kind!r}, and there are {', '.join(KINDS)}"
+    if not (isinstance(entry.rules, tuple) and entry.rules and entry.groups):
+        return "its groups and its split rules must be tuples of one name or more"
+    if type(entry) is Task and entry.loader is None and (entry.source or entry.name) not in names():
+        return "it has neither a loader nor a data card"
+    try:
+        hash(entry)
+    except TypeError as error:
+        return f"its fields must be tuples where they are lists ({error})"
+    return ""
+
+
+TASKS: Registry[Task] = Registry(
+    "task", "bnnbench.tasks", "bnnbench.tasks", lambda task: getattr(task, "groups", None), _fault
+)

@@ -13,20 +13,22 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import REPOSITORY, Card, card, names
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """The data root: the argument, else $BNNBENCH_DATA, else the checkout's cache, else the user's cache folder."""
-    chosen = root or os.environ.get("BNNBENCH_DATA")
-    if chosen:
-        return Path(chosen).expanduser()
+    if root is not None:
+        return path_of(root, "--data-dir")
+    if chosen := os.environ.get("BNNBENCH_DATA"):
+        return path_of(chosen, "$BNNBENCH_DATA")
     if (REPOSITORY / "pyproject.toml").is_file() and (REPOSITORY / "datasets").is_dir():
         return REPOSITORY / "datasets" / "cache"
     import pooch
 
-    return Path(pooch.os_cache("bnnbench"))
+    return path_of(pooch.os_cache("bnnbench"), "The data root")
 
 
 def forms(card: Card, name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import Card
 from bnnbench.tasks.files import forms, keep, whole
@@ -23,7 +24,7 @@ def import_local(card: Card, path: str | os.PathLike[str], root: Path) -> None:
         UserError: the path does not exist, a file is not in it or differs from the card, or the data root cannot be
             written.
     """
-    path = Path(path).expanduser()
+    path = path_of(path, "PATH")
     if not card.files:
         raise UserError(f"{card.name} needs no files ({card.origin}).")
     if not path.exists():
