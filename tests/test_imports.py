@@ -36,7 +36,20 @@ MAY_IMPORT = {
     "check": {*BOTTOM, "nets", "model", "methods", "tasks", "run", "records"},
     "summary": {"errors", "arguments", "registry", "methods", "tasks", "store", "records", "report"},
     "api": {"errors", "arguments", "registry", "methods", "tasks", "run", "check", "store", "records", "report"},
-    "cli": {"errors", "arguments", "registry", "bnnbench", "api", "check", "summary", "methods", "tasks", "metrics", "run", "store"},
+    "cli": {
+        "errors",
+        "arguments",
+        "registry",
+        "bnnbench",
+        "api",
+        "check",
+        "summary",
+        "methods",
+        "tasks",
+        "metrics",
+        "run",
+        "store",
+    },
     "bnnbench": {"api", "check", "report", "run"},  # the packages, empty, for their names' sake
 }
 

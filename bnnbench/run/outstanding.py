@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bnnbench.errors import UserError
 from bnnbench.run.cell import Cell
@@ -14,6 +13,7 @@ from bnnbench.run.fidelity import new_fidelity
 from bnnbench.run.rescore import Lacking, lacking
 from bnnbench.run.runner import unfinished
 from bnnbench.run.transfer import new_transfers
+from bnnbench.store.address import Address
 from bnnbench.store.records import CellRecord
 from bnnbench.store.store import ResultStore
 
@@ -84,4 +84,5 @@ def read_outstanding(
 
 def exists(db: str | os.PathLike[str]) -> bool:
     """Whether there may be something to read: of a server one cannot tell before asking it."""
-    return "://" in str(db) or Path(db).exists()
+    path = Address.parse(db).path
+    return path is None or path.exists()

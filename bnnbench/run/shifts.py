@@ -11,9 +11,7 @@ from bnnbench.store.store import ResultStore
 from bnnbench.tasks.shifts import FOREIGN
 
 
-def add_evaluations(
-    store: ResultStore, trained: Trained, names: Iterable[str] | None = None
-) -> tuple[int, list[str]]:
+def add_evaluations(store: ResultStore, trained: Trained, names: Iterable[str] | None = None) -> tuple[int, list[str]]:
     """Score a trained pack on further test sets; returns how many evaluations were stored, and why others were not.
 
     Args:

@@ -27,7 +27,7 @@ def import_local(card: Card, path: str | os.PathLike[str], root: Path) -> None:
     path = path_of(path, "PATH")
     if not card.files:
         raise UserError(f"{card.name} needs no files ({card.origin}).")
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         raise UserError(f"There is no file or folder {path}.")
     wanted = {form: name for name in card.files for form in forms(card, name)}
     found: dict[str, tuple[str, bytes]] = {}
