@@ -8,6 +8,7 @@ point that cannot be taken, whatever is wrong with it, is left out with a warnin
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import pkgutil
 import warnings
@@ -68,15 +69,11 @@ class Registry(Generic[T]):
         Raises:
             UserError: it is no such entry, or its name or a group of it is taken.
         """
-        if fault := self._clash(entry) or self._fault(entry):
+        if fault := self._fault(entry) or self._clash(entry):
             name = getattr(entry, "name", None)
             raise UserError(f"The {self.noun} {name if isinstance(name, str) else entry!r} is not registered: {fault}.")
         self._entries[entry.name] = entry  # type: ignore[attr-defined, assignment]
         return entry
-
-    def is_ours(self, name: str) -> bool:
-        """Whether the entry of this name was there before those of other packages."""
-        return name in self._own_names
 
     def _clash(self, entry: Any) -> str:
         """What is wrong with the entry's name and groups among all others, nothing if all is well."""
@@ -85,8 +82,8 @@ class Registry(Generic[T]):
             return "its name must be a string, and its groups a tuple of strings"
         if name == ALL or "," in name or name != name.strip() or len(name) > LONGEST or not name.isprintable():
             return f"no command line can name it; take 1 to {LONGEST} characters without commas, and not {ALL!r}"
-        if self._entries.get(name, entry) is not entry:
-            return "its name is registered twice; rename one of the two"
+        if name in self._entries:
+            return "" if self._entries[name] is entry else "its name is registered twice; rename one of the two"
         if name in self._ours - self._own_names:
             return f"{name!r} is a group of bnnbench's {self.noun}s; rename it"
         for group in groups:
@@ -149,6 +146,7 @@ class Registry(Generic[T]):
         return [entry for entry in self if entry.name in wanted]  # type: ignore[attr-defined]
 
 
+@functools.cache
 def warn(sentence: str) -> None:
     """Say what is left out of another package, once a process."""
     warnings.warn(sentence, PluginWarning, stacklevel=2)

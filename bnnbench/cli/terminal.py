@@ -1,4 +1,4 @@
-"""What a terminal, pipe or file at the other end may not be able to take: characters, colours, any more bytes at all."""
+"""What a terminal, pipe or file at the other end may not be able to take: some characters, or any more at all."""
 
 from __future__ import annotations
 
