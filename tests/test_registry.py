@@ -161,9 +161,7 @@ other = type("Other", (Good,), {"name": "other", "tags": ("other-target", "refer
 def test_two_packages_and_one_name(install):
     points = "[bnnbench.methods]\ngood = module_{}:Good\n"
     install(("one", points.format("one"), ""), ("two", points.format("two"), ""))
-    with pytest.warns(
-        PluginWarning, match="of the package two is left out: .* registered twice"
-    ):
+    with pytest.warns(PluginWarning, match="of the package two is left out: .* registered twice"):
         assert METHODS.get("good").__module__ == "module_one"
 
 

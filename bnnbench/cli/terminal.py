@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -18,19 +19,18 @@ def survived() -> Iterator[None]:
     """Run a command whatever standard output and error are; an OSError ends it with a sentence and exit status 2."""
     _open_streams()
     try:
+        os.getcwd()  # libraries end without a word where it is gone
         try:
             yield
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, for at its exit the interpreter would say it in its own way
+            sys.stdout.flush()  # here, for at its exit the interpreter would say it in its own way
     except OSError as error:
-        place = error.filename if error.filename is not None else "A file, pipe or folder"
-        if _cut_off(sys.stdout):
-            place = "Standard output"
-        sentence = f"{place} cannot be used ({error.strerror or error}); check its path, its permissions and the disk."
+        nameless = "The working directory" if error.errno == errno.ENOENT else "Standard output"
+        place, reason = error.filename or nameless, error.strerror or str(error)
         with suppress(OSError):
-            click.echo(f"Error: {plain(sentence)}", err=True)
-        _cut_off(sys.stderr)
+            click.echo(f"Error: {plain(f'{place} cannot be used ({reason}); give another.')}", err=True)
+        for stream in (sys.stdout, sys.stderr):
+            _drop(stream)
         sys.exit(2)
 
 
@@ -63,18 +63,16 @@ def _open_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _cut_off(stream: Any) -> bool:
-    """Whether a stream takes nothing any more; what it holds back is then dropped."""
+def _drop(stream: Any) -> None:
+    """Drop what a stream that takes nothing any more holds back, which the interpreter would try to write at its end."""
     try:
-        if stream is not None:
-            stream.flush()
+        stream.flush()
     except OSError:
         with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
-        return True
-    return False

@@ -169,7 +169,7 @@ def _loaded(task: Task, rule: str, root: Path | None) -> tuple[int, int]:
         return len(task.data(root).x), len(task.splits(rule, root))
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"The data of the task {task.name!r} cannot be loaded ({_named(error)}).") from error
 
 
@@ -188,11 +188,11 @@ def _configured(
         return [(method, method.folds(rows)) for method in methods]
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"The method {cls.name!r} cannot be planned on {task.name!r} ({_named(error)}).") from error
 
 
-def _named(error: Exception) -> str:
+def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": .")
 
 

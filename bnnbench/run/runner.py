@@ -107,7 +107,7 @@ def all_packs(cells: Sequence[Cell], device: torch.device) -> list[list[Cell]]:
 def _limit(cell: Cell, device: torch.device) -> int:
     try:
         return pack_limit(cell, _memory(device), device)
-    except Exception:  # what cannot be sized says why when it is trained
+    except (Exception, SystemExit):  # what cannot be sized says why when it is trained
         return 1
 
 
