@@ -101,7 +101,7 @@ def db(made, here):
         ("--set map", "--set takes method.param=value"),
         ("--set mop.lr=1", "There is no method 'mop'; did you mean map"),
         ("--methods map --set sgld.lr=1", "--set names 'sgld', which this run does not hold"),
-        ("--folds 0,x", "--folds takes numbers of splits with commas, like 0,1, not '0,x'."),
+        ("--folds 0,x", "--folds takes whole numbers with commas, like 0,1, not '0,x'."),
         ("--folds 1", "The task 'toy-homoscedastic' has splits 0 to 0 under 'fixed', no 1."),
         ("--task diabetes --folds 0,10", "The task 'diabetes' has splits 0 to 9 under '10fold', no 10."),
         ("--folds=-1", "has splits 0 to 0 under 'fixed', no -1."),

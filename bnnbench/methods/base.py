@@ -24,6 +24,8 @@ from bnnbench.model import Params, Predictive, Problem
 from bnnbench.random import Span
 from bnnbench.registry import Registry, nearest
 
+MOST = 100_000  # of whole-number hyperparameters (members, samples, widths): beyond it no machine ends a run
+MOST_LAYERS = 1_000  # of flows, which are built one after the other
 State = Any  # a pytree of tensors
 Info = dict[str, Tensor]  # a few scalars worth plotting; `loss` is tested for finiteness every step
 
@@ -183,7 +185,27 @@ class Method(ABC):
         return self.predict_given(weights, state, problem, x)
 
 
-METHODS: Registry[type[Method]] = Registry("method", "bnnbench.methods", "bnnbench.methods", lambda m: m.tags)
+def _fault(entry: Any) -> str:
+    """Why something is no method, nothing if it is one."""
+    if not (isinstance(entry, type) and issubclass(entry, Method)):
+        return "it is no subclass of bnnbench.methods.Method"
+    if not (isinstance(entry.version, int) and isinstance(entry.supports, tuple) and entry.supports):
+        return "its version must be a whole number, and what it supports a tuple of kinds of tasks"
+    try:
+        entry()
+    except Exception as error:
+        return f"it cannot be made with its defaults ({type(error).__name__}: {error})"
+    return ""
+
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    "bnnbench.methods",
+    "bnnbench.methods",
+    lambda method: getattr(method, "tags", None),
+    _fault,
+    shared=("references", "other-target"),  # what a reader of a table must weigh
+)
 
 
 def positive(method: Method, *names: str) -> None:
@@ -208,6 +230,13 @@ def one_of(method: Method, name: str, values: Sequence[str]) -> None:
         raise UserError(f"{method.name}.{name} must be {' or '.join(values)}, not {value!r}.")
 
 
+def at_most(method: Method, limit: int, *names: str) -> None:
+    """Raise unless these fields are at most so large."""
+    for name in names:
+        if (value := getattr(method, name)) > limit:
+            raise UserError(f"{method.name}.{name} must be at most {limit:,}, not {value:.6g}.")
+
+
 def evenly(first: int, stop: int, count: int) -> list[int]:
     """At most `count` steps in [first, stop), evenly spaced, the last one being stop - 1."""
     kept = min(count, stop - first)
@@ -230,6 +259,7 @@ def configure(cls: type[Method], settings: dict[str, str], tuned: Mapping[str, A
             raise UserError(f"The method {cls.name!r} has no parameter {name!r}{nearest(name, fields)}")
         values[name] = _parse(f"{cls.name}.{name}", text, type(fields[name].default))
     method = cls(**values)
+    at_most(method, MOST, *(name for name, field in fields.items() if type(field.default) is int))
     method.check()
     return method
 
@@ -243,4 +273,4 @@ def _parse(name: str, text: str, kind: type) -> Any:
         return kind(text)
     except ValueError:
         noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise UserError(f"{name} must be {noun}, not {text!r}.") from None
+        raise UserError(f"{name} must be {noun}, not {text!r:.80}.") from None

@@ -9,11 +9,12 @@ is a complete metric: `score` finds it and the tables show it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from bnnbench.model.predictive import (
     Predictive,
     each,
 )
-from bnnbench.registry import Registry
+from bnnbench.registry import Registry, warn
 from bnnbench.store.records import MetricRecord, Score
 
 P = TypeVar("P", bound=Predictive)
@@ -182,7 +183,29 @@ class Metric:
         return MetricRecord(self.name, self.better, self.unit, self.summary)
 
 
-METRICS: Registry[Metric] = Registry("metric", "bnnbench.metrics", "bnnbench.metrics", groups_of=lambda m: m.kinds)
+KINDS = ("regression", "classification", "density", "variational", "ood")
+
+
+def _fault(entry: Any) -> str:
+    """Why something is no metric, nothing if it is one."""
+    if not isinstance(entry, Metric):
+        return "it is no bnnbench.metrics.Metric; the decorator `metric` makes one of a function"
+    if not entry.kinds or set(entry.kinds) - set(KINDS):
+        return f"its kinds are {', '.join(entry.kinds) or 'none'}, and there are {', '.join(KINDS)}"
+    if unknown := sorted(name for name in entry.needs if not hasattr(Context, name) and name not in _FIELDS):
+        return f"it needs {', '.join(unknown)}, and there are {', '.join(_FIELDS)}"
+    return ""
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Context))
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    "bnnbench.metrics",
+    "bnnbench.metrics",
+    lambda metric: getattr(metric, "kinds", None),
+    _fault,
+    shared=KINDS,
+)
 
 
 def metric(
@@ -228,8 +251,20 @@ def score(
     )
     chosen = METRICS if only is None else METRICS.select(only)
     with torch.no_grad():
-        computed = [(m.name, m.value(context)) for m in chosen if m.applies(kind, context)]
-    return [Score(name, value.value, value.stderr) for name, value in computed]
+        computed = [(m.name, _computed(m, context)) for m in chosen if m.applies(kind, context)]
+    return [Score(name, value.value, value.stderr) for name, value in computed if value is not None]
+
+
+def _computed(metric: Metric, context: Context) -> Value | None:
+    """The value of a metric; None, with a warning, where one of another package fails: a cell is not lost for it."""
+    try:
+        value = metric.value(context)
+        return Value(float(value.value), None if value.stderr is None else float(value.stderr))
+    except Exception as error:
+        if metric.compute.__module__.startswith("bnnbench."):
+            raise
+        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); mend or uninstall it.")
+        return None
 
 
 def double(predictive: P) -> P:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
 from bnnbench.store.faults import NOT_SQLITE, file_faults
 from bnnbench.store.passwords import masked, masked_word
@@ -35,15 +36,16 @@ class Address:
         Raises:
             UserError: not a path and not a URL of a database that bnnbench can use.
         """
-        if "://" not in (text := os.fspath(text)):
+        if "://" not in str(text):
             return cls._file(text)
+        text = os.fspath(text)
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):
             shown = masked_word(text)
             raise UserError(f"--db {shown} is not a database URL; give a path or postgresql://host/name.") from None
         match url.get_backend_name():
-            case "sqlite" if url.database and url.database != ":memory:":
+            case "sqlite" if url.database and not (url.host or url.query):
                 return cls._file(url.database)
             case "postgresql" if url.database:
                 # The driver that the extra `bnnbench[postgres]` installs; SQLAlchemy 2.0 defaults to another one.
@@ -52,10 +54,10 @@ class Address:
         raise UserError(f"--db {shown} cannot be used; give a path, sqlite:///path or postgresql://host/name.")
 
     @classmethod
-    def _file(cls, path: str) -> Address:
-        if not path:
-            raise UserError("--db is empty; give the path of a database, such as results.db.")
-        file = user_path(path, "--db")
+    def _file(cls, path: str | os.PathLike[str]) -> Address:
+        file = path_of(path, "--db")
+        if str(file) == ":memory:":
+            raise UserError("--db :memory: would lose all results at the end; give the path of a file.")
         return cls(URL.create("sqlite", database=str(file)), file)
 
     def __str__(self) -> str:
@@ -115,21 +117,6 @@ class Address:
         if self.path is None:
             return True
         return may(self.path.parent, os.W_OK) and (may(self.path, os.W_OK) or not self.path.exists())
-
-
-def user_path(text: str | os.PathLike[str], option: str) -> Path:
-    """The path that a user means, with `~` for the home.
-
-    Raises:
-        UserError: nobody has such a home, or no file can have such a name.
-    """
-    text = os.fspath(text)
-    if "\0" in text:
-        raise UserError(f"{option} {text!r} holds a zero byte, which no path can; give another one.")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise UserError(f"{option} {text}: there is no such user; write the path out.") from None
 
 
 def may(path: Path, mode: int) -> bool:

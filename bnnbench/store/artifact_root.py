@@ -11,8 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, orm, select
 
+from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
-from bnnbench.store.address import is_special, may, user_path
+from bnnbench.store.address import is_special, may
 from bnnbench.store.database import Database
 from bnnbench.store.retry import retried
 from bnnbench.store.tables import Artifact, Setting
@@ -46,7 +47,7 @@ class ArtifactRoot(Database):
     ) -> None:
         super().__init__(db, read_only, timeout)
         try:
-            self._settle(None if artifacts is None else user_path(artifacts, "--artifacts").absolute())
+            self._settle(None if artifacts is None else path_of(artifacts, "--artifacts").absolute())
         except BaseException:
             self.close()
             raise

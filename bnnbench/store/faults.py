@@ -49,6 +49,8 @@ def database_faults(place: object) -> Iterator[None]:
     """Turn faults of the database at `place` into a UserError."""
     try:
         yield
+    except UnicodeEncodeError as error:  # half of a surrogate pair: what a terminal made of bytes that are no UTF-8
+        raise UserError(f"{error.object!r:.200} is no text, and no database holds it; write it anew.") from error
     except DBAPIError as error:
         name = getattr(error.orig, "sqlite_errorname", None)
         fault = _server(error, place) if name is None else _sqlite(name, str(error.orig), place)

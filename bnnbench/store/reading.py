@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Select, String, cast, func, inspect, or_, select
 
+from bnnbench.errors import UserError
 from bnnbench.store import server
 from bnnbench.store.cells import chunks
 from bnnbench.store.claims import holds
@@ -197,7 +198,7 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
         query = query.where(Task.current, Method.current, Cell.id.in_(_newest()))
     for name, wanted in filters.items():
         if name not in _FILTERS:
-            raise TypeError(f"There is no filter {name!r}; choose from {', '.join(_FILTERS)}.")
+            raise UserError(f"There is no filter {name!r}; choose from {', '.join(_FILTERS)}.")
         if wanted is not None:
             query = query.where(_matches(_FILTERS[name], wanted))
     return query

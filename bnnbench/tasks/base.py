@@ -228,4 +228,19 @@ def _splits(task: Task, rule: str, root: Path | None) -> list[Split]:
     return splits(task.source or task.name, _load(task, root), rule)
 
 
-TASKS: Registry[Task] = Registry("task", "bnnbench.tasks", "bnnbench.tasks", lambda task: task.groups)
+def _fault(entry: Any) -> str:
+    """Why something is no task, nothing if it is one."""
+    if not isinstance(entry, Task):
+        return "it is no bnnbench.tasks.Task"
+    if type(entry) is Task and entry.loader is None and (entry.source or entry.name) not in names():
+        return "it has neither a loader nor a data card"
+    try:
+        hash(entry)
+    except TypeError as error:
+        return f"its fields must be tuples where they are lists ({error})"
+    return ""
+
+
+TASKS: Registry[Task] = Registry(
+    "task", "bnnbench.tasks", "bnnbench.tasks", lambda task: getattr(task, "groups", None), _fault
+)
