@@ -52,7 +52,7 @@ def sample_moments(draws: Params) -> tuple[Params, Params]:
 
 
 def shortened(step: Params, scale: Params, reach: float | Tensor) -> tuple[Params, Tensor]:
-    """A step of length |step / scale| at most `reach`, and whether it was longer, as 0 or 1.
+    """A step whose root mean square over weights of step / scale is at most `reach`, and whether it was cut, 0 or 1.
 
     The truncated drift of Roberts & Tweedie 1996 (Bernoulli 2(4), 341-363, section 1.4.1): the length is cut, the
     direction stays.
@@ -60,6 +60,7 @@ def shortened(step: Params, scale: Params, reach: float | Tensor) -> tuple[Param
     Args:
         scale: of each parameter tensor, 0-dim.
     """
-    length = torch.stack([((value / scale[name]) ** 2).sum() for name, value in step.items()]).sum().sqrt()
+    relative = {name: value / scale[name] for name, value in step.items()}
+    length = mean_product(relative, relative).sqrt()
     factor = held(reach / length.clamp(min=reach))
     return {name: factor * value for name, value in step.items()}, (length > reach).to(length)

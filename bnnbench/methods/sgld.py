@@ -36,9 +36,9 @@ class SGLD(Method):
         burn: share of the steps before the first draw is kept.
         samples: draws kept.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
-        reach: longest drift |h grad U / s| of a step, s the prior's scale of each weight. The energy of a network grows
-            faster than a square, so that a single step that is too long for the valley that it starts from throws a
-            chain out for good, unless it is cut (Roberts & Tweedie 1996). A healthy chain hardly notices.
+        reach: longest drift of a step, the root mean square of h grad U / s over weights, s the prior's scale. The
+            energy of a network grows faster than a square, so that a single step that is too long for the valley that
+            it starts from throws a chain out for good, unless it is cut (Roberts & Tweedie 1996).
     """
 
     name = "sgld"
@@ -79,7 +79,7 @@ class SGLD(Method):
         return new, langevin_info(loss, h, state, gradient, problem) | {"drift_shortened": cut}
 
     def drift(self, step: Params, problem: Problem) -> tuple[Params, Tensor]:
-        """A step down the energy, no longer than `reach` standard deviations of the prior, and whether it was."""
+        """A step down the energy, cut to `reach`, and whether it was longer."""
         return shortened(step, {name: problem.scale_of(name, value) for name, value in step.items()}, self.reach)
 
     def step_size(self, problem: Problem) -> Tensor:
