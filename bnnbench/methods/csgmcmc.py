@@ -40,7 +40,7 @@ class CyclicalSGMCMC(SGLD):
     reference = "Zhang et al. 2020, arXiv 1902.03932"
     cycles: int = 4
     explore: float = 0.8
-    lr: float = 1e-2
+    lr: float = 3e-2
     floor: float = 0.01
 
     def check(self) -> None:

@@ -55,7 +55,7 @@ class SGHMC(SGLD):
     """
 
     name = "sghmc"
-    version = 1
+    version = 2
     reference = "Springenberg et al. 2016, NeurIPS; Chen et al. 2014, arXiv 1402.4102"
     lr: float = 1e-4
     floor: float = 0.5

@@ -42,7 +42,7 @@ class SGLD(Method):
     """
 
     name = "sgld"
-    version = 2
+    version = 3
     reference = "Welling & Teh 2011, ICML"
     tags = ("sampling",)
     family = "exact"
@@ -53,7 +53,7 @@ class SGLD(Method):
     samples: int = 50
     temperature: float = 1.0
     prior_scale: float = 1.0
-    reach: float = 1.0
+    reach: float = 0.1
 
     @property
     def chains(self) -> int:
