@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from bnnbench.errors import UserError
+from bnnbench.methods.doubts import doubts_of_draws
 from bnnbench.model import Params, Predictive, Problem
 from bnnbench.random import Span
 from bnnbench.registry import Registry, nearest
@@ -49,6 +50,8 @@ class Method(ABC):
             what `bnnbench check` compares it with: `exact` (mean and covariance of the posterior), `mean-field` (its
             mean, and the inverse of the precision's diagonal), `point` (its mean); empty: nothing is claimed.
         chains: Markov chains whose draws the predictive is made of, one after the other; 0 for other methods.
+        temperature: T of the law p(w | data)^(1/T) that draws are meant to have (a field in methods that set it).
+        step_field: name of the hyperparameter that makes steps smaller, for the advice in `doubts`.
     """
 
     name: ClassVar[str]
@@ -60,6 +63,8 @@ class Method(ABC):
     family: ClassVar[str] = ""
     trained: ClassVar[bool] = True
     early_stopping: bool = False
+    temperature: float = 1.0
+    step_field: ClassVar[str] = ""
 
     @property
     def networks(self) -> int:
@@ -154,11 +159,18 @@ class Method(ABC):
     def doubts(self, scores: Mapping[str, float]) -> str:
         """A sentence when a trained cell fails its own diagnostics (status `unconverged`), else nothing.
 
+        By default, of draws that exploded or whose configurational temperature is far from `temperature`.
+
         Args:
             scores: of the evaluations `sampler` and `test`, by metric.
         """
-        del scores
-        return ""
+        return doubts_of_draws(scores, self.temperature, self._smaller_step())
+
+    def _smaller_step(self) -> str:
+        if not self.step_field:
+            return "make the step smaller or train longer"
+        option = f"{self.name}.{self.step_field}"
+        return f"lower {option}, as by --set {option}={getattr(self, self.step_field) / 3:.1g}"
 
     def predict_given(self, weights: Params, state: State, problem: Problem, x: Tensor) -> Predictive:
         """The predictive mixture of stacked weight samples, those of `weights`: by default, of the networks with them.

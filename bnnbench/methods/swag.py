@@ -52,6 +52,7 @@ class SWAG(Method):
     version = 2
     reference = "Maddox et al. 2019, arXiv 1902.02476"
     tags = ("ensembles",)
+    step_field = "swa_lr"
     lr: float = 1e-2
     swa_lr: float = 3e-3
     burn: float = 0.75

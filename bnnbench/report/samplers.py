@@ -16,6 +16,8 @@ DIAGNOSTICS = {
     ("sampler", "divergent"): "divergent",
     ("sampler", "temperature_kinetic"): "kinetic temperature",
     ("sampler", "temperature_configurational"): "configurational temperature",
+    ("sampler", "draws_exploded"): "exploded draws",
+    ("sampler", "drift_shortened"): "shortened drifts",
     ("sampler", "noise_deficit"): "noise deficit",
     ("test", "rhat"): "worst R-hat",
     ("test", "ess"): "ESS",
@@ -25,9 +27,11 @@ CAPTION = (
     "Medians over cells, which one exploded chain does not carry; R-hat is the worst of them. Draws kept: over all "
     "chains. Step size: in the method's own "
     "convention. Divergent: share of trajectories whose energy was lost. In equilibrium both temperatures are that of "
-    "the target, 1 for the posterior; more is too hot. Noise deficit: share of weights whose injected noise would have "
-    "to be negative. R-hat (largest over test points), effective sample size (ESS, smallest over test points) and the "
-    "share of test points converged compare the chains' predictions. ‡: cells unconverged by the method's own account."
+    "the target, 1 for the posterior; more is too hot. Exploded draws: share of the predictive's networks that lose to "
+    "a guess on most validation rows. Shortened drifts: share of steps that were cut for stability. Noise deficit: "
+    "share of weights whose injected noise would have to be negative. R-hat (largest over test points), effective "
+    "sample size (ESS, smallest over test points) and the share of test points converged compare the chains' "
+    "predictions. ‡: cells unconverged by the method's own account."
 )
 
 
