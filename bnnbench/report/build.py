@@ -98,7 +98,7 @@ def _fidelity(selection: Selection, output: Output, formats: set[str]) -> list[s
     from bnnbench.report.figures.section import draw_fidelity
     from bnnbench.report.pages import fidelity_page
 
-    figure = draw_fidelity(found)
+    figure = draw_fidelity(selection, found)
     _write_figure(figure, output)
     return [fidelity_page(tables, figure)]
 

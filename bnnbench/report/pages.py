@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from bnnbench.report.costs import costs_markdown, troubles
+from bnnbench.report.costs import cost_tables, troubles
 from bnnbench.report.extra import Extra, page
 from bnnbench.report.figures.section import Picked
 from bnnbench.report.images import GROUP_NOTES
@@ -167,15 +167,20 @@ def fidelity_page(tables: list[Extra], figure: Picked) -> str:
 
 
 def _costs(section: Section) -> list[str]:
-    table = costs_markdown(section)
-    if not table:
+    """A table a setting: times of two devices, numbers of threads or sizes of packs do not compare."""
+    tables = cost_tables(section)
+    if not tables:
         return []
     text = (
-        "Seconds a cell: the wall time of a pack shared equally among its cells, with the pack size in brackets. "
-        "Cells of a pack train together, so only speeds of solo cells (pack size 1, one machine) may be compared. "
-        "Gradients are minibatch gradients; in total counts all networks or chains of a cell.\n"
+        "Seconds a cell, with milliseconds a minibatch gradient in brackets: the wall time of a pack shared equally "
+        "among its cells. Compare within a table only: in each are cells trained on the same device, with the same "
+        "number of threads, and with as many others in a pack. Gradients in total counts all networks or chains of a "
+        "cell.\n"
     )
-    return [f"### {section.group}: cost\n", table, text]
+    parts = [f"### {escape_markdown(section.group)}: cost\n", text]
+    for setting, table in tables:
+        parts += [f"On {escape_markdown(str(setting))}:\n", table]
+    return parts
 
 
 def _tuning(section: Section) -> list[str]:

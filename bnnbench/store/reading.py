@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Select, String, cast, func, inspect, or_, select
 
+from bnnbench.errors import UserError
 from bnnbench.store.cells import chunks
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
@@ -100,8 +102,12 @@ class Reading(Database):
     def curves(
         self, name: str, *, evaluation: Wanted = None, latest_only: bool = True, **filters: Wanted
     ) -> list[tuple[dict[str, Any], str | None, dict[str, np.ndarray]]]:
-        """All curves of this name: (columns of the cell, evaluation or None for training, columns of the curve)."""
-        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "columns": Curve.columns}
+        """All curves of this name: (columns of the cell, evaluation or None for training, columns of the curve).
+
+        A curve without columns is one that cannot be read: something else has written it.
+        """
+        text = cast(Curve.columns, String)  # parsed here, one by one
+        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "columns": text}
         query = _cells(columns, latest_only, filters).join(Curve, Curve.attempt_id == Attempt.id)
         query = query.outerjoin(Evaluation, Curve.evaluation_id == Evaluation.id).where(Curve.name == name)
         if evaluation is not None:
@@ -110,7 +116,7 @@ class Reading(Database):
         frame["evaluation"] = frame["evaluation"].fillna("")
         found = _in_order(frame, ["evaluation"]).to_dict("records")
         return [
-            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, decode_series(row["columns"]))
+            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, _series(row["columns"]))
             for row in found
         ]
 
@@ -163,8 +169,24 @@ class Reading(Database):
     def _frame(self, query: Select) -> pd.DataFrame:
         with self.reading() as connection:
             result = connection.execute(query)
-            frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
+            try:
+                rows = [tuple(row) for row in result.all()]
+            except json.JSONDecodeError as error:
+                raise UserError(
+                    f"The database {self.address} holds text that is not the JSON it should be ({error}), so something "
+                    "else has changed it; restore a copy, or use another --db."
+                ) from error
+            frame = pd.DataFrame.from_records(rows, columns=list(result.keys()))
         return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
+
+
+def _series(text: str) -> dict[str, np.ndarray]:
+    """Columns of a curve; none if it is damaged."""
+    try:
+        series = decode_series(json.loads(text))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return series if all(v.ndim == 1 and v.dtype.kind in "biuf" for v in series.values()) else {}
 
 
 def _labelled(columns: Columns) -> list[Any]:
