@@ -13,7 +13,7 @@ from bnnbench.report.extra import write
 from bnnbench.report.fidelity import fidelity
 from bnnbench.report.fidelity_tables import fidelity_tables
 from bnnbench.report.image_tables import image_tables
-from bnnbench.report.output import Output
+from bnnbench.report.output import Output, file_stem
 from bnnbench.report.samplers import sampler_tables
 from bnnbench.report.select import Section, Selection, select
 from bnnbench.report.statistics import Comparison, comparison
@@ -67,13 +67,13 @@ def _section(selection: Selection, section: Section, output: Output, formats: se
 
     tables = compare_all(selection, section)
     for table in tables:
-        stem = f"tables/{section.name}-{table.metric}"
+        stem = "tables/" + file_stem(f"{section.name}-{table.metric}")
         if "csv" in formats:
             output.write(f"{stem}.csv", comparison_csv(table))
         if "latex" in formats:
             output.write(f"{stem}.tex", comparison_latex(table, caption(selection, section, table)))
     if "csv" in formats:
-        output.write(f"tables/{section.name}-cost.csv", frame_csv(costs(section)))
+        output.write(f"tables/{file_stem(section.name)}-cost.csv", frame_csv(costs(section)))
     extras = [*image_tables(selection, section), *truth_tables(section), *density_tables(selection, section)]
     extras += sampler_tables(section)
     write(extras, output, formats)

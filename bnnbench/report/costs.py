@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from bnnbench.report.escape import escape_markdown
 from bnnbench.report.select import Section
 from bnnbench.report.statistics import Frame
-from bnnbench.report.tables import EMPTY, escape_markdown, markdown, significant
+from bnnbench.report.tables import EMPTY, markdown, significant
 from bnnbench.store.records import SCORED, Status
 
 MISSING = "not run, though other methods of the same task were"

@@ -14,10 +14,10 @@ from bnnbench.report.tables import EMPTY, Grid, cell, number
 GROUP = "density"
 KL = (
     "KL(q ∥ p) in nats of the flow q from the true density p, by the midpoint rule on a grid (0 is perfect). "
-    "Mass that a flow puts beyond the grid is not seen by it; see the metric `mass` of the evaluation `grid`."
+    "Mass that a flow puts beyond the grid is not seen by it; see the metric mass of the evaluation grid."
 )
 SEEDS = "The standard error is over {} seeds."
-DEFAULT = f"`{STACKED}` without a number has {LAYERS} layers."
+DEFAULT = f"{STACKED} without a number has {LAYERS} layers."
 FLOOR = "Held-out nll cannot fall below the entropy of the truth, which on the very test points is {} nats."
 BOUNDS = {"elbo": 1.0, "test_elbo": 1.0, "neg_elbo": -1.0, "test_nll_bound": -1.0, "log_px_iw1000": 1.0}
 PUBLISHED = (

@@ -69,7 +69,7 @@ def ranked_over(ranking: Ranking) -> str:
         text += f"Not ranked over, for HMC is unconverged there: {', '.join(ranking.unconverged)}. "
     for column, rows in ranking.missing.items():
         text += f"Not ranked over {column}, which {', '.join(rows)} {'lacks' if len(rows) == 1 else 'lack'}. "
-    return text
+    return text.strip()
 
 
 def _caption(found: Fidelity, metric: str) -> str:
@@ -85,7 +85,7 @@ def _caption(found: Fidelity, metric: str) -> str:
     else:
         text += "Bold: the value nearest to zero. "
     if _ranks(found, metric):
-        text += ranked_over(found.ranking())
+        text += ranked_over(found.ranking()) + " "
     if found.other:
         text += f"{OTHER_TARGET}: the method's target is another prior or another model, so that its distance is no "
         text += "error of approximation; it is not ranked and does not compete for bold. "

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 import pandas as pd
 
 from bnnbench.report.costs import cost_tables, troubles
+from bnnbench.report.escape import code, escape_markdown, one_line
 from bnnbench.report.extra import Extra, page
 from bnnbench.report.figures.section import Picked
 from bnnbench.report.images import GROUP_NOTES
 from bnnbench.report.select import Section, Selection
 from bnnbench.report.statistics import ALPHA, Comparison, Frame
-from bnnbench.report.tables import comparison_markdown, escape_markdown, markdown, words
+from bnnbench.report.tables import comparison_markdown, markdown, words
 from bnnbench.report.tuning import tuning_markdown, tunings
 
 HOW_TO_READ = """\
@@ -85,26 +86,29 @@ def provenance(selection: Selection) -> str:
     """Where the numbers come from, as a list."""
     sessions = _used_sessions(selection)
     revisions = [
-        f"`{r}`{' with uncommitted changes' if d else ''}"
+        code(str(r)) + " with uncommitted changes" * bool(d)
         for r, d in zip(sessions["revision"], sessions["dirty"], strict=True)
     ]
-    versions = sorted({f"{k} {v}" for row in sessions["versions"] for k, v in dict(row).items()})
+    known = [row for row in sessions["versions"] if isinstance(row, dict)]
+    versions = sorted({f"{k} {v}" for row in known for k, v in row.items()})
     counts: Frame = pd.concat(
         [s.scores.drop_duplicates("fingerprint")["status"] for s in selection.sections]
     ).value_counts()
     budgets = sorted({s.budget for s in selection.sections})
     lines = [
         ("Versions", ", ".join(versions)),
-        *((name, "; ".join(_distinct(sessions[name.lower()]))) for name in ("Device", "Host", "Threads")),
+        *((name, "; ".join(_distinct(sessions[name.lower()].map(str)))) for name in ("Device", "Host", "Threads")),
         ("Budget", ", ".join(budgets)),
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
-        ("Scores in the database", f"sha256 `{selection.fingerprint}`"),
+        ("Scores in the database", f"sha256 {selection.fingerprint}"),
     ]
     if selection.superseded:
         left = f"{selection.superseded:,} cells of superseded versions or defaults of a task or method"
         lines.append(("Left out", left))
-    commands = [f"`{FOLDERS.sub('', command)}`" for command in sessions["command"]]
-    text = "".join(f"* {name}: {value}\n" for name, value in lines)
+    if selection.notices:
+        lines.append(("Left out of the figures", "; ".join(selection.notices)))
+    commands = [code(FOLDERS.sub("", str(command))) for command in sessions["command"]]
+    text = "".join(f"* {name}: {escape_markdown(value)}\n" for name, value in lines)
     return text + _listed("Code revision", revisions) + _listed("Command (paths by their last part)", commands)
 
 
@@ -127,7 +131,7 @@ def _used_sessions(selection: Selection) -> Frame:
 
 
 def _distinct(values: Iterable) -> list[str]:
-    found = list(dict.fromkeys(str(v).replace("\n", " ") for v in values))
+    found = list(dict.fromkeys(one_line(str(v)) for v in values))
     return found if any(found) else ["unknown"]
 
 
@@ -135,30 +139,32 @@ def section_page(
     selection: Selection, section: Section, tables: list[Comparison], extras: list[Extra], figures: list[Picked]
 ) -> str:
     """One section: tables, notes, figures, costs, hyperparameters, troubles."""
-    parts = [f"## {section.group}, split rule `{section.rule}`, budget `{section.budget}`\n"]
+    group = escape_markdown(section.group)
+    parts = [f"## {group}, split rule {code(section.rule)}, budget {code(section.budget)}\n"]
     if section.rule in SPLIT_RULES:
         parts.append(f"Splits: {SPLIT_RULES[section.rule]}.\n")
     if section.group in GROUP_NOTES:
         parts.append(f"**{GROUP_NOTES[section.group]}**\n")
     if section.others:
-        rest = ", ".join(f"{n:,} at `{b}`" for b, n in section.others.items())
+        rest = ", ".join(f"{n:,} at {code(b)}" for b, n in section.others.items())
         parts.append(f"Not shown: cells at other budgets ({rest}); `--budget` selects them.\n")
     for table in tables:
-        parts += [f"### {section.group}: {words(table.metric)}\n", comparison_markdown(table)]
-        parts.append(caption(selection, section, table) + "\n")
-    notes = [f"* {escape_markdown(task)}: {note}\n" for task in section.tasks for note in selection.notes(task)]
+        parts += [f"### {group}: {escape_markdown(words(table.metric))}\n", comparison_markdown(table)]
+        parts.append(escape_markdown(caption(selection, section, table)) + "\n")
+    told = [f"{task}: {note}" for task in section.tasks for note in selection.notes(task)]
+    notes = [f"* {escape_markdown(text)}\n" for text in told]
     if notes:
         parts += ["Notes on the data:\n", "".join(notes)]
     parts += [page(extra) for extra in extras]
     if figures:
-        parts += [f"### {section.group}: figures\n", *map(_picture, figures)]
+        parts += [f"### {group}: figures\n", *map(_picture, figures)]
     parts += _costs(section) + _tuning(section) + _troubles(section)
     return "\n".join(parts)
 
 
 def _picture(figure: Picked) -> str:
-    text = f"{figure.text}\n\n" * bool(figure.text)
-    return f"{text}![{figure.alt}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
+    text = f"{escape_markdown(figure.text)}\n\n" * bool(figure.text)
+    return f"{text}![{escape_markdown(figure.alt)}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
 
 
 def fidelity_page(tables: list[Extra], figure: Picked) -> str:
@@ -192,9 +198,9 @@ def _tuning(section: Section) -> list[str]:
         "splits, higher is better). The configuration of smallest mean rank over data sets is bold: choose by this, "
         "never by the test rows.\n"
     )
-    parts = [f"### {section.group}: hyperparameters on validation rows\n", text]
+    parts = [f"### {escape_markdown(section.group)}: hyperparameters on validation rows\n", text]
     for tuning in found:
-        parts += [f"`{tuning.method}`:\n", tuning_markdown(tuning)]
+        parts += [f"{code(tuning.method)}:\n", tuning_markdown(tuning)]
     return parts
 
 
@@ -204,7 +210,7 @@ def _troubles(section: Section) -> list[str]:
         return []
     rows = [[*map(escape_markdown, row)] for row in found]
     return [
-        f"### {section.group}: failed or missing cells\n",
+        f"### {escape_markdown(section.group)}: failed or missing cells\n",
         markdown(["method", "data set", "splits", "what happened", "message"], rows, right=False),
     ]
 
@@ -212,7 +218,9 @@ def _troubles(section: Section) -> list[str]:
 def index(selection: Selection, pages: list[str], across: list[str]) -> str:
     """The whole page: the parts of the sections, then those that span them."""
     contents = "".join(
-        f"* {s.group}, `{s.rule}`, budget `{s.budget}`: {', '.join(s.tasks)}\n" for s in selection.sections
+        f"* {escape_markdown(s.group)}, {code(s.rule)}, budget {code(s.budget)}: "
+        f"{escape_markdown(', '.join(s.tasks))}\n"
+        for s in selection.sections
     )
     contents += f"* {FIDELITY}\n" * bool(across)
     head = ["# bnnbench report\n", "## How to read this\n", HOW_TO_READ, "## Where the numbers come from\n"]

@@ -58,8 +58,8 @@ def test_files(report):
     assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
     names = {str(p.relative_to(out)) for p in written}
     assert {"index.md", "tables/uci-10fold-rmse.csv", "tables/uci-10fold-rmse.tex"} <= names
-    for stem in ("toy-fixed-toy-heteroscedastic", "starter-10fold-reliability", "uci-10fold-calibration",
-                 "uci-10fold-training-loss", "uci-10fold-training-validation", "uci-10fold-rmse"):  # fmt: skip
+    for stem in ("toy-fixed-toy-heteroscedastic", "starter-10fold-reliability-digits", "uci-10fold-calibration-yacht",
+                 "uci-10fold-calibration-error", "uci-10fold-training-validation", "uci-10fold-rmse"):  # fmt: skip
         assert {f"figures/{stem}.svg", f"figures/{stem}.png"} <= names
 
 

@@ -30,7 +30,7 @@ TEXTS = {
     "colours of the data's angle; on the right a colour is the angle of the noise that a draw came from.",
     "energies": "Below the truth, each row should repeat it. Colours of a column are the same and rise with the root "
     "of the density, so that bridges between modes can be seen. KL(q‖p) in nats is zero for a perfect fit; it forgives "
-    "a mode that is missing more than mass in the wrong place. `mass` is the share of the learned density in the box, "
+    "a mode that is missing more than mass in the wrong place. Mass is the share of the learned density in the box, "
     "where it is not all of it.",
     "densities": "Below the truth, each row should repeat it. Colours of a column are the same and rise with the root "
     "of the density. No nll (nats per point) is below the floor but by chance: the rest is what the flow has not "
@@ -77,7 +77,7 @@ def chosen(rows: Collection[str], looks: dict[str, Look]) -> tuple[list[str], st
     present = [row for row in looks if row in rows]
     kept = sorted(present, key=lambda row: " [" in row)[:ROWS]  # every method once before configurations
     methods = list(dict.fromkeys(map(_method, present)))
-    left = [f"`{row}`" for row in present if row not in kept]
+    left = [row for row in present if row not in kept]
     told = f" Left out for want of room: {', '.join(left)}." * bool(left)
     return sorted(kept, key=lambda row: (methods.index(_method(row)), _layers(row))), told
 

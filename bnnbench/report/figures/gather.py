@@ -57,7 +57,7 @@ def gather(selection: Selection, section: Section, name: str, evaluation: str | 
                 place = (int(cell["index"]), int(cell["seed"]))
                 found.setdefault((str(cell["row"]), task), []).append((place, arrays))
     for (row, task), count in damaged.items():
-        selection.notices.append(f"{count} curves `{name}` of {row} on {task}, which cannot be read")
+        selection.notices.append(f"{count} curves {name} of {row} on {task}, which cannot be read")
     return {key: [s for _, s in sorted(cells, key=lambda c: c[0])] for key, cells in found.items()}
 
 

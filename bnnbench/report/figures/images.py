@@ -25,7 +25,7 @@ ENTROPIES = {
     "entropy_epistemic": "epistemic entropy",
 }
 TEXTS = {
-    "log-likelihood": "Right is better: a method should lie right of `map`, the plain network.",
+    "log-likelihood": "Right is better: a method should lie right of map, the plain network.",
     "error": "Left is better; differences within the bars say nothing.",
     "ece": "Left is better: where confidence is as often right as it says.",
     "pruning-log-likelihood": "The longer a line stays at zero, the more of the weights were not needed.",

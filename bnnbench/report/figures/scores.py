@@ -71,7 +71,8 @@ def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, looks: di
             elif not np.isnan(entry.mean):
                 _beyond(axes, y, entry, looks[row], alpha, right=entry.mean > high)
             elif table is test:
-                _write(axes, 0.02, y, " ".join(filter(None, cell(entry)[::2])) or "no score", GREY)
+                text, _, mark = cell(entry)
+                _write(axes, 0.02, y, f"{text or 'no score'} {mark}".strip(), GREY)
 
 
 def _dot(axes: Axes, y: int, entry: Entry, look: Look, alpha: float) -> None:

@@ -22,6 +22,7 @@ from bnnbench.report.figures.toy import Picture, exact_picture, toy_figure
 from bnnbench.report.figures.training import COLUMN, training_figure
 from bnnbench.report.figures.weights import weights_figure
 from bnnbench.report.images import GROUPS
+from bnnbench.report.output import file_stem
 from bnnbench.report.select import Section, Selection
 from bnnbench.report.statistics import Comparison, comparison, size_ratio
 from bnnbench.report.tables import cell, words
@@ -60,7 +61,7 @@ def draw(selection: Selection, section: Section) -> Iterator[Picked]:
 
 
 def _picked(section: Section, drawn: Drawn) -> Picked:
-    return Picked(f"{section.name}-{drawn.name}", drawn.alt, style.render(drawn.figure), drawn.text)
+    return Picked(file_stem(f"{section.name}-{drawn.name}"), drawn.alt, style.render(drawn.figure), drawn.text)
 
 
 def draw_fidelity(selection: Selection, found: Fidelity) -> Picked:
