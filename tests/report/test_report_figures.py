@@ -12,9 +12,11 @@ from suite_data import suite, suite_store
 
 from bnnbench.methods import METHODS as REGISTERED
 from bnnbench.report.figures.palette import FAMILIES, OTHERS, family, members
+from bnnbench.report.figures.scores import score_figure
 from bnnbench.report.figures.style import looks
 from bnnbench.report.figures.training import blocked
 from bnnbench.report.select import select
+from bnnbench.report.statistics import comparison
 from bnnbench.store.records import MethodRecord
 
 
@@ -28,12 +30,10 @@ def table_of(page: str, heading: str) -> dict[str, list[str]]:
 
 @pytest.fixture
 def exploded(tmp_path):
-    """Two usual methods, one that explodes on a fold, one that explodes on all, and one that lost a fold."""
-    values = {"map": 1.0, "mc-dropout": 1.1, "bbp-gaussian": 1.2, "sgld": 1e30, "constant": 3e7, "ensemble-deep": 0.9}
+    """Usual methods, one of which lost a fold, and one that explodes."""
+    values = {"map": 1.0, "mc-dropout": 1.1, "bbp-gaussian": 1.2, "sgld": 1e30, "constant": 3.0, "ensemble-deep": 0.9}
     rows = [outcome(cell("housing", m, index=i), v * (1 + i / 50), "rmse") for m, v in values.items() for i in range(4)]
     rows = [o for o in rows if (o.cell.method, o.cell.index) != ("bbp-gaussian", 2)]
-    rows[0] = replace(rows[0], evaluations=[replace(e, scores=tuple(replace(s, value=6.6e12) for s in e.scores))
-                                            for e in rows[0].evaluations])  # fmt: skip
     with fill(tmp_path / "x.db", rows) as store:
         yield store
 
@@ -58,8 +58,18 @@ def test_dots_arrows_and_rings_are_the_tables(exploded, tmp_path, monkeypatch):
             beyond.add(name)
             assert ">" in {m for x, m in points if x > 0.9}, "what lies beyond the axis is an arrow at its border"
             assert table[name] in [t.get_text() for t in axes.texts if t.xy[1] == y], "with the table's own text"
-    assert {"sgld", "constant"} <= beyond
+    assert "sgld" in beyond
     assert max(map(len, texts(axes.figure))) < 30, "no number of thirty digits"
+
+
+def test_the_best_has_its_ring_beyond_the_axis_too(exploded):
+    (section,) = select(exploded).sections
+    table = comparison(section.scores, "rmse", rows=list(section.rows))
+    told = {key: replace(entry, best=key[0] == "sgld") for key, entry in table.entries.items()}
+    figure = score_figure(replace(table, entries=told), table, looks(select(exploded).methods, section.rows), "", "")
+    ((x, y),) = [(ln.get_xdata()[0], ln.get_ydata()[0]) for ln in figure.axes[0].lines if ln.get_markersize() == 10]
+    assert figure.axes[0].get_yticklabels()[y].get_text() == "sgld"
+    assert 0.9 < x <= 1, "at the border, in shares of the axis"
 
 
 def test_numbers_of_calibration_sheets_are_the_tables(tmp_path, monkeypatch):

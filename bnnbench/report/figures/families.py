@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from bnnbench.report.figures.palette import family
 from bnnbench.report.figures.style import GREY, Look
-from bnnbench.report.figures.text import headline, label
+from bnnbench.report.figures.text import headline, name_lines
 from bnnbench.report.images import PLAIN, Line
 from bnnbench.report.statistics import Frame
 
@@ -62,7 +62,7 @@ def family_figure(plot: Plot, groups: dict[str, list[str]], looks: dict[str, Loo
     groups = {name: [r for r in rows if r in drawn] for name, rows in groups.items()}
     groups = {name: rows for name, rows in groups.items() if rows}
     keys = [q for q in plot.quantities if any(k == q for _, k in (*plot.lines, *plot.points))]
-    longest = max(len(rows) for rows in groups.values())
+    longest = max(sum(1 + _named(row).count("\n") for row in rows) for rows in groups.values())
     size = (max(4.6, 1.0 + 2.55 * len(groups)), 1.2 + 1.75 * len(keys) + 0.18 * (longest + 1))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(keys), len(groups), sharex=True, sharey="row", squeeze=False)
@@ -106,9 +106,14 @@ def _panel(axes: Axes, quantity: str, rows: list[str], plot: Plot, looks: dict[s
                       mew=1.2, zorder=4)  # fmt: skip
 
 
+def _named(row: str) -> str:
+    """In the legend under a column."""
+    return name_lines(row, 1.8, 8.5)
+
+
 def _handles(rows: list[str], plot: Plot, looks: dict[str, Look]) -> list[Line2D]:
     found = [
-        Line2D([], [], color=looks[r].color, ls=looks[r].line, marker=looks[r].marker, ms=4, lw=1.3, label=label(r),
+        Line2D([], [], color=looks[r].color, ls=looks[r].line, marker=looks[r].marker, ms=4, lw=1.3, label=_named(r),
                mfc="white" if looks[r].hollow else looks[r].color)
         for r in rows
     ]  # fmt: skip
