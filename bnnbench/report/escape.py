@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 
-_MARKUP = re.compile(r"([|*<`\\\[\]$~&])|(?<![^\W_])(_)|(_)(?![^\W_])")  # an underscore within a word is none
+# An underscore within a word emphasises nothing, brackets before other than these are no link, and & is an entity's
+# beginning only where a name and a semicolon follow.
+_MARKUP = re.compile(r"[|*<`\\$~]|\](?=[(\[:])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 _BLOCK = re.compile(r"^(#|>|[+\-](?=\s|$)|=+$|-+$)")
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -26,6 +28,11 @@ def escape_markdown(text: str) -> str:
     """Text that neither breaks a table row nor turns into markup, HTML or a formula."""
     line = _MARKUP.sub(lambda found: "\\" + found.group(), one_line(text))
     return _NUMBERED.sub(r"\1\\\2", _BLOCK.sub(r"\\\1", line))
+
+
+def alt_text(text: str) -> str:
+    """Words for a picture, between brackets of their own."""
+    return re.sub(r"(?<!\\)[\[\]]", lambda found: "\\" + found.group(), escape_markdown(text))
 
 
 def code(text: str) -> str:

@@ -132,7 +132,7 @@ def _registered(selection: Selection, rows: dict[str, None]) -> list[str]:
 def _others(selection: Selection) -> set[str]:
     """Methods that aim at something else than the task's posterior."""
     tagged = zip(selection.methods["name"], selection.methods["tags"], strict=True)
-    return {str(name) for name, tags in tagged if "other-target" in (tags or ())}
+    return {str(name) for name, tags in tagged if "other-target" in tags}
 
 
 def _compared(section: Section) -> Frame:

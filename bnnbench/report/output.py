@@ -27,7 +27,7 @@ LONGEST = 120  # characters of a file's stem
 def file_stem(name: str) -> str:
     """A name that any file system takes and that leads nowhere else; one that had to change ends in its own hash."""
     plain = re.sub(r"[^\w.\-]+", "-", name, flags=re.ASCII).lstrip(".-")
-    if plain == name and len(name) <= LONGEST:
+    if plain and plain == name and len(name) <= LONGEST:
         return name
     return f"{plain[:LONGEST]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 

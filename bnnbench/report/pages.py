@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from bnnbench.report.costs import cost_tables, troubles
-from bnnbench.report.escape import code, escape_markdown, one_line
+from bnnbench.report.escape import alt_text, code, escape_markdown, one_line
 from bnnbench.report.extra import Extra, page
 from bnnbench.report.figures.section import Picked
 from bnnbench.report.images import GROUP_NOTES
@@ -164,7 +164,7 @@ def section_page(
 
 def _picture(figure: Picked) -> str:
     text = f"{escape_markdown(figure.text)}\n\n" * bool(figure.text)
-    return f"{text}![{escape_markdown(figure.alt)}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
+    return f"{text}![{alt_text(figure.alt)}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
 
 
 def fidelity_page(tables: list[Extra], figure: Picked) -> str:

@@ -109,6 +109,7 @@ def select(
     if scores.empty:
         raise UserError("The database holds no results yet; run `bnnbench run` first.")
     known_tasks, known_methods = store.tasks(), store.methods()
+    known_methods = known_methods.assign(tags=known_methods["tags"].map(_strings))
     total = fingerprint(scores)
     superseded = store.scores(latest_only=False)["fingerprint"].nunique() - scores["fingerprint"].nunique()
     groups = _groups(known_tasks)

@@ -189,14 +189,16 @@ def test_unwritable_folder_and_full_disk(small, tmp_path, monkeypatch):
         build(small, tmp_path / "file", formats=["csv"])
     output = Output(tmp_path / "out")
     output.write("a.txt", "old")
+    output.finish()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
+    output.write("a.txt", "new")
     with pytest.raises(UserError, match="No space left on device"):
-        output.write("a.txt", "new")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.txt"], "no temporary file stays behind"
+        output.finish()
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.txt", "manifest.json"}, "nothing stays behind"
     assert (tmp_path / "out/a.txt").read_text() == "old"
 
 

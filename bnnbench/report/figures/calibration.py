@@ -45,7 +45,8 @@ def pit_figure(cells: Cells, looks: dict[str, Look], task: str, points: float, n
     def panel(axes: Axes, row: str) -> None:
         level, deviation = deviations[row]
         band = KOLMOGOROV / np.sqrt(points)
-        axes.axhspan(-band, band, color="#e6e6e6", lw=0, zorder=0)
+        if np.isfinite(band):
+            axes.axhspan(-band, band, color="#e6e6e6", lw=0, zorder=0)
         axes.axhline(0, color=GREY, lw=0.8, zorder=2)
         axes.fill_between(level, 0, deviation, color=looks[row].color, alpha=0.35, lw=0, zorder=3)
         axes.plot(level, deviation, color=looks[row].color, lw=1.4, zorder=4)

@@ -161,7 +161,7 @@ def test_points(section: Section, task: str) -> float:
     """Number of different test rows behind an average over splits: splits beyond n/n_test repeat rows."""
     own = section.scores[section.scores["task"] == task]
     ratio = size_ratio(own, section.rule)
-    each = own.loc[own["evaluation"] == "test", "n"].mean()
+    each = own.loc[own["evaluation"] == "test", "n"].astype(float).mean()
     return float(each) * min(own["split"].nunique(), (1 + ratio) / ratio)
 
 
