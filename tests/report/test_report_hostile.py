@@ -48,7 +48,7 @@ def hostile(tmp_path):
     for i, name in enumerate(NAMES):
         o = rows[i % len(rows)]
         kind = next(t for t in TASKS if t.name == o.cell.task)
-        task, group = f"t {name}", (kind.groups[0] if i % 2 else f"g {name}")
+        task, group = f"t {name}", (kind.groups[0] if i % 5 else f"g {name}")
         tasks.append(replace(kind, name=task, groups=(group,), notes=(f"note {name}",), order=i))
         methods.append(MethodRecord(name, 1, "", (), i))
         made = replace(o.cell, task=task, method=name, label="default" if i % 3 else f"s={name}")
@@ -202,6 +202,7 @@ def sql(path: Path, statement: str, *values: object) -> None:
     """Change a database behind the back of the program."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute(statement, values)
 
 
@@ -265,14 +266,14 @@ def test_one_damaged_curve_costs_no_other(sources, tmp_path, monkeypatch):
     ("statement", "told"),
     [
         ("DELETE FROM score", "its scores are missing from the database"),
-        ("DELETE FROM score WHERE id % 2", ""),
+        ("DELETE FROM score WHERE rowid % 2", ""),
         ("DELETE FROM evaluation", "its scores are missing from the database"),
         ("DELETE FROM curve", ""),
         ("DELETE FROM metric", ""),
         ("UPDATE attempt SET status = 'baked'", "baked: a status that this version does not know"),
         ("UPDATE cell SET config = '{'", ""),
         ("UPDATE session SET device = '', host = '', command = ''", ""),
-        ("UPDATE task SET groups = '5', notes = 'null'", ""),
+        ("UPDATE task SET task_groups = '5', notes = 'null'", ""),
         ("UPDATE method SET tags = '5'", ""),
         ("UPDATE session SET versions = '[]'", ""),
         ("UPDATE attempt SET wall_s = 0, gradients = 0, pack_size = 0", ""),
@@ -284,10 +285,7 @@ def test_one_damaged_curve_costs_no_other(sources, tmp_path, monkeypatch):
 def test_changed_rows_end_in_a_report(sources, tmp_path, monkeypatch, statement, told):
     path = tmp_path / "d.db"
     path.write_bytes((sources / "tables.db").read_bytes())
-    try:
-        sql(path, statement)
-    except sqlite3.Error as error:
-        pytest.skip(f"the schema refuses it: {error}")
+    sql(path, statement)
     monkeypatch.setattr(style, "render", lambda figure: {})
     with ResultStore(path, read_only=True) as store:
         build(store, tmp_path / "out")
