@@ -14,7 +14,7 @@ from bnnbench.report.extra import Extra, write
 from bnnbench.report.fidelity import fidelity
 from bnnbench.report.fidelity_tables import fidelity_tables
 from bnnbench.report.image_tables import image_tables
-from bnnbench.report.output import Output
+from bnnbench.report.output import Output, file_stem
 from bnnbench.report.points import compared
 from bnnbench.report.samplers import sampler_tables
 from bnnbench.report.select import Section, Selection, select
@@ -72,14 +72,14 @@ def _section(selection: Selection, section: Section, output: Output, formats: se
 
     tables = compare_all(selection, section)
     for table in tables:
-        stem = f"tables/{section.name}-{table.metric}"
+        stem = "tables/" + file_stem(f"{section.name}-{table.metric}")
         if "csv" in formats:
             output.write(f"{stem}.csv", comparison_csv(table, old.names))
         if "latex" in formats:
             grid = old.mark(comparison_grid(table))
             output.write(f"{stem}.tex", grid_latex(grid, caption(selection, section, table, old)))
     if "csv" in formats:
-        output.write(f"tables/{section.name}-cost.csv", frame_csv(costs(section)))
+        output.write(f"tables/{file_stem(section.name)}-cost.csv", frame_csv(costs(section)))
     extras = [*image_tables(selection, section), *truth_tables(section), *density_tables(selection, section)]
     extras = _marked([*extras, *sampler_tables(section)], old)
     write(extras, output, formats)
@@ -104,7 +104,7 @@ def _fidelity(selection: Selection, output: Output, formats: set[str], old: Supe
     from bnnbench.report.figures.section import draw_fidelity
     from bnnbench.report.pages import fidelity_page
 
-    figure = draw_fidelity(found)
+    figure = draw_fidelity(selection, found)
     _write_figure(figure, output)
     return [fidelity_page(tables, figure)]
 

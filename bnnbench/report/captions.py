@@ -29,7 +29,7 @@ def caption(selection: Selection, section: Section, table: Comparison, old: Supe
     text += "".join(f"{note} " for note in notes if note)
     seeds = max(table.seeds.values())
     if table.baselines and any(e.worse for e in table.entries.values()):
-        text += f"{WORSE}n/k: worse than {' or '.join(f'`{name}`' for name in table.baselines)} on n of k splits. "
+        text += f"{WORSE}n/k: worse than {' or '.join(table.baselines)} on n of k splits. "
     if any(e.skewed for e in table.entries.values()):
         text += "The median stands where it is further from the mean than the quartiles of the splits are apart. "
     if all(n == 1 for n in table.splits.values()):

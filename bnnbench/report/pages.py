@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 from bnnbench.report.captions import caption
-from bnnbench.report.costs import costs_markdown, troubles
+from bnnbench.report.costs import cost_tables, troubles
+from bnnbench.report.escape import alt_text, code, escape_markdown, one_line
 from bnnbench.report.extra import Extra, page
 from bnnbench.report.figures.section import Picked
 from bnnbench.report.images import GROUP_NOTES
@@ -16,7 +17,7 @@ from bnnbench.report.select import Section, Selection
 from bnnbench.report.separable import ALPHA
 from bnnbench.report.statistics import Comparison, Frame
 from bnnbench.report.superseded import Superseded
-from bnnbench.report.tables import OLD, WORSE, comparison_grid, escape_markdown, grid_markdown, markdown, words
+from bnnbench.report.tables import OLD, WORSE, comparison_grid, grid_markdown, markdown, words
 from bnnbench.report.tuning import tuning_markdown, tunings
 
 HOW_TO_READ = f"""\
@@ -52,26 +53,29 @@ def provenance(selection: Selection) -> str:
     """Where the numbers come from, as a list."""
     sessions = _used_sessions(selection)
     revisions = [
-        f"`{r}`{' with uncommitted changes' if d else ''}"
+        code(str(r)) + " with uncommitted changes" * bool(d)
         for r, d in zip(sessions["revision"], sessions["dirty"], strict=True)
     ]
-    versions = sorted({f"{k} {v}" for row in sessions["versions"] for k, v in dict(row).items()})
+    known = [row for row in sessions["versions"] if isinstance(row, dict)]
+    versions = sorted({f"{k} {v}" for row in known for k, v in row.items()})
     counts: Frame = pd.concat(
         [s.scores.drop_duplicates("fingerprint")["status"] for s in selection.sections]
     ).value_counts()
     budgets = sorted({s.budget for s in selection.sections})
     lines = [
         ("Versions", ", ".join(versions)),
-        *((name, "; ".join(_distinct(sessions[name.lower()]))) for name in ("Device", "Host", "Threads")),
+        *((name, "; ".join(_distinct(sessions[name.lower()].map(str)))) for name in ("Device", "Host", "Threads")),
         ("Budget", ", ".join(budgets)),
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
-        ("Scores in the database", f"sha256 `{selection.fingerprint}`"),
+        ("Scores in the database", f"sha256 {selection.fingerprint}"),
     ]
     if selection.superseded:
         left = f"{selection.superseded:,} cells of superseded versions or defaults of a task or method"
         lines.append(("Left out", left))
-    commands = [f"`{FOLDERS.sub('', command)}`" for command in sessions["command"]]
-    text = "".join(f"* {name}: {value}\n" for name, value in lines)
+    if selection.notices:
+        lines.append(("Left out of the figures", "; ".join(selection.notices)))
+    commands = [code(FOLDERS.sub("", str(command))) for command in sessions["command"]]
+    text = "".join(f"* {name}: {escape_markdown(value)}\n" for name, value in lines)
     return text + _listed("Code revision", revisions) + _listed("Command (paths by their last part)", commands)
 
 
@@ -94,7 +98,7 @@ def _used_sessions(selection: Selection) -> Frame:
 
 
 def _distinct(values: Iterable) -> list[str]:
-    found = list(dict.fromkeys(str(v).replace("\n", " ") for v in values))
+    found = list(dict.fromkeys(one_line(str(v)) for v in values))
     return found if any(found) else ["unknown"]
 
 
@@ -107,30 +111,33 @@ def section_page(
     old: Superseded,
 ) -> str:
     """One section: tables, notes, figures, costs, hyperparameters, troubles."""
-    parts = [f"## {section.group}, split rule `{section.rule}`, budget `{section.budget}`\n"]
+    group = escape_markdown(section.group)
+    parts = [f"## {group}, split rule {code(section.rule)}, budget {code(section.budget)}\n"]
     if section.rule in SPLIT_RULES:
         parts.append(f"Splits: {SPLIT_RULES[section.rule]}.\n")
     if section.group in GROUP_NOTES:
         parts.append(f"**{GROUP_NOTES[section.group]}**\n")
     if section.others:
-        rest = ", ".join(f"{n:,} at `{b}`" for b, n in section.others.items())
+        rest = ", ".join(f"{n:,} at {code(b)}" for b, n in section.others.items())
         parts.append(f"Not shown: cells at other budgets ({rest}); `--budget` selects them.\n")
     for table in tables:
-        parts += [f"### {section.group}: {words(table.metric)}\n", grid_markdown(old.mark(comparison_grid(table)))]
-        parts.append(caption(selection, section, table, old) + "\n")
-    notes = [f"* {escape_markdown(task)}: {note}\n" for task in section.tasks for note in selection.notes(task)]
+        title = f"### {group}: {escape_markdown(words(table.metric))}\n"
+        parts += [title, grid_markdown(old.mark(comparison_grid(table)))]
+        parts.append(escape_markdown(caption(selection, section, table, old)) + "\n")
+    told = [f"{task}: {note}" for task in section.tasks for note in selection.notes(task)]
+    notes = [f"* {escape_markdown(text)}\n" for text in told]
     if notes:
         parts += ["Notes on the data:\n", "".join(notes)]
     parts += [page(extra) for extra in extras]
     if figures:
-        parts += [f"### {section.group}: figures\n", *map(_picture, figures)]
+        parts += [f"### {group}: figures\n", *map(_picture, figures)]
     parts += _costs(section) + _tuning(section) + _troubles(section)
     return "\n".join(parts)
 
 
 def _picture(figure: Picked) -> str:
-    text = f"{figure.text}\n\n" * bool(figure.text)
-    return f"{text}![{figure.alt}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
+    text = f"{escape_markdown(figure.text)}\n\n" * bool(figure.text)
+    return f"{text}![{alt_text(figure.alt)}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
 
 
 def fidelity_page(tables: list[Extra], figure: Picked) -> str:
@@ -139,15 +146,20 @@ def fidelity_page(tables: list[Extra], figure: Picked) -> str:
 
 
 def _costs(section: Section) -> list[str]:
-    table = costs_markdown(section)
-    if not table:
+    """A table a setting: times of two devices, numbers of threads or sizes of packs do not compare."""
+    tables = cost_tables(section)
+    if not tables:
         return []
     text = (
-        "Seconds a cell: the wall time of a pack shared equally among its cells, with the pack size in brackets. "
-        "Cells of a pack train together, so only speeds of solo cells (pack size 1, one machine) may be compared. "
-        "Gradients are minibatch gradients; in total counts all networks or chains of a cell.\n"
+        "Seconds a cell, with milliseconds a minibatch gradient in brackets: the wall time of a pack shared equally "
+        "among its cells. Compare within a table only: in each are cells trained on the same device, with the same "
+        "number of threads, and with as many others in a pack. Gradients in total counts all networks or chains of a "
+        "cell.\n"
     )
-    return [f"### {section.group}: cost\n", table, text]
+    parts = [f"### {escape_markdown(section.group)}: cost\n", text]
+    for setting, table in tables:
+        parts += [f"On {escape_markdown(str(setting))}:\n", table]
+    return parts
 
 
 def _tuning(section: Section) -> list[str]:
@@ -159,9 +171,9 @@ def _tuning(section: Section) -> list[str]:
         "splits, higher is better). The configuration of smallest mean rank over data sets is bold: choose by this, "
         "never by the test rows.\n"
     )
-    parts = [f"### {section.group}: hyperparameters on validation rows\n", text]
+    parts = [f"### {escape_markdown(section.group)}: hyperparameters on validation rows\n", text]
     for tuning in found:
-        parts += [f"`{tuning.method}`:\n", tuning_markdown(tuning)]
+        parts += [f"{code(tuning.method)}:\n", tuning_markdown(tuning)]
     return parts
 
 
@@ -171,7 +183,7 @@ def _troubles(section: Section) -> list[str]:
         return []
     rows = [[*map(escape_markdown, row)] for row in found]
     return [
-        f"### {section.group}: failed or missing cells\n",
+        f"### {escape_markdown(section.group)}: failed or missing cells\n",
         markdown(["method", "data set", "splits", "what happened", "message"], rows, right=False),
     ]
 
@@ -179,7 +191,9 @@ def _troubles(section: Section) -> list[str]:
 def index(selection: Selection, pages: list[str], across: list[str], old: Superseded) -> str:
     """The whole page: the parts of the sections, then those that span them."""
     contents = "".join(
-        f"* {s.group}, `{s.rule}`, budget `{s.budget}`: {', '.join(s.tasks)}\n" for s in selection.sections
+        f"* {escape_markdown(s.group)}, {code(s.rule)}, budget {code(s.budget)}: "
+        f"{escape_markdown(', '.join(s.tasks))}\n"
+        for s in selection.sections
     )
     contents += f"* {FIDELITY}\n" * bool(across)
     warning = [f"**Superseded results.** {SUPERSEDED.format(old)}\n"] * bool(old.names)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import pandas as pd
 
+from bnnbench.report.escape import escape_latex, escape_markdown
 from bnnbench.report.statistics import Comparison, Entry, Frame, comparison
 
 NAMES = {"log_likelihood": "log-likelihood", "rmse": "RMSE", "crps": "CRPS", "ece": "ECE", "brier": "Brier score"}
@@ -24,18 +24,6 @@ EMPTY, INCOMPLETE, UNCONVERGED, OTHER_TARGET, WORSE, OLD = "–", "†", "‡", 
 CSV = {name: name for name in ("mean", "se", "median", "n_splits", "best", "complete", "unconverged", "other_target")}
 CSV |= {"n_splits": "n", "splits_worse_than_baseline": "worse", "splits_judged": "judged"}  # column -> field of Entry
 Text: TypeAlias = tuple[str, bool, str]  # text, bold or not, marks
-LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {
-    "\\": r"\textbackslash{}",
-    "–": "--",
-    "†": r"\dag",
-    "‡": r"\ddag",
-    "§": r"\S",
-    "¶": r"\P",
-    "°": r"$^{\circ}$",
-    "±": r"$\pm$",
-    "−": "$-$",
-}
 
 
 @dataclass(frozen=True)
@@ -74,13 +62,13 @@ def mean_and_error(mean: float, se: float) -> str:
 
 
 def significant(value: float) -> str:
-    """Three significant digits of a number that has no standard error, whole numbers from a hundred on."""
+    """Three significant digits of a number that has no standard error; whole ones from 100 to 100,000."""
     if math.isnan(value):
         return EMPTY
     if not math.isfinite(value) or value == 0:
         return number(value, 0)
     places = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.2e}".replace("-", "−") if places > 5 else number(value, max(0, places))
+    return f"{value:.2e}".replace("-", "−") if not -2 <= places <= 5 else number(value, max(0, places))
 
 
 def measured(value: float, se: float) -> str:
@@ -105,16 +93,6 @@ def cell(entry: Entry | None) -> Text:
 def words(metric: str) -> str:
     """A metric's name in words."""
     return NAMES.get(metric, metric.replace("_", " "))
-
-
-def escape_markdown(text: str) -> str:
-    """Text that neither breaks a table row nor turns into markup."""
-    return re.sub(r"([|*<`\\])", r"\\\1", " ".join(text.split()))
-
-
-def escape_latex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(LATEX.get(c, c) for c in text)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool = True) -> str:
@@ -158,8 +136,8 @@ def grid_latex(grid: Grid, caption: str) -> str:
 
 def latex_number(text: str, bold: bool) -> str:
     r"""`\textbf{$-$2.391} $\pm$ 0.012`; digits stay text because \textbf does not reach into formulas."""
-    value, pm, error = (escape_latex(part).replace("∞", r"$\infty$") for part in text.partition(" ± "))
-    return (rf"\textbf{{{value}}}" if bold else value) + (pm + error if error else "")
+    value, pm, error = map(escape_latex, text.partition(" ± "))
+    return (rf"\textbf{{{value}}}" if bold else value) + (f" {pm} {error}" if error else "")
 
 
 def comparison_csv(table: Comparison, old: Container[str] = ()) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bnnbench.report.escape import escape_markdown
 from bnnbench.report.select import Section
 from bnnbench.report.statistics import Comparison, Frame, comparison
-from bnnbench.report.tables import cell, escape_markdown, markdown
+from bnnbench.report.tables import cell, markdown
 
 
 @dataclass(frozen=True)

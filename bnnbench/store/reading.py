@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -106,8 +107,12 @@ class Reading(Database):
     def curves(
         self, name: str, *, evaluation: Wanted = None, latest_only: bool = True, **filters: Wanted
     ) -> list[tuple[dict[str, Any], str | None, dict[str, np.ndarray]]]:
-        """All curves of this name: (columns of the cell, evaluation or None for training, columns of the curve)."""
-        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "columns": Curve.columns}
+        """All curves of this name: (columns of the cell, evaluation or None for training, columns of the curve).
+
+        A curve without columns is one that cannot be read: something else has written it.
+        """
+        text = cast(Curve.columns, String)  # parsed here, one by one
+        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "columns": text}
         query = _cells(columns, latest_only, filters).join(Curve, Curve.attempt_id == Attempt.id)
         query = query.outerjoin(Evaluation, Curve.evaluation_id == Evaluation.id).where(Curve.name == name)
         if evaluation is not None:
@@ -115,11 +120,9 @@ class Reading(Database):
         frame = self._frame(query)
         frame["evaluation"] = frame["evaluation"].fillna("")
         found = _in_order(frame, ["evaluation"]).to_dict("records")
-        with value_faults(self.address):
-            series = [decode_series(row["columns"]) for row in found]
         return [
-            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, columns)
-            for row, columns in zip(found, series, strict=True)
+            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, _series(row["columns"]))
+            for row in found
         ]
 
     def running(self) -> pd.DataFrame:
@@ -185,6 +188,15 @@ class Reading(Database):
                 result = connection.execute(query)
                 frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
             return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
+
+
+def _series(text: str) -> dict[str, np.ndarray]:
+    """Columns of a curve; none if it is damaged."""
+    try:
+        series = decode_series(json.loads(text))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return series if all(v.ndim == 1 and v.dtype.kind in "biuf" for v in series.values()) else {}
 
 
 def _labelled(columns: Columns) -> list[Any]:

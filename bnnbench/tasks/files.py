@@ -19,7 +19,6 @@ from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import REPOSITORY, Card, card, names
 
-
 LARGEST = 2**30  # bytes of a file, uncompressed: more than any file of a data set has
 
 

@@ -59,8 +59,8 @@ def test_files(report):
     assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
     names = {str(p.relative_to(out)) for p in written}
     assert {"index.md", "tables/uci-10fold-rmse.csv", "tables/uci-10fold-rmse.tex"} <= names
-    for stem in ("toy-fixed-toy-heteroscedastic", "starter-10fold-reliability", "uci-10fold-calibration",
-                 "uci-10fold-training-loss", "uci-10fold-training-validation", "uci-10fold-rmse"):  # fmt: skip
+    for stem in ("toy-fixed-toy-heteroscedastic", "starter-10fold-reliability-digits", "uci-10fold-calibration-yacht",
+                 "uci-10fold-calibration-error", "uci-10fold-training-validation", "uci-10fold-rmse"):  # fmt: skip
         assert {f"figures/{stem}.svg", f"figures/{stem}.png"} <= names
 
 
@@ -212,14 +212,16 @@ def test_unwritable_folder_and_full_disk(small, tmp_path, monkeypatch):
         build(small, tmp_path / "file", formats=["csv"])
     output = Output(tmp_path / "out")
     output.write("a.txt", "old")
+    output.finish()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
+    output.write("a.txt", "new")
     with pytest.raises(UserError, match="No space left on device"):
-        output.write("a.txt", "new")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.txt"], "no temporary file stays behind"
+        output.finish()
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.txt", "manifest.json"}, "nothing stays behind"
     assert (tmp_path / "out/a.txt").read_text() == "old"
 
 

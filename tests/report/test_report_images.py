@@ -290,7 +290,7 @@ def test_the_bound_falls_back_to_the_loss_alone(tmp_path):
         build(store, tmp_path / "out", formats=["md"])
     page = (tmp_path / "out/index.md").read_text()
     assert "a method whose curve still falls at the end needs more steps" in page
-    assert "Negative ELBO per image of bbp-local on mnist" in page
+    assert "−ELBO per image of bbp-local on mnist" in page
 
 
 def test_failed_cells_are_marked(tmp_path):
