@@ -56,8 +56,8 @@ class _Flipout(Noisy):
         sizes = [mean["weight"].shape[0], input.shape[channel]]
         signs = random.bernoulli(key, 0.5, (*input.shape[:channel], sum(sizes))).to(input) * 2 - 1
         r, s = signs.reshape(*signs.shape, *[1] * self.places).split(sizes, channel)
-        changed = self.affine(input * s, change["weight"], change.get("bias")) * r
-        return self.affine(input, mean["weight"], mean.get("bias")) + changed
+        changed = self.affine(input * s, change["weight"], change.get("bias"))
+        return self.affine(input, mean["weight"], mean.get("bias")) + changed * r.to(changed)
 
 
 class SampledLinear(_Sampled, NoisyLinear):

@@ -279,7 +279,7 @@ def tied():
     [
         (
             lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False)),
-            r"'1' \(BatchNorm2d\).*`eval\(\)`",
+            r"'1' \(BatchNorm2d.*`eval\(\)`",
         ),
         (lambda: nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)), r"'1' \(LayerNorm\).*elementwise_affine=False"),
         (lambda: nn.Sequential(nn.Conv1d(1, 2, 3), nn.Linear(2, 3)), r"'0' \(Conv1d\).*nn.Linear or nn.Conv2d"),
