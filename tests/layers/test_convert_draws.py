@@ -152,7 +152,7 @@ def test_generators_stand_where_they_were_after_an_error():
     def fails(h, training):
         raise RuntimeError(f"drawn: {torch.rand(())}")
 
-    state, bayes = torch.get_rng_state(), convert(Own(fails))
+    bayes, state = convert(Own(fails)), torch.get_rng_state()
     with pytest.raises(RuntimeError, match="drawn"):
         bayes(X)
     assert torch.equal(torch.get_rng_state(), state)
