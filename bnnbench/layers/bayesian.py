@@ -57,8 +57,9 @@ class BayesianNetwork(nn.Module):
     The means are the parameters of `network`, under their old names; the rho of `weight` is `weight_rho` beside it. Of
     kind "mnf", q is that Gaussian given random multipliers of mu, whose parameters are those of `multiplier` beside it.
     A layer draws at every call, so one that is called twice in a forward pass draws twice. One whose weight or bias the
-    network reads by name (`F.linear(x, self.encoder.weight)`) shows a draw, the same throughout the pass. The KL is
-    that of all Bayesian layers, called or not. All is the same in training and in eval mode, but for dropout.
+    network reads by name (`F.linear(x, self.encoder.weight)`) shows a draw, one a pass; `parameters()` are
+    the means. The KL is that of all Bayesian layers, called or not. All is the same in training and in eval mode,
+    but for dropout.
 
     Attributes:
         network: the converted network, of noisy layers.

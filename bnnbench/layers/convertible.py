@@ -129,25 +129,26 @@ def _frozen(what: str, layer: nn.Module) -> bool:
 
 def _check_shared(net: nn.Module, paths: list[str]) -> None:
     """Pass a network that holds the parameters of these layers in one place each."""
-    owners = {id(net.get_submodule(path)): path for path in paths}
     first: dict[int, str] = {}
-    for path, layer in net.named_modules():  # chosen layers first, so that the others are compared with them
-        if id(layer) in owners:
-            for name, value in layer.named_parameters(path, recurse=False):
-                known = first.setdefault(_address(value), name)
-                if known != name:
-                    raise _shared(known, name, "whose KL would count twice")
+    for path in paths:
+        for name, value in net.get_submodule(path).named_parameters(path, recurse=False):
+            known = first.setdefault(_address(value), name)
+            if known != name:
+                raise _shared(known, name, "whose KL would count twice")
     for path, layer in net.named_modules():
-        if id(layer) not in owners:
-            for name, value in layer.named_parameters(path, recurse=False):
-                if _address(value) in first:
-                    raise _shared(first[_address(value)], name, "drawn in one place and not in the other")
-        kept = {name: value for name, value in vars(layer).items() if name not in ("_parameters", "_modules")}
-        for name, value in kept.items():
-            for leaf in tree_leaves(value):
-                if isinstance(leaf, Tensor) and _address(leaf) in first:
-                    place = f"{path}.{name}" if path else name
-                    raise _shared(first[_address(leaf)], place, "drawn in one place and not in the other")
+        for name, value in _held(path, layer):
+            known = first.get(_address(value), name)
+            if known != name:
+                raise _shared(known, name, "drawn in one place and not in the other")
+
+
+def _held(path: str, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors: a layer's own parameters, and whatever its other attributes hold."""
+    yield from layer.named_parameters(path, recurse=False)
+    for name, value in vars(layer).items():
+        if name not in ("_parameters", "_modules"):
+            place = f"{path}.{name}" if path else name
+            yield from ((place, leaf) for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
 
 
 def _shared(one: str, other: str, why: str) -> UserError:
