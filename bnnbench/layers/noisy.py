@@ -125,8 +125,9 @@ class Noisy(nn.Module):
         return scale * random.normal(key, variance.shape).to(variance)
 
     def means(self) -> Params:
-        """The layer's own weight and bias."""
-        return {name: value for name, value in self._parameters.items() if value is not None and name in OWN}
+        """The layer's own weight and bias, in this order, whichever was registered first."""
+        own = ((name, self._parameters.get(name)) for name in OWN)
+        return {name: value for name, value in own if value is not None}
 
     def own(self, values: Params) -> Params:
         """Of values by the network's parameter names those of the layer's weight and bias, under these names."""

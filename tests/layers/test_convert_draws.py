@@ -90,6 +90,18 @@ def test_what_is_read_twice_is_one_draw_and_outside_of_a_pass_the_mean():
         assert_close(bayes.network.enc.weight.data, net.enc.weight.data, rtol=0, atol=0)
 
 
+@every_kind
+def test_the_order_of_registration_does_not_matter(kind):
+    """A weight that was taken out and put back, as by `remove_parametrizations`, stands behind the bias."""
+    net = nn.Sequential(nn.Unflatten(1, (3, 1, 1)), nn.Conv2d(3, 3, 1), nn.Flatten(), nn.Linear(3, 2))
+    expected = convert(net, kind)(X)
+    for layer in (net[1], net[3]):
+        weight = layer.weight
+        del layer.weight
+        layer.weight = weight
+    assert_close(convert(net, kind)(X), expected, rtol=0, atol=0)
+
+
 def test_a_transformer_s_fast_path_draws():
     """Which hands weights to one fused function, without gradients and in eval mode: as spread as the slow one."""
     net = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
