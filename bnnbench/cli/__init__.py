@@ -16,6 +16,7 @@ from bnnbench.cli.datasets import data
 from bnnbench.cli.results import export, list_, report, show, status
 from bnnbench.cli.training import check, run
 from bnnbench.errors import UserError
+from bnnbench.store.passwords import masked
 
 
 class _Group(click.Group):
@@ -25,7 +26,11 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(masked(str(error))) from error
+        except click.ClickException as error:
+            # It may repeat an argument.
+            error.message = masked(error.message)  # pyright: ignore[reportAttributeAccessIssue]
+            raise
         except KeyboardInterrupt:
             click.echo(
                 "Interrupted; what is finished is in the database, the same command goes on from there.", err=True

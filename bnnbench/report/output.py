@@ -10,7 +10,6 @@ from pathlib import Path
 from bnnbench.errors import UserError
 
 MANIFEST = "manifest.json"
-WRITTEN = ("index.md", MANIFEST, "tables", "figures")  # all that a report writes in its folder
 
 
 class Output:
