@@ -234,18 +234,18 @@ def report(
     Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
     """
     from bnnbench.report.build import build
-    from bnnbench.report.output import WRITTEN
 
     installed = {
         "method": {method.name: method.version for method in METHODS},
         "task": {known.name: known.version for known in TASKS},
     }
+    folder = path_of(out, "--out")
     with ResultStore(db, read_only=True) as store:
-        for name in WRITTEN:
-            store.refuse_output(Path(out) / name)
+        for name in ("index.md", "manifest.json", "tables", "figures"):  # all that a report writes
+            store.refuse_output(folder / name)
         return build(
             store,
-            path_of(out, "--out"),
+            folder,
             None if task is None else names_of(task, "--task"),
             None if methods is None else names_of(methods, "--methods"),
             None if budget is None else text_of(budget, "--budget"),

@@ -18,6 +18,7 @@ from bnnbench.cli.terminal import plain, sentences_for, survived
 from bnnbench.cli.training import check, run
 from bnnbench.errors import UserError
 from bnnbench.registry import PluginWarning
+from bnnbench.store.passwords import masked
 
 
 class _Group(click.Group):
@@ -32,7 +33,11 @@ class _Group(click.Group):
             with sentences_for(PluginWarning):
                 return super().invoke(ctx)
         except UserError as error:
-            raise click.ClickException(plain(str(error))) from error
+            raise click.ClickException(plain(masked(str(error)))) from error
+        except click.ClickException as error:
+            # It may repeat an argument.
+            error.message = masked(error.message)  # pyright: ignore[reportAttributeAccessIssue]
+            raise
         except KeyboardInterrupt:
             click.echo(
                 "Interrupted; what is finished is in the database, the same command goes on from there.", err=True

@@ -20,7 +20,6 @@ from pathlib import Path
 from bnnbench.errors import UserError
 
 MANIFEST = "manifest.json"
-WRITTEN = ("index.md", MANIFEST, "tables", "figures")  # all that a report writes in its folder
 FOLDERS = (Path("tables"), Path("figures"))
 LONGEST = 120  # characters of a file's stem
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -24,14 +20,12 @@ from bnnbench.run.plan import packs
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.shifts import add_evaluations
 from bnnbench.run.train import Trained
-from bnnbench.store.owners import described, owner_id
+from bnnbench.run.waiting import AGAIN_S, awaited, heartbeat
+from bnnbench.store.owners import owner_id
 from bnnbench.store.records import CellRecord, Outcome, Status
 from bnnbench.store.store import ResultStore
 
-HEARTBEAT_S = 15.0  # a claim lapses after 60 s without one
-AGAIN_S = 1.0  # after a sign of life that failed, and between two looks at what others do
 MEMORY_SHARE = 0.25  # of the device's memory, for one pack
-log = logging.getLogger(__name__)
 
 
 class Ended(NamedTuple):
@@ -59,7 +53,7 @@ def run_cells(
     todo = _restricted(all_packs(cells, settings.device), missing)
     records = {cell: cell.record for cell in missing}
     ended, faults, session, owner, told = Counter(), [], None, owner_id(), ""
-    with _heartbeat(store, owner):
+    with heartbeat(store, owner):
         while todo:
             waiting = []
             for pack in todo:
@@ -80,7 +74,7 @@ def run_cells(
             still = unfinished(store, {cell: records[cell] for pack in waiting for cell in pack}, settings.force)
             waiting = _restricted(waiting, still)
             if waiting and len(waiting) == len(todo):
-                line = _awaited(store, {record.fingerprint for record in records.values()})
+                line = awaited(store, {record.fingerprint for record in records.values()})
                 progress.start(line)
                 if line != told:
                     progress.say(line)
@@ -155,42 +149,3 @@ def _run_pack(
         return
     for cell in pack:
         yield from _run_pack([cell], settings, progress)
-
-
-def _awaited(store: ResultStore, fingerprints: Collection[str]) -> str:
-    """For whom this process waits, at what and since when."""
-    running: Any = store.running()
-    held = running[running["fingerprint"].isin(fingerprints)]
-    if held.empty:
-        return "waiting for another process"
-    first = held.iloc[0]
-    since = datetime.fromtimestamp(first["claimed"]).astimezone()
-    more = f" and {len(held) - 1} more cells" if len(held) > 1 else ""
-    what = f"{first['task']} {first['split']} {first['method']}{more}"
-    return f"waiting for {described(first['owner'])}, which holds {what} since {since:%Y-%m-%d %H:%M:%S}"
-
-
-@contextmanager
-def _heartbeat(store: ResultStore, owner: str) -> Iterator[None]:
-    """Signs of life while packs train; on the way out everything still claimed is given back."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        pause = HEARTBEAT_S
-        while not stop.wait(pause):
-            try:
-                store.heartbeat(owner)
-                pause = HEARTBEAT_S
-            except Exception as error:  # whatever it is: without this thread the claims of a living process lapse
-                log.warning("No sign of life could be given (%s); trying again.", error)
-                pause = AGAIN_S
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        with suppress(UserError):  # who is seen to be dead, or is silent for a minute, holds nothing any more
-            store.release(owner)

@@ -67,8 +67,10 @@ class ArtifactRoot(Database):
         if is_special(out):
             raise UserError(f"--out {out} is a pipe, a socket or a device; name a file.")
         own, place = [*self.address.files, self.root], out.resolve()
-        if any(_same(out, path) or path.resolve().is_relative_to(place) for path in own):
+        if any(_same(out, path) or place.is_relative_to(path.resolve()) for path in own[:-1]):
             raise UserError(f"--out {out} would replace the database {self.address}; name another file.")
+        if any(path.resolve().is_relative_to(place) for path in own):
+            raise UserError(f"--out {out} holds the database {self.address} or its artifacts; name another place.")
         if place.is_relative_to(self.root.resolve()):
             raise UserError(f"--out {out} lies among the artifacts of {self.address}; name another place.")
 
