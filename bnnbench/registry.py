@@ -77,7 +77,7 @@ class Registry(Generic[T]):
 
     def _clash(self, entry: Any) -> str:
         """What is wrong with the entry's name and groups among all others, nothing if all is well."""
-        name, groups = getattr(entry, "name", None), self._groups_of(entry)
+        name, groups = getattr(entry, "name", ""), self._groups_of(entry)
         if not (isinstance(groups, tuple) and all(isinstance(word, str) and word for word in (name, *groups))):
             return "its name must be a string, and its groups a tuple of strings"
         if name == ALL or "," in name or name != name.strip() or len(name) > LONGEST or not name.isprintable():

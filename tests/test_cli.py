@@ -400,4 +400,7 @@ def test_a_method_that_raises_is_stored_and_tried_again(here, monkeypatch):
     assert "1 ok" in text
     assert "1 failed" in text
     assert "failed" in succeed("status")
-    assert "1 finished before, 1 failed now" in succeed(line)
+    again = invoke(line)
+    assert "1 finished before, 1 failed now" in again.stdout
+    assert "Warning: toy-homoscedastic broken: 1 cell failed: ArithmeticError: no luck today" in again.stderr
+    assert again.exit_code == 1  # all that was to be trained failed

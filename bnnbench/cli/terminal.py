@@ -63,14 +63,14 @@ def _open_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
-    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
+    sys.stdout, sys.stderr = (s or open(os.devnull, "w") for s in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _drop(stream: Any) -> None:
-    """Drop what a stream that takes nothing any more holds back, which the interpreter would try to write at its end."""
+    """Drop what a stream that takes nothing any more holds back: the interpreter would try to write it at its end."""
     try:
         stream.flush()
     except OSError:

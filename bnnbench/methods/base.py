@@ -214,7 +214,7 @@ METHODS: Registry[type[Method]] = Registry(
     "method",
     "bnnbench.methods",
     "bnnbench.methods",
-    lambda method: getattr(method, "tags", None),
+    lambda method: method.tags,
     _fault,
     shared=("references", "other-target"),  # what a reader of a table must weigh
 )

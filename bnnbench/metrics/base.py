@@ -202,7 +202,7 @@ METRICS: Registry[Metric] = Registry(
     "metric",
     "bnnbench.metrics",
     "bnnbench.metrics",
-    lambda metric: getattr(metric, "kinds", None),
+    lambda metric: metric.kinds,
     _fault,
     shared=KINDS,
 )

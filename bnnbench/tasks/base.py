@@ -241,6 +241,4 @@ def _fault(entry: Any) -> str:
     return ""
 
 
-TASKS: Registry[Task] = Registry(
-    "task", "bnnbench.tasks", "bnnbench.tasks", lambda task: getattr(task, "groups", None), _fault
-)
+TASKS: Registry[Task] = Registry("task", "bnnbench.tasks", "bnnbench.tasks", lambda task: task.groups, _fault)
