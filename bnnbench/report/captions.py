@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bnnbench.report.competition import SEEDS
 from bnnbench.report.images import GROUP_NOTES
 from bnnbench.report.select import Section, Selection
 from bnnbench.report.separable import ALPHA
@@ -61,9 +62,9 @@ def _splits_test(table: Comparison) -> str:
 
 
 POWER = (  # as measured by tests/report/test_calibration_of_ties.py
-    "In simulations with 24 methods it finds, of those that lose all ten folds, 91 % that are three standard deviations "
-    "of a fold behind (93 % if half of their folds explode), 71 % at two and 31 % at one; near relatives among many "
-    "others may stay tied."
+    "In simulations with 24 methods it finds, of those that lose all ten folds, 91 % that are three standard "
+    "deviations of a fold behind (93 % if half of their folds explode), 71 % at two and 31 % at one; near relatives "
+    "among many others may stay tied."
 )
 
 
@@ -81,7 +82,7 @@ def _one_split_test(table: Comparison) -> str:
         names = "; ".join(f"{t}: {', '.join(r) if table.paired.get(t) else 'all'}" for t, r in unpaired.items())
         ways.append(f"unpaired by their standard errors, which is cautious (Bonferroni over all pairs), {names}")
     text += f": {'; '.join(ways)}" * bool(ways)
-    text += "; where there are several seeds, these must tell them apart too" * (max(table.seeds.values()) > 1)
+    text += f"; {SEEDS} seeds or more must tell them apart too" * (max(table.seeds.values()) >= SEEDS)
     return text + ". It compares the networks trained, of which another seed gives others."
 
 

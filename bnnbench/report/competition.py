@@ -10,6 +10,8 @@ from scipy import special  # scipy.stats takes two seconds to import
 
 from bnnbench.report.separable import ALPHA, inseparable
 
+SEEDS = 5  # fewer say too little of their spread to be compared by it
+
 
 @dataclass(frozen=True)
 class Competitor:
@@ -19,7 +21,7 @@ class Competitor:
         mean: over splits; the best has the lowest.
         per_split: one score a split, seeds averaged.
         seeds: on a single split, the score of each seed; else empty.
-        error: on a single split, the standard error over its test points.
+        error: on a single split, the standard error over its test points; and over its seeds, while these are few.
         blocks: on a single split, the means over its blocks of test points, the same for all methods; None: not stored.
     """
 
@@ -55,14 +57,14 @@ def winners(rows: Mapping[str, Competitor], ratio: float) -> Winners:
 
 
 def _on_one_split(rows: Mapping[str, Competitor], best: str) -> Winners:
-    """A method loses only if both its test points and, where there are several, its seeds tell it from the best."""
+    """A method loses only if both its test points and, where there are enough, its seeds tell it from the best."""
     size = rows[best].size
     alike = {row: c for row, c in rows.items() if size and c.size == size}
     apart = {row: c for row, c in rows.items() if row not in alike}
     tied = _tied(alike, best, lambda c: c.blocks, 0.0) if alike else frozenset([best])
     tied |= {row for row, c in apart.items() if _unpaired(c, rows[best], len(rows))}
     names = sorted(rows[best].seeds)
-    if len(names) > 1:
+    if len(names) >= SEEDS:
         repeated = {row: c for row, c in rows.items() if sorted(c.seeds) == names}
         tied |= _tied(repeated, best, lambda c: np.array([c.seeds[seed] for seed in names]), 0.0)
     others = [row for row in rows if row != best]

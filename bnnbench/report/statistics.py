@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bnnbench.report.competition import Competitor, winners
+from bnnbench.report.competition import SEEDS, Competitor, winners
 
 Frame: TypeAlias = Any  # a pandas frame or column: pandas ships no types, and what checkers guess of it is wrong
 Blocks: TypeAlias = Mapping[tuple[str, str], Mapping[str, np.ndarray]]  # (row, task) -> metric -> means over blocks
@@ -177,7 +177,7 @@ class _Column:
         per_split = -better * self.per_split.reindex(self.splits).to_numpy(dtype=float)
         by_seed = self.scores.groupby("seed")["value"].mean() if len(self.splits) == 1 else {}
         seeds = {int(seed): -better * float(value) for seed, value in by_seed.items()}
-        error = float(self.scores["stderr"].astype(float).mean()) if len(self.scores) else float("nan")
+        error = entry.se if len(seeds) < SEEDS else float(self.scores["stderr"].astype(float).mean())
         return Competitor(-better * entry.mean, per_split, seeds, error, None if blocks is None else -better * blocks)
 
 

@@ -7,6 +7,10 @@ import torch
 from bnnbench import api
 from bnnbench.metrics import score
 from bnnbench.model import CategoricalPredictive
+from bnnbench.report.captions import caption
+from bnnbench.report.points import compared
+from bnnbench.report.select import select
+from bnnbench.report.superseded import superseded
 from bnnbench.run.blocks import BLOCKS, block_scores
 from bnnbench.store.store import ResultStore
 
@@ -64,5 +68,10 @@ def test_a_run_stores_them_and_a_report_compares_over_them(tmp_path):
         assert {"log_likelihood"} <= set(series)
         assert "rmse" not in series
         assert series["log_likelihood"].mean() == pytest.approx(scores[cell["method"]], rel=1e-5)
-    api.report(db, tmp_path / "out", formats=("md",))
-    assert "a paired test over blocks of test points (" in (tmp_path / "out/index.md").read_text()
+    with ResultStore(db, read_only=True) as store:
+        selection = select(store, methods=["map", "mc-dropout"])  # at `smoke` they are behind `constant`
+        table = compared(selection, selection.sections[0], "log_likelihood")
+        text = caption(selection, selection.sections[0], table, superseded(selection.sections, None))
+    assert [len(rows) for rows in table.paired.values()] == [1]
+    assert not any(table.unpaired.values())
+    assert "a paired test over blocks of test points (" in text
