@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from bnnbench.arguments import names_of, path_of, seconds_of, text_of, whole_of, wholes_of
 from bnnbench.check.compare import Verdict
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
@@ -27,13 +29,15 @@ from bnnbench.run.posterior import Posterior, from_arrays
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.provenance import session_record
 from bnnbench.run.rescore import add_lacking
-from bnnbench.run.runner import all_packs, run_cells
+from bnnbench.run.runner import Ended, all_packs, run_cells
 from bnnbench.run.transfer import add_transfers
 from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore
+from bnnbench.tasks import TASKS
 from bnnbench.tasks.budget import budget_of
 
 DEFAULT_DB = "results.db"
+MOST_SHOWN = 20  # reasons why cells failed
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Summary:
         cells: cells of the plan. missing: those that were not finished before.
         statuses: how many of those ended in which status.
         packs: (task, method, cells) of what was to be trained.
-        warnings: what was left out, one sentence each.
+        warnings: what was left out and why cells failed, one sentence each.
         rescored: how often a stored posterior was scored on test sets that its cell lacked, transferred attacks apart.
     """
 
@@ -54,6 +58,11 @@ class Summary:
     packs: tuple[tuple[str, str, int], ...] = ()
     warnings: tuple[str, ...] = ()
     rescored: int = 0
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether every cell that was to be trained failed."""
+        return set(self.statuses) == {Status.FAILED}
 
 
 def run(
@@ -66,6 +75,7 @@ def run(
     seeds: int = 1,
     settings: str | Iterable[str] = (),
     db: str | os.PathLike[str] = DEFAULT_DB,
+    artifacts: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -85,8 +95,10 @@ def run(
         seeds: number of training seeds, 0 ... seeds - 1.
         settings: `method.param=value` strings; several values with commas make a grid.
         db: path of an SQLite file, or a database URL.
+        artifacts: the folder of posteriors and other arrays, stored with the database the first time; None for the one
+            that is stored, or `NAME.artifacts` beside an SQLite file or in the working directory.
         data_dir: the data root, see `bnnbench data list`.
-        device: `auto`, `cpu` or `cuda`. threads: CPU threads, None for all cores.
+        device: `auto`, `cpu` or `cuda`. threads: CPU threads, at most one for each core; None for all cores.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
         exhaustive: sweeps over rotated and attacked images take all test images and all samples.
         dry_run: plan only. force: train finished cells anew. quiet: no progress display.
@@ -104,39 +116,42 @@ def run(
     """
     place = _device(device)
     _set_threads(threads)
-    if timeout is not None and not timeout > 0:
-        raise UserError(f"--timeout must be a positive number of seconds, not {timeout:g}.")
-    root = None if data_dir is None else Path(data_dir)
-    grid = parse_settings([settings] if isinstance(settings, str) else settings)
-    chosen = _names(methods), _names(task)
-    cells, warnings = build_plan(*chosen, splits, budget_of(budget), seeds, grid, root, _folds(folds), exhaustive)
+    deadline = None if timeout is None else seconds_of(timeout, "--timeout")
+    root = None if data_dir is None else path_of(data_dir, "--data-dir")
+    rule = None if splits is None else text_of(splits, "--splits")
+    grid = parse_settings(_settings(settings))
+    chosen = names_of(methods, "--methods"), names_of(task, "--task")
+    numbers = None if folds is None else wholes_of(folds, "--folds")
+    granted = budget_of(text_of(budget, "--budget"))
+    cells, warnings = build_plan(*chosen, rule, granted, seeds, grid, root, numbers, exhaustive)
     records = {cell: cell.record for cell in cells}
-    work = read_outstanding(db, records, force, dry_run)
+    work = read_outstanding(db, records, force, dry_run, artifacts)
     if dry_run:
         missing = cells if work is None else work.missing
         return _summary(cells, warnings, missing, place)
     if work is not None and not work.writes:
         return Summary(len(cells), 0, warnings=(*warnings, *work.warnings))
-    with ResultStore(db) as store:
+    with ResultStore(db, artifacts=artifacts) as store:
         work = work or outstanding(store, records, force)
         store.register(*definitions(cells))
         packs, again = len(all_packs(work.missing, place)), len(work.lacking)
         silent = quiet or not (work.missing or work.lacking)
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]).encode(errors="backslashreplace").decode()
         with RunProgress(Console(stderr=True), packs + again, work.updates + again, silent) as progress:
             rescored, faults = add_lacking(store, work.lacking, place, progress)
-            statuses = run_cells(
+            ended, failing = run_cells(
                 store,
                 cells,
                 work.missing,
                 lambda: store.start_session(session_record(place, command)),
-                Settings(place, timeout, force, store.checkpoints),
+                Settings(place, deadline, force, store.checkpoints),
                 progress,
             )
             transferred, more = add_transfers(store, records, place, progress)
         add_fidelity(store, {cell.task.name for cell in cells})
-    rescored, warnings = rescored + transferred, (*warnings, *work.warnings, *dict.fromkeys(faults + more))
-    return Summary(len(cells), len(work.missing), statuses, warnings=warnings, rescored=rescored)
+    said = (*warnings, *work.warnings, *dict.fromkeys(faults + failing + more), *_failures(ended))
+    statuses = Counter(end.status for end in ended.elements())
+    return Summary(len(cells), len(work.missing), statuses, warnings=said, rescored=rescored + transferred)
 
 
 def check(method: str, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
@@ -157,15 +172,16 @@ def check(method: str, settings: str | Iterable[str] = (), threads: int | None =
     from bnnbench.check.checks import checks
 
     _set_threads(threads)
-    cls, grid = METHODS.get(method), parse_settings([settings] if isinstance(settings, str) else settings)
+    cls, grid = METHODS.get(text_of(method, "METHOD")), parse_settings(_settings(settings))
     if others := sorted(set(grid) - {cls.name}):
         raise UserError(f"--set names {others[0]!r}, and the method to be checked is {cls.name!r}.")
-    configured = configurations(cls, grid.get(cls.name, {}))
-    if len(configured) > 1:
+    values = grid.get(cls.name, {})
+    if any(len(several) > 1 for several in values.values()):
         raise UserError("bnnbench check takes one value a parameter, no grid.")
+    (configured,) = configurations(cls, values)
     if "regression" not in cls.supports:
         raise UserError(f"The checks are regressions, which {cls.name!r} does not support.")
-    return checks(configured[0])
+    return checks(configured)
 
 
 def load(db: str | os.PathLike[str], cell: str) -> Posterior:
@@ -186,7 +202,7 @@ def load(db: str | os.PathLike[str], cell: str) -> Posterior:
     ['aleatoric_std', 'epistemic_std', 'mean', 'total_std']
     """
     with ResultStore(db, read_only=True) as store:
-        found = store.find(cell)
+        found = store.find(text_of(cell, "The cell"))
         return from_arrays(found, store.artifact(found["fingerprint"], "posterior"))
 
 
@@ -213,32 +229,47 @@ def report(
     budget: str | None = None,
     formats: Sequence[str] = ("md", "csv", "latex"),
 ) -> list[Path]:
-    """Write the comparison tables and figures of a database into a folder; returns the files written."""
+    """Write the comparison tables and figures of a database into a folder; returns the files written.
+
+    Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
+    """
     from bnnbench.report.build import build
 
+    installed = {
+        "method": {method.name: method.version for method in METHODS},
+        "task": {known.name: known.version for known in TASKS},
+    }
+    folder = path_of(out, "--out")
     with ResultStore(db, read_only=True) as store:
+        for name in ("index.md", "manifest.json", "tables", "figures"):  # all that a report writes
+            store.refuse_output(folder / name)
         return build(
             store,
-            Path(out),
-            None if task is None else _names(task),
-            None if methods is None else _names(methods),
-            budget,
-            formats,
+            folder,
+            None if task is None else names_of(task, "--task"),
+            None if methods is None else names_of(methods, "--methods"),
+            None if budget is None else text_of(budget, "--budget"),
+            names_of(formats, "--format"),
+            installed,
         )
 
 
-def _names(names: str | Sequence[str]) -> list[str]:
-    parts = names.split(",") if isinstance(names, str) else list(names)
-    return [part.strip() for part in parts if part.strip()]
+def _settings(settings: str | Iterable[str]) -> list[str]:
+    texts = [settings] if isinstance(settings, str) else settings
+    if isinstance(texts, (bytes, dict)) or not isinstance(texts, Iterable):
+        raise UserError(f"--set takes strings method.param=value, not {settings!r}.")
+    return [text_of(text, "--set") for text in texts]
 
 
-def _folds(folds: str | Sequence[int] | None) -> list[int] | None:
-    if folds is None:
-        return None
-    try:
-        return [int(fold) for fold in (_names(folds) if isinstance(folds, str) else folds)]
-    except ValueError:
-        raise UserError(f"--folds takes numbers of splits with commas, like 0,1, not {folds!r}.") from None
+def _failures(ended: Counter[Ended]) -> list[str]:
+    """Why cells failed, one sentence for each reason."""
+    failed = [(end, n) for end, n in ended.items() if end.status is Status.FAILED]
+    sentences = [
+        f"{end.task} {end.method}: {n} cell{'s' if n > 1 else ''} failed: {' '.join(end.message.split())}"
+        for end, n in failed[:MOST_SHOWN]
+    ]
+    more = len(failed) - MOST_SHOWN
+    return [*sentences, f"{more} more reasons why cells failed are in the database."] if more > 0 else sentences
 
 
 def _summary(cells: Sequence[Cell], warnings: Sequence[str], missing: Sequence[Cell], device: torch.device) -> Summary:
@@ -247,17 +278,18 @@ def _summary(cells: Sequence[Cell], warnings: Sequence[str], missing: Sequence[C
 
 
 def _device(name: str) -> torch.device:
+    if (name := text_of(name, "--device")) not in {"auto", "cpu", "cuda"}:
+        raise UserError(f"--device must be auto, cpu or cuda, not {name!r}.")
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda was asked for and no CUDA device is available; use --device cpu or auto.")
-    if name not in {"auto", "cpu", "cuda"}:
-        raise UserError(f"--device must be auto, cpu or cuda, not {name!r}.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _set_threads(threads: int | None) -> None:
-    if threads is not None and threads < 1:
-        raise UserError(f"--threads must be at least 1, not {threads}.")
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(
+        cores if threads is None else whole_of(threads, "--threads", cores, ", the cores that this process may use")
+    )
     # Numbers below 1e-38 count as 0. A prior draws the weights of dead units there, and Intel's cores are some hundred
     # times slower with them. Threads take this over from the one that starts them, so it comes before all work.
     torch.set_flush_denormal(True)

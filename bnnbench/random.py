@@ -19,12 +19,15 @@ import functools
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from bnnbench.errors import UserError
 
 # The kind of a draw is the second word of its counters. Appended to, never renumbered: it pins the streams.
 _SPLIT, _FOLD, _BITS, _UNIFORM, _BERNOULLI, _RANDINT, _PERMUTATION, _NORMAL, _NORMAL64, _GAMMA = range(2, 12)
@@ -167,8 +170,21 @@ torch.library.register_vmap("bnnbench::draw", _draw_vmap)
 _op = torch.ops.bnnbench.draw.default
 
 
+def checked_seed(seed: int) -> int:
+    """A seed as an integer of Python.
+
+    Raises:
+        UserError: it is no whole number.
+    """
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise UserError(f"A seed is a whole number, not {seed!r}.") from None
+
+
 def key(seed: int, device: torch.device | str | None = None) -> Tensor:
     """The key [2] of an integer: its two low 32-bit words."""
+    seed = checked_seed(seed)
     return _from_words(seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF, device)
 
 
@@ -176,6 +192,11 @@ def key_of(*parts: str | int, device: torch.device | str | None = None) -> Tenso
     """The key [2] of a tuple of strings and integers, e.g. (task, split, seed): the head of its JSON's sha256."""
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
     return _from_words(int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]), device)
+
+
+def is_key(value: object) -> bool:
+    """Whether this can be a key, or a batch of keys [..., 2]: an int32 tensor of that shape."""
+    return isinstance(value, Tensor) and value.dtype == torch.int32 and value.shape[-1:] == (2,)
 
 
 def _signed(word: int) -> int:

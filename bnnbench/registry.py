@@ -1,22 +1,31 @@
 """Registries: names -> methods, tasks, metrics.
 
 A registry is filled by importing the modules of one package of bnnbench and by the entry points that other
-installed packages declare in its group, so a user's method or task stands beside ours without any edit here.
+installed packages declare in its group, so a user's method or task stands beside ours without any edit here. An entry
+point that cannot be taken, whatever is wrong with it, is left out with a warning.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import entry_points
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
+from importlib.metadata import EntryPoint, distributions
 from typing import Any, Generic, TypeVar
 
 from bnnbench.errors import UserError
 
+ALL = "all"  # what a command line takes for everything
+LONGEST = 100  # characters of a name
 T = TypeVar("T")
 E = TypeVar("E")
+
+
+class PluginWarning(UserWarning):
+    """Something of another installed package is left out; the command line shows it as a sentence."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -34,39 +43,73 @@ class Registry(Generic[T]):
         package: the package whose modules are imported to fill the registry.
         group: entry point group of other packages' contributions.
         groups_of: maps an entry to the group names it belongs to (`--task uci`).
+        fault: says what is wrong with an entry, nothing if it may be registered.
+        shared: groups of ours that entries of other packages may belong to.
     """
 
-    def __init__(self, noun: str, package: str, group: str, groups_of: Callable[[T], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        noun: str,
+        package: str,
+        group: str,
+        groups_of: Callable[[T], Iterable[str]],
+        fault: Callable[[Any], str] = lambda entry: "",
+        shared: Collection[str] = (),
+    ) -> None:
         self.noun, self.package, self.group, self._groups_of = noun, package, group, groups_of
+        self._fault, self._shared = fault, frozenset(shared)
         self._entries: dict[str, T] = {}
+        self._ours: frozenset[str] = frozenset()  # our names and groups, once they are all known
+        self._own_names: frozenset[str] = frozenset()
         self._complete = False
 
     def register(self, entry: E) -> E:
-        """Add an entry under its `name`; usable as a class decorator. A name taken by another entry raises."""
-        name = entry.name  # type: ignore[attr-defined]
-        known = self._entries.get(name)
-        if known is not None and known is not entry:
-            raise UserError(f"The {self.noun} name {name!r} is registered twice; rename one of the two.")
-        self._entries[name] = entry  # type: ignore[assignment]
+        """Add an entry under its `name`; usable as a class decorator.
+
+        Raises:
+            UserError: it is no such entry, or its name or a group of it is taken.
+        """
+        if fault := self._fault(entry) or self._clash(entry):
+            name = getattr(entry, "name", None)
+            raise UserError(f"The {self.noun} {name if isinstance(name, str) else entry!r} is not registered: {fault}.")
+        self._entries[entry.name] = entry  # type: ignore[attr-defined, assignment]
         return entry
+
+    def _clash(self, entry: Any) -> str:
+        """What is wrong with the entry's name and groups among all others, nothing if all is well."""
+        name, groups = getattr(entry, "name", ""), self._groups_of(entry)
+        if not (isinstance(groups, tuple) and all(isinstance(word, str) and word for word in (name, *groups))):
+            return "its name must be a string, and its groups a tuple of strings"
+        if name == ALL or "," in name or name != name.strip() or len(name) > LONGEST or not name.isprintable():
+            return f"no command line can name it; take 1 to {LONGEST} characters without commas, and not {ALL!r}"
+        if name in self._entries:
+            return "" if self._entries[name] is entry else "its name is registered twice; rename one of the two"
+        if name in self._ours - self._own_names:
+            return f"{name!r} is a group of bnnbench's {self.noun}s; rename it"
+        for group in groups:
+            if group == ALL or group in self._ours - self._shared:
+                kind = f"a {self.noun}" if group in self._own_names else f"a group of {self.noun}s"
+                return f"it puts itself into {group!r}, which is {kind} of bnnbench; name another group"
+        return ""
 
     def discover(self) -> None:
         """Import our own modules and the entry points, once."""
         if self._complete:
             return
-        self._complete = True
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.group):
+        self._complete = True  # before packages are loaded, which may look into the registry
+        self._own_names = frozenset(self._entries)
+        self._ours = self._own_names.union(*map(self._groups_of, self._entries.values()))
+        for source, point in _entry_points(self.group):
             try:
-                entry: Any = point.load()
-            except Exception as error:
-                raise UserError(
-                    f"The installed package behind {self.noun} {point.name!r} ({point.value}) cannot be imported "
-                    f"({type(error).__name__}: {error}); mend or uninstall it."
-                ) from error
-            self.register(entry)
+                self.register(point.load())
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # SystemExit too: a package that exits must not end other people's work
+                reason = str(error).rstrip(".") if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                warn(f"The {self.noun} {point.name!r} ({point.value}) of the package {source} is left out: {reason}.")
 
     def __iter__(self) -> Iterator[T]:
         self.discover()
@@ -101,3 +144,24 @@ class Registry(Generic[T]):
         for name in names:
             wanted.update(groups[name] if name in groups else [self.get(name).name])  # type: ignore[attr-defined]
         return [entry for entry in self if entry.name in wanted]  # type: ignore[attr-defined]
+
+
+@functools.cache
+def warn(sentence: str) -> None:
+    """Say what is left out of another package, once a process."""
+    warnings.warn(sentence, PluginWarning, stacklevel=2)
+
+
+def _entry_points(group: str) -> Iterator[tuple[str, EntryPoint]]:
+    """(package, entry point) of a group, of all installed packages; one whose list is damaged is left out."""
+    seen: set[str] = set()
+    for package in distributions():
+        try:
+            points = package.entry_points.select(group=group)
+            name = package.metadata["Name"] if points else ""
+        except Exception as error:
+            warn(f"The entry points of {package} cannot be read ({type(error).__name__}: {error}); install it anew.")
+            continue
+        if name not in seen:  # Python imports the first of two packages of one name
+            yield from ((name, point) for point in points)
+        seen.add(name)

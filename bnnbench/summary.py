@@ -22,13 +22,16 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     for row in rows:
         table.add_row(*(str(value) for value in row))
     if title:
-        console.print(title)
+        console.print(title, markup=False)
     console.print(table, markup=False)
 
 
 def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: str, splits: str | None) -> None:
     """Methods x data sets for the headline metrics of a run, from the database alone."""
+    from bnnbench.arguments import names_of
     from bnnbench.methods import METHODS
+    from bnnbench.registry import ALL
+    from bnnbench.report.select import baselines
     from bnnbench.report.tables import summary_table
     from bnnbench.store.store import ResultStore
     from bnnbench.tasks import TASKS
@@ -37,11 +40,13 @@ def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: st
     with ResultStore(db, read_only=True) as store:
         frame: Any = store.scores(budget=budget)
         definitions: Any = {row["name"]: row for _, row in store.metrics().iterrows()}
-    tasks, _ = select(task.split(","), exhaustive=False)
-    if tasks != ["all"]:
+        frame = frame.assign(baseline=frame["method"].isin(baselines(store.methods())))
+    tasks, _ = select(names_of(task, "--task"), exhaustive=False)
+    chosen = names_of(methods, "--methods")
+    if tasks != [ALL]:
         frame = frame[frame["task"].isin([entry.name for entry in TASKS.select(tasks)])]
-    if methods != "all":
-        frame = frame[frame["method"].isin([entry.name for entry in METHODS.select(methods.split(","))])]
+    if chosen != [ALL]:
+        frame = frame[frame["method"].isin([entry.name for entry in METHODS.select(chosen)])]
     if splits is not None:
         frame = frame[frame["split"].str.rsplit("-", n=1).str[0] == splits]
     kinds = {entry.name: entry.kind for entry in TASKS}

@@ -31,6 +31,23 @@ def data_root() -> Path:
     return root.absolute()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server; a test that asks for it is skipped where none is installed, and fails where one is known to
+    be: BNNBENCH_TEST_POSTGRES=require."""
+    try:
+        from postgres import Cluster, programs
+
+        folder, missing = programs(), "no PostgreSQL server here; apt-get install postgresql"
+    except ImportError:
+        folder, missing = None, "no driver of PostgreSQL here; pip install 'psycopg[binary]'"
+    if folder is None:
+        assert os.environ.get("BNNBENCH_TEST_POSTGRES") != "require", missing
+        pytest.skip(missing)
+    with Cluster(folder) as cluster:
+        yield cluster
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Neighbouring tests go to one worker, so that most fixtures of a module are made once; who is idle takes over."""

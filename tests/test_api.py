@@ -148,7 +148,7 @@ def test_folds_are_the_splits_that_run(tmp_path):
     assert bnnbench.run("constant", "diabetes", db=db, **LIKE).missing == 8
     with pytest.raises(UserError, match=r"The task 'toy-antoran' has splits 0 to 0 under 'fixed', no 1\."):
         bnnbench.run("constant", ["diabetes", "toy-antoran"], folds=[0, 1], db=tmp_path / "b.db", **LIKE)
-    with pytest.raises(UserError, match=r"--folds takes numbers of splits with commas, like 0,1, not '0-3'\."):
+    with pytest.raises(UserError, match=r"--folds takes whole numbers with commas, like 0,1, not '0-3'\."):
         bnnbench.run("constant", "diabetes", folds="0-3", db=tmp_path / "b.db", **LIKE)
     assert not (tmp_path / "b.db").exists()
 

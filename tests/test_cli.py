@@ -101,7 +101,7 @@ def db(made, here):
         ("--set map", "--set takes method.param=value"),
         ("--set mop.lr=1", "There is no method 'mop'; did you mean map"),
         ("--methods map --set sgld.lr=1", "--set names 'sgld', which this run does not hold"),
-        ("--folds 0,x", "--folds takes numbers of splits with commas, like 0,1, not '0,x'."),
+        ("--folds 0,x", "--folds takes whole numbers with commas, like 0,1, not '0,x'."),
         ("--folds 1", "The task 'toy-homoscedastic' has splits 0 to 0 under 'fixed', no 1."),
         ("--task diabetes --folds 0,10", "The task 'diabetes' has splits 0 to 9 under '10fold', no 10."),
         ("--folds=-1", "has splits 0 to 0 under 'fixed', no -1."),
@@ -400,4 +400,7 @@ def test_a_method_that_raises_is_stored_and_tried_again(here, monkeypatch):
     assert "1 ok" in text
     assert "1 failed" in text
     assert "failed" in succeed("status")
-    assert "1 finished before, 1 failed now" in succeed(line)
+    again = invoke(line)
+    assert "1 finished before, 1 failed now" in again.stdout
+    assert "Warning: toy-homoscedastic broken: 1 cell failed: ArithmeticError: no luck today" in again.stderr
+    assert again.exit_code == 1  # all that was to be trained failed

@@ -15,10 +15,11 @@ import bnnbench
 PACKAGE = Path(bnnbench.__file__).parent
 
 # Part -> parts it may import. `records` is bnnbench/store/records.py, plain records that everybody may speak of.
-BOTTOM = {"errors", "registry", "random"}
+BOTTOM = {"errors", "arguments", "registry", "random"}
 LEARNED = {*BOTTOM, "nets", "layers", "flows"}
 MAY_IMPORT = {
     "errors": set(),
+    "arguments": {"errors"},
     "registry": {"errors"},
     "random": {"errors"},
     "records": set(),
@@ -29,19 +30,33 @@ MAY_IMPORT = {
     "methods": {*LEARNED, "model"},
     "metrics": {*BOTTOM, "model", "records"},
     "tasks": {*LEARNED, "model", "metrics"},
-    "store": {"errors", "registry", "records"},
+    "store": {"errors", "arguments", "registry", "records"},
     "report": {"errors", "registry", "store", "records"},
     "run": {*LEARNED, "model", "methods", "metrics", "tasks", "store", "records", "bnnbench"},
     "check": {*BOTTOM, "nets", "model", "methods", "tasks", "run", "records"},
-    "summary": {"errors", "registry", "methods", "tasks", "store", "records", "report"},
-    "api": {"errors", "registry", "methods", "tasks", "run", "check", "store", "records", "report"},
-    "cli": {"errors", "bnnbench", "api", "check", "summary", "methods", "tasks", "metrics", "run", "store"},
+    "summary": {"errors", "arguments", "registry", "methods", "tasks", "store", "records", "report"},
+    "api": {"errors", "arguments", "registry", "methods", "tasks", "run", "check", "store", "records", "report"},
+    "cli": {
+        "errors",
+        "arguments",
+        "registry",
+        "bnnbench",
+        "api",
+        "check",
+        "summary",
+        "methods",
+        "tasks",
+        "metrics",
+        "run",
+        "store",
+    },
     "bnnbench": {"api", "check", "report", "run"},  # the packages, empty, for their names' sake
 }
 
 # Part -> packages of others it may import.
 OTHERS = {
     "errors": set(),
+    "arguments": set(),
     "registry": set(),
     "records": {"numpy"},
     "store": {"sqlalchemy", "alembic", "numpy", "pandas", "safetensors"},

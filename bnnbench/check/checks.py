@@ -25,6 +25,7 @@ from bnnbench.run.train import train
 
 BATCH = 512  # as large as leaves a sampler's minibatch noise without weight
 LINEAR = task(BATCH, rows=64)
+VAGUE = task(BATCH, rows=64, noise=3.0)  # where prior and data say as much, as of most weights of a network
 FACTORISED = task(BATCH, rows=16, orthogonal=True)
 SCALED = [task(32, rows=64, orthogonal=True), task(32, rows=512, orthogonal=True)]
 EMPTY = task(BATCH, rows=64, empty=True)
@@ -35,7 +36,7 @@ NO_CLAIM = "the method does not say what it comes to (`family`)"
 
 def checks(method: Method) -> Iterator[Verdict]:
     """All checks of a method, as they are done."""
-    for part in (linear_regression, no_data, scaling, curved_target, packed_equals_alone):
+    for part in (linear_regression, vague_regression, no_data, scaling, curved_target, packed_equals_alone):
         yield from part(method)
 
 
@@ -81,6 +82,20 @@ def linear_regression(method: Method) -> Iterator[Verdict]:
         return
     yield compare_spread(names[1], draws, sd, bool(method.chains))
     yield compare_temperature(names[2], draws, mean, precision)
+
+
+def vague_regression(method: Method) -> Iterator[Verdict]:
+    """Temperature of a linear regression that the data leave open: slow to warm up, so that a chain that is cooled on
+    its way to its draws is still cold when they are kept. The data of a well determined regression warm it at once."""
+    name = "vague linear regression: temperature"
+    prior = _prior(method, VAGUE)
+    if method.family not in {"exact", "mean-field"} or not isinstance(prior, GaussianPrior):
+        yield not_applicable(name, "for posteriors under a Gaussian prior")
+        return
+    mean, precision = truth.conjugate(VAGUE, prior)
+    if method.family == "mean-field":
+        precision = np.diag(np.diag(precision))
+    yield compare_temperature(name, weights(sample(method, VAGUE)), mean, precision)
 
 
 def no_data(method: Method) -> Iterator[Verdict]:

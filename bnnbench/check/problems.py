@@ -66,12 +66,14 @@ class Known(Task):
     Attributes:
         rows: number of data. orthogonal: whether columns are uncorrelated, so that the posterior factorises.
         empty: whether the data count for nothing. banana: the curved target instead of the linear one.
+        noise: standard deviation of the likelihood on the standardised target.
     """
 
     rows: int = 64
     orthogonal: bool = False
     empty: bool = False
     banana: bool = False
+    noise: float = NOISE
 
     def present(self, root: object = None) -> bool:
         return True
@@ -90,16 +92,16 @@ class Known(Task):
         if self.empty:
             rows = rows._replace(weight=0 * rows.weight, total=torch.ones_like(rows.total))
         problem = super().problem(rule, table, rows, classes, steps)
-        return replace(problem, likelihood=KnownNoise())
+        return replace(problem, likelihood=KnownNoise(self.noise))
 
     def likelihood(self, rule: str, classes: int = 0) -> Likelihood:
-        return KnownNoise()
+        return KnownNoise(self.noise)
 
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         return Banana() if self.banana else MLP(shape[0], (), outputs)
 
 
-def task(batch: int, **settings: bool | int) -> Known:
+def task(batch: int, **settings: bool | float) -> Known:
     """The task of a check, with this batch size."""
     name = "check-" + "-".join([*(f"{k}={v}" for k, v in settings.items()), str(batch)])
     return Known(name, "regression", ("check",), ("known",), (), batch_size=batch, **settings)  # type: ignore[arg-type]

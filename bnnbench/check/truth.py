@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 import torch
 
-from bnnbench.check.problems import COLUMNS, NOISE, Known
+from bnnbench.check.problems import COLUMNS, Known
 from bnnbench.model import Prior
 
 Density = Callable[[np.ndarray], np.ndarray]
@@ -32,8 +32,8 @@ def conjugate(task: Known, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
     x, y = standardised(task)
     if task.empty:
         x, y = 0 * x, 0 * y
-    precision = x.T @ x / NOISE**2 + np.diag(prior_scales(prior) ** -2.0)
-    return np.linalg.solve(precision, x.T @ y / NOISE**2), precision
+    precision = x.T @ x / task.noise**2 + np.diag(prior_scales(prior) ** -2.0)
+    return np.linalg.solve(precision, x.T @ y / task.noise**2), precision
 
 
 def factorised(
@@ -47,8 +47,8 @@ def factorised(
     lie, since no descent can be asked for more.
     """
     x, y = standardised(task)
-    curvature = 0 * x.sum(0) if task.empty else (x**2).sum(0) / NOISE**2
-    slope = 0 * curvature if task.empty else x.T @ y / NOISE**2
+    curvature = 0 * x.sum(0) if task.empty else (x**2).sum(0) / task.noise**2
+    slope = 0 * curvature if task.empty else x.T @ y / task.noise**2
     found = []
     for j, scale in enumerate(prior_scales(prior)):
 
@@ -92,7 +92,7 @@ def banana(task: Known, prior: Prior) -> dict[str, float]:
     """Mean and sd of b and of w^2 under the curved target, by quadrature on a grid."""
     scale = [float(prior.scale_of(torch.zeros(shape, dtype=torch.float64))) for shape in ((1, 1), (1,))]
     w, b = np.meshgrid(np.linspace(-8, 8, 1601) * scale[0], np.linspace(-8, 8, 1601) * scale[1])
-    log = -0.5 * (w / scale[0]) ** 2 - 0.5 * (b / scale[1]) ** 2 - 0.5 * task.rows * (w**2 + b) ** 2 / NOISE**2
+    log = -0.5 * (w / scale[0]) ** 2 - 0.5 * (b / scale[1]) ** 2 - 0.5 * task.rows * (w**2 + b) ** 2 / task.noise**2
     p = np.exp(log - log.max())
     p /= p.sum()
     values = {"b": b, "w^2": w**2}

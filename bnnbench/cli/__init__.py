@@ -14,18 +14,30 @@ import click
 from bnnbench import __version__
 from bnnbench.cli.datasets import data
 from bnnbench.cli.results import export, list_, report, show, status
+from bnnbench.cli.terminal import plain, sentences_for, survived
 from bnnbench.cli.training import check, run
 from bnnbench.errors import UserError
+from bnnbench.registry import PluginWarning
+from bnnbench.store.passwords import masked
 
 
 class _Group(click.Group):
     """Shows a UserError as one sentence with exit status 2; Ctrl-C leaves what is finished in the database."""
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        with survived():
+            return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with sentences_for(PluginWarning):
+                return super().invoke(ctx)
         except UserError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(plain(masked(str(error)))) from error
+        except click.ClickException as error:
+            # It may repeat an argument.
+            error.message = masked(error.message)  # pyright: ignore[reportAttributeAccessIssue]
+            raise
         except KeyboardInterrupt:
             click.echo(
                 "Interrupted; what is finished is in the database, the same command goes on from there.", err=True

@@ -56,7 +56,7 @@ def data_fetch(names: tuple[str, ...], data_dir: Path | None, force: bool) -> No
     from bnnbench.tasks.download import fetch
     from bnnbench.tasks.files import data_root
 
-    for entry in [card(name) for name in names]:
+    for entry in [card(name) for name in dict.fromkeys(names)]:
         fetch(entry, data_root(data_dir), force=force)
         click.echo(f"{entry.name}: ok")
 

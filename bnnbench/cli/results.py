@@ -27,7 +27,7 @@ def report(formats: str, **options: Any) -> None:
     """
     from bnnbench import api
 
-    written = api.report(formats=formats.split(","), **options)
+    written = api.report(formats=formats, **options)
     click.echo(f"Wrote {len(written)} files; begin with {Path(options['out']) / 'index.md'}.")
 
 
@@ -89,7 +89,7 @@ def status(db: str) -> None:
         attempts: Any = store.attempts()
         running: Any = store.running()
     if attempts.empty and running.empty:
-        click.echo(f"{db} holds no results yet.")
+        click.echo(f"{store.address} holds no results yet.")
         return
     counts = attempts.groupby(columns, sort=False).size().reset_index(name="cells")
     table([*columns, "cells"], list(counts.itertuples(index=False, name=None)))
@@ -134,8 +134,10 @@ def export(db: str, format_: str, out: Path | None) -> None:
     Example:
       bnnbench export --format csv --out scores.csv
     """
+    from bnnbench.arguments import file_of
     from bnnbench.store.export import export as write
     from bnnbench.store.store import ResultStore
 
+    place = None if out is None else file_of(out, "--out")
     with ResultStore(db, read_only=True) as store:
-        write(store, format_, out)
+        write(store, format_, place)

@@ -26,15 +26,18 @@ from bnnbench.cli.common import data_option, db_option, table
     "--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter; commas make a grid."
 )
 @db_option
+@click.option("--artifacts", metavar="FOLDER", help="Folder of posteriors, stored with the database the first time.")
 @data_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=int, help="CPU threads; default all cores.")
+@click.option("--threads", type=int, help="CPU threads, at most all cores; default all cores.")
 @click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
 @click.option("--exhaustive", is_flag=True, help="Rotations and attacks of all test images, with all samples.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
 @click.option("--force", is_flag=True, help="Train finished cells anew.")
 def run(dry_run: bool, db: str, **options: Any) -> None:
     """Train methods on tasks, score them, store everything; finished cells are not trained again.
+
+    Exit status 1 if all cells that were to be trained failed.
 
     \b
     Example:
@@ -57,6 +60,8 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
     from bnnbench.summary import print_tables
 
     print_tables(db, options["task"], options["methods"], options["budget"], options["splits"])
+    if summary.all_failed:
+        sys.exit(1)
 
 
 @click.command()

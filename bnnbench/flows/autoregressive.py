@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bnnbench.flows.bijection import Bijection
 from bnnbench.flows.conditioner import MADE
-from bnnbench.flows.scalar import Affine, Scalar
+from bnnbench.flows.scalar import Scalar, checked
 
 
 class Autoregressive(Bijection):
@@ -35,7 +35,7 @@ class Autoregressive(Bijection):
         seed: int = 0,
     ) -> None:
         super().__init__(dim, context)
-        self.scalar, self.reverse = scalar or Affine(), reverse
+        self.scalar, self.reverse = checked(scalar), reverse
         order = list(reversed(range(dim)) if reverse else range(dim))
         self.conditioner = MADE(order, self.scalar.parameters, hidden, context, seed)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bnnbench.errors import UserError
-from bnnbench.flows.inputs import check_data
+from bnnbench.flows.inputs import check_data, check_whole
 from bnnbench.nets import Params
 
 
@@ -20,14 +20,12 @@ class Bijection(nn.Module):
     log |det d image / d argument| [...]. By convention of this library `forward` leads from data to noise.
 
     Raises:
-        UserError: there is no dimension, or less than no context.
+        UserError: dimension or context are no whole numbers, there is no dimension, or less than no context.
     """
 
     def __init__(self, dim: int, context: int = 0) -> None:
-        if dim < 1:
-            raise UserError(f"A flow needs one dimension or more, not {dim}.")
-        if context < 0:
-            raise UserError(f"A flow takes a context of 0 numbers or more, not {context}.")
+        check_whole("The dimension of a flow", dim, 1)
+        check_whole("The length of a flow's context", context, 0)
         super().__init__()
         self.dim, self.context = dim, context
 
@@ -77,6 +75,8 @@ class Chain(Bijection):
     """
 
     def __init__(self, bijections: Iterable[Bijection]) -> None:
+        if not isinstance(bijections, Iterable) or isinstance(bijections, Tensor):
+            raise UserError(f"A Chain takes a list of bijections, not a {type(bijections).__name__}.")
         parts = [required(part) for part in bijections]
         if not parts:
             raise UserError("A flow needs one layer or more.")

@@ -66,8 +66,8 @@ class Conditioner(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise UserError(f"There is no activation {activation!r}{nearest(activation, ACTIVATIONS)}")
+        if activation not in list(ACTIVATIONS):
+            raise UserError(f"There is no activation {activation!r}{nearest(str(activation), ACTIVATIONS)}")
         check_widths(hidden)
         self.outputs, self.parameters_each, self.activation = outputs, parameters, ACTIVATIONS[activation]
         self.context = context

@@ -10,7 +10,7 @@ from torch import Tensor
 from bnnbench.errors import UserError
 from bnnbench.flows.bijection import Bijection
 from bnnbench.flows.conditioner import Conditioner
-from bnnbench.flows.scalar import Affine, Scalar
+from bnnbench.flows.scalar import Scalar, checked
 
 
 class Coupling(Bijection):
@@ -23,7 +23,7 @@ class Coupling(Bijection):
         swap: whether the first half is transformed, given the second.
 
     Raises:
-        UserError: a single dimension has no halves.
+        UserError: a single dimension has no halves, or the transform is none.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class Coupling(Bijection):
         activation: str = "relu",
         seed: int = 0,
     ) -> None:
+        super().__init__(dim, context)
         if dim < 2:
             raise UserError("A coupling needs two dimensions or more; take an Autoregressive flow for one.")
-        super().__init__(dim, context)
-        self.scalar, self.swap = scalar or Affine(), swap
+        self.scalar, self.swap = checked(scalar), swap
         first = dim // 2 if swap else dim - dim // 2
         self.sizes = (first, dim - first)
         kept, moved = reversed(self.sizes) if swap else self.sizes

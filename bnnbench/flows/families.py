@@ -8,7 +8,8 @@ All take, where they have them:
     context: length of the context on which the density depends, 0 for none.
     seed: of the start.
 
-They raise a UserError where there is no layer, dimension or hidden unit, or where the parts refuse their settings.
+They raise a UserError where there is no layer, dimension or hidden unit, where a number of them is no whole one, or
+where the parts refuse their settings.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from bnnbench.flows.autoregressive import Autoregressive
 from bnnbench.flows.bijection import Bijection, Chain, Inverse
 from bnnbench.flows.coupling import Coupling
 from bnnbench.flows.flow import Flow
+from bnnbench.flows.inputs import check_whole
 from bnnbench.flows.linear import ActNorm, Constant, InvertibleLinear
 from bnnbench.flows.residual import Planar, Radial
 from bnnbench.flows.scalar import Affine, Scalar, Shift
 from bnnbench.flows.spline import RationalQuadratic
+from bnnbench.random import checked_seed
 
 Widths = Sequence[int]
 
@@ -33,7 +36,7 @@ def coupling_flow(
 ) -> Flow:
     """Couplings whose halves take turns."""
     return Flow(
-        Chain(Coupling(dim, scalar, hidden, context, swap=bool(i % 2), seed=_seed(seed, i)) for i in range(layers))
+        Chain(Coupling(dim, scalar, hidden, context, swap=bool(i % 2), seed=_seed(seed, i)) for i in _numbers(layers))
     )
 
 
@@ -42,7 +45,7 @@ def autoregressive_flow(
 ) -> Flow:
     """Autoregressive layers in alternating order."""
     return Flow(
-        Chain(Autoregressive(dim, scalar, hidden, context, bool(i % 2), seed=_seed(seed, i)) for i in range(layers))
+        Chain(Autoregressive(dim, scalar, hidden, context, bool(i % 2), seed=_seed(seed, i)) for i in _numbers(layers))
     )
 
 
@@ -84,12 +87,12 @@ def spline_autoregressive(
 
 def planar(dim: int, layers: int = 32, context: int = 0, seed: int = 0) -> Flow:
     """Planar flow (Rezende & Mohamed 2015, arXiv 1505.05770), in closed form from noise to data."""
-    return Flow(Inverse(Chain(Planar(dim, context, _seed(seed, i)) for i in range(layers))))
+    return Flow(Inverse(Chain(Planar(dim, context, _seed(seed, i)) for i in _numbers(layers))))
 
 
 def radial(dim: int, layers: int = 32, seed: int = 0) -> Flow:
     """Radial flow (Rezende & Mohamed 2015, arXiv 1505.05770), from noise to data."""
-    return Flow(Inverse(Chain(Radial(dim, _seed(seed, i)) for i in range(layers))))
+    return Flow(Inverse(Chain(Radial(dim, _seed(seed, i)) for i in _numbers(layers))))
 
 
 def glow(dim: int, layers: int = 4, hidden: Widths = (64, 64), context: int = 0, seed: int = 0) -> Flow:
@@ -107,6 +110,11 @@ def normalised(flow: Flow, seed: int = 0) -> Flow:
     return Flow(Chain(parts))
 
 
+def _numbers(layers: int) -> range:
+    check_whole("The number of a flow's layers", layers, 1)
+    return range(layers)
+
+
 def _seed(seed: int, layer: int) -> int:
     """A seed of its own for every layer."""
-    return (seed << 16) + layer
+    return (checked_seed(seed) << 16) + layer

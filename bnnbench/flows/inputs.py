@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bnnbench import random
 from bnnbench.errors import UserError
 
 
@@ -41,8 +44,10 @@ def check_context(context: Any, wanted: int, x: Tensor) -> None:
                         f"{list(x.shape)}.")  # fmt: skip
 
 
-def check_data(x: Tensor) -> None:
+def check_data(x: Any) -> None:
     """Data that something can start from: rows [N, dim] of finite numbers."""
+    if not isinstance(x, Tensor):
+        raise UserError(f"A flow starts from a tensor [N, dim], not a {type(x).__name__}.")
     if x.dim() != 2 or not len(x):
         raise UserError(f"A flow starts from rows of data [N, dim], not from {list(x.shape)}.")
     if not x.isfinite().all():
@@ -51,10 +56,22 @@ def check_data(x: Tensor) -> None:
 
 def check_draws(key: Any, n: Any) -> None:
     """A key, and how many draws are wanted."""
-    if not isinstance(key, Tensor):
-        raise UserError(f"Draws take a key, `bnnbench.random.key(seed)`, not {key!r}.")
-    if not isinstance(n, int) or n < 0:
-        raise UserError(f"A flow gives 0 draws or more, not {n}.")
+    if not random.is_key(key):
+        given = f"a tensor {list(key.shape)} of {key.dtype}" if isinstance(key, Tensor) else repr(key)
+        raise UserError(f"Draws take a key, `bnnbench.random.key(seed)`, not {given}.")
+    check_whole("The number of draws", n, 0)
+
+
+def check_whole(what: str, value: Any, least: int) -> None:
+    """A dimension, or another number of things."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise UserError(f"{what} is a whole number of {least} or more, not {value!r}.")
+
+
+def check_positive(what: str, value: Any) -> None:
+    """A bound, or another finite number above 0."""
+    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
+        raise UserError(f"{what} is a finite number above 0, not {value!r}.")
 
 
 def check_widths(hidden: Any) -> None:

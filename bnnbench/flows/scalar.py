@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bnnbench.errors import UserError
+from bnnbench.flows.inputs import check_positive
 
 LOG_SCALE_BOUND = math.log(1e3)
 
@@ -57,15 +58,14 @@ class Affine(Scalar):
     s = a / (1 + |a| / bound), for an unbounded scale lets training diverge.
 
     Raises:
-        UserError: the bound is not above 0.
+        UserError: the bound is no finite number above 0.
     """
 
     bound: float = LOG_SCALE_BOUND
     parameters: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        if not self.bound > 0:
-            raise UserError(f"The bound of a log-scale is a number above 0, not {self.bound:g}.")
+        check_positive("The bound of a log-scale", self.bound)
 
     def forward(self, x: Tensor, theta: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         log_scale = self._log_scale(theta[1])
@@ -95,3 +95,11 @@ class Gate(Scalar):
     def inverse(self, y: Tensor, theta: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         log_gate = F.logsigmoid(theta[1] + self.start)
         return theta[0] + (y - theta[0]) * (-log_gate).exp(), -log_gate
+
+
+def checked(scalar: object) -> Scalar:
+    """The transform given to a layer, an affine one if none was."""
+    if scalar is not None and not isinstance(scalar, Scalar):
+        kind = f"the class {scalar.__name__}" if isinstance(scalar, type) else f"a {type(scalar).__name__}"
+        raise UserError(f"A flow's layer takes a scalar transform, such as `Affine()`, not {kind}.")
+    return scalar or Affine()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bnnbench.errors import UserError
+from bnnbench.flows.inputs import check_positive, check_whole
 from bnnbench.flows.scalar import Scalar
 
 
@@ -49,10 +51,13 @@ class RationalQuadratic(Scalar):
     smallest: float = 1e-3
 
     def __post_init__(self) -> None:
-        limit = 1 / self.smallest if self.smallest else math.inf
-        if not isinstance(self.bins, int) or not 1 <= self.bins < limit or not 0 < self.bound < math.inf:
-            takes = f"1 bin or more, fewer than {limit:g}, and a finite bound above 0"
-            raise UserError(f"A spline takes {takes}, not {self.bins} and {self.bound:g}.")
+        check_whole("The number of a spline's bins", self.bins, 1)
+        check_positive("The bound of a spline", self.bound)
+        if not isinstance(self.smallest, Real) or not 0 <= self.smallest * self.bins < 1:
+            raise UserError(
+                f"The {self.bins} bins of a spline, at their smallest {self.smallest} of the interval each, leave no "
+                "room; take fewer of them or smaller ones."
+            )
 
     @property
     def parameters(self) -> int:

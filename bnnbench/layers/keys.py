@@ -17,11 +17,14 @@ from bnnbench import random
 
 
 class Scope(NamedTuple):
-    """One `keyed` block: its key, the number of layer calls so far, and the settings its layers read."""
+    """One `keyed` block: its key, the number of layer calls so far, the settings its layers read, and the weights that
+    were drawn for whoever reads them outside of their layer, by the layer's path.
+    """
 
     key: Tensor
     calls: list[int]
     settings: dict[str, Any]
+    read: dict[str, Any]
 
 
 _stack: list[Scope] = []
@@ -30,7 +33,7 @@ _stack: list[Scope] = []
 @contextmanager
 def keyed(key: Tensor, **settings: Any) -> Iterator[None]:
     """Let the stochastic layers called inside draw from this key; settings may be tensors (a dropout rate)."""
-    _stack.append(Scope(key, [0], settings))
+    _stack.append(Scope(key, [0], settings, {}))
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch.func import functional_call
 from bnnbench import random
 from bnnbench.layers.keys import next_key, setting
 from bnnbench.layers.multiplier import Multiplier
-from bnnbench.layers.noisy import Noisy, NoisyConv2d, NoisyLinear, epsilon, gaussian_kl, replaced
+from bnnbench.layers.noisy import Noisy, NoisyConv2d, NoisyLinear, gaussian_kl, replaced
 from bnnbench.nets import Params
 
 
@@ -33,16 +34,21 @@ class Multiplied(Noisy):
 
     multiplier: Multiplier
 
-    def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def noisy(self, input: Tensor, mean: Params, sigma: Params) -> Tensor:
         key_z, key_eps, key_w = random.split(next_key(), 3).unbind(-2)
         lead, told = input.shape[: -1 - self.places], setting("kl")
         count = math.prod(lead)
         z, log_q = self.multiplier(key_z, max(count, 1))  # the KL takes one of no examples, too
         if told is not None and self.path not in told:
-            laws = self.means(), self.own(setting("sigma")), self.own(setting("prior"))
-            told[self.path] = self._kl(key_w, z[0], log_q[0], *laws)
-        moved = self.moved(input, z[:count].reshape(*lead, self.multiplier.dim, *[1] * self.places))
-        return moved + self.spread(key_eps, input, weight, bias)
+            told[self.path] = self._kl(key_w, z[0], log_q[0], mean, sigma, self.own(setting("prior")))
+        each = z[:count].reshape(*lead, self.multiplier.dim, *[1] * self.places).to(input)
+        centre = self.moved(input, each, mean)
+        return centre + self.spread(key_eps, input, sigma).to(centre)
+
+    def draw(self, key: Tensor, mean: Params, sigma: Params) -> Params:
+        key_z, key_w = random.split(key).unbind(-2)
+        z, _ = self.multiplier(key_z, 1)
+        return super().draw(key_w, self.multiplied(z[0].to(mean["weight"]), mean), sigma)
 
     def kl(self, mean: Params, sigma: Params, scale: Params) -> Tensor:
         """A one-draw estimate of the bound on KL(q || p), 0-dim."""
@@ -56,8 +62,8 @@ class Multiplied(Noisy):
         kl = self.multiplier.kl(key, z, log_q, *rows)
         return kl if rest[0] is None else kl + gaussian_kl(*rest).sum()
 
-    def moved(self, input: Tensor, z: Tensor) -> Tensor:
-        """The means of the outputs given z of every example."""
+    def moved(self, input: Tensor, z: Tensor, mean: Params) -> Tensor:
+        """The means of the outputs given z of every example, and those of weight and bias."""
         raise NotImplementedError
 
     def rows(self, values: Params) -> tuple[Tensor, Tensor | None]:
@@ -72,8 +78,8 @@ class Multiplied(Noisy):
 class MNFLinear(Multiplied, NoisyLinear):
     """x -> M (x o z) + mu_b + noise, z of every example [inputs]."""
 
-    def moved(self, input: Tensor, z: Tensor) -> Tensor:
-        return self.affine(input * z, self.weight, self.bias)
+    def moved(self, input: Tensor, z: Tensor, mean: Params) -> Tensor:
+        return self.affine(input * z, mean["weight"], mean.get("bias"))
 
     def rows(self, values: Params) -> tuple[Tensor, Tensor | None]:
         return values["weight"].mT, values.get("bias")
@@ -85,8 +91,8 @@ class MNFLinear(Multiplied, NoisyLinear):
 class MNFConv2d(Multiplied, NoisyConv2d):
     """x -> (M * x + mu_b) o z + noise, z of every example [output channels]."""
 
-    def moved(self, input: Tensor, z: Tensor) -> Tensor:
-        return self.affine(input, self.weight, self.bias) * z
+    def moved(self, input: Tensor, z: Tensor, mean: Params) -> Tensor:
+        return self.affine(input, mean["weight"], mean.get("bias")) * z
 
     def rows(self, values: Params) -> tuple[Tensor, Tensor | None]:
         return torch.cat([value.reshape(len(value), -1) for value in values.values()], 1), None
@@ -96,17 +102,22 @@ class MNFConv2d(Multiplied, NoisyConv2d):
 
 
 def with_multipliers(
-    network: nn.Module, flow: str = "masked", layers: int = 2, variance: float = 0.1, seed: int = 0
+    network: nn.Module,
+    flow: str = "masked",
+    layers: int = 2,
+    variance: float = 0.1,
+    seed: int = 0,
+    only: Collection[str] | None = None,
 ) -> nn.Module:
     """A copy of a plain network with multiplied layers; parameters keep their names.
 
     Args:
-        flow, layers, variance: of the multipliers, see `Multiplier`. seed: of their start.
+        flow, layers, variance: of the multipliers, see `Multiplier`. seed: of their start. only: see `replaced`.
 
     Raises:
         UserError: one of them is not possible.
     """
-    converted = replaced(network, {nn.Linear: MNFLinear, nn.Conv2d: MNFConv2d})
+    converted = replaced(network, {nn.Linear: MNFLinear, nn.Conv2d: MNFConv2d}, only)
     for i, layer in enumerate(multiplied_layers(converted)):
         convolutional = isinstance(layer, nn.Conv2d)
         dim = layer.weight.shape[0 if convolutional else 1]
@@ -152,7 +163,6 @@ def draw_weights(network: nn.Module, multipliers: Params, key: Tensor, mean: Par
         prefix = layer.named("multiplier.")
         own = {name.removeprefix(prefix): v for name, v in multipliers.items() if name.startswith(prefix)}
         z, _ = functional_call(layer.multiplier, own, (key_z, 1))
-        means, scales = layer.multiplied(z[0], layer.own(mean)), layer.own(sigma)
-        for (name, value), eps in zip(means.items(), epsilon(key_w, means["weight"]), strict=False):
-            found[layer.named(name)] = value + scales[name] * eps
+        drawn = Noisy.draw(layer, key_w, layer.multiplied(z[0], layer.own(mean)), layer.own(sigma))
+        found |= {layer.named(name): value for name, value in drawn.items()}
     return found

@@ -22,7 +22,7 @@ from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.flows import Autoregressive, Bijection, Chain, Coupling, Gate, Planar, RationalQuadratic
 from bnnbench.flows.flow import normal_log_prob
-from bnnbench.layers.noisy import gaussian_kl
+from bnnbench.layers.noisy import gaussian_kl, single, without_autocast
 from bnnbench.nets import initialise
 from bnnbench.registry import nearest
 
@@ -90,8 +90,16 @@ class Multiplier(nn.Module):
         self.load_state_dict(initialise(self, random.key(seed)), strict=False)
         self.shapes = {name: value.shape for name, value in self.named_parameters()}
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Multiplier:
+        """To dtype or device, but never to half precision, which is too little for densities of many dimensions."""
+        return super()._apply(lambda value: single(fn(value)), recurse)
+
     def forward(self, key: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """n draws z [n, dim], and log q of each [n], 0 where z is a parameter."""
+        with without_autocast(self.mean):
+            return self._draw(key, n)
+
+    def _draw(self, key: Tensor, n: int) -> tuple[Tensor, Tensor]:
         z, log_q = self.mean.expand(n, self.dim), self.mean.new_zeros(n)
         if self.is_random:
             eps = random.normal(key, (n, self.dim)).to(self.mean)
@@ -109,7 +117,8 @@ class Multiplier(nn.Module):
         """
         moved = z[:, None] * mean
         kl = gaussian_kl(moved, sigma, scale).sum()
-        return kl + log_q - self._log_r(key, z, moved, sigma) if self.is_random else kl
+        with without_autocast(mean):
+            return kl + log_q - self._log_r(key, z, moved, sigma) if self.is_random else kl
 
     def _log_r(self, key: Tensor, z: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
         """log r(z | W) of a draw W ~ N(mean, sigma^2), of which the sums over i alone are needed."""

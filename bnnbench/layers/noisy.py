@@ -4,12 +4,16 @@ network.
 A noisy layer is an `nn.Linear` or `nn.Conv2d` whose own parameters are the means of q(w) = N(mu, sigma^2); the scales
 are the setting `sigma` of the `keyed` block, a dictionary by parameter name. Where there are no scales the parameters
 are a weight sample, and the layer is plain.
+
+Of a network in half precision, scales, variances and divergences are in single: squares of inputs above 255 overflow
+in float16, and those of scales below 2e-4 underflow.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -17,12 +21,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnnbench import random
-from bnnbench.layers.keys import setting
+from bnnbench.errors import UserError
+from bnnbench.layers.keys import next_key, scope, setting
 from bnnbench.nets import Params, fan_in
+
+
+def single(x: Tensor) -> Tensor:
+    """x in single precision if it comes in half."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager:
+    """A block whose matrix products keep their operands' precision, on the device of x."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def gaussian_kl(mean: Tensor, sigma: Tensor, scale: Tensor) -> Tensor:
     """KL of N(mean, sigma^2) from N(0, scale^2) = log(scale / sigma) + (sigma^2 + mean^2) / (2 scale^2) - 1/2."""
+    mean, sigma, scale = single(mean), single(sigma), single(scale)
     return scale.log() - sigma.log() + (sigma**2 + mean**2) / (2 * scale**2) - 0.5
 
 
@@ -32,8 +49,23 @@ def epsilon(key: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return eps[:, :-1].reshape(weight.shape), eps[:, -1]
 
 
+def _check_recomputed(path: str) -> None:
+    """Pass a call that is no part of a backward pass, where the draws of the forward pass are gone."""
+    if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() >= 0:
+        raise UserError(
+            f"The layer {path!r} is called in a backward pass, as by gradient checkpointing, where its draw is lost; "
+            "leave out the checkpointing of layers that are Bayesian."
+        )
+
+
+OWN = ("weight", "bias")
+
+
 class Noisy(nn.Module):
     """Knows its own place in the network, to find its scales.
+
+    Whoever reads `weight` or `bias` where there are scales, as in `F.linear(x, self.encoder.weight)`, sees a draw of
+    both, one in a `keyed` block; the means are `means()`, and what the parameters' names stand for everywhere else.
 
     Attributes:
         path: name of the layer in its network.
@@ -42,40 +74,64 @@ class Noisy(nn.Module):
 
     path: str
     places: ClassVar[int]
-    weight: Tensor
-    bias: Tensor | None
 
-    def forward(self, input: Tensor) -> Tensor:
+    @property
+    def weight(self) -> Tensor:
+        return self._read()["weight"]
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self._read().get("bias")
+
+    def _read(self) -> Params:
         sigma = setting("sigma")
         if sigma is None:
-            return self.affine(input, self.weight, self.bias)
-        return self.noisy(input, sigma[self.named("weight")], sigma.get(self.named("bias")))
+            return self.means()
+        read = scope().read
+        if self.path not in read:
+            read[self.path] = self.draw(next_key(), self.means(), self.own(sigma))
+        return read[self.path]
+
+    def forward(self, input: Tensor) -> Tensor:
+        mean, sigma = self.means(), setting("sigma")
+        if sigma is None:
+            _check_recomputed(self.path)
+            return self.affine(input, mean["weight"], mean.get("bias"))
+        return self.noisy(input, mean, self.own(sigma))
 
     def named(self, parameter: str) -> str:
         """The name in the network of one of the layer's own parameters."""
         return f"{self.path}.{parameter}" if self.path else parameter
 
-    def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """A draw of the outputs, given the scales of weight and bias."""
+    def noisy(self, input: Tensor, mean: Params, sigma: Params) -> Tensor:
+        """A draw of the outputs, given means and scales of weight and bias by these names."""
         raise NotImplementedError
 
-    def spread(self, key: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def draw(self, key: Tensor, mean: Params, sigma: Params) -> Params:
+        """A draw of weight and bias."""
+        noise = epsilon(key, sigma["weight"])
+        return {name: (mean[name] + sigma[name] * e).to(mean[name]) for name, e in zip(mean, noise, strict=False)}
+
+    def spread(self, key: Tensor, input: Tensor, sigma: Params) -> Tensor:
         """The noise N(0, sigma^2 x^2 + sigma_b^2) of the outputs, drawn for every example and output.
 
         The variance is raised by 1e-12 before its root, whose gradient at an input of zeros were infinite else.
         """
-        variance = self.affine(input.square(), weight.square(), None if bias is None else bias.square())
+        squares = {name: value.square() for name, value in sigma.items()}
+        with without_autocast(input):
+            variance = self.affine(single(input).square(), squares["weight"], squares.get("bias"))
         # No variance, no noise: a layer with sigma = 0 is its plain twin. (A convolution's algorithm may round below.)
         scale = torch.where(variance > 0, (variance.clamp(min=0) + 1e-12).sqrt(), 0.0)
         return scale * random.normal(key, variance.shape).to(variance)
 
     def means(self) -> Params:
-        """The layer's own weight and bias."""
-        return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
+        """The layer's own weight and bias, in this order, whichever was registered first."""
+        own = ((name, self._parameters.get(name)) for name in OWN)
+        return {name: value for name, value in own if value is not None}
 
     def own(self, values: Params) -> Params:
         """Of values by the network's parameter names those of the layer's weight and bias, under these names."""
-        names = {name: self.named(name) for name in ("weight", "bias")}
+        names = {name: self.named(name) for name in OWN}
         return {name: values[place] for name, place in names.items() if place in values}
 
     def kl(self, mean: Params, sigma: Params, scale: Params) -> Tensor:
@@ -105,17 +161,25 @@ class NoisyConv2d(Noisy, nn.Conv2d):
         return self._conv_forward(input, weight, bias)
 
 
-def replaced(network: nn.Module, kinds: Mapping[type[nn.Module], type[Noisy]]) -> nn.Module:
+def replaced(
+    network: nn.Module, kinds: Mapping[type[nn.Module], type[Noisy]], only: Collection[str] | None = None
+) -> nn.Module:
     """A copy of a plain network whose layers of these types are noisy ones, which share their parameters' names.
 
+    Args:
+        only: paths of those to replace; by default all, and there may be no others that hold parameters.
+
     Raises:
-        TypeError: parameters stand in a layer of another type.
+        UserError: parameters stand in a layer of another type, and there is no `only`.
     """
     converted = copy.deepcopy(network)
     for path, layer in converted.named_modules():
-        if type(layer) in kinds:
+        if type(layer) in kinds and (only is None or path in only):
             noisy: Any = layer
             noisy.__class__, noisy.path = kinds[type(layer)], path
-        elif any(True for _ in layer.parameters(recurse=False)):
-            raise TypeError(f"layer {path!r} ({type(layer).__name__}) has no version that draws its weights")
+        elif only is None and any(True for _ in layer.parameters(recurse=False)):
+            raise UserError(
+                f"The layer {path!r} ({type(layer).__name__}) has no version that draws its weights; "
+                "take a method that draws none, or a network that holds no others than nn.Linear and nn.Conv2d."
+            )
     return converted

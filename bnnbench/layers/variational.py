@@ -7,11 +7,14 @@ product, and eps are standard normals.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import Tensor, nn
 
 from bnnbench import random
 from bnnbench.layers.keys import next_key
 from bnnbench.layers.noisy import Noisy, NoisyConv2d, NoisyLinear, epsilon, replaced
+from bnnbench.nets import Params
 
 
 class _Sampled(Noisy):
@@ -19,12 +22,9 @@ class _Sampled(Noisy):
     1505.05424).
     """
 
-    def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        eps, eps_bias = epsilon(next_key(), weight)
-        shift = self.bias
-        if shift is not None and bias is not None:
-            shift = shift + bias * eps_bias
-        return self.affine(input, self.weight + weight * eps, shift)
+    def noisy(self, input: Tensor, mean: Params, sigma: Params) -> Tensor:
+        drawn = self.draw(next_key(), mean, sigma)
+        return self.affine(input, drawn["weight"], drawn.get("bias"))
 
 
 class _Local(Noisy):
@@ -36,9 +36,10 @@ class _Local(Noisy):
     2019, arXiv 1901.02731).
     """
 
-    def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        noise = self.spread(next_key(), input, weight, bias)
-        return self.affine(input, self.weight, self.bias) + noise
+    def noisy(self, input: Tensor, mean: Params, sigma: Params) -> Tensor:
+        noise = self.spread(next_key(), input, sigma)
+        centre = self.affine(input, mean["weight"], mean.get("bias"))
+        return centre + noise.to(centre)
 
 
 class _Flipout(Noisy):
@@ -48,14 +49,15 @@ class _Flipout(Noisy):
     drawn for every example.
     """
 
-    def noisy(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def noisy(self, input: Tensor, mean: Params, sigma: Params) -> Tensor:
         key, channel = next_key(), -1 - self.places
-        eps, eps_bias = epsilon(key, weight)
-        sizes = [weight.shape[0], input.shape[channel]]
-        signs = random.bernoulli(key, 0.5, (*input.shape[:channel], sum(sizes))).to(weight) * 2 - 1
+        noise = zip(sigma.items(), epsilon(key, sigma["weight"]), strict=False)
+        change = {name: (scale * eps).to(mean[name]) for (name, scale), eps in noise}
+        sizes = [mean["weight"].shape[0], input.shape[channel]]
+        signs = random.bernoulli(key, 0.5, (*input.shape[:channel], sum(sizes))).to(input) * 2 - 1
         r, s = signs.reshape(*signs.shape, *[1] * self.places).split(sizes, channel)
-        change = self.affine(input * s, weight * eps, None if bias is None else bias * eps_bias) * r
-        return self.affine(input, self.weight, self.bias) + change
+        changed = self.affine(input * s, change["weight"], change.get("bias"))
+        return self.affine(input, mean["weight"], mean.get("bias")) + changed * r.to(changed)
 
 
 class SampledLinear(_Sampled, NoisyLinear):
@@ -82,16 +84,19 @@ class FlipoutConv2d(_Flipout, NoisyConv2d):
     """A convolutional layer with flipout."""
 
 
-def with_sampled_weights(network: nn.Module) -> nn.Module:
+Paths = Collection[str] | None  # see `replaced`
+
+
+def with_sampled_weights(network: nn.Module, only: Paths = None) -> nn.Module:
     """A copy whose linear and convolutional layers draw their weights at every call; parameters keep their names."""
-    return replaced(network, {nn.Linear: SampledLinear, nn.Conv2d: SampledConv2d})
+    return replaced(network, {nn.Linear: SampledLinear, nn.Conv2d: SampledConv2d}, only)
 
 
-def with_local_noise(network: nn.Module) -> nn.Module:
+def with_local_noise(network: nn.Module, only: Paths = None) -> nn.Module:
     """A copy whose linear and convolutional layers draw their activations (local reparametrisation)."""
-    return replaced(network, {nn.Linear: LocalLinear, nn.Conv2d: LocalConv2d})
+    return replaced(network, {nn.Linear: LocalLinear, nn.Conv2d: LocalConv2d}, only)
 
 
-def with_flipout(network: nn.Module) -> nn.Module:
+def with_flipout(network: nn.Module, only: Paths = None) -> nn.Module:
     """A copy whose layers draw one perturbation of their weights with signs of every example's own."""
-    return replaced(network, {nn.Linear: FlipoutLinear, nn.Conv2d: FlipoutConv2d})
+    return replaced(network, {nn.Linear: FlipoutLinear, nn.Conv2d: FlipoutConv2d}, only)

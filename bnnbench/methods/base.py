@@ -20,10 +20,13 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from bnnbench.errors import UserError
+from bnnbench.methods.doubts import doubts_of_draws
 from bnnbench.model import Params, Predictive, Problem
 from bnnbench.random import Span
 from bnnbench.registry import Registry, nearest
 
+MOST = 100_000  # of whole-number hyperparameters (members, samples, widths): beyond it no machine ends a run
+MOST_LAYERS = 1_000  # of flows, which are built one after the other
 State = Any  # a pytree of tensors
 Info = dict[str, Tensor]  # a few scalars worth plotting; `loss` is tested for finiteness every step
 
@@ -39,12 +42,16 @@ class Method(ABC):
         reference: authors, year, arXiv id.
         tags: groups on the command line, and what a reader of a table must weigh.
         supports: task kinds.
-        early_stopping: whether the state best on the validation rows is kept (a field in methods that optimise).
+        early_stopping: whether the state best on the validation rows is kept (a field in methods that optimise). Of
+            several networks each keeps its own: all tensors of the state then lead with a dimension of networks, and
+            the predictive has equally many terms of each, in their order.
         networks: networks or chains trained per cell, each of which gets one gradient an update.
         family: what the posterior approximation comes to on a linear model with Gaussian noise and prior, which is
             what `bnnbench check` compares it with: `exact` (mean and covariance of the posterior), `mean-field` (its
             mean, and the inverse of the precision's diagonal), `point` (its mean); empty: nothing is claimed.
         chains: Markov chains whose draws the predictive is made of, one after the other; 0 for other methods.
+        temperature: T of the law p(w | data)^(1/T) that draws are meant to have (a field in methods that set it).
+        step_field: name of the hyperparameter that makes steps smaller, for the advice in `doubts`.
     """
 
     name: ClassVar[str]
@@ -56,6 +63,8 @@ class Method(ABC):
     family: ClassVar[str] = ""
     trained: ClassVar[bool] = True
     early_stopping: bool = False
+    temperature: float = 1.0
+    step_field: ClassVar[str] = ""
 
     @property
     def networks(self) -> int:
@@ -69,6 +78,14 @@ class Method(ABC):
 
     def updates(self, steps: int) -> int:
         """Updates made for a budget of `steps`; other numbers only for references."""
+        return steps
+
+    def optimising(self, steps: int) -> int:
+        """Updates of the phase that early stopping watches, all of them by default.
+
+        After so many the state best on the validation rows is taken; what updates follow go on from it, and nothing is
+        selected any more.
+        """
         return steps
 
     def folds(self, rows: int) -> int | None:
@@ -142,11 +159,18 @@ class Method(ABC):
     def doubts(self, scores: Mapping[str, float]) -> str:
         """A sentence when a trained cell fails its own diagnostics (status `unconverged`), else nothing.
 
+        By default, of draws that exploded or whose configurational temperature is far from `temperature`.
+
         Args:
             scores: of the evaluations `sampler` and `test`, by metric.
         """
-        del scores
-        return ""
+        return doubts_of_draws(scores, self.temperature, self._smaller_step())
+
+    def _smaller_step(self) -> str:
+        if not self.step_field:
+            return "make the step smaller or train longer"
+        option = f"{self.name}.{self.step_field}"
+        return f"lower {option}, as by --set {option}={getattr(self, self.step_field) / 3:.1g}"
 
     def predict_given(self, weights: Params, state: State, problem: Problem, x: Tensor) -> Predictive:
         """The predictive mixture of stacked weight samples, those of `weights`: by default, of the networks with them.
@@ -173,7 +197,27 @@ class Method(ABC):
         return self.predict_given(weights, state, problem, x)
 
 
-METHODS: Registry[type[Method]] = Registry("method", "bnnbench.methods", "bnnbench.methods", lambda m: m.tags)
+def _fault(entry: Any) -> str:
+    """Why something is no method, nothing if it is one."""
+    if not (isinstance(entry, type) and issubclass(entry, Method)):
+        return "it is no subclass of bnnbench.methods.Method"
+    if not (isinstance(entry.version, int) and isinstance(entry.supports, tuple) and entry.supports):
+        return "its version must be a whole number, and what it supports a tuple of kinds of tasks"
+    try:
+        entry()
+    except Exception as error:
+        return f"it cannot be made with its defaults ({type(error).__name__}: {error})"
+    return ""
+
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    "bnnbench.methods",
+    "bnnbench.methods",
+    lambda method: method.tags,
+    _fault,
+    shared=("references", "other-target"),  # what a reader of a table must weigh
+)
 
 
 def positive(method: Method, *names: str) -> None:
@@ -198,6 +242,13 @@ def one_of(method: Method, name: str, values: Sequence[str]) -> None:
         raise UserError(f"{method.name}.{name} must be {' or '.join(values)}, not {value!r}.")
 
 
+def at_most(method: Method, limit: int, *names: str) -> None:
+    """Raise unless these fields are at most so large."""
+    for name in names:
+        if (value := getattr(method, name)) > limit:
+            raise UserError(f"{method.name}.{name} must be at most {limit:,}, not {value:.6g}.")
+
+
 def evenly(first: int, stop: int, count: int) -> list[int]:
     """At most `count` steps in [first, stop), evenly spaced, the last one being stop - 1."""
     kept = min(count, stop - first)
@@ -220,6 +271,7 @@ def configure(cls: type[Method], settings: dict[str, str], tuned: Mapping[str, A
             raise UserError(f"The method {cls.name!r} has no parameter {name!r}{nearest(name, fields)}")
         values[name] = _parse(f"{cls.name}.{name}", text, type(fields[name].default))
     method = cls(**values)
+    at_most(method, MOST, *(name for name, field in fields.items() if type(field.default) is int))
     method.check()
     return method
 
@@ -233,4 +285,4 @@ def _parse(name: str, text: str, kind: type) -> Any:
         return kind(text)
     except ValueError:
         noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise UserError(f"{name} must be {noun}, not {text!r}.") from None
+        raise UserError(f"{name} must be {noun}, not {text!r:.80}.") from None

@@ -22,7 +22,7 @@ from bnnbench.model import Predictive, Problem
 class DeepEnsemble(Method):
     """Mixture of MAP networks from independent starts and minibatches, each with the full number of gradients.
 
-    Early stopping judges the mixture, not each member alone.
+    Early stopping judges each member alone, as it would a MAP network: a mixture hides a member that has exploded.
 
     Attributes:
         members: number of networks.
@@ -30,6 +30,7 @@ class DeepEnsemble(Method):
     """
 
     name = "ensemble-deep"
+    version = 2
     reference = "Lakshminarayanan et al. 2017, arXiv 1612.01474"
     tags = ("ensembles",)
     family = "point"
@@ -75,6 +76,7 @@ class BootstrapEnsemble(DeepEnsemble):
     """
 
     name = "ensemble-bootstrap"
+    version = 2
     reference = "Breiman 1996; Osband et al. 2016, arXiv 1602.04621"
     family = ""
     share: float = 0.9

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from bnnbench import flows, random
 from bnnbench.errors import UserError
 from bnnbench.flows import Chain, Constant, Flow, Inverse
-from bnnbench.methods.base import METHODS, Info, Method, positive
+from bnnbench.methods.base import METHODS, MOST_LAYERS, Info, Method, at_most, positive
 from bnnbench.methods.optimise import Fit, descend, start
 from bnnbench.model import DensityPredictive, Predictive, Problem
 from bnnbench.model.density import DensityProblem, Unfitted
@@ -49,6 +49,7 @@ class FlowFit(Method):
 
     def check(self) -> None:
         positive(self, "lr", "layers", "width")
+        at_most(self, MOST_LAYERS, "layers")
         for name in self.without:
             if getattr(self, name) != getattr(type(self), name):
                 raise UserError(f"{self.name} has no {name}: leave {self.name}.{name} out.")

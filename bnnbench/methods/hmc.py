@@ -216,7 +216,7 @@ class HMC(Method):
             return f"split R-hat is below 1.05 on {share:.0%} of the test points only"
         if ess < 25 * self.parallel:
             return f"the effective sample size is {ess:.0f} on one test point, less than 25 a chain"
-        return f"{lost:.1%} of the trajectories diverged" if lost > 0.02 else ""
+        return f"{lost:.1%} of the trajectories diverged" if lost > 0.02 else super().doubts(scores)
 
 
 def _choose(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ class _Laplace(MAP):
     Attributes:
         predictive: "linearised" in the weights, or "sampled": the network itself under weight samples.
         precision: delta, "task" being 1; "marglik" the one in 1e-4 ... 1e4 of the greatest Laplace marginal
-            likelihood; a number, as text, delta itself. The MAP is that of the task's prior in any case.
+            likelihood; a number, as text, delta itself. The MAP is that of the task's prior in any case, so that other
+            values than "task" give mean and covariance two priors: no posterior, which tables mark.
         temperature: factor of the covariance; 1 is the posterior. prior_scale: factor of the prior's scale.
     """
 

@@ -13,7 +13,7 @@ from bnnbench import random
 from bnnbench.layers import keyed
 from bnnbench.layers.mnf import cut, draw_weights, with_multipliers, without_multipliers
 from bnnbench.layers.noisy import gaussian_kl
-from bnnbench.methods.base import METHODS, positive
+from bnnbench.methods.base import METHODS, MOST_LAYERS, at_most, positive
 from bnnbench.methods.bbp_local import sampled_noise_level
 from bnnbench.methods.optimise import Fit, start
 from bnnbench.methods.parameters import flatten
@@ -49,6 +49,7 @@ class MNF(Variational):
     def check(self) -> None:
         super().check()
         positive(self, "layers", "variance")
+        at_most(self, MOST_LAYERS, "layers")
 
     def converted(self, network: nn.Module) -> nn.Module:
         return with_multipliers(network, self.flow, self.layers)

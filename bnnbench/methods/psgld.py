@@ -46,7 +46,7 @@ class PSGLD(SGLD):
     """
 
     name = "psgld"
-    version = 1
+    version = 2
     reference = "Li et al. 2016, arXiv 1512.07666"
     lr: float = 3e-3
     decay: float = 0.99
@@ -69,16 +69,18 @@ class PSGLD(SGLD):
         h, heat = self.step_size(problem), self.heat(problem)
         amount, xi = held(torch.sqrt(2 * h * heat)), noise(key, params)
         curvature = self._curvature(key, params, lambda w: grad(problem.energy)(w, batch))
-        new, square = {}, {}
-        for name, w in params.items():
-            g = gradient[name]
+        square, step, spread = {}, {}, {}
+        for name, g in gradient.items():
             square[name] = torch.lerp(g * g, state.square[name], self.decay)
             root = square[name].sqrt()
             scale = 1 / (self.stabiliser + root)
             # dG/dw = -G^2 dV/dw / (2 sqrt V), dV/dw = 2 (1 - decay) g dg/dw
-            drift = -(scale**2) * (1 - self.decay) * g / root.clamp(min=1e-12) * curvature[name] if self.gamma else 0.0
-            new[name] = w - h * (scale * g - heat * drift) + amount * scale.sqrt() * xi[name]
-        return Preconditioned(new, square), langevin_info(loss, h, params, gradient, problem)
+            gamma = -(scale**2) * (1 - self.decay) * g / root.clamp(min=1e-12) * curvature[name] if self.gamma else 0.0
+            step[name], spread[name] = h * (scale * g - heat * gamma), amount * scale.sqrt()
+        step, cut = self.drift(step, problem)
+        new = {name: w - step[name] + spread[name] * xi[name] for name, w in params.items()}
+        info = langevin_info(loss, h, params, gradient, problem) | {"drift_shortened": cut}
+        return Preconditioned(new, square), info
 
     def _curvature(self, key: Tensor, params: Params, gradient: Any) -> Params:
         """Estimate of the diagonal of the Hessian of U; nothing where it is not needed."""

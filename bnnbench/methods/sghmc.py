@@ -55,7 +55,7 @@ class SGHMC(SGLD):
     """
 
     name = "sghmc"
-    version = 1
+    version = 2
     reference = "Springenberg et al. 2016, NeurIPS; Chen et al. 2014, arXiv 1402.4102"
     lr: float = 1e-4
     floor: float = 0.5
@@ -84,12 +84,14 @@ class SGHMC(SGLD):
         state = self._adapt(state, gradient, problem)
         h, heat, xi = self.step_size(problem), self.heat(problem), noise(key, params)
         new, velocity, deficit, kinetic = {}, {}, [], []
+        inverses = {name: 1 / (self.stabiliser + square.sqrt()) for name, square in state.square.items()}
+        step, cut = self.drift({name: h * inverses[name] * g for name, g in gradient.items()}, problem)
         for name, w in params.items():
-            inverse = 1 / (self.stabiliser + state.square[name].sqrt())
+            inverse = inverses[name]
             own = (state.square[name] - state.mean[name] ** 2).clamp(min=0.0) * (h * inverse) ** 2
             variance = 2 * self.friction * h * heat * inverse - own
             deficit.append((variance < 0).reshape(-1))
-            v = (1 - self.friction) * state.velocity[name] - h * inverse * gradient[name]
+            v = (1 - self.friction) * state.velocity[name] - step[name]
             velocity[name] = v + variance.clamp(min=0.0).sqrt() * xi[name]
             kinetic.append((velocity[name] ** 2 / (h * inverse)).reshape(-1))
             new[name] = w + velocity[name]
@@ -99,6 +101,7 @@ class SGHMC(SGLD):
             "step_size": h,
             "temperature_kinetic": problem.n * torch.cat(kinetic).mean(),
             "temperature_configurational": problem.n * mean_product(params, gradient),
+            "drift_shortened": cut,
             "noise_deficit": torch.cat(deficit).to(loss).mean(),
         }
         return state._replace(params=new, velocity=velocity, precision=precision), info
@@ -137,11 +140,11 @@ class SGHMC(SGLD):
         return drawn
 
     def doubts(self, scores: Mapping[str, float]) -> str:
-        """The minibatch's own noise exceeds what the temperature allows: the step is too large."""
+        """The minibatch's own noise exceeds what the temperature allows, or what all samplers doubt."""
         share = scores.get("noise_deficit", 0.0)
         if share <= self.limit:
-            return ""
-        return f"the step is too large: {share:.1%} of the weights would need negative noise; lower {self.name}.lr"
+            return super().doubts(scores)
+        return f"the step is too large: {share:.1%} of the weights would need negative noise; {self._smaller_step()}"
 
     def collect(self, state: Moving) -> Params:
         return state.params

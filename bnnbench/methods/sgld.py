@@ -20,7 +20,7 @@ from torch.func import grad_and_value
 
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
 from bnnbench.methods.optimise import held
-from bnnbench.methods.parameters import mean_product, noise, part, sample_moments, stacked
+from bnnbench.methods.parameters import mean_product, noise, part, sample_moments, shortened, stacked
 from bnnbench.model import Params, Problem
 from bnnbench.random import Span
 
@@ -36,26 +36,31 @@ class SGLD(Method):
         burn: share of the steps before the first draw is kept.
         samples: draws kept.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
+        reach: longest drift of a step, the root mean square of h grad U / s over weights, s the prior's scale. The
+            energy of a network grows faster than a square, so that a single step that is too long for the valley that
+            it starts from throws a chain out for good, unless it is cut (Roberts & Tweedie 1996).
     """
 
     name = "sgld"
-    version = 2
+    version = 3
     reference = "Welling & Teh 2011, ICML"
     tags = ("sampling",)
     family = "exact"
+    step_field = "lr"
     lr: float = 3e-2
     floor: float = 0.1
     burn: float = 0.5
     samples: int = 50
     temperature: float = 1.0
     prior_scale: float = 1.0
+    reach: float = 0.1
 
     @property
     def chains(self) -> int:
         return 1
 
     def check(self) -> None:
-        positive(self, "lr", "samples", "temperature", "prior_scale")
+        positive(self, "lr", "samples", "temperature", "prior_scale", "reach")
         fraction(self, "burn", "floor")
 
     def target(self, problem: Problem) -> Problem:
@@ -69,8 +74,13 @@ class SGLD(Method):
         gradient, loss = grad_and_value(problem.energy)(state, problem.minibatch(key))
         h, heat = self.step_size(problem), self.heat(problem)
         xi, amount = noise(key, state), held(torch.sqrt(2 * h * heat))
-        new = {name: w - h * gradient[name] + amount * xi[name] for name, w in state.items()}
-        return new, langevin_info(loss, h, state, gradient, problem)
+        drift, cut = self.drift({name: h * g for name, g in gradient.items()}, problem)
+        new = {name: w - drift[name] + amount * xi[name] for name, w in state.items()}
+        return new, langevin_info(loss, h, state, gradient, problem) | {"drift_shortened": cut}
+
+    def drift(self, step: Params, problem: Problem) -> tuple[Params, Tensor]:
+        """A step down the energy, cut to `reach`, and whether it was longer."""
+        return shortened(step, {name: problem.scale_of(name, value) for name, value in step.items()}, self.reach)
 
     def step_size(self, problem: Problem) -> Tensor:
         """h at the problem's present step."""

@@ -1,7 +1,8 @@
 r"""SWA-Gaussian: a Gaussian fitted to the last iterates of an optimiser at a constant learning rate.
 
-With the kept iterates w_1 ... w_K, their mean m, elementwise variance d and the deviations from it of the last R,
-D = (w_{K-R+1} - m, ..., w_K - m),
+A MAP fit comes first, and the iterates go on from its best state on the validation rows, where early stopping ends it.
+Among the iterates nothing is chosen: their spread stands for the posterior's. With the kept ones w_1 ... w_K, their
+mean m, elementwise variance d and the deviations from it of the last R, D = (w_{K-R+1} - m, ..., w_K - m),
 
     q(w) = N(m, (diag(d) + D D^T / (R - 1)) / 2).
 """
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
+from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.errors import UserError
@@ -40,14 +42,17 @@ class SWAG(Method):
     Attributes:
         lr: peak learning rate of the fit. swa_lr: constant learning rate after it.
         burn: share of the steps that the fit gets.
+        early_stopping: whether the iterates go on from the fit's best state, and not from its last.
         samples: iterates kept, K. rank: deviations of the low-rank part, R.
         scale: factor of the covariance; 1 is the paper's.
         prior_scale: factor of the prior's scale.
     """
 
     name = "swag"
+    version = 2
     reference = "Maddox et al. 2019, arXiv 1902.02476"
     tags = ("ensembles",)
+    step_field = "swa_lr"
     lr: float = 1e-2
     swa_lr: float = 3e-3
     burn: float = 0.75
@@ -55,6 +60,7 @@ class SWAG(Method):
     rank: int = 20
     scale: float = 1.0
     prior_scale: float = 1.0
+    early_stopping: bool = True
 
     def check(self) -> None:
         positive(self, "lr", "swa_lr", "burn", "samples", "scale", "prior_scale")
@@ -69,14 +75,24 @@ class SWAG(Method):
         return start(problem.init_params(key))
 
     def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
-        problem = self.target(problem)
+        problem, end = self.target(problem), self._end(torch.full_like(problem.t, problem.steps))
+        # The best state's running means are of another step: Adam begins anew, corrections included.
+        state = tree_map(lambda new, old: torch.where(problem.t == end, new, old), start(state.params), state)
         gradient, loss = grad_and_value(problem.energy)(state.params, problem.minibatch(key))
-        fitting = problem.t < self.burn * problem.steps
+        fitting = problem.t < end
         rate = torch.where(fitting, one_cycle(problem.t / self.burn, problem.steps, self.lr), self.swa_lr)
-        return adam(state, gradient, problem.t, rate), {"loss": loss, "step_size": rate}
+        t = torch.where(fitting, problem.t, problem.t - end)
+        return adam(state, gradient, t, rate), {"loss": loss, "step_size": rate}
+
+    def optimising(self, steps: int) -> int:
+        return int(self._end(torch.tensor(steps, dtype=torch.float64)))
+
+    def _end(self, steps: Tensor) -> Tensor:
+        """The first step at the constant rate, 0-dim: the nearest to the share, whatever the precision of `burn`."""
+        return torch.minimum((self.burn * steps - 0.5).ceil(), steps - 1)
 
     def schedule(self, steps: int) -> Sequence[int]:
-        return evenly(int(float(self.burn) * steps), steps, self.samples)
+        return evenly(self.optimising(steps), steps, self.samples)
 
     def collect(self, state: Fit) -> Params:
         return state.params

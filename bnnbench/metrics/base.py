@@ -9,14 +9,16 @@ is a complete metric: `score` finds it and the tables show it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from bnnbench.model.predictive import (
     CategoricalPredictive,
@@ -25,7 +27,7 @@ from bnnbench.model.predictive import (
     Predictive,
     each,
 )
-from bnnbench.registry import Registry
+from bnnbench.registry import Registry, warn
 from bnnbench.store.records import MetricRecord, Score
 
 P = TypeVar("P", bound=Predictive)
@@ -69,6 +71,20 @@ class Context:
                 raise ValueError(f"targets and truth must have shape [{self.n}], got {list(given.shape)}")
         if self.reference is not None and self.reference[0].shape[1] != self.n:
             raise ValueError(f"the reference predicts {self.reference[0].shape[1]} points, not {self.n}")
+
+    def undefined(self, fields: Sequence[str]) -> bool:
+        """Whether one of these fields holds a NaN."""
+        return any(self._nan(name) for name in fields)
+
+    def _nan(self, name: str) -> bool:
+        if name not in self._known:
+            leaves = tree_leaves(getattr(self, name))
+            self._known[name] = any(bool(leaf.isnan().any()) for leaf in leaves if isinstance(leaf, Tensor))
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, bool]:
+        return {}  # a field of millions of numbers is looked through once for all metrics
 
     @property
     def n(self) -> int:
@@ -158,12 +174,38 @@ class Metric:
         """Whether the metric scores this kind of task and finds what it needs."""
         return kind in self.kinds and all(getattr(context, name) is not None for name in self.needs)
 
+    def value(self, context: Context) -> Value:
+        """The score; NaN where what it reads holds a NaN, of which a rank, a comparison or an argmax makes a number."""
+        return Value(math.nan) if context.undefined(("predictive", *self.needs)) else self.compute(context)
+
     def record(self) -> MetricRecord:
         """The definition as the store keeps it."""
         return MetricRecord(self.name, self.better, self.unit, self.summary)
 
 
-METRICS: Registry[Metric] = Registry("metric", "bnnbench.metrics", "bnnbench.metrics", groups_of=lambda m: m.kinds)
+KINDS = ("regression", "classification", "density", "variational", "ood")
+
+
+def _fault(entry: Any) -> str:
+    """Why something is no metric, nothing if it is one."""
+    if not isinstance(entry, Metric):
+        return "it is no bnnbench.metrics.Metric; the decorator `metric` makes one of a function"
+    if not entry.kinds or set(entry.kinds) - set(KINDS):
+        return f"its kinds are {', '.join(entry.kinds) or 'none'}, and there are {', '.join(KINDS)}"
+    if unknown := sorted(name for name in entry.needs if not hasattr(Context, name) and name not in _FIELDS):
+        return f"it needs {', '.join(unknown)}, and there are {', '.join(_FIELDS)}"
+    return ""
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Context))
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    "bnnbench.metrics",
+    "bnnbench.metrics",
+    lambda metric: metric.kinds,
+    _fault,
+    shared=KINDS,
+)
 
 
 def metric(
@@ -209,8 +251,20 @@ def score(
     )
     chosen = METRICS if only is None else METRICS.select(only)
     with torch.no_grad():
-        computed = [(m.name, m.compute(context)) for m in chosen if m.applies(kind, context)]
-    return [Score(name, value.value, value.stderr) for name, value in computed]
+        computed = [(m.name, _computed(m, context)) for m in chosen if m.applies(kind, context)]
+    return [Score(name, value.value, value.stderr) for name, value in computed if value is not None]
+
+
+def _computed(metric: Metric, context: Context) -> Value | None:
+    """The value of a metric; None, with a warning, where one of another package fails: a cell is not lost for it."""
+    try:
+        value = metric.value(context)
+        return Value(float(value.value), None if value.stderr is None else float(value.stderr))
+    except Exception as error:
+        if metric.compute.__module__.startswith("bnnbench."):
+            raise
+        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); mend or uninstall it.")
+        return None
 
 
 def double(predictive: P) -> P:

@@ -28,14 +28,12 @@ def rmse(c: Context) -> Value:
     kinds=REGRESSION,
     better=-1,
     unit="target",
-    summary="continuous ranked probability score of the mixture, stratified fair estimate from at least 1,000 samples",
-    reference="Gneiting & Raftery 2007, doi:10.1198/016214506000001437",
-    needs=("y", "key"),
+    summary="continuous ranked probability score of the mixture, in closed form",
+    reference="Gneiting & Raftery 2007, doi:10.1198/016214506000001437; Grimit et al. 2006, doi:10.1256/qj.05.235",
 )
 def crps(c: Context) -> Value:
     """Mean over points of E|X - y| - 1/2 E|X - X'|."""
-    assert c.key is not None
-    return mean_value(mixture_crps(c.gaussian, c.targets, c.key))
+    return mean_value(mixture_crps(c.gaussian, c.targets))
 
 
 @metric(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnbench.errors import UserError
 from bnnbench.report.costs import costs
 from bnnbench.report.density import density_tables
-from bnnbench.report.extra import write
+from bnnbench.report.extra import Extra, write
 from bnnbench.report.fidelity import fidelity
 from bnnbench.report.fidelity_tables import fidelity_tables
 from bnnbench.report.image_tables import image_tables
-from bnnbench.report.output import Output
+from bnnbench.report.output import Output, file_stem
+from bnnbench.report.points import compared
 from bnnbench.report.samplers import sampler_tables
 from bnnbench.report.select import Section, Selection, select
-from bnnbench.report.statistics import Comparison, comparison
-from bnnbench.report.tables import comparison_csv, comparison_latex, frame_csv
+from bnnbench.report.statistics import Comparison
+from bnnbench.report.superseded import Installed, Superseded, superseded
+from bnnbench.report.tables import comparison_csv, comparison_grid, frame_csv, grid_latex
 from bnnbench.report.truth import truth_tables
 
 if TYPE_CHECKING:  # matplotlib is loaded for a report, not for a summary table
@@ -33,6 +36,7 @@ def build(
     methods: Sequence[str] | None = None,
     budget: str | None = None,
     formats: Sequence[str] = FORMATS,
+    installed: Installed | None = None,
 ) -> list[Path]:
     """Write tables, figures and `index.md` below `out`.
 
@@ -41,6 +45,7 @@ def build(
         tasks, methods: names (tasks: groups too, `all`) to keep; None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
         formats: of `md` (the page with its figures), `csv` and `latex`.
+        installed: versions of the `method`s and `task`s that the reader has; results of older ones are marked as such.
 
     Returns:
         Paths of the files written.
@@ -50,32 +55,33 @@ def build(
         named = ", ".join(sorted(map(str, unknown))) or "none"
         raise UserError(f"Unknown report format ({named}); choose from {', '.join(FORMATS)}.")
     selection = select(store, tasks, methods, budget)
-    output = Output(out)
-    pages = [_section(selection, section, output, set(formats)) for section in selection.sections]
-    across = _fidelity(selection, output, set(formats))
+    output, old = Output(out), superseded(selection.sections, installed)
+    pages = [_section(selection, section, output, set(formats), old) for section in selection.sections]
+    across = _fidelity(selection, output, set(formats), old)
     if "md" in formats:
         from bnnbench.report.pages import index
 
-        output.write("index.md", index(selection, pages, across))
+        output.write("index.md", index(selection, pages, across, old))
     return output.finish()
 
 
-def _section(selection: Selection, section: Section, output: Output, formats: set[str]) -> str:
+def _section(selection: Selection, section: Section, output: Output, formats: set[str], old: Superseded) -> str:
     """Write one section's tables and figures; returns its part of the page."""
     from bnnbench.report.figures.section import draw  # matplotlib is loaded for a report, not for a summary table
     from bnnbench.report.pages import caption, section_page
 
     tables = compare_all(selection, section)
     for table in tables:
-        stem = f"tables/{section.name}-{table.metric}"
+        stem = "tables/" + file_stem(f"{section.name}-{table.metric}")
         if "csv" in formats:
-            output.write(f"{stem}.csv", comparison_csv(table))
+            output.write(f"{stem}.csv", comparison_csv(table, old.names))
         if "latex" in formats:
-            output.write(f"{stem}.tex", comparison_latex(table, caption(selection, section, table)))
+            grid = old.mark(comparison_grid(table))
+            output.write(f"{stem}.tex", grid_latex(grid, caption(selection, section, table, old)))
     if "csv" in formats:
-        output.write(f"tables/{section.name}-cost.csv", frame_csv(costs(section)))
+        output.write(f"tables/{file_stem(section.name)}-cost.csv", frame_csv(costs(section)))
     extras = [*image_tables(selection, section), *truth_tables(section), *density_tables(selection, section)]
-    extras += sampler_tables(section)
+    extras = _marked([*extras, *sampler_tables(section)], old)
     write(extras, output, formats)
     if "md" not in formats:
         return ""
@@ -83,24 +89,28 @@ def _section(selection: Selection, section: Section, output: Output, formats: se
     for figure in draw(selection, section):
         figures.append(figure)
         _write_figure(figure, output)
-    return section_page(selection, section, tables, extras, figures)
+    return section_page(selection, section, tables, extras, figures, old)
 
 
-def _fidelity(selection: Selection, output: Output, formats: set[str]) -> list[str]:
+def _fidelity(selection: Selection, output: Output, formats: set[str], old: Superseded) -> list[str]:
     """Write the comparisons with HMC, which belong to no one section; returns their part of the page, if any."""
     found = fidelity(selection)
     if found is None:
         return []
-    tables = fidelity_tables(found)
+    tables = _marked(fidelity_tables(found), old)
     write(tables, output, formats)
     if "md" not in formats:
         return []
     from bnnbench.report.figures.section import draw_fidelity
     from bnnbench.report.pages import fidelity_page
 
-    figure = draw_fidelity(found)
+    figure = draw_fidelity(selection, found)
     _write_figure(figure, output)
     return [fidelity_page(tables, figure)]
+
+
+def _marked(tables: Iterable[Extra], old: Superseded) -> list[Extra]:
+    return [replace(table, grid=old.mark(table.grid)) for table in tables]
 
 
 def _write_figure(figure: Picked, output: Output) -> None:
@@ -110,8 +120,4 @@ def _write_figure(figure: Picked, output: Output) -> None:
 
 def compare_all(selection: Selection, section: Section) -> list[Comparison]:
     """The section's headline metrics on the test rows."""
-    rows, tasks = list(section.rows), list(section.tasks)
-    return [
-        comparison(section.scores, metric, "test", selection.metric(metric)[0], rows, tasks)
-        for metric in section.metrics
-    ]
+    return [compared(selection, section, metric) for metric in section.metrics]

@@ -1,60 +1,92 @@
-"""What the cells cost: seconds, gradients, parameters; and which of them gave no result."""
+"""What the cells cost: seconds, gradients, parameters; and which of them gave no result.
+
+Times compare on one machine only, so there is a table a setting: device, threads, and how many cells shared a pack.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from bnnbench.report.escape import escape_markdown
 from bnnbench.report.select import Section
 from bnnbench.report.statistics import Frame
-from bnnbench.report.tables import EMPTY, escape_markdown, markdown
+from bnnbench.report.tables import EMPTY, markdown, significant
 from bnnbench.store.records import SCORED, Status
 
 MISSING = "not run, though other methods of the same task were"
+UNSCORED = "its scores are missing from the database"
+SETTING = ["device", "threads", "pack_size"]
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What times depend on beside the method and the task."""
+
+    device: str
+    threads: int
+    pack_size: int
+
+    def __str__(self) -> str:
+        share = "cells alone" if self.pack_size <= 1 else f"packs of {self.pack_size} cells"
+        return f"{machine(self.device, self.threads)}, {share}"
+
+
+def machine(device: str, threads: int) -> str:
+    """`AMD EPYC, 2 threads`."""
+    return f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device
 
 
 def costs(section: Section) -> Frame:
-    """Per task and row: mean seconds a cell, range of pack sizes, steps, gradients, parameters, of scored cells."""
+    """Per task, row and setting: mean seconds a cell and a gradient, steps, gradients, parameters, of scored cells.
+
+    A pack's wall time is shared equally among its cells.
+    """
     done = section.attempts[section.attempts["status"].isin(SCORED)]
-    done = done.assign(seconds=done["wall_s"] / done["pack_size"].clip(lower=1))
-    table = done.groupby(["task", "row"]).agg(
+    seconds = done["wall_s"] / done["pack_size"].clip(lower=1)
+    done = done.assign(seconds=seconds, each=1e3 * seconds / done["gradients"].where(done["gradients"] > 0))
+    table = done.groupby(["task", "row", *SETTING]).agg(
         cells=("seconds", "size"),
         seconds_per_cell=("seconds", "mean"),
-        pack_min=("pack_size", "min"),
-        pack_max=("pack_size", "max"),
+        ms_per_gradient=("each", "mean"),
         steps=("steps", "max"),
         gradients=("gradients", "max"),
         parameters=("parameters", "max"),
         peak_memory_mb=("peak_memory_mb", "max"),
     )
-    order = [(t, r) for t in section.tasks for r in section.rows if (t, r) in table.index]
-    return table.loc[order].reset_index().rename(columns={"row": "method"})
+    table = table.reset_index()
+    places = {
+        name: {v: i for i, v in enumerate(order)} for name, order in (("task", section.tasks), ("row", section.rows))
+    }
+    table = table.sort_values(["task", "row", *SETTING], key=lambda k: k.map(places[k.name]) if k.name in places else k)
+    return table.rename(columns={"row": "method"}).reset_index(drop=True)
 
 
-def costs_markdown(section: Section) -> str:
-    """Methods x data sets in seconds a cell, pack size in brackets; steps, gradients and parameters over data sets."""
+def cost_tables(section: Section) -> list[tuple[Setting, str]]:
+    """For each setting a Markdown table: methods x data sets, then gradients and parameters over data sets."""
     table = costs(section)
-    if table.empty:
-        return ""
-    indexed = {(str(r["method"]), str(r["task"])): r for _, r in table.iterrows()}
-    rows = []
-    for row in section.rows:
-        own = table[table["method"] == row]
-        if own.empty:
-            continue
-        texts = [_seconds(indexed.get((row, task))) for task in section.tasks]
-        spans = [_span(own[column].min(), own[column].max()) for column in ("steps", "gradients", "parameters")]
-        rows.append([escape_markdown(row), *texts, *spans])
-    header = ["method", *map(escape_markdown, section.tasks)]
-    return markdown([*header, "gradients per network", "gradients in total", "parameters"], rows)
+    found = []
+    for key, part in table.groupby(SETTING):
+        tasks = [task for task in section.tasks if task in set(part["task"])]
+        indexed = {(str(r["method"]), str(r["task"])): r for _, r in part.iterrows()}
+        rows = []
+        for row in (r for r in section.rows if (part["method"] == r).any()):
+            own = part[part["method"] == row]
+            spans = [_span(own[column].min(), own[column].max()) for column in ("steps", "gradients", "parameters")]
+            rows.append([escape_markdown(row), *(_seconds(indexed.get((row, task))) for task in tasks), *spans])
+        header = ["method", *map(escape_markdown, tasks), "gradients per network", "gradients in total", "parameters"]
+        found.append((Setting(*key), markdown(header, rows)))
+    return sorted(found)
 
 
 def _seconds(entry: Any) -> str:
+    """Seconds a cell, and milliseconds a gradient in brackets."""
     if entry is None:
         return EMPTY
-    seconds = entry["seconds_per_cell"]
-    text = f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.2g}" if seconds >= 0.01 else "<0.01"
-    return f"{text} ({_span(entry['pack_min'], entry['pack_max'])})"
+    seconds, each = float(entry["seconds_per_cell"]), float(entry["ms_per_gradient"])
+    text = significant(seconds) if seconds >= 0.01 else "<0.01"
+    return text if each != each else f"{text} ({significant(each)})"
 
 
 def _span(low: float, high: float) -> str:
@@ -67,8 +99,11 @@ def troubles(section: Section) -> list[list[str]]:
     found: list[list[str]] = []
     cells = section.scores.drop_duplicates("fingerprint")
     messages = section.attempts.set_index("fingerprint")["message"].to_dict()
-    bad = cells[cells["status"] != "ok"]
-    bad = bad.assign(message=bad["fingerprint"].map(messages).fillna("").astype(str))
+    without = ~cells["fingerprint"].isin(section.scores.loc[section.scores["metric"] != "", "fingerprint"])
+    cells = cells.assign(unscored=cells["status"].isin(SCORED) & without)
+    bad = cells[(cells["status"] != "ok") | cells["unscored"]]
+    message = bad["fingerprint"].map(messages).fillna("").astype(str)
+    bad = bad.assign(message=message.where(~bad["unscored"], UNSCORED))
     for task in section.tasks:
         here = cells[cells["task"] == task]
         splits = set(here["index"])
@@ -102,7 +137,10 @@ def runs(numbers: Iterable[int]) -> str:
 
 
 def _sentence(status: str) -> str:
-    return f"missing: {MISSING}" if status == "missing" else f"{status}: {Status(status).sentence}"
+    if status == "missing":
+        return f"missing: {MISSING}"
+    known = status in [each.value for each in Status]
+    return f"{status}: {Status(status).sentence if known else 'a status that this version does not know'}"
 
 
 def _short(message: str, limit: int = 160) -> str:

@@ -14,10 +14,10 @@ from bnnbench.report.tables import EMPTY, Grid, cell, number
 GROUP = "density"
 KL = (
     "KL(q ∥ p) in nats of the flow q from the true density p, by the midpoint rule on a grid (0 is perfect). "
-    "Mass that a flow puts beyond the grid is not seen by it; see the metric `mass` of the evaluation `grid`."
+    "Mass that a flow puts beyond the grid is not seen by it; see the metric mass of the evaluation grid."
 )
 SEEDS = "The standard error is over {} seeds."
-DEFAULT = f"`{STACKED}` without a number has {LAYERS} layers."
+DEFAULT = f"{STACKED} without a number has {LAYERS} layers."
 FLOOR = "Held-out nll cannot fall below the entropy of the truth, which on the very test points is {} nats."
 BOUNDS = {"elbo": 1.0, "test_elbo": 1.0, "neg_elbo": -1.0, "test_nll_bound": -1.0, "log_px_iw1000": 1.0}
 PUBLISHED = (
@@ -40,6 +40,14 @@ def density_tables(selection: Selection, section: Section) -> list[Extra]:
     return found
 
 
+def floors(section: Section) -> dict[str, str]:
+    """Entropy of the truth as estimated on the test points, by task, in words: a mean over methods and seeds."""
+    scores = section.scores
+    own = scores[(scores["metric"] == "nll_floor") & (scores["evaluation"] == "test")]
+    means = own.groupby("task")["value"].mean()
+    return {task: number(float(means[task]), 3) for task in section.tasks if task in means}
+
+
 def _comparison(selection: Selection, section: Section, metric: str, evaluation: str) -> Comparison:
     better, _, _ = selection.metric(metric)
     return comparison(section.scores, metric, evaluation, better, list(section.rows), list(section.tasks))
@@ -51,9 +59,8 @@ def _distances(selection: Selection, section: Section, table: Comparison) -> Ext
         [(task, row, e.mean, e.se, e.best) for (row, task), e in table.entries.items()],
         columns=["task", "method", "kl_reverse", "stderr", "best"],
     )
-    floors = _comparison(selection, section, "nll_floor", "test")
-    known = {task: e.mean for (_, task), e in floors.entries.items()}
-    floor = FLOOR.format(", ".join(f"{value:.3f} ({task})" for task, value in known.items())) * bool(known)
+    known = floors(section)
+    floor = FLOOR.format(", ".join(f"{text} ({task})" for task, text in known.items())) * bool(known)
     seeds = max(table.seeds.values())
     caption = " ".join(filter(None, (KL, SEEDS.format(seeds) * (seeds > 1), floor, DEFAULT * (STACKED in table.rows))))
     name, title = f"{section.name}-kl", "density: divergence of the flow from the truth"

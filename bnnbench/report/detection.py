@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from bnnbench.report.extra import Extra
-from bnnbench.report.images import OUTSIDE, Values, unconverged, values
+from bnnbench.report.images import OUTSIDE, Values, barred, unconverged, values
 from bnnbench.report.select import Section
 from bnnbench.report.statistics import Frame
 from bnnbench.report.tables import EMPTY, UNCONVERGED, Grid, Text, measured
@@ -25,7 +25,7 @@ CAPTION = (
     "that the foreign image has the higher entropy (0.5 is guessing, 1 is perfect), by total and by epistemic entropy; "
     "a point estimate has no epistemic entropy, and so 0.5. AUPR: area under precision and recall. FPR95: share of "
     "test images that raise a false alarm where 95 % of the foreign ones are found (0 is perfect). Bold: the best of a "
-    "column."
+    "column, baselines and unconverged methods apart."
 )
 
 
@@ -33,7 +33,7 @@ def detection_tables(section: Section) -> list[Extra]:
     """One table a task that was shown foreign images."""
     found = []
     for task in section.tasks:
-        numbers = _numbers(values(section, task), section.rows)
+        numbers = _numbers(values(section, task), section.rows, barred(section, task))
         if len(numbers):
             grid = _grid(numbers, unconverged(section, task))
             name = f"{section.name}-detection-{task}"
@@ -41,7 +41,7 @@ def detection_tables(section: Section) -> list[Extra]:
     return found
 
 
-def _numbers(own: Values, rows: tuple[str, ...]) -> Frame:
+def _numbers(own: Values, rows: tuple[str, ...], out: set[str]) -> Frame:
     """Long form: evaluation, metric, method, value, error, whether it is the best."""
     records = [
         (outside, metric, row, *own[row, outside, metric])
@@ -52,6 +52,7 @@ def _numbers(own: Values, rows: tuple[str, ...]) -> Frame:
     ]
     table: Frame = pd.DataFrame(records, columns=["evaluation", "metric", "method", "value", "stderr"])
     oriented = table["value"] * table["metric"].map({m: better for m, (_, better) in METRICS.items()})
+    oriented = oriented.mask(table["method"].isin(out))
     return table.assign(best=oriented == oriented.groupby([table["evaluation"], table["metric"]]).transform("max"))
 
 

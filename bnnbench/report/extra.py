@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bnnbench.report.output import Output
+from bnnbench.report.escape import escape_markdown
+from bnnbench.report.output import Output, file_stem
 from bnnbench.report.statistics import Frame
 from bnnbench.report.tables import Grid, frame_csv, grid_latex, grid_markdown
 
@@ -25,11 +26,11 @@ def write(extras: Iterable[Extra], output: Output, formats: set[str]) -> None:
     """CSV and LaTeX files of these tables."""
     for extra in extras:
         if "csv" in formats:
-            output.write(f"tables/{extra.name}.csv", frame_csv(extra.numbers))
+            output.write(f"tables/{file_stem(extra.name)}.csv", frame_csv(extra.numbers))
         if "latex" in formats:
-            output.write(f"tables/{extra.name}.tex", grid_latex(extra.grid, extra.caption))
+            output.write(f"tables/{file_stem(extra.name)}.tex", grid_latex(extra.grid, extra.caption))
 
 
 def page(extra: Extra) -> str:
     """Heading, table and caption."""
-    return f"### {extra.title}\n\n{grid_markdown(extra.grid)}\n{extra.caption}\n"
+    return f"### {escape_markdown(extra.title)}\n\n{grid_markdown(extra.grid)}\n{escape_markdown(extra.caption)}\n"

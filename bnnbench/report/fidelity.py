@@ -18,6 +18,25 @@ METRICS = ("w1_to_hmc", "mean_gap", "log_sd_ratio", "log_epistemic_ratio")  # or
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """Mean ranks by the distance from HMC (1 is nearest) of methods that aim at its posterior.
+
+    Attributes:
+        metric: the distance.
+        columns: those ranked over: HMC converged in them, and every ranked method has a value.
+        ranks: row -> mean rank over these columns, nearest first; empty where there is no such column.
+        unconverged: columns left out because HMC doubts its own convergence there.
+        missing: other columns left out -> the methods that have no value there.
+    """
+
+    metric: str
+    columns: tuple[str, ...]
+    ranks: dict[str, float]
+    unconverged: tuple[str, ...]
+    missing: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class Fidelity:
     """Comparisons with HMC.
 
@@ -63,6 +82,19 @@ class Fidelity:
             found |= {key for key, v in here.items() if v <= limit}
         return found
 
+    def ranking(self) -> Ranking:
+        """By the first metric, over columns in which all can be compared."""
+        metric = self.metrics()[0]
+        table = {key: abs(v) for key, (v, _, _) in self.own(metric).items() if not math.isnan(v)}
+        rows = [r for r in self.rows if r not in self.other]
+        sound = [c for c in self.columns if c not in self.doubted]
+        missing = {c: tuple(r for r in rows if (r, c) not in table) for c in sound}
+        columns = tuple(c for c in sound if not missing[c])
+        frame: Frame = pd.DataFrame({c: {r: table[r, c] for r in rows} for c in columns}, dtype=float)
+        mean = {} if frame.empty else frame.rank().mean(axis=1).sort_values(kind="stable").to_dict()
+        lost = {c: without for c, without in missing.items() if without}
+        return Ranking(metric, columns, mean, tuple(c for c in self.columns if c in self.doubted), lost)
+
 
 def fidelity(selection: Selection) -> Fidelity | None:
     """All comparisons of the selected cells, or None without any."""
@@ -83,7 +115,7 @@ def fidelity(selection: Selection) -> Fidelity | None:
         _means(references[references["evaluation"] == "fidelity"], ["metric", "column"]),
         _means(references[references["metric"] == "rhat"], "column"),
         frozenset(references.loc[references["status"] == "unconverged", "column"]),
-        frozenset(r for r in ordered if _method(r) in _others(selection)),
+        frozenset(frame.loc[frame["other_target"], "row"]),
     )
 
 
@@ -95,12 +127,6 @@ def _registered(selection: Selection, rows: dict[str, None]) -> list[str]:
     """Rows in the order of methods, whichever section showed them first."""
     order = dict(zip(selection.methods["name"], selection.methods["order"], strict=True))
     return sorted(rows, key=lambda r: (order.get(_method(r), 0), _method(r)))
-
-
-def _others(selection: Selection) -> set[str]:
-    """Methods that aim at something else than the task's posterior."""
-    tagged = zip(selection.methods["name"], selection.methods["tags"], strict=True)
-    return {str(name) for name, tags in tagged if "other-target" in (tags or ())}
 
 
 def _compared(section: Section) -> Frame:

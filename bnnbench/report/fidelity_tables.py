@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bnnbench.report.extra import Extra
-from bnnbench.report.fidelity import Fidelity
+from bnnbench.report.fidelity import Fidelity, Ranking
 from bnnbench.report.statistics import Frame
 from bnnbench.report.tables import EMPTY, OTHER_TARGET, UNCONVERGED, Grid, Text, measured, number, significant
 
@@ -43,12 +43,33 @@ def _grid(found: Fidelity, metric: str) -> Grid:
         mark = OTHER_TARGET * (row in found.other) + UNCONVERGED * (unconverged or column in found.doubted)
         return measured(value, se), (row, column) in bold, mark
 
+    ranks = _ranks(found, metric)
+    ranked: list[Text] = [(number(ranks[r], 1) if r in ranks else EMPTY, False, "") for r in found.rows if ranks]
     rows = [(row, tuple(text(row, c) for c in found.columns)) for row in found.rows]
+    rows = [(row, (*texts, *ranked[i : i + 1])) for i, (row, texts) in enumerate(rows)]
     floors = [found.floor.get((metric, c)) for c in found.columns]
     if any(v is not None for v in floors):
         first = tuple((EMPTY if v is None else significant(v), False, "") for v in floors)
-        rows.insert(0, (FLOOR, first))
-    return Grid(("method", *header), tuple(rows))
+        rows.insert(0, (FLOOR, (*first, *[(EMPTY, False, "")] * bool(ranks))))
+    return Grid(("method", *header, *["mean rank"] * bool(ranks)), tuple(rows))
+
+
+def _ranks(found: Fidelity, metric: str) -> dict[str, float]:
+    """Those of the metric that ranks."""
+    ranking = found.ranking()
+    return ranking.ranks if ranking.metric == metric else {}
+
+
+def ranked_over(ranking: Ranking) -> str:
+    """What the ranks are over, and what is left out of them."""
+    if not ranking.columns:
+        return "No ranks: there is no column in which HMC converged and every method has a value. "
+    text = f"Mean rank: over {', '.join(ranking.columns)}, where HMC converged and every ranked method has a value. "
+    if ranking.unconverged:
+        text += f"Not ranked over, for HMC is unconverged there: {', '.join(ranking.unconverged)}. "
+    for column, rows in ranking.missing.items():
+        text += f"Not ranked over {column}, which {', '.join(rows)} {'lacks' if len(rows) == 1 else 'lack'}. "
+    return text.strip()
 
 
 def _caption(found: Fidelity, metric: str) -> str:
@@ -63,9 +84,11 @@ def _caption(found: Fidelity, metric: str) -> str:
         text += "value nearest to zero, and all within the noise floor. "
     else:
         text += "Bold: the value nearest to zero. "
+    if _ranks(found, metric):
+        text += ranked_over(found.ranking()) + " "
     if found.other:
         text += f"{OTHER_TARGET}: the method's target is another prior or another model, so that its distance is no "
-        text += "error of approximation; it does not compete for bold. "
+        text += "error of approximation; it is not ranked and does not compete for bold. "
     if found.doubted:
         text += f"{UNCONVERGED}: HMC itself doubts its convergence there ({', '.join(sorted(found.doubted))}), and a "
         text += "comparison with it is worth no more. "
@@ -79,12 +102,14 @@ def _numbers(found: Fidelity, metric: str) -> Frame:
     part = found.frame[found.frame["metric"] == metric]
     bold = found.bold(metric)
     keys = list(zip(part["row"], part["column"], strict=True))
+    ranks = _ranks(found, metric)
     return pd.DataFrame(
         {
             "task": part["task"], "split": part["split"], "method": part["row"], "metric": metric,
             "value": part["value"], "stderr": part["stderr"],
             "noise_floor": [found.floor.get((metric, c), np.nan) for _, c in keys],
             "best": [k in bold for k in keys], "other_target": part["row"].isin(found.other),
+            **({"mean_rank": [ranks.get(r, np.nan) for r, _ in keys]} if ranks else {}),
             "unconverged": part["unconverged"], "reference_unconverged": part["column"].isin(found.doubted),
         }
     )  # fmt: skip

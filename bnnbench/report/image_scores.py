@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from string import ascii_lowercase
 
 import pandas as pd
 
+from bnnbench.report.costs import machine
 from bnnbench.report.extra import Extra
 from bnnbench.report.images import SAMPLE
 from bnnbench.report.literature import NOTES, Quoted, beside, literature
+from bnnbench.report.points import compared
 from bnnbench.report.select import Section, Selection
-from bnnbench.report.statistics import Entry, Frame, comparison
+from bnnbench.report.statistics import Entry, Frame
 from bnnbench.report.tables import EMPTY, Grid, Text, cell, number, significant
 from bnnbench.store.records import SCORED
 
 COLUMNS = {"log_likelihood": "log-likelihood", "error": "error (%)", "ece": "ECE"}
 Entries = dict[tuple[str, str], Entry]
+Times = dict[str, dict[str, float]]  # seconds by row and machine
 SOURCES = ("Antoran", "Blundell")
 CAPTION = (
     "Log-likelihood in nats per test image, share of wrong classes, expected calibration error; ± is the standard "
-    "error over test images, bold the best value. Seconds: wall time of training of cells that had the machine to "
-    "themselves (mean over seeds)."
+    "error over test images, bold as in the table of each score. Seconds: wall time of training of cells that had the "
+    "machine to themselves (mean over seeds), on {machines}."
 )
 
 
@@ -34,10 +38,13 @@ def image_scores(selection: Selection, section: Section) -> list[Extra]:
         if not rows:
             continue
         quoted = [] if section.group == SAMPLE else literature(task, selection.store.published())
-        numbers = _numbers(rows, own, quoted, seconds(section, task))
-        caption = CAPTION + (f" {NOTES[task]}" if quoted else "")
+        times = seconds(section, task)
+        numbers = _numbers(rows, own, quoted, times)
+        caption = CAPTION.format(machines=_machines(times) or "none") + (f" {NOTES[task]}" if quoted else "")
         name = f"{section.name}-summary-{task}"
-        found.append(Extra(name, f"{task}: scores and training time", _grid(numbers, own, quoted), caption, numbers))
+        found.append(
+            Extra(name, f"{task}: scores and training time", _grid(numbers, own, quoted, times), caption, numbers)
+        )
         if quoted:
             found.append(_listing(section, task, quoted))
     return found
@@ -47,19 +54,36 @@ def _entries(selection: Selection, section: Section, task: str) -> Entries:
     """The entries of the headline tables, by metric and row."""
     found: Entries = {}
     for metric in COLUMNS:
-        table = comparison(section.scores, metric, "test", selection.metric(metric)[0], list(section.rows), [task])
+        table = compared(selection, section, metric, [task])
         found |= {(metric, row): entry for (row, _), entry in table.entries.items()}
     return found
 
 
-def seconds(section: Section, task: str) -> dict[str, float]:
-    """Mean wall time of the cells that trained alone, by row."""
+def seconds(section: Section, task: str) -> Times:
+    """Mean wall time of the cells that trained alone, by row and machine (device and threads)."""
     cells: Frame = section.attempts[section.attempts["task"] == task]
     alone = cells[cells["status"].isin(SCORED) & (cells["pack_size"] == 1)]
-    return {str(row): float(s) for row, s in alone.groupby("row")["wall_s"].mean().items()}
+    means = alone.groupby(["row", "device", "threads"])["wall_s"].mean()
+    found: Times = {}
+    for (row, device, threads), value in means.items():
+        found.setdefault(str(row), {})[machine(str(device), int(threads))] = float(value)
+    return found
 
 
-def _numbers(rows: list[str], own: Entries, quoted: list[Quoted], times: dict[str, float]) -> Frame:
+def letters(times: Times) -> dict[str, str]:
+    """A letter for each machine; none is needed where there is but one."""
+    machines = sorted({name for own in times.values() for name in own})
+    return dict(zip(machines, ascii_lowercase, strict=False)) if len(machines) > 1 else dict.fromkeys(machines, "")
+
+
+def _machines(times: Times) -> str:
+    """Named in the caption, with their letters."""
+    named = letters(times)
+    text = ", ".join(f"({letter}) {name}" if letter else name for name, letter in named.items())
+    return text + "; times of different letters do not compare" * (len(named) > 1)
+
+
+def _numbers(rows: list[str], own: Entries, quoted: list[Quoted], times: Times) -> Frame:
     records = []
     for row in rows:
         record: dict[str, object] = {"method": row}
@@ -67,7 +91,11 @@ def _numbers(rows: list[str], own: Entries, quoted: list[Quoted], times: dict[st
             entry = own.get((metric, row))
             known = (math.nan, math.nan, False) if entry is None else (entry.mean, entry.se, entry.best)
             record |= dict(zip((metric, f"{metric}_se", f"{metric}_best"), known, strict=True))
-        record["train_seconds"] = times.get(row, math.nan)
+        alone = times.get(row, {})
+        record["train_seconds"] = next(iter(alone.values())) if len(alone) == 1 else math.nan
+        record["trained_on"] = "; ".join(
+            f"{name}: {value:.10g} s" if len(alone) > 1 else name for name, value in alone.items()
+        )
         for source in SOURCES if quoted else ():
             for metric in ("log_likelihood", "error"):
                 value = beside(quoted, row.partition(" [")[0], metric, source)
@@ -76,7 +104,7 @@ def _numbers(rows: list[str], own: Entries, quoted: list[Quoted], times: dict[st
     return pd.DataFrame(records)
 
 
-def _grid(numbers: Frame, own: Entries, quoted: list[Quoted]) -> Grid:
+def _grid(numbers: Frame, own: Entries, quoted: list[Quoted], times: Times) -> Grid:
     theirs = [
         (f"{s.lower()}_{m}", f"{s}: {COLUMNS[m]}")
         for s in SOURCES
@@ -87,7 +115,7 @@ def _grid(numbers: Frame, own: Entries, quoted: list[Quoted]) -> Grid:
     for _, record in numbers.iterrows():
         name = str(record["method"])
         cells: list[Text] = [cell(_percent(own.get((metric, name)), metric)) for metric in COLUMNS]
-        cells.append((_time(float(record["train_seconds"])), False, ""))
+        cells.append((_time(times.get(name, {}), letters(times)), False, ""))
         cells += [(_theirs(float(record[key]), key), False, "") for key, _ in theirs]
         rows.append((name, tuple(cells)))
     return Grid(("method", *COLUMNS.values(), "training (s)", *(title for _, title in theirs)), tuple(rows))
@@ -96,7 +124,7 @@ def _grid(numbers: Frame, own: Entries, quoted: list[Quoted]) -> Grid:
 def _percent(entry: Entry | None, metric: str) -> Entry | None:
     if entry is None or metric != "error":
         return entry
-    return replace(entry, mean=100 * entry.mean, se=100 * entry.se)
+    return replace(entry, mean=100 * entry.mean, se=100 * entry.se, median=100 * entry.median)
 
 
 def _theirs(value: float, key: str) -> str:
@@ -105,8 +133,9 @@ def _theirs(value: float, key: str) -> str:
     return number(100 * value, 2) if key.endswith("_error") else number(value, 4)
 
 
-def _time(value: float) -> str:
-    return EMPTY if math.isnan(value) else f"{value:,.0f}" if value >= 10 else significant(value)
+def _time(own: dict[str, float], named: dict[str, str]) -> str:
+    texts = [(f"{v:,.0f}" if v >= 10 else significant(v)) + f" ({named[m]})" * bool(named[m]) for m, v in own.items()]
+    return ", ".join(texts) or EMPTY
 
 
 def _listing(section: Section, task: str, quoted: list[Quoted]) -> Extra:

@@ -46,6 +46,12 @@ def unconverged(section: Section, task: str) -> set[str]:
     return set(scores.loc[(scores["task"] == task) & (scores["status"] == "unconverged"), "row"])
 
 
+def barred(section: Section, task: str) -> set[str]:
+    """Rows that cannot be the best of a task: baselines, and those that doubt their own convergence."""
+    scores = section.scores[section.scores["task"] == task]
+    return set(scores.loc[scores["baseline"] | (scores["status"] == "unconverged"), "row"])
+
+
 def sweep(found: Values, row: str, prefix: str, metric: str, start: str | None = "test") -> Line:
     """A metric against the number in the names `prefix`-number, `start` standing at zero."""
     named = re.compile(rf"{re.escape(prefix)}-(\d+(?:\.\d+)?)")

@@ -16,17 +16,22 @@ DIAGNOSTICS = {
     ("sampler", "divergent"): "divergent",
     ("sampler", "temperature_kinetic"): "kinetic temperature",
     ("sampler", "temperature_configurational"): "configurational temperature",
+    ("sampler", "draws_exploded"): "exploded draws",
+    ("sampler", "drift_shortened"): "shortened drifts",
     ("sampler", "noise_deficit"): "noise deficit",
     ("test", "rhat"): "worst R-hat",
     ("test", "ess"): "ESS",
     ("test", "share_converged"): "share converged",
 }
 CAPTION = (
-    "Means over cells; R-hat is the worst of them. Draws kept: over all chains. Step size: in the method's own "
+    "Medians over cells, which one exploded chain does not carry; R-hat is the worst of them. Draws kept: over all "
+    "chains. Step size: in the method's own "
     "convention. Divergent: share of trajectories whose energy was lost. In equilibrium both temperatures are that of "
-    "the target, 1 for the posterior; more is too hot. Noise deficit: share of weights whose injected noise would have "
-    "to be negative. R-hat (largest over test points), effective sample size (ESS, smallest over test points) and the "
-    "share of test points converged compare the chains' predictions. ‡: cells unconverged by the method's own account."
+    "the target, 1 for the posterior; more is too hot. Exploded draws: share of the predictive's networks that lose to "
+    "a guess on most validation rows. Shortened drifts: share of steps that were cut for stability. Noise deficit: "
+    "share of weights whose injected noise would have to be negative. R-hat (largest over test points), effective "
+    "sample size (ESS, smallest over test points) and the share of test points converged compare the chains' "
+    "predictions. ‡: cells unconverged by the method's own account."
 )
 
 
@@ -49,7 +54,7 @@ def _numbers(section: Section) -> Frame:
         record = {"method": row, "cells": len(cells), "unconverged": int((cells == "unconverged").sum())}
         for evaluation, metric in DIAGNOSTICS:
             values = own.loc[(own["evaluation"] == evaluation) & (own["metric"] == metric), "value"]
-            record[metric] = values.max() if metric == "rhat" else values.mean()
+            record[metric] = values.max() if metric == "rhat" else values.median()
         records.append(record)
     return pd.DataFrame(records).dropna(axis="columns", how="all")
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from bnnbench.errors import UserError
 from bnnbench.report.statistics import Frame, row_names
+from bnnbench.report.targets import other_targets
 
 GROUPS = ("toy", "starter", "uci", "tabular", "images", "images-sample", "shift", "density")  # order of sections
 BUDGETS = ("smoke", "quick", "full")
@@ -36,7 +37,12 @@ def natural(name: str) -> list[tuple[float, str]]:
 
 @dataclass(frozen=True)
 class Section:
-    """Comparable cells; frames carry the extra columns `rule`, `index` and `row` (method and non-default config)."""
+    """Comparable cells; frames carry the extra columns `rule`, `index` and `row` (method and non-default config).
+
+    Scores also tell by `baseline` which methods are there to be beaten, not to win, and by `other_target` which cells
+    aim at something else than the task's posterior.
+    Attempts also have the `device` and the `threads` of their session.
+    """
 
     group: str
     rule: str
@@ -73,10 +79,11 @@ class Selection:
     sessions: Frame
     superseded: int
     fingerprint: str
+    notices: list[str] = field(default_factory=list)  # what is left out, said as it turns up
 
     @cached_property
     def _notes(self) -> dict[str, tuple[str, ...]]:
-        return {str(r["name"]): tuple(r["notes"] or ()) for _, r in self.tasks.iterrows()}
+        return {str(r["name"]): _strings(r["notes"]) for _, r in self.tasks.iterrows()}
 
     def notes(self, task: str) -> tuple[str, ...]:
         """Sentences to stand under a task's table."""
@@ -105,6 +112,7 @@ def select(
     if scores.empty:
         raise UserError("The database holds no results yet; run `bnnbench run` first.")
     known_tasks, known_methods = store.tasks(), store.methods()
+    known_methods = known_methods.assign(tags=known_methods["tags"].map(_strings))
     total = fingerprint(scores)
     superseded = store.scores(latest_only=False)["fingerprint"].nunique() - scores["fingerprint"].nunique()
     groups = _groups(known_tasks)
@@ -117,8 +125,19 @@ def select(
         raise UserError(f"No results at budget '{budget}'; the selection has: {_listing(scores['budget'])}.")
     if scores.empty:
         raise UserError("No results of these methods on these tasks; `bnnbench status` lists what exists.")
-    sections = _sections(_extend(scores), _extend(attempts), known_tasks, known_methods, groups, budget)
-    return Selection(store, sections, known_methods, known_tasks, store.metrics(), store.sessions(), superseded, total)
+    scores = scores.assign(
+        baseline=scores["method"].isin(baselines(known_methods)),
+        other_target=scores["fingerprint"].isin(other_targets(attempts, known_methods)),
+    )
+    sessions = store.sessions()
+    attempts = _on_machines(_extend(attempts), sessions)
+    sections = _sections(_extend(scores), attempts, known_tasks, known_methods, groups, budget)
+    return Selection(store, sections, known_methods, known_tasks, store.metrics(), sessions, superseded, total)
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    """A list out of the database; nothing if it is none."""
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
 
 
 def _extend(frame: Frame) -> Frame:
@@ -127,10 +146,23 @@ def _extend(frame: Frame) -> Frame:
     return frame.assign(rule=parts.str[0], index=parts.str[1].astype(int), row=row_names(frame))
 
 
+def baselines(methods: Frame) -> set[str]:
+    """Names of the methods that the others are to beat, by their tags."""
+    tagged = zip(methods["name"], methods["tags"], strict=True)
+    return {str(name) for name, tags in tagged if "baseline" in tags}
+
+
+def _on_machines(attempts: Frame, sessions: Frame) -> Frame:
+    """Add the device and the threads of the session that trained a cell."""
+    known = sessions.drop_duplicates("id").set_index("id")
+    device = attempts["session"].map(known["device"]).fillna("unknown device").astype(str)
+    return attempts.assign(device=device, threads=attempts["session"].map(known["threads"]).fillna(0).astype(int))
+
+
 def _groups(tasks: Frame) -> dict[str, tuple[str, ...]]:
     """Task -> its groups, the one it is shown under first."""
     return {
-        str(r["name"]): tuple(sorted(r["groups"], key=lambda g: (GROUPS.index(g) if g in GROUPS else 99, g)))
+        str(r["name"]): tuple(sorted(_strings(r["groups"]), key=lambda g: (GROUPS.index(g) if g in GROUPS else 99, g)))
         for _, r in tasks.iterrows()
     }
 

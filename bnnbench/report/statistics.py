@@ -1,38 +1,20 @@
-"""Which methods are the best on a data set, and which of the others cannot be told apart from it.
-
-Splits of one data set share training rows, so their scores are correlated and the ordinary t-test calls far too
-many differences real. Nadeau & Bengio (2003, Machine Learning 52, "Inference for the generalization error") correct
-the variance of a mean over k resamplings from 1/k to 1/k + n_test/n_train.
-"""
+"""Methods beside each other on data sets: means, what their splits hide, and who competes for the best."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import special  # scipy.stats takes two seconds to import
+
+from bnnbench.report.competition import SEEDS, Competitor, winners
 
 Frame: TypeAlias = Any  # a pandas frame or column: pandas ships no types, and what checkers guess of it is wrong
-ALPHA = 0.05  # two-sided
+Blocks: TypeAlias = Mapping[tuple[str, str], Mapping[str, np.ndarray]]  # (row, task) -> metric -> means over blocks
 RATIOS = {"10fold": 1 / 9, "10fold-grouped": 1 / 9, "gal": 1 / 9, "gap": 1 / 2}  # n_test / n_train by split rule
 LOWER_IS_BETTER = frozenset(["rmse", "crps", "calibration_error", "error", "brier", "ece", "nll", "kl_to_truth"])
-
-
-def corrected_resampled_t_test(differences: np.ndarray, ratio: float) -> tuple[float, float]:
-    """t and two-sided p of the mean of paired differences over resamplings with n_test/n_train = `ratio`.
-
-    With ratio 0 (independent data sets) it is the ordinary paired t-test. NaN for fewer than two differences.
-    """
-    d = np.asarray(differences, dtype=float)
-    k = len(d)
-    if k < 2 or not np.isfinite(d).all():
-        return float("nan"), float("nan")
-    mean, scale = d.mean(), np.sqrt((1 / k + ratio) * d.var(ddof=1))
-    if scale <= 1e-14 * max(1.0, np.abs(d).max()):  # constant differences: equal, or different beyond doubt
-        return (0.0, 1.0) if mean == 0 else (float(np.copysign(np.inf, mean)), 0.0)
-    t = mean / scale
-    return float(t), float(2 * special.stdtr(k - 1, -abs(t)))
+CALIBRATION = frozenset(["calibration_error", "ece"])  # a constant is calibrated: to be worse there says little
 
 
 def size_ratio(frame: Frame, rule: str) -> float:
@@ -58,10 +40,16 @@ class Entry:
         mean, se: mean over splits (seeds averaged first) and its standard error, which treats splits as independent;
             with a single split, the standard error over its test points and, in quadrature, over its seeds.
         n: number of splits with a score.
-        best: the best mean, or not separable from it. Only complete entries compete: a mean over the splits that
-            a method survived is no mean over the data set.
+        best: the best mean of those that compete, or not separable from it (`winners`). Complete, converged entries
+            compete that are no baseline, and on average not worse than one: a mean over the splits that a method
+            survived is no mean over the data set, and one that loses to a constant is no success.
         complete: every cell of every split that any method has is there and scored.
         unconverged: scored, but the method's own diagnostics complain.
+        other_target: aims at something else than the task's posterior; as a predictive it competes all the same.
+        median: of the splits.
+        skewed: mean and median are further apart than the quartiles of the splits: a few splits carry the mean.
+        worse, judged: on how many splits the score is worse than the baseline's, and on how many both have one.
+        beaten: the mean is worse than the baseline's on the same splits.
     """
 
     mean: float
@@ -70,11 +58,26 @@ class Entry:
     best: bool = False
     complete: bool = True
     unconverged: bool = False
+    other_target: bool = False
+    median: float = float("nan")
+    skewed: bool = False
+    worse: int = 0
+    judged: int = 0
+    beaten: bool = False
+
+    @property
+    def competes(self) -> bool:
+        """Whether it may be the best."""
+        return self.complete and not self.unconverged and not self.beaten and bool(np.isfinite(self.mean))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows (methods) x tasks on one metric of one evaluation; `entries` has no key where nothing was run."""
+    """Rows (methods) x tasks on one metric of one evaluation; `entries` has no key where nothing was run.
+
+    `baselines` are the rows that the others are to beat; `paired` and `unpaired` are, by task of one split, the rows
+    that were compared with the best over blocks of test points, and those by standard errors alone.
+    """
 
     metric: str
     evaluation: str
@@ -85,6 +88,9 @@ class Comparison:
     splits: dict[str, int]
     seeds: dict[str, int]
     ratio: dict[str, float]
+    baselines: tuple[str, ...] = ()
+    paired: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unpaired: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def row_names(frame: Frame) -> Frame:
@@ -99,32 +105,49 @@ def comparison(
     better: int | None = None,
     rows: list[str] | None = None,
     tasks: list[str] | None = None,
+    blocks: Blocks | None = None,
 ) -> Comparison:
     """Compare methods on every task of `scores` that has the metric.
 
     Args:
-        scores: rows as of `ResultStore.scores()`, failed cells included, of one split rule, budget and version a task.
+        scores: rows as of `ResultStore.scores()`, failed cells included, of one split rule, budget and version a task;
+            the columns `baseline` and `other_target`, if they are there, tell which methods are there to be beaten and
+            which cells aim at something else than the task's posterior.
         better: +1 for higher, -1 for lower, 0 for neither; default by the metric's name.
         rows, tasks: order; default is that of appearance.
+        blocks: means over the same blocks of test points, for tasks of one split.
     """
     if better is None:
         better = -1 if metric in LOWER_IS_BETTER else 1
     frame = scores.assign(row=row_names(scores), rule=scores["split"].str.rsplit("-", n=1).str[0])
+    frame = frame.assign(**{name: False for name in ("baseline", "other_target") if name not in frame})
     _check_comparable(frame)
     wanted = frame[(frame["metric"] == metric) & (frame["evaluation"] == evaluation)]
     present = set(wanted["task"])
     order = [t for t in (tasks if tasks is not None else frame["task"].unique()) if t in present]
     names = list(rows if rows is not None else frame["row"].unique())
-    entries, splits, seeds, ratio = {}, {}, {}, {}
+    entries, splits, seeds, ratio, paired, unpaired = {}, {}, {}, {}, {}, {}
     for task in order:
         part = frame[frame["task"] == task]
-        chosen = wanted[wanted["task"] == task]
         ratio[task] = size_ratio(part, str(part["rule"].iloc[0]))
         splits[task], seeds[task] = part["split"].nunique(), part["seed"].nunique()
-        column = _column(part, chosen, better, ratio[task])
+        columns = _columns(part, wanted[wanted["task"] == task])
+        column = {row: _entry(own) for row, own in columns.items()}
+        if better:
+            if metric not in CALIBRATION:
+                column = _beside_baseline(column, columns, better)
+            known = {row: (blocks or {}).get((row, task), {}).get(metric) for row in column}
+            able = {row: columns[row].competitor(entry, better, known[row]) for row, entry in column.items()
+                    if entry.competes and not columns[row].baseline}  # fmt: skip
+            found = winners(able, ratio[task])
+            column = {row: replace(entry, best=row in found.tied) for row, entry in column.items()}
+            paired[task], unpaired[task] = found.paired, found.unpaired
         entries.update({(row, task): entry for row, entry in column.items()})
     shown = tuple(name for name in names if any((name, task) in entries for task in order))
-    return Comparison(metric, evaluation, better, shown, tuple(order), entries, splits, seeds, ratio)
+    baselines = tuple(name for name in shown if frame.loc[frame["row"] == name, "baseline"].any())
+    return Comparison(
+        metric, evaluation, better, shown, tuple(order), entries, splits, seeds, ratio, baselines, paired, unpaired
+    )
 
 
 def _check_comparable(frame: Frame) -> None:
@@ -137,28 +160,76 @@ def _check_comparable(frame: Frame) -> None:
         raise ValueError("scores of different versions of one method are not comparable")
 
 
-def _column(part: Frame, chosen: Frame, better: int, ratio: float) -> dict[str, Entry]:
-    """Entries of one task: `part` are all its rows, `chosen` those of the metric."""
-    every_split = sorted(part["split"].unique())
-    column, values = {}, {}
+@dataclass(frozen=True)
+class _Column:
+    """One row on one task: its scores of the metric, and what became of its cells."""
+
+    scores: Frame
+    per_split: Frame  # seeds averaged
+    splits: tuple[str, ...]  # of the task
+    complete: bool
+    unconverged: bool
+    baseline: bool
+    other_target: bool
+
+    def competitor(self, entry: Entry, better: int, blocks: np.ndarray | None) -> Competitor:
+        """What the test needs, turned so that lower is better."""
+        per_split = -better * self.per_split.reindex(self.splits).to_numpy(dtype=float)
+        by_seed = self.scores.groupby("seed")["value"].mean() if len(self.splits) == 1 else {}
+        seeds = {int(seed): -better * float(value) for seed, value in by_seed.items()}
+        error = entry.se if len(seeds) < SEEDS else float(self.scores["stderr"].astype(float).mean())
+        return Competitor(-better * entry.mean, per_split, seeds, error, None if blocks is None else -better * blocks)
+
+
+def _columns(part: Frame, chosen: Frame) -> dict[str, _Column]:
+    """By row: `part` are all rows of a task, `chosen` those of the metric."""
+    splits, found = tuple(sorted(part["split"].unique())), {}
     for row, cells in part.groupby("row", sort=False):
         own = chosen[chosen["row"] == row]
         per_split = own.groupby("split")["value"].mean()
         expected = cells.groupby(["split", "seed"]).ngroups
-        complete = len(per_split) == len(every_split) and own.groupby(["split", "seed"]).ngroups == expected
-        values[row] = per_split.reindex(every_split).to_numpy(dtype=float)
-        mean, se = _mean(own, per_split)
+        complete = len(per_split) == len(splits) and own.groupby(["split", "seed"]).ngroups == expected
         unconverged = bool((cells["status"] == "unconverged").any())
-        column[row] = Entry(mean, se, len(per_split), complete=complete, unconverged=unconverged)
-    best = _best(column, better)
-    if best is None:
-        return column
+        flags = bool(cells["baseline"].any()), bool(cells["other_target"].any())
+        found[str(row)] = _Column(own, per_split, splits, complete, unconverged, *flags)
+    return found
+
+
+def _entry(column: _Column) -> Entry:
+    """Mean, error and median, before anybody is compared."""
+    mean, se = _mean(column.scores, column.per_split)
+    values = column.per_split.to_numpy(dtype=float)
+    low, median, high = _quartiles(values)
+    skewed = len(values) > 1 and bool(abs(mean - median) > high - low + 1e-9 * abs(median))
+    flags = {name: getattr(column, name) for name in ("complete", "unconverged", "other_target")}
+    return Entry(mean, se, len(values), median=median, skewed=skewed, **flags)
+
+
+def _quartiles(values: np.ndarray) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile; NaN without values or with a NaN, and no quartiles with an infinity."""
+    if not len(values) or np.isnan(values).any():
+        return np.nan, np.nan, np.nan
+    if np.isfinite(values).all():
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+        return float(low), float(median), float(high)
+    return np.nan, float(np.quantile(values, 0.5, method="lower")), np.nan
+
+
+def _beside_baseline(column: dict[str, Entry], columns: dict[str, _Column], better: int) -> dict[str, Entry]:
+    """On how many splits each row is worse than the best of the baselines, which are themselves not judged."""
+    reference: dict[str, float] = {}  # turned so that higher is better
+    for own in columns.values():
+        for split, value in own.per_split.items() if own.baseline else ():
+            if np.isfinite(value):
+                reference[split] = max(better * value, reference.get(split, -np.inf))
+    found = dict(column)
     for row, entry in column.items():
-        if entry.complete and np.isfinite(entry.mean):
-            _, p = corrected_resampled_t_test(values[row] - values[best], ratio)
-            tied = row == best or p > ALPHA or entry.mean == column[best].mean
-            column[row] = Entry(entry.mean, entry.se, entry.n, tied, True, entry.unconverged)
-    return column
+        if not columns[row].baseline:
+            pairs = [(better * v, reference[s]) for s, v in columns[row].per_split.items() if s in reference]
+            worse = sum(not value >= base for value, base in pairs)  # NaN is worse
+            beaten = bool(pairs) and not sum(v for v, _ in pairs) >= sum(base for _, base in pairs)
+            found[row] = replace(entry, worse=worse, judged=len(pairs), beaten=beaten)
+    return found
 
 
 def _mean(own: Frame, per_split: Frame) -> tuple[float, float]:
@@ -187,11 +258,3 @@ def within_split(scores: Frame) -> tuple[float, float]:
         return mean, over_points
     over_seeds = float(seeds.std(ddof=1) / np.sqrt(len(seeds)))
     return mean, over_seeds if np.isnan(over_points) else float(np.hypot(over_points, over_seeds))
-
-
-def _best(column: dict[str, Entry], better: int) -> str | None:
-    """Row with the best finite mean among the complete ones."""
-    able = {row: e.mean for row, e in column.items() if e.complete and np.isfinite(e.mean)}
-    if not able or better == 0:
-        return None
-    return max(able, key=lambda row: better * able[row])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import pandas as pd
 
+from bnnbench.report.escape import escape_latex, escape_markdown
 from bnnbench.report.statistics import Comparison, Entry, Frame, comparison
 
 NAMES = {"log_likelihood": "log-likelihood", "rmse": "RMSE", "crps": "CRPS", "ece": "ECE", "brier": "Brier score"}
@@ -20,10 +20,10 @@ NAMES |= {
     "elbo": "ELBO",
     "iw_log_likelihood": "importance-weighted log-likelihood",
 }
-EMPTY, INCOMPLETE, UNCONVERGED, OTHER_TARGET = "–", "†", "‡", "§"
+EMPTY, INCOMPLETE, UNCONVERGED, OTHER_TARGET, WORSE, OLD = "–", "†", "‡", "§", "¶", "°"
+CSV = {name: name for name in ("mean", "se", "median", "n_splits", "best", "complete", "unconverged", "other_target")}
+CSV |= {"n_splits": "n", "splits_worse_than_baseline": "worse", "splits_judged": "judged"}  # column -> field of Entry
 Text: TypeAlias = tuple[str, bool, str]  # text, bold or not, marks
-LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {"\\": r"\textbackslash{}", "–": "--", "†": r"\dag", "‡": r"\ddag", "§": r"\S", "±": r"$\pm$", "−": "$-$"}
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def mean_and_error(mean: float, se: float) -> str:
 
 
 def significant(value: float) -> str:
-    """Three significant digits of a number that has no standard error, whole numbers from a hundred on."""
+    """Three significant digits of a number that has no standard error; whole ones from 100 to 100,000."""
     if math.isnan(value):
         return EMPTY
     if not math.isfinite(value) or value == 0:
         return number(value, 0)
     places = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.2e}".replace("-", "−") if places > 5 else number(value, max(0, places))
+    return f"{value:.2e}".replace("-", "−") if not -2 <= places <= 5 else number(value, max(0, places))
 
 
 def measured(value: float, se: float) -> str:
@@ -77,8 +77,9 @@ def measured(value: float, se: float) -> str:
 
 
 def marks(entry: Entry) -> str:
-    """Daggers of an entry."""
-    return INCOMPLETE * (not entry.complete) + UNCONVERGED * entry.unconverged
+    """Daggers of an entry, the sign of another target, and the splits on which a baseline is better: `¶3/10`."""
+    signs = INCOMPLETE * (not entry.complete) + UNCONVERGED * entry.unconverged + OTHER_TARGET * entry.other_target
+    return signs + f"{WORSE}{entry.worse}/{entry.judged}" * bool(entry.worse)
 
 
 def cell(entry: Entry | None) -> Text:
@@ -86,22 +87,12 @@ def cell(entry: Entry | None) -> Text:
     if entry is None:
         return EMPTY, False, ""
     text = mean_and_error(entry.mean, entry.se) if entry.n else ""
-    return text, entry.best, marks(entry)
+    return text + f" (median {significant(entry.median)})" * entry.skewed, entry.best, marks(entry)
 
 
 def words(metric: str) -> str:
     """A metric's name in words."""
     return NAMES.get(metric, metric.replace("_", " "))
-
-
-def escape_markdown(text: str) -> str:
-    """Text that neither breaks a table row nor turns into markup."""
-    return re.sub(r"([|*<`\\])", r"\\\1", " ".join(text.split()))
-
-
-def escape_latex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(LATEX.get(c, c) for c in text)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool = True) -> str:
@@ -118,19 +109,9 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool =
 
 
 def comparison_grid(table: Comparison) -> Grid:
-    """Methods x data sets as texts."""
+    """Methods x data sets as texts; best entries bold."""
     rows = tuple((row, tuple(cell(table.entries.get((row, task))) for task in table.tasks)) for row in table.rows)
     return Grid(("method", *table.tasks), rows)
-
-
-def comparison_markdown(table: Comparison) -> str:
-    """Methods x data sets; best entries bold."""
-    return grid_markdown(comparison_grid(table))
-
-
-def comparison_latex(table: Comparison, caption: str) -> str:
-    """Methods x data sets as a `tabular`."""
-    return grid_latex(comparison_grid(table), caption)
 
 
 def grid_markdown(grid: Grid) -> str:
@@ -155,20 +136,19 @@ def grid_latex(grid: Grid, caption: str) -> str:
 
 def latex_number(text: str, bold: bool) -> str:
     r"""`\textbf{$-$2.391} $\pm$ 0.012`; digits stay text because \textbf does not reach into formulas."""
-    value, pm, error = (escape_latex(part).replace("∞", r"$\infty$") for part in text.partition(" ± "))
-    return (rf"\textbf{{{value}}}" if bold else value) + (pm + error if error else "")
+    value, pm, error = map(escape_latex, text.partition(" ± "))
+    return (rf"\textbf{{{value}}}" if bold else value) + (f" {pm} {error}" if error else "")
 
 
-def comparison_csv(table: Comparison) -> str:
-    """Long numeric form."""
+def comparison_csv(table: Comparison, old: Container[str] = ()) -> str:
+    """Long numeric form; `old` are names of methods and tasks of superseded versions."""
     records = [
-        (task, row, entry.mean, entry.se, entry.n, entry.best, entry.complete, entry.unconverged)
+        (task, row, *(getattr(entry, field) for field in CSV.values()), task in old or row.partition(" ")[0] in old)
         for task in table.tasks
         for row in table.rows
         if (entry := table.entries.get((row, task)))
     ]
-    columns = ["task", "method", "mean", "se", "n_splits", "best", "complete", "unconverged"]
-    return frame_csv(pd.DataFrame(records, columns=columns))
+    return frame_csv(pd.DataFrame(records, columns=["task", "method", *CSV, "superseded"]))
 
 
 def frame_csv(frame: Frame) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bnnbench.report.extra import Extra
+from bnnbench.report.images import barred
 from bnnbench.report.select import Section
 from bnnbench.report.statistics import Frame
 from bnnbench.report.tables import EMPTY, UNCONVERGED, Grid, Text, measured
@@ -20,7 +21,8 @@ COLUMNS = {
 }
 CAPTION = (
     "On the whole grid, inside the range of the training data and outside of it. KL: divergence of the predictive from "
-    "the true density of y in nats, mean over grid points (0 is perfect; lowest bold). Coverage: probability that the "
+    "the true density of y in nats, mean over grid points (0 is perfect; lowest bold, baselines and "
+    "unconverged methods apart). Coverage: probability that the "
     "true y falls into the central 95 % interval of the predictive (0.95 is right, and the nearest to it is bold: less "
     "is overconfident, more underconfident)."
 )
@@ -49,7 +51,7 @@ def _numbers(section: Section, task: str) -> Frame:
     order = [(*c, row) for c in COLUMNS for row in section.rows if (*c, row) in table.index]
     table = table.reindex(pd.MultiIndex.from_tuples(order, names=keys)).reset_index()
     se = table["spread"].where(table["cells"] > 1, table["stderr"])
-    best = _best(table)
+    best = _best(table.assign(value=table["value"].mask(table["row"].isin(barred(section, task)))))
     found = table[["evaluation", "metric", "row", "value"]].rename(columns={"row": "method"})
     return found.assign(stderr=se, best=best, unconverged=table["unconverged"])
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bnnbench.report.escape import escape_markdown
 from bnnbench.report.select import Section
 from bnnbench.report.statistics import Comparison, Frame, comparison
-from bnnbench.report.tables import cell, escape_markdown, markdown
+from bnnbench.report.tables import cell, markdown
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ def _mean_ranks(table: Comparison) -> dict[str, float]:
 
 
 def _choose(table: Comparison, rank: dict[str, float]) -> str | None:
-    """Smallest mean rank among the configurations that are complete everywhere; ties go to the first row."""
-    able = [r for r in table.rows if all((e := table.entries.get((r, t))) and e.complete for t in table.tasks)]
+    """Smallest mean rank among the configurations that are complete and converged everywhere; ties go to the first."""
+    found = {r: [table.entries.get((r, t)) for t in table.tasks] for r in table.rows}
+    able = [r for r, own in found.items() if all(e and e.complete and not e.unconverged for e in own)]
     return min(able, key=lambda r: rank[r], default=None)
 
 

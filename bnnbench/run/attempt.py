@@ -16,7 +16,7 @@ from bnnbench.run.checkpoint import Checkpoint
 from bnnbench.run.compile import is_compiled
 from bnnbench.run.diagnostics import as_mapping
 from bnnbench.run.evaluate import evaluate
-from bnnbench.run.pack import stack
+from bnnbench.run.pack import refuse_too_large, stack
 from bnnbench.run.posterior import to_arrays
 from bnnbench.run.provenance import peak_memory_mb
 from bnnbench.run.size import parameters
@@ -44,6 +44,7 @@ def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> At
     deadline = None if settings.timeout is None else start + settings.timeout
     if settings.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(settings.device)
+    refuse_too_large(cells[0], settings.device)
     pack = stack(list(cells), settings.device)
     folder = settings.checkpoints
     checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled)
@@ -70,7 +71,7 @@ def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> At
                 message=message or doubts,
                 steps=trained.steps,
                 gradients=trained.steps * cell.method.networks,
-                step_kept=None if trained.step_kept is None else int(trained.step_kept[r]),
+                step_kept=None if trained.step_kept is None else int(np.median(trained.step_kept[r])),
                 compiled=compiled,
                 pack_size=len(cells),
                 wall_s=wall,
@@ -95,7 +96,9 @@ def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.nd
     if not curves:
         return {}
     found = {"training": curves} | ({"recording": trained.recording} if trained.recording else {})
-    return {
+    own = {
         curve: {name: values if name == "step" else values[replica] for name, values in columns.items()}
         for curve, columns in found.items()
     }
+    kept = trained.step_kept
+    return own | ({} if kept is None or kept.ndim == 1 else {"kept": {"step": kept[replica]}})

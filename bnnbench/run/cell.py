@@ -75,5 +75,6 @@ def label(method: Method, task: Task) -> str:
 def structure(cell: Cell) -> tuple:
     """Cells of equal structure can be one tensor program: only float fields, splits and seeds may differ."""
     fixed = {name: value for name, value in _fields(cell.method).items() if not isinstance(value, float)}
-    draws = tuple(cell.method.schedule(cell.steps))
-    return cell.task.name, cell.rule, type(cell.method), canonical(fixed), draws, cell.budget.name
+    method, steps = cell.method, cell.steps
+    moments = tuple(method.schedule(steps)), method.optimising(steps)
+    return cell.task.name, cell.rule, type(method), canonical(fixed), moments, cell.budget.name

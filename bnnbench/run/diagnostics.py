@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy.stats
+import torch
 from torch.utils._pytree import tree_leaves
 
+from bnnbench.metrics.convergence import effective_size
 from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, MetricRecord, Score
 
@@ -17,29 +21,62 @@ DIAGNOSTICS = (
     MetricRecord("divergent", -1, "", "share of trajectories whose energy was lost while draws were kept"),
     MetricRecord("temperature_kinetic", 0, "", "mean square of the momenta; the temperature in equilibrium"),
     MetricRecord("temperature_configurational", 0, "", "mean of w times the energy's gradient; T in equilibrium"),
+    MetricRecord("temperature_low", 0, "", "lower end of the 99 % interval of the configurational temperature"),
+    MetricRecord("temperature_high", 0, "", "upper end of the 99 % interval of the configurational temperature"),
+    MetricRecord("draws_exploded", -1, "", "share of predictive terms worse than a guess on most validation rows"),
+    MetricRecord("drift_shortened", -1, "", "share of steps whose drift was shortened while draws were kept"),
     MetricRecord("noise_deficit", -1, "", "share of weights whose injected noise would have to be negative"),
 )
 
 
-def sampler_record(trained: Trained, replica: int) -> EvaluationRecord | None:
-    """Means over the updates in which draws were kept; None for methods that keep none."""
+def sampler_record(trained: Trained, replica: int, exploded: float | None = None) -> EvaluationRecord | None:
+    """Means over the updates in which draws were kept; None for methods that keep none.
+
+    Args:
+        exploded: `share_exploded` of the validation rows, where they were predicted.
+    """
     kept = draws_kept(trained)
     if not kept:
         return None
-    first = min(trained.pack.method.schedule(trained.steps))
-    during = trained.curves["step"] > first
-    values = {"draws_kept": float(kept)}
-    for record in DIAGNOSTICS:
-        if record.name in trained.curves:
-            values[record.name] = float(np.mean(trained.curves[record.name][replica][during]))
+    during = looks_with_draws(trained.curves["step"], trained.pack.method.schedule(trained.steps))
+    series = {name: values[replica][during] for name, values in trained.curves.items() if name != "step"}
+    values = {record.name: float(np.mean(series[record.name])) for record in DIAGNOSTICS if record.name in series}
+    values = {"draws_kept": float(kept)} | values
+    if "temperature_configurational" in series:
+        low, high = interval(series["temperature_configurational"])
+        values |= {} if math.isnan(low) else {"temperature_low": low, "temperature_high": high}
+    if exploded is not None:
+        values["draws_exploded"] = exploded
     return EvaluationRecord("sampler", kept, tuple(Score(name, value, None) for name, value in values.items()))
+
+
+def looks_with_draws(steps: np.ndarray, schedule: Sequence[int]) -> np.ndarray:
+    """Which looks, after `steps` updates [C] each, tell of updates in which a draw was kept; a mask [C]."""
+    found = np.zeros(len(steps), dtype=bool)
+    found[np.searchsorted(steps, np.asarray(schedule) + 1)] = True
+    return found
+
+
+def interval(values: np.ndarray, level: float = 0.99) -> tuple[float, float]:
+    """Interval of the mean of an autocorrelated series [C]; NaN of fewer than four values or of what is not finite.
+
+    mean +- t sd / sqrt(S), S being the effective sample size (`bnnbench.metrics.convergence.effective_size`), at most
+    C, and t the quantile of Student's law with S - 1 degrees of freedom, at least one.
+    """
+    size = min(float(effective_size(torch.as_tensor(values, dtype=torch.float64)[None])), float(len(values)))
+    if math.isnan(size):
+        return math.nan, math.nan
+    quantile = scipy.stats.t.ppf(0.5 + level / 2, max(size - 1, 1.0))
+    half = float(quantile * np.std(values, ddof=1, dtype=np.float64) / math.sqrt(size))
+    mean = float(np.mean(values, dtype=np.float64))
+    return mean - half, mean + half
 
 
 def draws_kept(trained: Trained) -> int:
     """Weight samples among the collected draws of one cell."""
-    if trained.draws is None or not trained.pack.method.chains:
+    if trained.draws is None:
         return 0
-    return tree_leaves(trained.draws)[0].shape[1] * trained.pack.method.chains
+    return tree_leaves(trained.draws)[0].shape[1] * max(trained.pack.method.chains, 1)
 
 
 def as_mapping(records: tuple[EvaluationRecord, ...], *evaluations: str) -> Mapping[str, float]:

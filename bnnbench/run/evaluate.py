@@ -12,8 +12,10 @@ from bnnbench import random
 from bnnbench.metrics import score
 from bnnbench.metrics.ood import ood_scores
 from bnnbench.model import CategoricalPredictive, Predictive
+from bnnbench.run.blocks import block_scores
 from bnnbench.run.diagnostics import sampler_record
 from bnnbench.run.engine import over_replicas
+from bnnbench.run.exploded import share_exploded
 from bnnbench.run.plot_data import plot_data
 from bnnbench.run.pruning import SAMPLES, SCORED, masks, pruned_sets, ranks
 from bnnbench.run.sets import inputs_of, predictions, test_sets
@@ -47,6 +49,7 @@ def evaluate(
     points = test_sets(pack, shifted=only is not None) if points is None else points
     records: list[list[EvaluationRecord]] = [[] for _ in pack.cells]
     kept: list[dict[str, np.ndarray]] = [{} for _ in pack.cells]
+    exploded: dict[int, float] = {}
     for name in _among(points[0], only):
         sets = [replica[name] for replica in points]
         found = predictions(trained, inputs_of(trained, sets), samples=sets[0].samples)
@@ -56,13 +59,16 @@ def evaluate(
             trained.tested = predictions(trained, [replica["test"].x for replica in points])
         for r, predictive in enumerate(found):
             records[r].append(record(trained, r, name, predictive, sets[r]))
+            if name == "validation" and trained.draws is not None:
+                rows, y = pack.problem.rows, torch.as_tensor(sets[r].y)
+                exploded[r] = share_exploded(predictive, y, float(rows.y_shift[r]), float(rows.y_scale[r]))
             if name in STORED:
                 kept[r] |= _terms(name, predictive, sets[r])
     for name, found in _pruned(trained, points, only):
         for r, (predictive, test) in enumerate(found):
             records[r].append(record(trained, r, name, predictive, test, SCORED))
     for r, own in enumerate(records):
-        if _among(["sampler"], only) and (sampler := sampler_record(trained, r)) is not None:
+        if _among(["sampler"], only) and (sampler := sampler_record(trained, r, exploded.get(r))) is not None:
             own.append(sampler)
     return [Evaluated(tuple(record), arrays) for record, arrays in zip(records, kept, strict=True)]
 
@@ -116,6 +122,8 @@ def record(
         assert isinstance(predictive, CategoricalPredictive)
         scores += ood_scores(trained.tested[r], predictive)
     drawn = {} if only else plot_data(trained, r, name, predictive, points)
+    if name == "test" and not only and (blocks := block_scores(cell, predictive, y, truth, scores)):
+        drawn = {**drawn, "blocks": blocks}
     return EvaluationRecord(name, len(points.x), tuple(scores), drawn)
 
 

@@ -19,8 +19,7 @@ from bnnbench.store.records import Series
 from bnnbench.tasks import Points
 from bnnbench.tasks.data import Data
 
-POINTS, PATHS, LAYERS, IMAGES = 800, 300, 7, 8
-LINES, REACH, BENDS = 11, 3.0, 161  # of the grid in the noise: lines a direction, half its side, points a line
+POINTS, IMAGES = 800, 8
 STRIDE = 3  # of the grid on which densities are scored
 LEAST = -20.0  # log-density below which all is one to the eye
 
@@ -52,30 +51,14 @@ def _units(problem: DensityProblem) -> tuple[Tensor, Tensor]:
 
 
 def _plane(flow: Flow, key: Tensor, problem: DensityProblem, points: Points) -> dict[str, Series]:
-    """Draws with their noise, data with theirs, the grid of the noise, and ways through the layers in its units."""
+    """Draws with their noise, and data with theirs."""
     shift, scale = _units(problem)
-    x = torch.as_tensor(points.x[:POINTS], dtype=shift.dtype)
-    noise, lines = random.normal(key, (POINTS, 2)).to(scale), _grid_lines().to(scale)
-    path = flow.path(noise)
-    chosen = sorted(set(np.linspace(0, len(path) - 1, LAYERS).astype(int).tolist()))
-    ways = torch.cat([path[i][:PATHS] for i in chosen])
-    warped = shift + scale * flow.bijection.inverse(lines)[0]
-    drawn: dict[str, Series] = {
-        "flow_samples": _pairs(x=shift + scale * path[-1], z=noise),
-        "flow_warp": {"line": np.repeat(np.arange(2 * LINES), BENDS)} | _pairs(x=warped),
-        "flow_path": {"layer": np.repeat(chosen, PATHS), "point": np.tile(np.arange(PATHS), len(chosen))}
-        | _pairs(x=ways),
-    }
+    noise = random.normal(key, (POINTS, 2)).to(scale)
+    drawn: dict[str, Series] = {"flow_samples": _pairs(x=shift + scale * flow.bijection.inverse(noise)[0], z=noise)}
     if not isinstance(problem, EnergyProblem):  # which has no data
+        x = torch.as_tensor(points.x[:POINTS], dtype=shift.dtype)
         drawn["flow_data"] = _pairs(x=x, z=flow.bijection((x - shift) / scale)[0])
     return drawn
-
-
-def _grid_lines() -> Tensor:
-    """Points [2 LINES BENDS, 2] along vertical lines, one after the other, then along horizontal ones."""
-    at, along = torch.linspace(-REACH, REACH, LINES), torch.linspace(-REACH, REACH, BENDS)
-    vertical = torch.cartesian_prod(at, along)
-    return torch.cat([vertical, vertical.flip(-1)])
 
 
 def _density(flow: Flow, problem: DensityProblem, data: Data) -> Series:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import vmap
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from bnnbench import random
+from bnnbench.model.predictive import each
 from bnnbench.run.engine import VALIDATE, State, over_replicas
 from bnnbench.run.pack import Pack, padded
 from bnnbench.run.predict import predict
@@ -37,13 +38,28 @@ class Draws:
 
 
 class Monitor:
-    """Training curves, and the state that was best on the validation rows."""
+    """Training curves, and the state that was best on the validation rows.
+
+    Several networks of a cell are judged one by one: in their mixture those that are right hide one that has exploded.
+
+    Attributes:
+        best: the state best so far; of several networks, each one's own.
+        best_score, best_step: its mean log-likelihood and its step, [R], or [R, networks].
+        optimising: updates of the phase in which a best state is looked for.
+    """
 
     def __init__(self, pack: Pack, state: State) -> None:
-        device, replicas = pack.keys.device, len(pack.cells)
+        device, replicas, networks = pack.keys.device, len(pack.cells), pack.method.networks
         self.pack, self.best = pack, state
-        self.best_score = torch.full((replicas,), -torch.inf, dtype=torch.float64, device=device)
-        self.best_step = np.zeros(replicas, dtype=int)
+        judged = (replicas, networks) if pack.method.early_stopping and networks > 1 else (replicas,)
+        if any(leaf.shape[: len(judged)] != judged for leaf in tree_leaves(state)):
+            raise ValueError(
+                f"{pack.method.name} has early stopping and {networks} networks: every tensor of its state must lead "
+                f"with a dimension of {networks}, or early_stopping be False."
+            )
+        self.best_score = torch.full(judged, -torch.inf, dtype=torch.float64, device=device)
+        self.best_step = np.zeros(judged, dtype=int)
+        self.optimising = pack.method.optimising(pack.cells[0].steps)
         self.diverged_at = np.full(replicas, -1)
         self.infos: list[dict[str, Tensor]] = []
         self.steps: list[int] = []
@@ -57,15 +73,12 @@ class Monitor:
         self.infos.append(info)
 
     def look(self, step: int, state: State, live: Tensor) -> None:
-        """Score the state on the validation rows and keep it if it is the best so far."""
+        """Score the state on the validation rows and keep it if it is the best so far, while it is optimised."""
         looking = self.pack.cells[0].budget.looking
-        predictive: Any = predict(self.pack, state, None, self.key, self.x, looking)
-        log_prob = vmap(type(predictive).log_prob)(predictive, self.y)
-        score = torch.where(self.mask, log_prob, 0.0).sum(1) / self.mask.sum(1)
-        better = live & (score > self.best_score)
-        self.best_score = torch.where(better, score, self.best_score)
-        self.best = where(better, state, self.best)
-        self.best_step[better.cpu().numpy()] = step
+        predictive = predict(self.pack, state, None, self.key, self.x, looking)
+        score = self._score(predictive)
+        if step <= self.optimising:
+            self._keep(step, state, live, predictive)
         losses = torch.stack([info["loss"] for info in self.infos])
         finite = torch.isfinite(losses).cpu().numpy()
         for replica in np.flatnonzero((self.diverged_at < 0) & ~finite.all(0)):
@@ -76,6 +89,21 @@ class Monitor:
         self.infos = []
         if is_recorded(self.pack):
             self.recording.append(recorded(self.pack, state, self.key, self.x))
+
+    def _score(self, predictive: Any) -> Tensor:
+        """Mean log-likelihood of the validation rows under each replica's mixture, [R]."""
+        log_prob = vmap(type(predictive).log_prob)(predictive, self.y)
+        return torch.where(self.mask, log_prob, 0.0).sum(1) / self.mask.sum(1)
+
+    def _keep(self, step: int, state: State, live: Tensor, predictive: Any) -> None:
+        """Keep what is better than the best so far, of each network on its own."""
+        networks = self.best_score[0].numel()
+        parts = [each(lambda terms, m=m: terms.unflatten(1, (networks, -1))[:, m], predictive) for m in range(networks)]
+        score = torch.stack([self._score(part) for part in parts], 1).reshape(self.best_score.shape)
+        better = live.reshape(-1, *(1,) * (score.dim() - 1)) & (score > self.best_score)
+        self.best_score = torch.where(better, score, self.best_score)
+        self.best = where(better, state, self.best)
+        self.best_step[better.cpu().numpy()] = step
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it but the best state, for a checkpoint taken after a look."""
@@ -118,7 +146,7 @@ def is_recorded(pack: Pack) -> bool:
 
 
 def where(condition: Tensor, new: Any, old: Any) -> Any:
-    """Leafwise `condition ? new : old`, the condition [R] running along the leading dimension of every leaf."""
+    """Leafwise `condition ? new : old`, the condition running along the leading dimensions of every leaf."""
 
     def choose(a: Tensor, b: Tensor) -> Tensor:
         return torch.where(condition.reshape(condition.shape + (1,) * (a.dim() - condition.dim())), a, b)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bnnbench.errors import UserError
 from bnnbench.run.cell import Cell
@@ -14,6 +13,7 @@ from bnnbench.run.fidelity import new_fidelity
 from bnnbench.run.rescore import Lacking, lacking
 from bnnbench.run.runner import unfinished
 from bnnbench.run.transfer import new_transfers
+from bnnbench.store.address import Address
 from bnnbench.store.records import CellRecord
 from bnnbench.store.store import ResultStore
 
@@ -65,23 +65,22 @@ def outstanding(store: ResultStore, records: Mapping[Cell, CellRecord], force: b
 
 
 def read_outstanding(
-    db: str | os.PathLike[str], records: Mapping[Cell, CellRecord], force: bool, dry_run: bool
+    db: str | os.PathLike[str],
+    records: Mapping[Cell, CellRecord],
+    force: bool,
+    dry_run: bool,
+    artifacts: str | os.PathLike[str] | None = None,
 ) -> Work | None:
     """The same, read without a byte of the file changed; None where there is nothing to read yet.
 
     What cannot be read is left to the writer, who mends it or says what is wrong.
     """
-    if not exists(db):
+    if not Address.parse(db).exists():
         return None
     try:
-        with ResultStore(db, read_only=True) as store:
+        with ResultStore(db, read_only=True, artifacts=artifacts) as store:
             return outstanding(store, records, force)
     except UserError:
         if dry_run:
             raise
         return None
-
-
-def exists(db: str | os.PathLike[str]) -> bool:
-    """Whether there may be something to read: of a server one cannot tell before asking it."""
-    return "://" in str(db) or Path(db).exists()

@@ -23,7 +23,7 @@ from bnnbench.flows import Flow
 from bnnbench.methods import Method
 from bnnbench.model import Problem, Rows, Table
 from bnnbench.run.cell import Cell
-from bnnbench.run.size import activations, is_large, numbers, parameters
+from bnnbench.run.size import activations, device_memory, is_large, numbers, parameters
 from bnnbench.tasks import Task
 from bnnbench.tasks.data import Data, Split
 from bnnbench.tasks.labels import check_target
@@ -150,6 +150,7 @@ def padded(rows: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor
     return torch.as_tensor(index, device=device), torch.as_tensor(mask, device=device)
 
 
+@lru_cache(maxsize=1024)  # of a flow it takes seconds
 def replica_bytes(cell: Cell) -> int:
     """Estimate of the memory one replica needs in training, collected draws included.
 
@@ -159,13 +160,33 @@ def replica_bytes(cell: Cell) -> int:
     data = cell.task.data(cell.root)
     outputs = cell.task.likelihood(cell.rule, len(data.classes)).outputs
     shape = data.x.shape[1:]
-    network = cell.method.converted(cell.task.network(cell.rule, shape, outputs))
+    with torch.device("meta"):  # sizes alone: nothing is allocated, however large they are
+        network = cell.method.converted(cell.task.network(cell.rule, shape, outputs))
     size = parameters(network)
     inside = numbers(network) if isinstance(network, Flow) else sum(activations(cell.task, cell.rule, shape, outputs))
     units = 2 * (math.prod(shape) + inside)
     draws = len(cell.method.schedule(cell.steps))
     networks = max(cell.method.networks, 1)
     return 4 * (networks * (8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)
+
+
+def refuse_too_large(cell: Cell, device: torch.device) -> None:
+    """Raise where one replica needs more memory than the device has; what is asked for is never tried.
+
+    Raises:
+        UserError: it needs more.
+    """
+    try:
+        needed = replica_bytes(cell)
+    except UserError:
+        raise
+    except Exception:  # a network that cannot be sized may still be trained
+        return
+    if needed > (memory := device_memory(device)):
+        raise UserError(
+            f"{cell.method.name} on {cell.task.name} would need about {needed / 1e9:,.0f} GB of memory, and this "
+            f"machine has {memory / 1e9:,.0f}; take fewer or smaller networks, or fewer samples."
+        )
 
 
 def pack_limit(cell: Cell, memory: int, device: torch.device) -> int:
@@ -176,6 +197,8 @@ def pack_limit(cell: Cell, memory: int, device: torch.device) -> int:
     if not cell.method.vmappable:
         return 1
     data = cell.task.data(cell.root)
-    if device.type == "cpu" and is_large(cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))):
+    with torch.device("meta"):
+        network = cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))
+    if device.type == "cpu" and is_large(network):
         return 1
     return max(1, min(512, memory // replica_bytes(cell)))

@@ -20,7 +20,7 @@ class RunProgress:
         self.console, self.packs, self.work, self.quiet = console, packs, max(work, 1), quiet
         self.done_packs, self.done_work, self.started = 0, 0, time.monotonic()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

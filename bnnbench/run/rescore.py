@@ -64,7 +64,9 @@ def add_lacking(
             faults.append(str(error))
             continue
         with random.compiled_kernels(is_compiled(cell, device)):  # as when it was trained
-            added += bool(add_evaluations(store, trained, names))
+            stored, more = add_evaluations(store, trained, names)
+        added += bool(stored)
+        faults += more
         progress.finish(f"{cell.task.name} {cell.rule} {cell.method.name}: {len(names)} more evaluations", 1)
     return added, faults
 

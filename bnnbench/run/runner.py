@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 
@@ -21,12 +20,21 @@ from bnnbench.run.plan import packs
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.shifts import add_evaluations
 from bnnbench.run.train import Trained
+from bnnbench.run.waiting import AGAIN_S, awaited, heartbeat
 from bnnbench.store.owners import owner_id
 from bnnbench.store.records import CellRecord, Outcome, Status
 from bnnbench.store.store import ResultStore
 
-HEARTBEAT_S = 15.0  # a claim lapses after 60 s without one
 MEMORY_SHARE = 0.25  # of the device's memory, for one pack
+
+
+class Ended(NamedTuple):
+    """How cells ended, with the sentence that is stored with them."""
+
+    status: Status
+    task: str
+    method: str
+    message: str
 
 
 def run_cells(
@@ -36,15 +44,16 @@ def run_cells(
     start_session: Callable[[], int],
     settings: Settings,
     progress: RunProgress,
-) -> Counter[Status]:
-    """Train, score and store the missing cells of a plan; returns how many ended in which status.
+) -> tuple[Counter[Ended], list[str]]:
+    """Train, score and store the missing cells of a plan; returns how many ended in which way, and what test sets of
+    trained cells could not be scored.
 
     A pack that another process holds is left to it; at the end this one waits for what the others finish or drop.
     """
     todo = _restricted(all_packs(cells, settings.device), missing)
     records = {cell: cell.record for cell in missing}
-    statuses, session, owner = Counter(), None, owner_id()
-    with _heartbeat(store, owner):
+    ended, faults, session, owner, told = Counter(), [], None, owner_id(), ""
+    with heartbeat(store, owner):
         while todo:
             waiting = []
             for pack in todo:
@@ -56,19 +65,23 @@ def run_cells(
                     store.record(session, outcomes, owner, settings.force)
                     if checkpoint is not None:
                         checkpoint.remove()
-                    statuses.update(outcome.status for outcome in outcomes)
+                    ended.update(Ended(o.status, o.cell.task, o.cell.method, o.message) for o in outcomes)
                     if trained is not None and cells[0].shifts:
                         progress.start(f"{cells[0].task.name} {cells[0].method.name}: shifted test sets")
                         with random.compiled_kernels(is_compiled(cells[0], settings.device)):
-                            add_evaluations(store, trained)
+                            faults += add_evaluations(store, trained)[1]
                     progress.finish(_line(cells, outcomes), _work(cells))
             still = unfinished(store, {cell: records[cell] for pack in waiting for cell in pack}, settings.force)
             waiting = _restricted(waiting, still)
             if waiting and len(waiting) == len(todo):
-                progress.start("waiting for another process")
-                time.sleep(1.0)
+                line = awaited(store, {record.fingerprint for record in records.values()})
+                progress.start(line)
+                if line != told:
+                    progress.say(line)
+                told = line
+                time.sleep(AGAIN_S)
             todo = waiting
-    return statuses
+    return ended, faults
 
 
 def unfinished(store: ResultStore, cells: Mapping[Cell, CellRecord], force: bool = False) -> list[Cell]:
@@ -88,8 +101,16 @@ def all_packs(cells: Sequence[Cell], device: torch.device) -> list[list[Cell]]:
     """Packs of the whole plan, as large as memory allows."""
     limits: dict[tuple, int] = {}
     for cell in cells:
-        limits.setdefault(structure(cell), pack_limit(cell, _memory(device), device))
+        if (kind := structure(cell)) not in limits:
+            limits[kind] = _limit(cell, device)
     return packs(cells, limits)
+
+
+def _limit(cell: Cell, device: torch.device) -> int:
+    try:
+        return pack_limit(cell, _memory(device), device)
+    except (Exception, SystemExit):  # what cannot be sized says why when it is trained
+        return 1
 
 
 def _memory(device: torch.device) -> int:
@@ -111,13 +132,14 @@ def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
 def _run_pack(
     pack: Sequence[Cell], settings: Settings, progress: RunProgress
 ) -> Iterator[tuple[Sequence[Cell], list[Outcome], Trained | None, Checkpoint | None]]:
-    """Train a pack; if it raises, each of its cells alone, in the same mode."""
+    """Train a pack; if it raises, each of its cells alone, in the same mode. One that cannot be trained ends nothing
+    but itself."""
     progress.start(f"{pack[0].task.name} {pack[0].method.name}")
     try:
         attempted = attempt(pack, settings, lambda steps: progress.update(steps * len(pack)))
-    except UserError:
-        raise
-    except Exception as error:
+    except UserError as error:  # the method refuses the task
+        reason = str(error)
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"[:2000]
     else:
         yield pack, *attempted
@@ -127,22 +149,3 @@ def _run_pack(
         return
     for cell in pack:
         yield from _run_pack([cell], settings, progress)
-
-
-@contextmanager
-def _heartbeat(store: ResultStore, owner: str) -> Iterator[None]:
-    """Signs of life while packs train; on the way out everything still claimed is given back."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(HEARTBEAT_S):
-            store.heartbeat(owner)
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        store.release(owner)

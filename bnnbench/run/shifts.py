@@ -11,8 +11,8 @@ from bnnbench.store.store import ResultStore
 from bnnbench.tasks.shifts import FOREIGN
 
 
-def add_evaluations(store: ResultStore, trained: Trained, names: Iterable[str] | None = None) -> int:
-    """Score a trained pack on further test sets; returns how many evaluations were stored.
+def add_evaluations(store: ResultStore, trained: Trained, names: Iterable[str] | None = None) -> tuple[int, list[str]]:
+    """Score a trained pack on further test sets; returns how many evaluations were stored, and why others were not.
 
     Args:
         names: of the evaluations; None for all that lie off the data's manifold.
@@ -24,10 +24,15 @@ def add_evaluations(store: ResultStore, trained: Trained, names: Iterable[str] |
     families: dict[str, set[str]] = {}
     for name in names:
         families.setdefault("foreign" if name in FOREIGN else name.partition("-")[0], set()).add(name)
-    added = 0
-    for family in families.values():
-        scored = evaluate(trained, family, points)
+    added, faults, first = 0, [], trained.pack.cells[0]
+    for family, members in families.items():
+        try:
+            scored = evaluate(trained, members, points)
+        except Exception as error:  # one family that cannot be scored takes nothing from the others
+            reason = f"{type(error).__name__}: {error}"
+            faults.append(f"{first.task.name} {first.method.name}: {family} cannot be scored ({reason}).")
+            continue
         for cell, live, evaluated in zip(trained.pack.cells, trained.live, scored, strict=True):
             if live:
                 added += store.add_evaluations(cell.record.fingerprint, evaluated.records)
-    return added
+    return added, faults

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +34,8 @@ def is_large(network: nn.Module) -> bool:
 def activations(task: Task, rule: str, shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
     """Numbers that each layer of a task's network puts out for one example, found without any arithmetic."""
     sizes: list[int] = []
-    ghost = task.network(rule, shape, outputs).to("meta")
+    with torch.device("meta"):
+        ghost = task.network(rule, shape, outputs)
 
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
         sizes.append((output if isinstance(output, Tensor) else output[0]).numel())
@@ -42,6 +46,16 @@ def activations(task: Task, rule: str, shape: tuple[int, ...], outputs: int) -> 
     with torch.no_grad():
         ghost(torch.zeros(1, *shape, device="meta"))
     return tuple(sizes)
+
+
+def device_memory(device: torch.device) -> int:
+    """Bytes of memory that a device has, on a CPU as far as this process may use them."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else []
+    with suppress(OSError, ValueError):  # the limit of a container, which may also say `max`
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found, default=2**63)
 
 
 class _Count(TorchDispatchMode):

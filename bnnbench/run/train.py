@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Trained:
         state, draws: the posterior, `draws` being the collected draws [R, draws, ...] or None.
         live: which replicas stayed finite, [R].
         steps: updates made. diverged_at: step at which a replica was frozen, -1 where it was not, [R].
-        step_kept: step whose state early stopping kept, [R], or None.
+        step_kept: step whose state early stopping kept, [R], or of each network, [R, networks]; None without.
         curves: `step` [C], and [R, C] arrays `loss`, `validation` and whatever else `update` reported.
         recording: `step` [C], and [R, C] statistics of weights and activations, where they are recorded.
         earlier_s: seconds spent before the checkpoint that training went on from.
@@ -83,6 +84,7 @@ def train(
     step = compiled_step(pack, make_step(pack), state) if compiled else make_step(pack)
     every = max(1, steps // budget.checks)
     train_key = random.fold_in(pack.keys, TRAIN)
+    looks = sorted({*range(every, steps, every), monitor.optimising, steps} - {0})
     first, earlier = 0, 0.0
     if checkpoint is not None and (found := checkpoint.read()) is not None:
         try:
@@ -92,8 +94,7 @@ def train(
             monitor, draws = Monitor(pack, state), Draws(pack.method.schedule(steps))
         progress(first)
     with random.compiled_kernels(compiled), torch.no_grad():
-        for start in range(first, steps, every):
-            stop = min(start + every, steps)
+        for start, stop in pairwise([first, *(look for look in looks if look > first)]):
             ts = torch.arange(start, stop, device=device)
             keys = random.fold_in(train_key, ts[:, None]).unbind(0)
             times = ts.to(pack.problem.t.dtype).unbind(0)
@@ -102,6 +103,8 @@ def train(
                 monitor.add(info)
                 draws.offer(t, pack, state)
             monitor.look(stop, state, live)
+            if pack.method.early_stopping and stop == monitor.optimising:
+                state = monitor.best
             progress(stop)
             if checkpoint is not None and (checkpoint.due() or (stop == steps and checkpoint.path.exists())):
                 trees = {"state": state, "best": monitor.best} | {f"draw{i}": d for i, d in enumerate(draws.kept)}
@@ -110,7 +113,6 @@ def train(
                 checkpoint.write(trees, arrays | {f"monitor/{k}": v for k, v in monitor.arrays().items()})
             if deadline is not None and time.monotonic() > deadline:
                 raise OutOfTime(f"stopped after {stop} of {steps} updates")
-    state = monitor.best if pack.method.early_stopping and steps else state
     finished = over_replicas(
         pack,
         lambda method, problem, key, state: method.finish(key, state, problem),

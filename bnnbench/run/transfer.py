@@ -71,7 +71,12 @@ def add_transfers(
                 progress.start(f"{cell.task.name} {cell.method.name}: attacks transferred")
                 target = _restored(store, cell, device, faults)
                 if target is not None:
-                    found = [_scored(target, name, sets[name]) for name in sorted(names)]
+                    try:
+                        found = [_scored(target, name, sets[name]) for name in sorted(names)]
+                    except Exception as error:  # what fails on one method takes nothing from the others
+                        reason = f"{type(error).__name__}: {error}"
+                        faults[cell] = f"{cell.task.name} {cell.method.name}: attacks cannot be transferred ({reason})."
+                        continue
                     added += bool(store.add_evaluations(cell.record.fingerprint, found))
                     progress.say(f"{cell.task.name} {cell.rule} {cell.method.name}: {len(found)} transferred attacks")
     return added, list(faults.values())

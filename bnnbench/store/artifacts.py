@@ -31,7 +31,7 @@ def write_artifact(folder: Path, arrays: Mapping[str, np.ndarray], cell: CellRec
     digest = hashlib.sha256(data).hexdigest()
     path = folder / digest[:2] / f"{digest}.safetensors"
     with file_faults("read", path):
-        stands = path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        stands = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
     if not stands:
         write_file(path, data)
     return digest, path
@@ -45,7 +45,7 @@ def read_artifact(path: Path, digest: str, cell: str) -> dict[str, np.ndarray]:
     """
     remedy = f"train cell {cell[:12]} again with --force, or copy the artifacts folder to where its database is"
     with file_faults("read", path):
-        if not path.exists():
+        if not path.is_file():
             raise UserError(f"The artifact {path} is missing, for artifacts are not kept in git; {remedy}.")
         data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:

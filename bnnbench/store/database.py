@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, orm
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bnnbench.errors import UserError
-from bnnbench.store import schema
+from bnnbench.store import schema, server, sqlite
 from bnnbench.store.address import Address
-from bnnbench.store.faults import database_faults
+from bnnbench.store.faults import database_faults, is_passing
 
 _WRITERS = 0x626E6E62  # key of PostgreSQL's advisory lock of bnnbench's writers
 
@@ -26,7 +24,8 @@ class Database:
 
     Args:
         db: path of an SQLite file, or a `sqlite:///` or `postgresql://` URL.
-        read_only: make no file and write no results; the database must exist (an older one is still upgraded).
+        read_only: make no file and write no results; the database must exist (an older one is still upgraded, and
+            what a killed writer left in the log of an SQLite file is still merged into it).
         timeout: seconds to wait for another program's lock.
 
     Raises:
@@ -34,53 +33,91 @@ class Database:
     """
 
     def __init__(self, db: str | os.PathLike[str], read_only: bool = False, timeout: float = 30.0) -> None:
-        self.address = Address.parse(db)
-        self.read_only = read_only
+        self.address, self.read_only, self.timeout = Address.parse(db), read_only, timeout
         self.address.check(read_only)
-        self._engine = _engine(self.address, read_only, timeout)
+        self._ours = False  # nothing of a file is changed before that is known
+        self._engine, self._files = self._connect()
         self._writer = self._engine.execution_options(write=True)
         try:
             with database_faults(self.address):
                 self._open()
         except BaseException:
-            self.close()
+            with suppress(UserError):
+                self.close()
             raise
+
+    def _connect(self) -> tuple[Engine, list[Any]]:
+        """The engine, and a list of SQLite's connections that it makes."""
+        path, files = self.address.path, []
+        options: dict[str, Any] = {"json_serializer": lambda value: json.dumps(value, separators=(",", ":"))}
+        if path is None:
+            options |= server.options(self.address.url, self.timeout)
+        else:
+            mode = "rwc" if not self.read_only else "rw" if self.address.writable() else "ro"
+
+            def connect() -> Any:
+                files.append(sqlite.connect(path, mode, self.timeout))
+                return files[-1]
+
+            options["creator"] = connect
+        try:
+            engine = create_engine(self.address.url, **options)
+        except ModuleNotFoundError as error:
+            raise UserError("PostgreSQL needs a driver; install it with `pip install 'bnnbench[postgres]'`.") from error
+        except ArgumentError as error:
+            raise UserError(f"The URL {self.address} cannot be used ({error}); leave out what it adds.") from error
+        event.listen(engine, "begin", _begin)
+        return engine, files
 
     def _open(self) -> None:
         with self._engine.connect() as connection:
             found = schema.revision(connection, self.address)
+        if self.read_only and found is None:
+            raise UserError(f"The database {self.address} is empty; fill it with `bnnbench run --db {self.address}`.")
+        self._ours = True
+        if self.address.path and not self.read_only:
+            with closing(self._engine.raw_connection()) as raw:
+                sqlite.use_log(raw.cursor().connection)
         if found == schema.HEAD:
             return
         if not self.read_only:
             schema.upgrade(self._writer)
-        elif found is None:
-            raise UserError(f"The database {self.address} is empty; fill it with `bnnbench run --db {self.address}`.")
-        else:
-            self._engine.dispose()
-            try:
-                Database(self.address.path or self.address.url.render_as_string(hide_password=False)).close()
-            except UserError as error:
-                raise UserError(
-                    f"{self.address} is of an older bnnbench and must be upgraded first, but: {error}"
-                ) from error
+            return
+        self._engine.dispose()
+        try:
+            Database(self.address.path or self.address.url.render_as_string(hide_password=False)).close()
+        except UserError as error:
+            raise UserError(
+                f"{self.address} is of an older bnnbench and must be upgraded first, but: {error}"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        except UserError:
+            if kind is None:  # what failed before says more than what fails now because of it
+                raise
 
     def close(self) -> None:
-        """Close; the last writer of an SQLite database leaves a single file in rollback mode.
+        """Close; the last one to do so leaves an SQLite database as a single file that holds everything.
 
-        That file can be committed, and read where no `-wal` file can be made.
+        Raises:
+            UserError: a writer's work cannot be merged into the file; it is safe in the log beside it.
         """
         self._engine.dispose()
-        if self.address.path and not self.read_only:
-            uri = _uri(self.address.path, "rw")
-            # It fails where another process is still at work, which then will be the last one.
-            with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:
-                connection.execute("PRAGMA journal_mode = DELETE")
+        for connection in self._files:  # an interrupt may have kept one from being returned
+            connection.close()
+        if self.address.path is None or not (self._ours and self.address.writable()):
+            return
+        try:
+            with database_faults(self.address):
+                sqlite.leave_single_file(self.address.path, self.timeout)
+        except UserError:
+            if not self.read_only:
+                raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -90,25 +127,23 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[orm.Session]:
-        """A transaction that writes, all or nothing. There is one at a time, so it may read first and then decide."""
+        """A transaction that writes, all or nothing. There is one at a time, so it may read first and then decide.
+
+        After an exception nothing of it is stored, even where the connection broke during the commit.
+        """
         if self.read_only:
             raise RuntimeError(f"The database {self.address} was opened for reading only.")
-        with database_faults(self.address), orm.Session(self._writer) as session, session.begin():
+        with database_faults(self.address), orm.Session(self._writer) as session:
             yield session
-
-
-def _engine(address: Address, read_only: bool, timeout: float) -> Engine:
-    options: dict[str, Any] = {"json_serializer": lambda value: json.dumps(value, separators=(",", ":"))}
-    if address.path is None:
-        options["connect_args"] = {"options": f"-c lock_timeout={int(timeout * 1000)}"}
-    else:
-        options["creator"] = lambda: _connect(Path(str(address.path)), read_only, timeout)
-    try:
-        engine = create_engine(address.url, **options)
-    except ModuleNotFoundError as error:
-        raise UserError("PostgreSQL needs a driver; install it with `pip install 'bnnbench[postgres]'`.") from error
-    event.listen(engine, "begin", _begin)
-    return engine
+            session.flush()
+            transaction = server.transaction_id(session)
+            try:
+                session.commit()
+            except DBAPIError as error:
+                if transaction is None or not is_passing(error):
+                    raise
+                if not server.went_through(self._engine, transaction, self.timeout):
+                    raise
 
 
 def _begin(connection: Connection) -> None:
@@ -118,49 +153,3 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
     elif write:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
-
-
-def _connect(path: Path, read_only: bool, timeout: float) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rwc"
-    connection = _sqlite(path, mode, timeout)
-    try:
-        if not read_only:
-            with _unless_locked():
-                connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("SELECT 1 FROM sqlite_master")
-    except sqlite3.OperationalError as error:
-        connection.close()
-        # A file left in WAL mode needs two more files even to be read; where they cannot be made, nobody can write
-        # either, so it may be taken as it stands, provided that no log with unmerged work lies beside it.
-        log = Path(f"{path}-wal")
-        unwritable = error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY"))
-        if not read_only or not unwritable or (log.exists() and log.stat().st_size):
-            raise
-        return _sqlite(path, "ro&immutable=1", timeout)
-    except sqlite3.DatabaseError:
-        connection.close()
-        raise
-    return connection
-
-
-def _sqlite(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
-    # No isolation level: the driver would begin transactions on its own, and too late (SQLAlchemy, "pysqlite").
-    connection = sqlite3.connect(
-        _uri(path, mode), uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
-    )
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-@contextmanager
-def _unless_locked() -> Iterator[None]:
-    """WAL only makes waiting rarer: where others hold the file just now, go on in the mode that it is in."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
-            raise
-
-
-def _uri(path: Path, mode: str) -> str:
-    return f"file:{quote(str(path.absolute()))}?mode={mode}"

@@ -15,24 +15,26 @@ import pandas as pd
 
 from bnnbench.errors import UserError
 from bnnbench.store.artifacts import write_file
-from bnnbench.store.reading import Reading
+from bnnbench.store.store import ResultStore
 
 FORMATS = ("csv", "parquet", "json")
 
 
-def export(store: Reading, format: str, out: str | os.PathLike[str] | None = None, **filters: Any) -> int:
+def export(store: ResultStore, format: str, out: str | os.PathLike[str] | None = None, **filters: Any) -> int:
     """Write `store.scores(**filters)` to a file, whole or not at all, or to standard output.
 
     Returns:
         The number of rows.
 
     Raises:
-        UserError: unknown format, missing pyarrow, or a file that cannot be written.
+        UserError: unknown format, missing pyarrow, a file that cannot be written, or one of the database itself.
     """
     if format not in FORMATS:
         raise UserError(f"There is no export format {format!r}; choose from {', '.join(FORMATS)}.")
     if format == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise UserError("Parquet files need pyarrow; run `pip install pyarrow`, or export csv or json.")
+    if out is not None:
+        store.refuse_output(Path(out))
     frame = store.scores(**filters)
     data = _encode(frame, format)
     if out is not None:

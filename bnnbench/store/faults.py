@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
 
 from bnnbench.errors import UserError
+from bnnbench.store.passwords import masked
 
 NOT_SQLITE = "{place} is not an SQLite database and was left as it is; name another file with --db."
+CHANGED = (
+    "The database {place} is not as bnnbench made it ({reason}), so something else has changed it; "
+    "restore a copy, or use another --db."
+)
+_LOCKED = "The database {place} is locked by another program; wait until that is done, or use another --db."
+_CLOSED = "The database {place} cannot be opened; check the permissions of it and of its folder."
 
 # Beginning of SQLite's name for an error -> sentence.
 _SQLITE = {
-    "SQLITE_BUSY": "The database {place} is locked by another program; wait until that is done, or use another --db.",
-    "SQLITE_LOCKED": "The database {place} is locked by another program; wait until that is done, or use another --db.",
+    "SQLITE_BUSY": _LOCKED,
+    "SQLITE_LOCKED": _LOCKED,
+    "SQLITE_PROTOCOL": _LOCKED,
     "SQLITE_READONLY": "The database {place} cannot be written, for it or its folder is read-only; use another --db.",
-    "SQLITE_CANTOPEN": "The database {place} cannot be opened; check the permissions of it and of its folder.",
-    "SQLITE_PERM": "The database {place} cannot be opened; check the permissions of it and of its folder.",
+    "SQLITE_CANTOPEN": _CLOSED,
+    "SQLITE_PERM": _CLOSED,
     "SQLITE_FULL": "There is no space left for the database {place}; free some and run again, finished work is kept.",
     "SQLITE_NOTADB": NOT_SQLITE,
     "SQLITE_CORRUPT": "The database {place} is damaged; restore a copy of it, or use another --db.",
     "SQLITE_IOERR": "The disk failed under the database {place}; check it and its free space, and run again.",
 }
+_SQLITE_CHANGED = ("no such table", "no such column", "has no column", "may not be NULL", "is not a table")
+# SQLSTATEs of PostgreSQL, or their beginnings.
+_PASSING = ("08", "57P0", "53300", "55P03", "40001", "40P01")  # connection, shutdown, too many, lock, conflict
+_CHANGED = ("42P01", "42703")  # no such table, no such column
+
+
+class Passing(UserError):
+    """A fault that may pass by itself: a lock, a lost connection, a server that restarts."""
 
 
 @contextmanager
@@ -32,15 +49,58 @@ def database_faults(place: object) -> Iterator[None]:
     """Turn faults of the database at `place` into a UserError."""
     try:
         yield
+    except UnicodeEncodeError as error:  # half of a surrogate pair: what a terminal made of bytes that are no UTF-8
+        raise UserError(f"{error.object!r:.200} is no text, and no database holds it; write it anew.") from error
     except DBAPIError as error:
         name = getattr(error.orig, "sqlite_errorname", None)
-        for prefix, sentence in _SQLITE.items():
-            if name and name.startswith(prefix):
-                raise UserError(sentence.format(place=place)) from error
-        if name is None and isinstance(error, OperationalError):  # a server
-            reason = str(error.orig).strip().splitlines()[0]
-            raise UserError(f"The database {place} cannot be used ({reason}); check the URL and the server.") from error
-        raise
+        fault = _server(error, place) if name is None else _sqlite(name, str(error.orig), place)
+        if fault is None:
+            raise
+        raise fault from error
+    except sqlite3.Error as error:  # outside of SQLAlchemy
+        if (fault := _sqlite(error.sqlite_errorname, str(error), place)) is None:
+            raise
+        raise fault from error
+
+
+def _sqlite(name: str, reason: str, place: object) -> UserError | None:
+    if name == "SQLITE_ERROR" and any(words in reason for words in _SQLITE_CHANGED):
+        return UserError(CHANGED.format(place=place, reason=reason))
+    for prefix, sentence in _SQLITE.items():
+        if name.startswith(prefix):
+            return (Passing if sentence is _LOCKED else UserError)(sentence.format(place=place))
+    return None
+
+
+def _server(error: DBAPIError, place: object) -> UserError | None:
+    state = getattr(error.orig, "sqlstate", None)
+    reason = masked(str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__)
+    if state in _CHANGED:
+        return UserError(CHANGED.format(place=place, reason=reason))
+    sentence = f"The database {place} cannot be used ({reason}); check the URL and the server."
+    if is_passing(error):
+        return Passing(sentence)
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
+        return UserError(sentence)
+    # Without a state it is libpq's refusal of what the URL asks for; 42501 is a lack of rights.
+    return UserError(sentence) if isinstance(error, ProgrammingError) and state in (None, "42501") else None
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether a server's fault may pass by itself."""
+    state = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated or (state is not None and state.startswith(_PASSING)):
+        return True
+    return state is None and isinstance(error, OperationalError | InterfaceError)  # no answer at all
+
+
+@contextmanager
+def value_faults(place: object) -> Iterator[None]:
+    """Turn into a UserError what values of a wrong kind raise, for SQLite keeps in a column whatever it is given."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(CHANGED.format(place=place, reason=f"a value cannot be read, {error}")) from error
 
 
 @contextmanager

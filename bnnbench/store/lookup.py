@@ -10,17 +10,19 @@ import numpy as np
 from sqlalchemy import Row, select
 
 from bnnbench.errors import UserError
+from bnnbench.store.artifact_root import ArtifactRoot
 from bnnbench.store.artifacts import read_artifact
 from bnnbench.store.cells import chunks
-from bnnbench.store.database import Database
+from bnnbench.store.retry import retried
 from bnnbench.store.tables import IS_CURRENT, Artifact, Attempt, Cell, Method, Task
 
 _SHOWN = 12  # digits of a fingerprint in messages
 
 
-class Lookup(Database):
+class Lookup(ArtifactRoot):
     """One cell at a time."""
 
+    @retried
     def find(self, prefix: str) -> dict[str, Any]:
         """The cell whose fingerprint begins so: parts of its identity, and its current attempt.
 
@@ -52,6 +54,7 @@ class Lookup(Database):
         info["split"] = f"{info.pop('rule')}-{info.pop('index')}"
         return info
 
+    @retried
     def artifact(self, fingerprint: str, kind: str) -> dict[str, np.ndarray]:
         """Arrays stored with the current attempt of a cell, named by (the beginning of) its fingerprint.
 
@@ -66,8 +69,9 @@ class Lookup(Database):
         if row is None:
             kinds = f"only {', '.join(info['artifacts'])}" if info["artifacts"] else "nothing"
             raise UserError(f"No {kind} is stored for cell {info['fingerprint'][:_SHOWN]}, {kinds}; train it again.")
-        return read_artifact(self.address.folder / row.path, row.sha256, info["fingerprint"])
+        return read_artifact(self.base / row.path, row.sha256, info["fingerprint"])
 
+    @retried
     def stored(self, fingerprints: Iterable[str], kind: str) -> set[str]:
         """Those with whose current attempt an artifact of this kind was stored, and whose file is there."""
         query = select(Cell.fingerprint, Artifact.path).join(Attempt, Attempt.cell_id == Cell.id)
@@ -78,7 +82,7 @@ class Lookup(Database):
                 for chunk in chunks(fingerprints)
                 for row in connection.execute(query.where(Cell.fingerprint.in_(chunk)))
             ]
-        return {row.fingerprint for row in rows if (self.address.folder / row.path).is_file()}
+        return {row.fingerprint for row in rows if (self.base / row.path).is_file()}
 
 
 def _unclear(prefix: str, found: Sequence[Row], fingerprints: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bnnbench.errors import UserError
+from bnnbench.store.address import is_special
 from bnnbench.store.faults import file_faults
 from bnnbench.store.tables import Published
 
@@ -25,6 +26,8 @@ def read_published(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         UserError: it is missing, or not such a table.
     """
     path = Path(path)
+    if is_special(path):
+        raise UserError(f"{path} is a pipe, a socket or a device; give the file published.csv.")
     with file_faults("read", path):
         try:
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,14 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Select, String, cast, func, inspect, or_, select
 
+from bnnbench.errors import UserError
+from bnnbench.store import server
 from bnnbench.store.cells import chunks
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
 from bnnbench.store.encoding import NON_FINITE, decode_series
+from bnnbench.store.faults import value_faults
+from bnnbench.store.retry import retried
 from bnnbench.store.tables import (
     IS_CURRENT,
     Attempt,
@@ -65,6 +70,8 @@ _TYPES = {
     "stderr": "float64",
     "n": "Int64",
     "step_kept": "Int64",
+    "claimed": "float64",
+    "heartbeat": "float64",
 }
 
 
@@ -100,8 +107,12 @@ class Reading(Database):
     def curves(
         self, name: str, *, evaluation: Wanted = None, latest_only: bool = True, **filters: Wanted
     ) -> list[tuple[dict[str, Any], str | None, dict[str, np.ndarray]]]:
-        """All curves of this name: (columns of the cell, evaluation or None for training, columns of the curve)."""
-        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "columns": Curve.columns}
+        """All curves of this name: (columns of the cell, evaluation or None for training, columns of the curve).
+
+        A curve without columns is one that cannot be read: something else has written it.
+        """
+        text = cast(Curve.columns, String)  # parsed here, one by one
+        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "columns": text}
         query = _cells(columns, latest_only, filters).join(Curve, Curve.attempt_id == Attempt.id)
         query = query.outerjoin(Evaluation, Curve.evaluation_id == Evaluation.id).where(Curve.name == name)
         if evaluation is not None:
@@ -110,18 +121,23 @@ class Reading(Database):
         frame["evaluation"] = frame["evaluation"].fillna("")
         found = _in_order(frame, ["evaluation"]).to_dict("records")
         return [
-            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, decode_series(row["columns"]))
+            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, _series(row["columns"]))
             for row in found
         ]
 
     def running(self) -> pd.DataFrame:
-        """The cells that a living process has claimed: columns of the cell, owner and heartbeat (epoch seconds)."""
-        columns = {**_CELL, "owner": Cell.owner, "heartbeat": Cell.heartbeat, **_IDENTITY, **_SPLIT_ORDER}
+        """The cells that a living process has claimed: columns of the cell, its owner, and the seconds (of the epoch)
+        of the claim and of the last sign of life."""
+        claim = {"owner": Cell.owner, "claimed": Cell.claimed, "heartbeat": Cell.heartbeat}
+        columns = {**_CELL, **claim, **_IDENTITY, **_SPLIT_ORDER}
         query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).where(Cell.owner.is_not(None))
         frame = _in_order(self._frame(query))
-        alive = [holds(*claim) for claim in zip(frame["owner"], frame["heartbeat"], strict=True)]
+        frame["claimed"] = frame["claimed"].fillna(frame["heartbeat"])  # of a claim by an earlier bnnbench
+        now = self._now()
+        alive = [holds(owner, beat, now) for owner, beat in zip(frame["owner"], frame["heartbeat"], strict=True)]
         return frame.loc[alive].reset_index(drop=True)
 
+    @retried
     def evaluated(self, fingerprints: Iterable[str]) -> dict[str, set[str]]:
         """Fingerprint -> names of the evaluations that its current attempt has; cells without attempt are left out."""
         query = select(Cell.fingerprint, Evaluation.name).join(Attempt, Attempt.cell_id == Cell.id).where(IS_CURRENT)
@@ -160,11 +176,27 @@ class Reading(Database):
             query = query.where(table.current)
         return self._frame(query.order_by(table.order, table.name, table.id))
 
-    def _frame(self, query: Select) -> pd.DataFrame:
+    @retried
+    def _now(self) -> float:
         with self.reading() as connection:
-            result = connection.execute(query)
-            frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
-        return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
+            return server.now(connection)
+
+    @retried
+    def _frame(self, query: Select) -> pd.DataFrame:
+        with value_faults(self.address):
+            with self.reading() as connection:
+                result = connection.execute(query)
+                frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
+            return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
+
+
+def _series(text: str) -> dict[str, np.ndarray]:
+    """Columns of a curve; none if it is damaged."""
+    try:
+        series = decode_series(json.loads(text))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return series if all(v.ndim == 1 and v.dtype.kind in "biuf" for v in series.values()) else {}
 
 
 def _labelled(columns: Columns) -> list[Any]:
@@ -178,7 +210,7 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
         query = query.where(Task.current, Method.current, Cell.id.in_(_newest()))
     for name, wanted in filters.items():
         if name not in _FILTERS:
-            raise TypeError(f"There is no filter {name!r}; choose from {', '.join(_FILTERS)}.")
+            raise UserError(f"There is no filter {name!r}; choose from {', '.join(_FILTERS)}.")
         if wanted is not None:
             query = query.where(_matches(_FILTERS[name], wanted))
     return query

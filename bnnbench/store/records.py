@@ -154,7 +154,8 @@ class Outcome:
 
     Attributes:
         gradients: minibatch gradients spent in total, over all networks or chains of the cell.
-        step_kept: step whose state was kept by early stopping, None without.
+        step_kept: step whose state was kept by early stopping, None without; of several networks the median, the
+            curve `kept` holding each one's.
         wall_s, pack_size: seconds of the whole pack, and how many cells shared them.
         curves: training curves by name.
         artifacts: kind (`posterior`, `predictive`) -> named arrays, written beside the database.

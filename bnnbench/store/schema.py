@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from bnnbench.errors import UserError
+from bnnbench.store.faults import CHANGED
+from bnnbench.store.tables import Base
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"  # the newest revision in migrations/versions; known here so that opening needs no Alembic
+HEAD = "0002"  # the newest revision in migrations/versions; known here so that opening needs no Alembic
+_HEART = {"cell", "attempt", "score"}  # tables of every revision, by names of its own
 MIGRATIONS = "bnnbench.store:migrations"  # as a package resource, so that it is found in an installed wheel too
 
 
@@ -28,16 +31,19 @@ def revision(connection: Connection, place: object) -> str | None:
     """The revision of the database, None if it is empty.
 
     Raises:
-        UserError: the database belongs to another program, or to a newer bnnbench.
+        UserError: the database belongs to another program or to a newer bnnbench, or has lost a table.
     """
-    tables = inspect(connection).get_table_names()
-    if "alembic_version" not in tables:
-        if tables:
-            raise UserError(f"The database {place} belongs to another program ({tables[0]} ...); use another --db.")
-        return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    tables = set(inspect(connection).get_table_names())
+    others = sorted(tables - {"alembic_version"})
+    found = None
+    if "alembic_version" in tables:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if others and (found is None or not tables & _HEART):  # Alembic serves many programs
+        raise UserError(f"The database {place} belongs to another program ({others[0]} ...); use another --db.")
     if found not in (None, HEAD) and not _known(found):
         raise UserError(f"The database {place} was written by a newer bnnbench; upgrade bnnbench or use another --db.")
+    if found == HEAD and (lost := sorted(Base.metadata.tables.keys() - tables)):
+        raise UserError(CHANGED.format(place=place, reason=f"it has no table {lost[0]}"))
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert, orm, select, update
@@ -14,6 +13,7 @@ from bnnbench.store.artifacts import write_artifact
 from bnnbench.store.cells import by_fingerprint, finished, stored_or_new
 from bnnbench.store.claims import Claims
 from bnnbench.store.lookup import Lookup
+from bnnbench.store.passwords import masked_command
 from bnnbench.store.published import read_published
 from bnnbench.store.reading import Reading
 from bnnbench.store.records import (
@@ -24,12 +24,14 @@ from bnnbench.store.records import (
     SessionRecord,
     TaskRecord,
 )
+from bnnbench.store.retry import retried
 from bnnbench.store.rows import Rows, insert_attempts, insert_evaluations
 
 
 class ResultStore(Reading, Lookup, Claims):
     """A database of results. `Database` says how it opens; `Claims`, `Reading` and `Lookup` hold the other methods."""
 
+    @retried
     def register(
         self,
         methods: Iterable[MethodRecord] = (),
@@ -46,14 +48,17 @@ class ResultStore(Reading, Lookup, Claims):
             for record in metrics:
                 _upsert(session, tables.Metric, ("name",), vars(record))
 
+    @retried
     def start_session(self, record: SessionRecord) -> int:
         """Store the provenance of a run; all that it records refers to the id."""
+        values = {"versions": dict(record.versions), "command": masked_command(record.command)}
         with self.writing() as session:
-            row = tables.Session(**{**vars(record), "versions": dict(record.versions)})
+            row = tables.Session(**{**vars(record), **values})
             session.add(row)
             session.flush()
             return row.id
 
+    @retried
     def record(
         self, session_id: int, outcomes: Iterable[Outcome], owner: str | None = None, force: bool = False
     ) -> int:
@@ -79,7 +84,7 @@ class ResultStore(Reading, Lookup, Claims):
             for outcome, artifacts in zip(outcomes, files, strict=True):
                 row = rows[outcome.cell.fingerprint]
                 if owner is None or row.owner == owner:
-                    row.owner = row.heartbeat = None
+                    row.owner = row.heartbeat = row.claimed = None
                 if row.fingerprint not in done:
                     new.append((row.id, outcome, artifacts))
                     if outcome.status.finished and not force:
@@ -87,6 +92,7 @@ class ResultStore(Reading, Lookup, Claims):
             insert_attempts(session, new, session_id, metrics)
         return len(new)
 
+    @retried
     def add_evaluations(self, fingerprint: str, evaluations: Iterable[EvaluationRecord]) -> int:
         """Add evaluations to the current attempt of a trained cell; those it has already stay as they are.
 
@@ -103,6 +109,7 @@ class ResultStore(Reading, Lookup, Claims):
             insert_evaluations(session, new, _metric_ids(session, evaluations))
         return len(new)
 
+    @retried
     def import_published(self, path: str | os.PathLike[str]) -> int:
         """Replace the published numbers by those of a CSV file; returns how many there are."""
         rows = read_published(path)
@@ -111,16 +118,11 @@ class ResultStore(Reading, Lookup, Claims):
             session.execute(insert(tables.Published), rows)
         return len(rows)
 
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of unfinished trainings, among the artifacts."""
-        return self.address.folder / self.address.artifacts / "checkpoints"
-
     def _write_artifacts(self, outcome: Outcome) -> Rows:
         rows = []
         for kind, arrays in outcome.artifacts.items():
-            digest, path = write_artifact(self.address.folder / self.address.artifacts, arrays, outcome.cell, kind)
-            relative = path.relative_to(self.address.folder).as_posix()
+            digest, path = write_artifact(self.root, arrays, outcome.cell, kind)
+            relative = path.relative_to(self.base).as_posix()
             rows.append({"kind": kind, "sha256": digest, "path": relative})
         return rows
 

@@ -109,7 +109,8 @@ class Metric(Base):
 
 
 class Cell(Base):
-    """The unit of work, and who is at it: owner and the second (of the epoch) of the last sign of life."""
+    """The unit of work, and who is at it: owner, and the seconds (of the epoch) of the claim and of the last sign of
+    life."""
 
     __tablename__ = "cell"
 
@@ -125,6 +126,7 @@ class Cell(Base):
     budget: Mapped[str]
     owner: Mapped[str | None] = mapped_column(index=True)
     heartbeat: Mapped[float | None]
+    claimed: Mapped[float | None]
 
 
 class Attempt(Base):
@@ -206,7 +208,7 @@ class Curve(Base):
 
 
 class Artifact(Base):
-    """A file of arrays; `path` is relative to the folder of the database."""
+    """A file of arrays; `path` is relative to the folder of the database, or to the one that `setting` names."""
 
     __tablename__ = "artifact"
     __table_args__ = (UniqueConstraint("attempt_id", "kind"),)
@@ -216,6 +218,15 @@ class Artifact(Base):
     kind: Mapped[str]
     sha256: Mapped[str]
     path: Mapped[str]
+
+
+class Setting(Base):
+    """What is fixed for the whole database; `artifacts` is the folder of its artifacts, if it is not the usual one."""
+
+    __tablename__ = "setting"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
 
 
 class Published(Base):

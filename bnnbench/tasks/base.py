@@ -45,6 +45,9 @@ KINDS = ("regression", "classification", "density", "variational")
 LONGEST = 60  # characters of a name: reports make names of files from it
 NAME = re.compile(rf"[^\W_][\w.=+-]{{0,{LONGEST - 1}}}")
 TRAIN_POINTS = 2000  # at most so many fitting rows are scored as `train`
+# The prior over weights of a kind of task, where it is not the standard normal: a classifier of rows that can be told
+# apart has to raise its outputs well above one, which that forbids. Chosen on validation rows (see the README).
+PRIORS: Mapping[str, Prior] = {"classification": GaussianPrior(scale=2.0)}
 
 
 class Points(NamedTuple):
@@ -77,7 +80,7 @@ class Task:
         rules: split rules it has; the first is the default.
         hidden: widths of the hidden layers.
         noise: `heteroscedastic` or `homoscedastic`, for regression.
-        prior: the default prior over weights.
+        prior: the prior over weights, None for that of the kind (`PRIORS`).
         batch_size: rows of a minibatch.
         standardised: whether inputs are, by the fitting rows.
         loader: reads the data of a task that has no card, as `Data.of` makes them.
@@ -95,7 +98,7 @@ class Task:
     rules: tuple[str, ...]
     hidden: tuple[int, ...] = (100, 100)
     noise: str = "heteroscedastic"
-    prior: Prior = field(default_factory=GaussianPrior)
+    prior: Prior | None = None
     batch_size: int = 32
     standardised: bool = True
     loader: Callable[[], Data] | None = None
@@ -158,7 +161,7 @@ class Task:
         return Problem(
             network=self.network(rule, table.x.shape[1:], likelihood.outputs).to(like),
             likelihood=likelihood,
-            prior=self.prior,
+            prior=self.prior or PRIORS.get(self.kind, GaussianPrior()),
             table=table,
             rows=rows,
             batch_size=self.batch_size,
@@ -225,4 +228,17 @@ def _splits(task: Task, rule: str, root: Path | None) -> list[Split]:
     return splits(task.source or task.name, _load(task, root), rule)
 
 
-TASKS: Registry[Task] = Registry("task", "bnnbench.tasks", "bnnbench.tasks", lambda task: task.groups)
+def _fault(entry: Any) -> str:
+    """Why something is no task, nothing if it is one."""
+    if not isinstance(entry, Task):
+        return "it is no bnnbench.tasks.Task"
+    if type(entry) is Task and entry.loader is None and (entry.source or entry.name) not in names():
+        return "it has neither a loader nor a data card"
+    try:
+        hash(entry)
+    except TypeError as error:
+        return f"its fields must be tuples where they are lists ({error})"
+    return ""
+
+
+TASKS: Registry[Task] = Registry("task", "bnnbench.tasks", "bnnbench.tasks", lambda task: task.groups, _fault)

@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import REPOSITORY, Card, card, names
 
@@ -23,26 +24,15 @@ LARGEST = 2**30  # bytes of a file, uncompressed: more than any file of a data s
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """The data root: the argument, else $BNNBENCH_DATA, else the checkout's cache, else the user's cache folder."""
-    chosen = root or os.environ.get("BNNBENCH_DATA")
-    if chosen:
-        return expanded(chosen)
+    if root is not None:
+        return path_of(root, "--data-dir")
+    if chosen := os.environ.get("BNNBENCH_DATA"):
+        return path_of(chosen, "$BNNBENCH_DATA")
     if (REPOSITORY / "pyproject.toml").is_file() and (REPOSITORY / "datasets").is_dir():
         return REPOSITORY / "datasets" / "cache"
     import pooch
 
-    return Path(pooch.os_cache("bnnbench"))
-
-
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path, with a home folder in place of `~`.
-
-    Raises:
-        UserError: a user whose home folder is not known.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise UserError(f"{path} cannot be read: {str(error).rstrip('.').lower()}.") from None
+    return path_of(pooch.os_cache("bnnbench"), "The data root")
 
 
 def forms(card: Card, name: str) -> tuple[str, ...]:

@@ -85,7 +85,8 @@ def budgets(epoch: int, times: int = 1) -> tuple[Budget, ...]:
 # - SGHMC: steps at which a minibatch's own noise is below the temperature's (1e-4 and less) do not come far enough in
 #   5 epochs (4.3 % of the images wrong); a long burn-in whose step falls from 5e-4 to them does (2.1 %).
 # - Laplace: at the task's own precision, which the evidence prefers, the linearised model is far too unsure (-0.19; MAP
-#   -0.045). 300 times as much gives -0.043, 1,000 times as much for the diagonal.
+#   -0.045). 300 times as much gives -0.043, 1,000 times as much for the diagonal. Under a prior that narrow the MAP
+#   itself underfits (see below), so mean and covariance have two priors here, and tables mark these cells.
 TUNED = {
     "map": {"lr": 1e-3},
     "ensemble-deep": {"lr": 1e-3},

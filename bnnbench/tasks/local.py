@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import Card
-from bnnbench.tasks.files import LARGEST, expanded, forms, keep, whole
+from bnnbench.tasks.files import LARGEST, forms, keep, whole
 
 
 class Found(NamedTuple):
@@ -32,10 +33,10 @@ def import_local(card: Card, path: str | os.PathLike[str], root: Path) -> None:
         UserError: the path does not exist, it is damaged, a file is not in it, differs from the card or is larger than
             any file of a data set, or the data root cannot be written.
     """
-    path = expanded(path)
+    path = path_of(path, "PATH")
     if not card.files:
         raise UserError(f"{card.name} needs no files ({card.origin}).")
-    if not (path.is_file() or path.is_dir()):
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         raise UserError(f"There is no file or folder {path}.")
     wanted = {form: name for name in card.files for form in forms(card, name)}
     found: dict[str, tuple[str, bytes]] = {}

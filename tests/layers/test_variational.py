@@ -10,6 +10,7 @@ from torch.func import functional_call, grad, vmap
 from torch.testing import assert_close
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.layers import keyed, with_flipout, with_local_noise
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -160,7 +161,7 @@ def test_layers_read_their_own_scales_and_draw_their_own_noise(convert):
 
 @every_conversion
 def test_layers_without_a_version_raise(convert):
-    with pytest.raises(TypeError, match=r"layer '0' \(Conv1d\) has no version that draws its weights"):
+    with pytest.raises(UserError, match=r"layer '0' \(Conv1d\) has no version that draws its weights"):
         convert(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)))
 
 

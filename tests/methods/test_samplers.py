@@ -24,7 +24,7 @@ from bnnbench.methods.parameters import flatten, unflatten
 from bnnbench.methods.psgld import PSGLD, Preconditioned
 from bnnbench.methods.sghmc import SGHMC, Moving
 from bnnbench.methods.sgld import SGLD
-from bnnbench.model import Homoscedastic, Problem
+from bnnbench.model import Heteroscedastic, Homoscedastic, Problem
 
 CHAINS, STEPS = 4000, 60
 FROZEN = 1 - 1e-13  # decay of a preconditioner that stands still
@@ -224,6 +224,57 @@ def test_without_gamma_the_law_is_another(gamma):
     assert float(second) == pytest.approx(expected, rel=6 * math.sqrt(2 / size) + 0.03)
 
 
+# Drifts that are too long.
+
+
+def reference_scales():
+    """Standard deviations of the prior: sqrt(2 / fan-in) of a matrix, 1 of a bias."""
+    return {k: math.sqrt(2 / v.shape[1]) if v.dim() == 2 else 1.0 for k, v in wide().init_params(random.key(0)).items()}
+
+
+@pytest.mark.parametrize("method", [SGLD, PSGLD, CyclicalSGMCMC, SGHMC])
+def test_a_long_drift_is_cut_and_a_short_one_is_left_alone(method):
+    """Without noise (T = 1e-30), the step in standard deviations of the prior: with a reach its root mean square is
+    that and its direction the same as without."""
+    problem, scales = wide(), reference_scales()
+
+    def moved(reach, lr=0.3):
+        sampler = method(lr=lr, reach=reach, temperature=1e-30)
+        start = sampler.init(random.key(0), problem)
+        new, info = sampler.update(random.key(1), start, problem)
+        old, new = (flatten({k: v / scales[k] for k, v in sampler.collect(s).items()}) for s in (start, new))
+        return new - old, float(info["drift_shortened"])
+
+    free, cut = moved(1e9)
+    assert cut == 0
+    length = float(free.square().mean().sqrt())
+    short, cut = moved(length / 10)
+    assert cut == 1
+    assert_close(short, free / 10, rtol=1e-5, atol=1e-9)
+    same, cut = moved(length * 1.001)
+    assert cut == 0
+    assert_close(same, free, rtol=0, atol=0)
+
+
+def test_a_valley_too_narrow_for_the_step_throws_no_chain_out():
+    """y ~ N(f(x), softplus^2) of a network with a noise that it thinks is tiny: h P / n is in the thousands. The first
+    step without a reach leaves for weights of 10^3 and more; with it a hundred steps of 0.05 prior
+    standard deviations lead no further than 50."""
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    problem = make_problem(x, x[:, 0], Heteroscedastic(), hidden=(20,), steps=100)
+
+    def largest(reach):
+        method = SGLD(lr=0.03, reach=reach, floor=0.99)
+        state = method.init(random.key(0), problem)
+        state["layers.1.bias"] = torch.tensor([0.0, -7.0]).double()  # a noise of 2e-3
+        for t in range(100):
+            state, _ = method.update(random.key(t), state, at(problem, t))
+        return float(flatten(state).abs().max())
+
+    assert not largest(1e9) < 1000
+    assert largest(0.05) < 50
+
+
 # Cyclical SGLD.
 
 
@@ -238,35 +289,35 @@ def test_cyclical_step_sizes_are_the_paper_s():
             assert float(found) == pytest.approx(0.3 * (floor + (1 - floor) * paper), rel=1e-6, abs=1e-9)
 
 
-def test_cyclical_exploration_has_no_noise():
-    """The first 60 % of every cycle step down the gradient, by hand; the rest add noise of variance 2 h T / n: of three
-    weights under 4,000 keys, 6 sigma."""
-    method, problem = CyclicalSGMCMC(lr=0.1, cycles=2, temperature=0.5), linear(steps=200)
-    w = flatten(LIKE)
-    down = torch.from_numpy(A) @ (w - MEAN)
+def test_cyclical_draws_have_the_posterior_s_temperature():
+    """A whole run from the network's start on a regression that the data leave open, where weights warm up slowly: the
+    mean of (w - m)' P (w - m) / 3 over 4,000 chains is T at every draw of the last two cycles. 6 standard errors, and
+    1 % for the steps, h P / (4 n) at 0.05 of the peak. A chain that is cooled while it explores ends at 0.3 T."""
+    noise, temperature = 3.0, 0.5
+    problem = FullBatch(**vars(make_problem(X, Y, KnownNoise(noise), hidden=(), steps=200)))
+    precision = DESIGN.T @ DESIGN / noise**2 + torch.eye(3).double()
+    mean = torch.linalg.solve(precision, DESIGN.T @ Y / noise**2)
+    method = CyclicalSGMCMC(lr=0.5, cycles=4, temperature=temperature, samples=20)
+    state = vmap(lambda key: method.init(key, problem))(random.split(random.key(0), CHAINS))
+    step = vmap(lambda k, s, now: method.update(k, s, replace(problem, t=now))[0], (0, 0, None), randomness="error")
+    keys, kept = random.split(random.key(3), CHAINS), set(method.schedule(200))
     for t in range(200):
-        now = at(problem, t)
-        h = float(method.step_size(now))
-        new = flatten(method.update(random.key(t), LIKE, now)[0])
-        exploring = t % 100 < 60
-        assert torch.allclose(new, w - h * down, rtol=1e-9, atol=1e-12) == exploring
-    now = at(problem, 170)
-    h = float(method.step_size(now))
-    new = vmap(lambda k: flatten(method.update(k, LIKE, now)[0]))(random.split(random.key(0), 4000))
-    xi = (new - w + h * down) / math.sqrt(2 * h * 0.5 / N)
-    assert (xi.mean(0).abs() < 6 / math.sqrt(4000)).all()
-    assert ((xi.T @ xi / 4000 - torch.eye(3)).abs() < 6 * math.sqrt(2 / 4000)).all()
+        state = step(random.fold_in(keys, t), state, torch.tensor(float(t)).double())
+        if t >= 100 and t in kept:
+            off = flat_of(state) - mean
+            found = (off @ precision * off).sum(1) / 3
+            assert abs(float(found.mean()) / temperature - 1) < 6 * math.sqrt(2 / 3 / CHAINS) + 0.01
 
 
 @pytest.mark.parametrize(("steps", "cycles", "samples"), [(3000, 4, 50), (200, 5, 20), (103, 4, 8), (1000, 3, 7)])
 def test_cyclical_draws_are_shared_among_the_sampling_stages(steps, cycles, samples):
-    """Draws only from the later half of the sampling stage, counts that differ by one at most, none twice."""
+    """Draws only from the last fifth of a cycle, counts that differ by one at most, none twice."""
     method = CyclicalSGMCMC(cycles=cycles, samples=samples)
     kept = list(method.schedule(steps))
     assert len(kept) == samples
     assert kept == sorted(set(kept))
     phase = np.array(kept) * cycles / steps
-    assert (phase % 1 >= 0.6).all()
+    assert (phase % 1 >= 0.8).all()
     counts = np.bincount(phase.astype(int), minlength=cycles)
     assert len(counts) == cycles
     assert counts.max() - counts.min() <= 1

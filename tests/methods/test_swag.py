@@ -6,14 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_problem
+from helpers import BUDGET, make_cells, make_pack, make_problem, normal
 from torch.testing import assert_close
+from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods import configure
 from bnnbench.methods.optimise import start
 from bnnbench.methods.swag import SWAG
+from bnnbench.run.predict import predict
+from bnnbench.run.train import train
 
 GENERATOR = np.random.default_rng(0)
 K, RANK, SAMPLES = 6, 3, 20_000
@@ -107,3 +110,65 @@ def test_iterates_after_the_fit_have_a_constant_step():
     assert len(kept) == 10
     assert kept[0] >= 150
     assert kept[-1] == 199
+
+
+class Spy(SWAG):
+    """Keeps the whole state of every step."""
+
+    def schedule(self, steps):
+        return range(steps)
+
+    def collect(self, state):
+        return state
+
+
+def validation(fit, state):
+    """Mean log-likelihood of each replica's validation rows, by torch's normal."""
+    scores = []
+    for r, split in enumerate(fit.pack.splits):
+        x = torch.tensor(fit.pack.data.x[split.validate])
+        terms = predict(fit.pack, state, None, fit.pack.keys, x.expand(3, *x.shape), 1)
+        law = normal(terms.mean[r, 0], terms.scale[r, 0])
+        scores.append(law.log_prob(torch.tensor(fit.pack.data.y[split.validate])).mean())
+    return torch.stack(scores)
+
+
+@pytest.mark.parametrize(("burn", "end"), [(0.75, 150), (0.63, 126)])  # at a look, and between two
+def test_the_iterates_go_on_from_the_best_state_of_the_fit(burn, end):
+    """Brute force over the looks of the fit; from its best state, the first step of a new Adam has the length of its
+    rate in every weight. What comes later is never chosen from, though a look may find it better."""
+    cells = make_cells(Spy(0.1, burn=burn, swa_lr=1e-3), budget=replace(BUDGET, steps=200, checks=10))
+    fit = train(make_pack(cells), False)
+    at = [*range(20, end, 20), end]
+    best = torch.stack([validation(fit, tree_map(lambda leaf, t=t: leaf[:, t - 1], fit.draws)) for t in at]).argmax(0)
+    kept = torch.tensor(at)[best]
+    assert fit.step_kept.tolist() == kept.tolist()
+    assert (kept < end).any(), "the problem is to be one that overfits"
+    for value in fit.draws.params.values():
+        for r in range(3):
+            step = (value[r, end] - value[r, kept[r] - 1]).abs()
+            assert_close(step, torch.full_like(step, 1e-3), rtol=1e-3, atol=0)
+    for name, value in fit.state.params.items():
+        assert_close(value, fit.draws.params[name][:, -1], rtol=0, atol=0)
+    assert fit.curves["step"].tolist() == sorted({*range(20, 201, 20), end})
+
+
+def test_without_early_stopping_the_iterates_go_on_from_the_last_state():
+    cells = make_cells(Spy(0.1, swa_lr=1e-3, early_stopping=False), budget=replace(BUDGET, steps=40))
+    fit = train(make_pack(cells), False)
+    assert fit.step_kept is None
+    for value in fit.draws.params.values():
+        step = (value[:, 30] - value[:, 29]).abs()
+        assert_close(step, torch.full_like(step, 1e-3), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("steps", [1, 20, 200, 3000, 10_000, 17_200])
+def test_the_fit_ends_at_one_step_in_any_precision(steps):
+    """0.7 of 10,000 is 6,999.9998 where shares are kept in float32, as in a pack."""
+    for burn in [i / 100 for i in range(1, 100)]:
+        end = SWAG(burn=burn).optimising(steps)
+        assert abs(end - burn * steps) <= 0.5 or end == steps - 1
+        packed = SWAG(burn=torch.tensor(burn, dtype=torch.float32))  # type: ignore[arg-type]
+        if abs(burn * steps % 1 - 0.5) > 1e-3:
+            assert int(packed._end(torch.tensor(float(steps)))) == end
+        assert len(SWAG(burn=burn).schedule(steps)) > 0

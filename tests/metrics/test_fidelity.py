@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
+from scipy.special import digamma
 from scipy.stats import norm, wasserstein_distance
 
 from bnnbench.metrics import fidelity, score
@@ -87,6 +88,17 @@ def test_golden_values():
     assert got["log_sd_ratio"] == pytest.approx(-math.log(2))
     assert got["log_epistemic_ratio"] == pytest.approx(-math.log(2))
     assert got["w1_to_hmc"] >= got["mean_gap"]
+
+
+@pytest.mark.parametrize("terms", [2, 5, 50])
+def test_few_draws_of_the_same_posterior_have_its_width(terms):
+    """Terms drawn from the law of HMC's: the ratio of variances is an F variate, the log-ratio's mean is known."""
+    n, many = 4_000, 400
+    rng = torch.Generator().manual_seed(terms)
+    p, hmc = (GaussianPredictive(torch.randn(s, n, generator=rng).double(), torch.ones(s, n)) for s in (terms, many))
+    bias = [0.5 * (digamma((s - 1) / 2) - math.log((s - 1) / 2)) for s in (terms, many)]
+    (got,) = score(p, None, None, "regression", reference=hmc, only=["log_epistemic_ratio"])
+    assert abs(got.value - (bias[0] - bias[1])) < 5 * got.stderr
 
 
 def test_equal_predictives_and_units():

@@ -39,9 +39,9 @@ def test_scores_come_in_the_order_of_the_design():
 
 
 def test_what_is_not_known_is_not_scored():
-    predictive, y = gaussian()
+    predictive, _ = gaussian()
     truth = torch.zeros(30), torch.ones(30)
-    assert names(score(predictive, y, None, "regression")) == [n for n in REGRESSION if n != "crps"]
+    assert names(score(predictive, None, None, "regression")) == REGRESSION[-2:]
     known = ["epistemic_std", "aleatoric_std", "kl_to_truth", "truth_coverage_95"]
     assert names(score(predictive, None, None, "regression", truth=truth)) == known
     assert names(score(categorical()[0], None, None, "classification")) == CLASSIFICATION[4:]
@@ -124,3 +124,23 @@ def test_standard_errors_of_means_and_root_means():
     assert mean_value(values) == Value(3.0, pytest.approx(math.sqrt(14 / 3) / 2))
     assert root_mean_value(values) == Value(math.sqrt(3), pytest.approx(math.sqrt(14 / 3) / 2 / (2 * math.sqrt(3))))
     assert root_mean_value(torch.zeros(3)) == Value(0.0, 0.0)
+
+
+def test_nan_is_no_rank_no_class_and_inside_no_interval():
+    # One term of one point is undefined, hence so is the mixture there and every mean over points.
+    predictive, y = gaussian()
+    predictive.mean[1, 7] = math.nan
+    scores = score(predictive, y, None, "regression")
+    assert names(scores) == REGRESSION
+    assert all(math.isnan(s.value) and s.stderr is None for s in scores)
+    predictive, y = categorical()
+    predictive.log_probs[1, 7] = math.nan
+    scores = score(predictive, y, None, "classification")
+    assert names(scores) == CLASSIFICATION
+    assert all(math.isnan(s.value) and s.stderr is None for s in scores)
+    sound, _ = categorical(seed=1)
+    for inside, outside in [(predictive, sound), (sound, predictive)]:
+        scores = score(inside, None, None, "ood", outside=outside)
+        assert len(scores) == 4
+        assert all(math.isnan(s.value) for s in scores)
+    assert all(math.isfinite(s.value) for s in score(sound, y, None, "classification", outside=predictive))

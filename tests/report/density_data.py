@@ -120,8 +120,7 @@ def _plane(rng: np.random.Generator, task: str, row: str) -> list[EvaluationReco
     log_q, log_p = flow.log_density(grid), true.log_density(grid)
     curves = {
         "flow_samples": _columns(x=flow.forward(z), z=z),
-        "flow_warp": _warp(flow, lines=21 if task == "energy-3" else 11),  # twice as many in older results
-        "flow_path": _path(z[:500], flow, 1 if row == "flow-gaussian" else 10),
+        "flow_path": {"layer": [0]} | _columns(x=z[:1]),  # older results have series that no figure shows
         "flow_density": _columns(x=grid) | {"log_q": log_q, "log_p": log_p},
     }
     cell, q = (EDGE[1] - EDGE[0]) ** 2, np.exp(log_q)
@@ -135,19 +134,6 @@ def _plane(rng: np.random.Generator, task: str, row: str) -> list[EvaluationReco
 
 def _columns(**points: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}{i}": values[:, i] for name, values in points.items() for i in (0, 1)}
-
-
-def _warp(flow: Bend, lines: int) -> dict[str, np.ndarray]:
-    fixed, along = (a.ravel() for a in np.meshgrid(np.linspace(-3, 3, lines), np.linspace(-3, 3, 61), indexing="ij"))
-    z = np.concatenate([np.stack([fixed, along], axis=1), np.stack([along, fixed], axis=1)])
-    return {"line": np.repeat(np.arange(2 * lines), 61)} | _columns(x=flow.forward(z))
-
-
-def _path(z: np.ndarray, flow: Bend, layers: int) -> dict[str, np.ndarray]:
-    share = np.arange(layers + 1) / layers
-    x = np.concatenate([(1 - s) * z + s * flow.forward(z) for s in share])
-    number, point = np.repeat(np.arange(layers + 1), len(z)), np.tile(np.arange(len(z)), layers + 1)
-    return {"layer": number, "point": point} | _columns(x=x)
 
 
 def _vae(rng: np.random.Generator, row: str) -> list[EvaluationRecord]:

@@ -19,8 +19,14 @@ SUITE = (
     "bbp-mixture", "bbp-local", "bbp-flipout", "laplace-kron", "laplace-diag", "laplace-last", "swag", *SAMPLING,
     "laplace-full", "gp",
 )  # fmt: skip
+KINDS = {"constant": "baseline", "map": "optimisation", "mc-dropout": "dropout", "gp": "references"}
+KINDS |= dict.fromkeys(("ensemble-deep", "ensemble-bootstrap", "swag"), "ensembles")
+KINDS |= dict.fromkeys(SAMPLING, "sampling")
+KINDS |= {name: "variational" for name in SUITE if name.startswith("bbp")}
+KINDS |= {name: "laplace" for name in SUITE if name.startswith("laplace")}
 SUITE_METHODS = tuple(
-    MethodRecord(name, 1, "", ("other-target",) if name in OTHER else (), place) for place, name in enumerate(SUITE)
+    MethodRecord(name, 1, "", (KINDS[name], *["other-target"] * (name in OTHER)), place)
+    for place, name in enumerate(SUITE)
 )
 SUITE_METRICS = (
     MetricRecord("w1_to_hmc", -1, "sd of HMC", "Wasserstein-1 distance"),

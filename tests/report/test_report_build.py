@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,8 +59,8 @@ def test_files(report):
     assert sorted(written) == sorted(p for p in out.rglob("*") if p.is_file())
     names = {str(p.relative_to(out)) for p in written}
     assert {"index.md", "tables/uci-10fold-rmse.csv", "tables/uci-10fold-rmse.tex"} <= names
-    for stem in ("toy-fixed-toy-heteroscedastic", "starter-10fold-reliability", "uci-10fold-calibration",
-                 "uci-10fold-training-loss", "uci-10fold-training-validation", "uci-10fold-rmse"):  # fmt: skip
+    for stem in ("toy-fixed-toy-heteroscedastic", "starter-10fold-reliability-digits", "uci-10fold-calibration-yacht",
+                 "uci-10fold-calibration-error", "uci-10fold-training-validation", "uci-10fold-rmse"):  # fmt: skip
         assert {f"figures/{stem}.svg", f"figures/{stem}.png"} <= names
 
 
@@ -77,8 +78,10 @@ def test_page(report):
     assert (
         "| sgld       | yacht    | 3, 7   | diverged: the loss became NaN or infinite; recorded and not scored" in page
     )
-    assert "Nadeau & Bengio 2003: variance factor 1/k + n_test/n_train, here 1/8 + 1/9;" in page
+    assert "Nadeau & Bengio 2003, test rows : training rows 1 : 9)" in page
     assert "One split (fixed): the standard error is over its test points" in page
+    assert "unpaired by their standard errors, which is cautious (Bonferroni over all pairs)" in page
+    assert "Superseded" not in page
     assert "| **sgld [lr=0.01]** |" in page
     assert "* Versions: numpy 2.1, torch 2.15\n* Device: cpu\n* Host: laptop\n" in page
     assert "* Code revision: `0123abc`\n" in page
@@ -109,11 +112,14 @@ def test_golden_table_and_missing_method(small, tmp_path):
     build(small, tmp_path, formats=["csv", "latex"], tasks=["uci"], budget="full")
     assert not (tmp_path / "index.md").exists()
     assert (tmp_path / "tables/uci-10fold-log_likelihood.csv").read_text().splitlines()[1:] == [
-        "housing,map,-1.9,0.05773502692,3,True,True,False",
-        "housing,sgld,-2.9,0.05773502692,3,False,True,False",
-        "wine,map,-1,0,3,True,True,False",
+        "housing,map,-1.9,0.05773502692,-1.9,3,True,True,False,0,0,False",
+        "housing,sgld,-2.9,0.05773502692,-2.9,3,True,True,False,0,0,False",  # three splits tell nothing apart
+        "wine,map,-1,0,-1,3,True,True,False,0,0,False",
     ]
-    assert r"sgld & $-$2.900 $\pm$ 0.058 & -- \\" in (tmp_path / "tables/uci-10fold-log_likelihood.tex").read_text()
+    assert (
+        r"sgld & \textbf{$-$2.900} $\pm$ 0.058 & -- \\"
+        in (tmp_path / "tables/uci-10fold-log_likelihood.tex").read_text()
+    )
 
 
 def test_filters(small):
@@ -158,8 +164,25 @@ def test_older_versions_are_left_out_and_counted(tmp_path):
         new = [outcome(cell("housing", "map", index=i, method_version=2), -1.0) for i in range(2)]
         store.record(1, new)
         build(store, tmp_path / "out", formats=["md", "csv"])
-    assert "housing,map,-1,0,2" in (tmp_path / "out/tables/uci-10fold-log_likelihood.csv").read_text()
+    assert "housing,map,-1,0,-1,2" in (tmp_path / "out/tables/uci-10fold-log_likelihood.csv").read_text()
     assert "2 cells of superseded versions" in (tmp_path / "out/index.md").read_text()
+
+
+def test_results_of_superseded_versions_are_shown_and_said_to_be(small, tmp_path):
+    """sgld and wine are installed in newer versions than the database has, map in the same, housing in an older one."""
+    installed = {"method": {"map": 1, "sgld": 3}, "task": {"wine": 2, "housing": 0}}
+    build(small, tmp_path, installed=installed)
+    page = (tmp_path / "index.md").read_text()
+    assert page.index("**Superseded results.**") < page.index("## How to read this")
+    assert "methods sgld (1, now 3); tasks wine (1, now 2)" in page
+    assert re.search(r"^\| method +\| +housing \| +wine° \|$", page, re.M)
+    assert re.search(r"^\| sgld° +\| ", page, re.M)
+    assert re.search(r"^\| map +\| ", page, re.M)
+    lines = (tmp_path / "tables/uci-10fold-log_likelihood.csv").read_text().splitlines()
+    assert [line.rpartition(",")[2] for line in lines] == ["superseded", "False", "True", "True"]
+    tex = (tmp_path / "tables/uci-10fold-log_likelihood.tex").read_text()
+    assert "method & housing & wine$^{\\circ}$" in tex
+    assert "sgld$^{\\circ}$ &" in tex
 
 
 def test_look_is_fixed_by_the_registered_order(small):
@@ -189,14 +212,16 @@ def test_unwritable_folder_and_full_disk(small, tmp_path, monkeypatch):
         build(small, tmp_path / "file", formats=["csv"])
     output = Output(tmp_path / "out")
     output.write("a.txt", "old")
+    output.finish()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
+    output.write("a.txt", "new")
     with pytest.raises(UserError, match="No space left on device"):
-        output.write("a.txt", "new")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.txt"], "no temporary file stays behind"
+        output.finish()
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.txt", "manifest.json"}, "nothing stays behind"
     assert (tmp_path / "out/a.txt").read_text() == "old"
 
 

@@ -9,6 +9,8 @@ from suite_data import suite, suite_store
 from bnnbench.report.build import build
 from bnnbench.report.fidelity import fidelity
 from bnnbench.report.fidelity_tables import fidelity_tables
+from bnnbench.report.figures.fidelity import MARKERS, fidelity_figure, lanes
+from bnnbench.report.figures.style import looks
 from bnnbench.report.select import select
 from bnnbench.store.records import EvaluationRecord, Outcome, Score, Status
 
@@ -51,10 +53,10 @@ def test_tables(store, tmp_path):
     assert table.index[table["other_target"]].tolist() == [("housing", "gp")]
     assert table.index[table["reference_unconverged"]].tolist() == [("yacht", "sgld")]
     text = (tmp_path / "tables/fidelity-w1_to_hmc.tex").read_text()
-    assert r"gp & 0.0100$^{\S}$ & -- \\" in text
-    assert r"sgld & \textbf{0.0300} & \textbf{0.600}$^{\ddag}$ \\" in text
-    assert r"noise floor (hmc) & 0.0500 & 0.300 \\" in text
-    assert r"method & housing 10fold-0 & yacht 10fold-0 \ddag \\" in text
+    assert r"gp & 0.0100$^{\S}$ & -- & -- \\" in text
+    assert r"sgld & \textbf{0.0300} & \textbf{0.600}$^{\ddag}$ & 1.0 \\" in text
+    assert r"noise floor (hmc) & 0.0500 & 0.300 & -- \\" in text
+    assert r"method & housing 10fold-0 & yacht 10fold-0 \ddag & mean rank \\" in text
 
 
 def test_signed_metrics_are_bold_by_size_and_point_estimates_are_infinitely_sure(store):
@@ -93,7 +95,7 @@ def test_seeds_are_averaged_and_a_doubting_method_is_marked(tmp_path):
     assert found is not None
     (table,) = fidelity_tables(found)
     assert [name for name, _ in table.grid.rows] == ["sgld"], "no floor without HMC"
-    assert table.grid.rows[0][1] == (("0.300", True, "‡"),)
+    assert table.grid.rows[0][1] == (("0.300", True, "‡"), ("1.0", False, ""))
 
 
 def test_nothing_without_comparisons(tmp_path):
@@ -112,6 +114,88 @@ def test_page_and_figure_across_sections(tmp_path):
     page = (tmp_path / "out/index.md").read_text()
     assert "* How near to the HMC posterior?\n" in page
     header = next(line for line in page.splitlines() if "energy 10fold-0" in line and line.startswith("| method"))
-    assert [c.strip() for c in header.strip("|").split("|")] == ["method", "toy-heteroscedastic", "energy 10fold-0 ‡"]
+    columns = [c.strip() for c in header.strip("|").split("|")]
+    assert columns == ["method", "toy-heteroscedastic", "energy 10fold-0 ‡", "mean rank"]
     assert page.index("## How near to the HMC posterior?") > page.index("## uci")
     assert (tmp_path / "out/figures/fidelity.png").is_file()
+
+
+RANKED = ("housing", "concrete", "energy", "yacht")
+FLOORS = dict(zip(RANKED, (0.01, 0.02, 0.08, 0.3), strict=True))
+DISTANCES = {  # of the columns above; HMC is unconverged on yacht, and swag has not run on energy
+    "map": (0.5, 0.9, 0.05, 0.01),
+    "swag": (0.3, 0.2, None, 0.9),
+    "sgld": (0.1, 0.4, 0.9, 1e9),
+    "gp": (0.0, 0.0, 0.0, 0.0),
+}
+
+
+@pytest.fixture
+def ranked(tmp_path):
+    rows = [compared("hmc", task, status=Status.UNCONVERGED if task == "yacht" else Status.OK, w1_to_hmc=floor,
+                     log_sd_ratio=-floor) for task, floor in FLOORS.items()]  # fmt: skip
+    rows += [compared(method, task, w1_to_hmc=value, log_sd_ratio=-value) for method, values in DISTANCES.items()
+             for task, value in zip(RANKED, values, strict=True) if value is not None]  # fmt: skip
+    with suite_store(tmp_path / "f.db", rows) as store:
+        selection = select(store)
+        yield selection, fidelity(selection)
+
+
+def test_ranks_are_over_converged_columns_that_all_have(ranked):
+    """By hand, on housing and concrete: sgld 1 and 2, swag 2 and 1, map 3 and 3; gp aims at another posterior."""
+    ranking = ranked[1].ranking()
+    assert ranking.columns == ("housing 10fold-0", "concrete 10fold-0")
+    assert ranking.ranks == {"swag": 1.5, "sgld": 1.5, "map": 3.0}
+    assert ranking.unconverged == ("yacht 10fold-0",)
+    assert ranking.missing == {"energy 10fold-0": ("swag",)}
+    table = fidelity_tables(ranked[1])[0]
+    told = {"noise floor (hmc)": "–", "map": "3.0", "swag": "1.5", "sgld": "1.5", "gp": "–"}
+    assert {row: texts[-1][0] for row, texts in table.grid.rows} == told
+    assert "Not ranked over, for HMC is unconverged there: yacht 10fold-0." in table.caption
+    assert "Not ranked over energy 10fold-0, which swag lacks." in table.caption
+    assert table.numbers.drop_duplicates("method").set_index("method")["mean_rank"].dropna().to_dict() == ranking.ranks
+
+
+def test_each_data_set_has_its_own_floor_in_its_own_lane(ranked):
+    selection, found = ranked
+    figure = fidelity_figure(found, looks(selection.methods, found.rows))
+    names = [t.get_text().removesuffix(" §") for t in figure.axes[0].get_yticklabels()]
+    assert names == ["swag", "sgld", "map", "gp"], "by rank, then those that have none"
+    places = lanes(found)
+    for axes, left in ((figure.axes[0], figure.axes[0].get_xlim()[0]), (figure.axes[1], None)):
+        spans = {round(line.get_ydata()[0], 6): tuple(line.get_xdata()) for line in axes.lines if line.get_lw() == 4.0}
+        assert len(spans) == 3 * len(names), "none where HMC is unconverged"
+        for y in range(len(names)):
+            for task in RANKED[:3]:
+                floor = FLOORS[task]
+                start = -floor if left is None else left
+                assert spans[round(y + places[f"{task} 10fold-0"], 6)] == pytest.approx((start, floor))
+
+
+def test_every_value_is_drawn_or_stands_at_the_border(ranked):
+    selection, found = ranked
+    axes = fidelity_figure(found, looks(selection.methods, found.rows)).axes[0]
+    names = [t.get_text().removesuffix(" §") for t in axes.get_yticklabels()]
+    low, high = axes.get_xlim()
+    points = {round(line.get_ydata()[0], 6): (line.get_xdata()[0], line.get_marker())
+              for line in axes.lines if line.get_marker() in (*MARKERS, "<", ">")}  # fmt: skip
+    for row, values in DISTANCES.items():
+        for i, (task, value) in enumerate(zip(RANKED, values, strict=True)):
+            place = round(names.index(row) + lanes(found)[f"{task} 10fold-0"], 6)
+            if value is None:
+                assert place not in points
+            elif low <= value <= high:
+                assert points[place] == (value, MARKERS[i])
+            else:
+                assert points[place] == ((0.02, "<") if value < low else (0.98, ">"))
+    assert len(points) == 15
+    assert (0.98, ">") in points.values()
+
+
+def test_no_ranks_without_a_shared_column(tmp_path):
+    rows = [compared("map", w1_to_hmc=0.4), compared("sgld", "yacht", w1_to_hmc=0.3)]
+    with suite_store(tmp_path / "f.db", rows) as store:
+        found = fidelity(select(store))
+    assert found is not None
+    assert not found.ranking().ranks
+    assert "mean rank" not in fidelity_tables(found)[0].grid.header

@@ -6,10 +6,11 @@ from bnnbench.report.costs import runs
 from bnnbench.report.statistics import comparison
 from bnnbench.report.tables import (
     comparison_csv,
-    comparison_latex,
-    comparison_markdown,
+    comparison_grid,
     escape_latex,
     escape_markdown,
+    grid_latex,
+    grid_markdown,
     mean_and_error,
     summary_table,
 )
@@ -40,7 +41,7 @@ def test_digits_follow_the_standard_error(mean, se, text):
 
 
 def test_markdown_golden():
-    assert comparison_markdown(comparison(frame(VALUES), "rmse")) == (
+    assert grid_markdown(comparison_grid(comparison(frame(VALUES), "rmse"))) == (
         "| method     |           housing |\n"
         "| ---------- | ----------------: |\n"
         "| map        | **1.100 ± 0.058** |\n"
@@ -51,12 +52,13 @@ def test_markdown_golden():
 
 
 def test_latex_golden():
-    text = comparison_latex(comparison(frame(VALUES | {"map": [-1.0, -1.2, -1.1]}), "rmse"), "Error, 100 %.")
+    table = comparison(frame(VALUES | {"map": [-1.0, -1.2, -1.1]}), "rmse")
+    text = grid_latex(comparison_grid(table), "Error, 100 %.")
     assert text == (
         "% Error, 100 %.\n% needs \\usepackage{booktabs}\n"
         "\\begin{tabular}{lr}\n\\toprule\nmethod & housing \\\\\n\\midrule\n"
         "map & \\textbf{$-$1.100} $\\pm$ 0.058 \\\\\n"
-        "mc\\_dropout & 1.107 $\\pm$ 0.030 \\\\\n"
+        "mc\\_dropout & \\textbf{1.107} $\\pm$ 0.030 \\\\\n"
         "sgld & 3.050 $\\pm$ 0.050$^{\\dag}$ \\\\\n"
         "hmc & $^{\\dag}$ \\\\\n"
         "\\bottomrule\n\\end{tabular}\n"
@@ -65,16 +67,29 @@ def test_latex_golden():
 
 def test_csv_is_numeric_and_long():
     lines = comparison_csv(comparison(frame(VALUES), "rmse")).splitlines()
-    assert lines[0] == "task,method,mean,se,n_splits,best,complete,unconverged"
+    assert lines[0] == (
+        "task,method,mean,se,median,n_splits,best,complete,unconverged,other_target,splits_worse_than_baseline,"
+        "splits_judged,superseded"
+    )
     assert lines[1].startswith("housing,map,1.1,0.057735")
-    assert lines[1].endswith(",3,True,True,False")
-    assert lines[4] == "housing,hmc,,,0,False,False,False"
+    assert lines[1].endswith(",1.1,3,True,True,False,False,0,0,False")
+    assert lines[4] == "housing,hmc,,,,0,False,False,False,False,0,0,False"
 
 
-def test_unconverged_is_marked_and_competes():
+def test_unconverged_is_marked_and_does_not_compete():
     scores = frame({"a": [1.0, 1.2]})
     scores["status"] = "unconverged"
-    assert "**1.10 ± 0.10** ‡" in comparison_markdown(comparison(scores, "rmse"))
+    assert "| 1.10 ± 0.10 ‡ |" in grid_markdown(comparison_grid(comparison(scores, "rmse")))
+
+
+def test_median_and_splits_worse_than_the_baseline_stand_in_the_cell():
+    values = {"constant": [10.0] * 10, "sgld": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1e13, 20.0]}
+    scores = frame(values)
+    scores["baseline"] = scores["method"] == "constant"
+    table = comparison(scores, "rmse")
+    assert "1e+12 ± 1e+12 (median 1.45) ¶2/10 |" in grid_markdown(comparison_grid(table))
+    assert "1e+12 $\\pm$ 1e+12 (median 1.45)$^{\\P2/10}$" in grid_latex(comparison_grid(table), "")
+    assert ",1.45,10,False,True,False,False,2,10,False" in comparison_csv(table)
 
 
 def test_escapes():

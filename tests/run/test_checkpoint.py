@@ -20,6 +20,7 @@ from torch.testing import assert_close
 
 import bnnbench
 from bnnbench.errors import UserError
+from bnnbench.methods.swag import SWAG
 from bnnbench.run import attempt
 from bnnbench.run import checkpoint as module
 from bnnbench.run import train as training
@@ -96,6 +97,19 @@ def test_again_and_again_on_tables(method, tmp_path):
     assert broken(pack, tmp_path, 3) == [10, 20, 30]  # of which the first is what it went on from
     fit, seen = again(pack, tmp_path)
     assert seen == [20, 30, 40]
+    same(fit, whole)
+
+
+@pytest.mark.parametrize("looks", [3, 4, 5])
+def test_a_training_that_breaks_off_around_the_end_of_its_fit(looks, tmp_path):
+    """The fit ends between two looks: the checkpoint is that of the look before, of its end, and of the look after."""
+    budget = replace(TABLE_BUDGET, steps=40)
+    pack = make_pack(make_cells(SWAG(0.3, burn=0.6), "classification", budget=budget), torch.float32)
+    whole = train(pack, False)
+    assert (whole.step_kept < 24).any(), "the best state is not to be the last"
+    assert broken(pack, tmp_path, looks) == [10, 20, 24, 30, 40][:looks]
+    fit, seen = again(pack, tmp_path)
+    assert seen == [10, 20, 24, 30, 40][looks - 2 :]
     same(fit, whole)
 
 

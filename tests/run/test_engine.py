@@ -80,6 +80,12 @@ def test_draws_are_the_states_of_the_schedule():
         assert_close(fit.draws[name][:, 1], value, rtol=1e-4, atol=1e-6)
 
 
+def test_all_that_optimise_are_stopped_early():
+    """What is left is sampled, or exact."""
+    trained = [method for method in METHODS if method.trained and "references" not in method.tags]
+    assert [method.name for method in trained if not method().early_stopping and not method().chains] == []
+
+
 @pytest.mark.parametrize("method", METHODS.names())
 def test_every_network_gets_the_same_number_of_gradients(method):
     """Only a reference may take more, and only it may doubt itself after so few."""

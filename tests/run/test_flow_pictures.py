@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bnnbench
-from bnnbench.run.flow_pictures import BENDS, LEAST, LINES, REACH
+from bnnbench.run.flow_pictures import LEAST
 from bnnbench.store.store import ResultStore
 
 
@@ -13,7 +13,7 @@ def stored(tmp_path_factory):
     """Series by task and name, and the posterior, by task."""
     db = tmp_path_factory.mktemp("flows") / "r.db"
     bnnbench.run("flow-gaussian", "moons,energy-1", budget="smoke", db=db, device="cpu")
-    names = ("flow_samples", "flow_warp", "flow_path", "flow_data", "flow_density")
+    names = ("flow_samples", "flow_data", "flow_density")
     found = {"moons": {}, "energy-1": {}}
     with ResultStore(db, read_only=True) as store:
         for name in names:
@@ -35,18 +35,6 @@ def points(series, name):
     return np.stack([series[f"{name}0"], series[f"{name}1"]], axis=1)
 
 
-@pytest.mark.parametrize("task", ["moons", "energy-1"])
-def test_the_grid_goes_the_way_of_the_draws(stored, task):
-    """A normal distribution with independent dimensions moves and stretches: a line in each, by least squares."""
-    draws, warp = stored[task]["flow_samples"], stored[task]["flow_warp"]
-    at, along = np.linspace(-REACH, REACH, LINES), np.linspace(-REACH, REACH, BENDS)
-    fixed, free = (a.ravel() for a in np.meshgrid(at, along, indexing="ij"))
-    assert np.array_equal(warp["line"], np.repeat(np.arange(2 * LINES), BENDS))
-    for i, z in ((0, np.concatenate([fixed, free])), (1, np.concatenate([free, fixed]))):
-        line = straight(draws[f"z{i}"], draws[f"x{i}"])
-        assert np.allclose(line(z), warp[f"x{i}"], atol=5e-3)
-
-
 def test_data_have_the_noise_that_would_draw_them(stored):
     draws, data = stored["moons"]["flow_samples"], stored["moons"]["flow_data"]
     for i in (0, 1):
@@ -60,12 +48,3 @@ def test_densities_are_the_posterior_s(stored, task):
     series = stored[task]["flow_density"]
     log_q = stored[task]["posterior"].predict(points(series, "x"))["log_density"]
     assert np.allclose(series["log_q"], np.maximum(log_q, LEAST), atol=0.02)
-
-
-def test_ways_begin_at_the_noise_and_end_at_the_draws(stored):
-    """In the flow's units, in which moons have mean 0 and spread 1."""
-    path, draws = stored["moons"]["flow_path"], stored["moons"]["flow_samples"]
-    first, last = (points(path, "x")[path["layer"] == k] for k in (0, path["layer"].max()))
-    assert np.array_equal(first, points(draws, "z")[: len(first)])
-    for i in (0, 1):
-        straight(last[:, i], draws[f"x{i}"][: len(last)])

@@ -1,5 +1,7 @@
 """Records and small databases for the tests of the store."""
 
+from dataclasses import replace
+
 from bnnbench.store.records import (
     CellRecord,
     EvaluationRecord,
@@ -32,8 +34,8 @@ def make_outcome(cell: CellRecord, value: float = 0.5, status: Status = Status.O
     return Outcome(cell, status, **{"evaluations": evaluations if status == Status.OK else (), **changes})
 
 
-def prepared(path, **options) -> tuple[ResultStore, int]:
+def prepared(path, command: str = SESSION.command, **options) -> tuple[ResultStore, int]:
     """An open store with definitions and one session."""
     store = ResultStore(path, **options)
     store.register(METHODS, TASKS, METRICS)
-    return store, store.start_session(SESSION)
+    return store, store.start_session(replace(SESSION, command=command))

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +56,51 @@ def test_equal_content_is_one_file_and_the_folder_may_move(store, session, path)
     with ResultStore(moved / path.name, read_only=True) as reader:
         assert set(reader.artifact(make_cell().fingerprint, "posterior")) == set(ARRAYS)
     moved.rename(path.parent)
+
+
+def test_another_root_is_stored_with_the_database(path, tmp_path, monkeypatch):
+    """Later commands find it without being told; one beside the database moves with it."""
+    outcome = make_outcome(make_cell(), artifacts={"posterior": ARRAYS})
+    (tmp_path / "beside").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for place, root in ((path, tmp_path.parent / "far" / "store"), (tmp_path / "beside/r.db", Path("beside/arrays"))):
+        store, session = prepared(place, artifacts=root)
+        with store:
+            store.record(session, [outcome])
+            assert store.checkpoints == root.absolute() / "checkpoints"
+        [file] = [file for file in root.rglob("*") if file.is_file()]
+        assert file.parent.parent == root
+        for read_only in (True, False):
+            with pytest.raises(UserError, match=r"The artifacts of .* lie in .*, not in .*/other; leave"):
+                ResultStore(place, read_only=read_only, artifacts="other")
+            ResultStore(place, read_only=read_only, artifacts=root).close()
+    (tmp_path / "beside").rename(tmp_path / "moved")
+    for place in (path, tmp_path / "moved/r.db"):
+        with ResultStore(place, read_only=True) as reader:
+            assert set(reader.artifact(make_cell().fingerprint, "posterior")) == set(ARRAYS)
+    shutil.rmtree(tmp_path.parent / "far")
+
+
+def test_a_root_comes_before_the_first_artifact(store, session, path, tmp_path):
+    with pytest.raises(UserError, match="is not a folder"):
+        ResultStore(path, artifacts=path)
+    with pytest.raises(UserError, match="no such user"):
+        ResultStore(path, artifacts="~nosuchuser/x")
+    store.record(session, [make_outcome(make_cell(), artifacts={"posterior": ARRAYS})])
+    with pytest.raises(UserError, match=r"lie in .*results.artifacts, not in .*late; leave --artifacts out"):
+        ResultStore(path, artifacts=tmp_path / "late")
+    ResultStore(path, artifacts=tmp_path / "results.artifacts").close()
+    with ResultStore(path, read_only=True) as reader:
+        assert set(reader.artifact(make_cell().fingerprint, "posterior")) == set(ARRAYS)
+
+
+def test_a_pipe_in_place_of_an_artifact(store, session, path):
+    store.record(session, [make_outcome(make_cell(), artifacts={"posterior": ARRAYS})])
+    [file] = files(path)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UserError, match="is missing"):
+        store.artifact(make_cell().fingerprint, "posterior")
 
 
 def test_damaged_and_missing_files(store, session, path):

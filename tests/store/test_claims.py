@@ -4,20 +4,22 @@ import multiprocessing
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 from store_samples import make_cell, make_outcome, prepared
 
-from bnnbench.store import claims
-from bnnbench.store.owners import is_dead, owner_id
+from bnnbench.store import server
+from bnnbench.store.owners import described, lives, owner_id
 from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore
 
-ELSEWHERE = "another-host:1:1"  # of which nothing but its heartbeat is known
+ELSEWHERE = "another-host:another-boot:1:1"  # of which nothing but its heartbeat is known
 
 
 def dead_owner() -> str:
@@ -26,12 +28,17 @@ def dead_owner() -> str:
 
 
 def test_owner_id_tells_the_living_from_the_dead():
-    host, pid, start = owner_id().rsplit(":", 2)
+    host, boot, pid, start = owner_id().split(":")
     assert (host, pid) == (socket.gethostname(), str(os.getpid()))
-    assert not is_dead(owner_id())
-    assert is_dead(dead_owner())
-    assert is_dead(f"{host}:{pid}:{start}0")  # the pid lives, but belongs to another process now
-    assert not any(is_dead(owner) for owner in (ELSEWHERE, "name", "", f"{host}:pid:1"))
+    assert lives(owner_id())
+    assert lives(f"renamed:{boot}:{pid}:{start}")
+    assert lives(dead_owner()) is False
+    assert lives(f"{host}:{boot}:{pid}:{start}0") is False  # the pid lives, but belongs to another process now
+    older = f"{host}:{pid}:{start}"  # as an earlier bnnbench named it
+    for owner in (ELSEWHERE, "name", "", older, f"{host}:{boot}:pid:1", f"{host}:{boot}x:{pid}:{start}"):
+        assert lives(owner) is None
+    assert described(owner_id()) == f"process {pid} on {host}"
+    assert described(older) == older
 
 
 def test_a_zombie_is_dead():
@@ -41,12 +48,12 @@ def test_a_zombie_is_dead():
     )  # fmt: skip
     assert child.stdout is not None
     owner = child.stdout.readline().strip()
-    assert not is_dead(owner)
+    assert lives(owner)
     child.kill()
     deadline = time.time() + 10
-    while not is_dead(owner) and time.time() < deadline:
+    while lives(owner) and time.time() < deadline:
         time.sleep(0.01)
-    assert is_dead(owner)  # before anyone has waited for it
+    assert not lives(owner)  # before anyone has waited for it
     child.communicate()
 
 
@@ -73,14 +80,63 @@ def test_claims_of_the_dead_and_the_silent_lapse(store, monkeypatch):
     assert store.claim([make_cell(0)], owner_id())
     assert store.claim([make_cell(1)], ELSEWHERE)
     now = time.time()
-    monkeypatch.setattr(claims.time, "time", lambda: now + 50)
+    monkeypatch.setattr(server.time, "time", lambda: now + 50)
     assert not store.claim([make_cell(1)], owner_id())
     store.heartbeat(ELSEWHERE)
-    monkeypatch.setattr(claims.time, "time", lambda: now + 100)
+    monkeypatch.setattr(server.time, "time", lambda: now + 100)
     assert not store.claim([make_cell(1)], owner_id())
-    monkeypatch.setattr(claims.time, "time", lambda: now + 111)
-    assert store.running().empty
+    monkeypatch.setattr(server.time, "time", lambda: now + 111)
+    assert store.running()["owner"].tolist() == [owner_id()]  # who is silent, and seen to live
     assert store.claim([make_cell(1)], owner_id())
+
+
+def test_a_living_process_keeps_its_claims_however_silent(store, monkeypatch):
+    """One that is busy, stopped, or could not reach the database for an hour."""
+    code = "from bnnbench.store.owners import owner_id; print(owner_id(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        owner = other.stdout.readline().strip()
+        assert store.claim([make_cell(0)], owner)
+        now = time.time()
+        monkeypatch.setattr(server.time, "time", lambda: now + 3600)
+        assert not store.claim([make_cell(0)], owner_id())
+        assert store.running()["claimed"].tolist() == pytest.approx([now], abs=60)
+        other.kill()
+        other.wait()
+        assert store.claim([make_cell(0)], owner_id())
+
+
+def test_claims_from_the_future_are_void(store, monkeypatch):
+    """A clock that was an hour ahead when they were made, and was then set right."""
+    now = time.time()
+    monkeypatch.setattr(server.time, "time", lambda: now + 3600)
+    assert store.claim([make_cell(0)], ELSEWHERE)
+    assert not store.claim([make_cell(0)], owner_id())
+    monkeypatch.setattr(server.time, "time", lambda: now)
+    assert store.running().empty
+    assert store.claim([make_cell(0)], owner_id())
+
+
+def test_a_lock_is_waited_for_again_and_again(path, caplog):
+    """Longer than SQLite waits by itself; an iterator of cells is not used up by the first try."""
+    store, session = prepared(path, timeout=0.1)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with store:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.5, other.rollback)
+        timer.start()
+        assert store.claim(iter([make_cell(0), make_cell(1)]), owner_id())
+        timer.join()
+        assert len(store.running()) == 2
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.5, other.rollback)
+        timer.start()
+        assert store.record(session, iter([make_outcome(make_cell(0))])) == 1
+        timer.join()
+    other.close()
+    assert sum("is locked by another program" in message for message in caplog.messages) == 2
 
 
 def test_recording_ends_ones_own_claims_alone(store, session):
@@ -110,7 +166,8 @@ def work(path: str, seed: int, queue) -> None:
 
 
 def test_concurrent_runs_lose_and_double_nothing(path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["store_samples"])
     queue = context.Queue()
     workers = [context.Process(target=work, args=(str(path), seed, queue)) for seed in range(3)]  # of a new database
     for worker in workers:
@@ -120,6 +177,7 @@ def test_concurrent_runs_lose_and_double_nothing(path):
         worker.join(60)
         assert worker.exitcode == 0
     assert sorted(done) == list(range(36))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
     with ResultStore(path, read_only=True) as store:
         assert len(store.attempts()) == 36
         assert len(store.scores()) == 72

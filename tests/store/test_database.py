@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -69,14 +70,14 @@ def test_an_upgrade_keeps_all_rows(path, tmp_path, monkeypatch):
         store.record(session, [make_outcome(make_cell())])
         before = store.scores()
     shutil.copytree(Path(schema.__file__).parent / "migrations", tmp_path / "migrations")
-    (tmp_path / "migrations/versions/0002_next.py").write_text(
-        "from alembic import op\nimport sqlalchemy as sa\nrevision, down_revision = '0002', '0001'\n"
+    (tmp_path / "migrations/versions/0003_next.py").write_text(
+        "from alembic import op\nimport sqlalchemy as sa\nrevision, down_revision = '0003', '0002'\n"
         "def upgrade():\n    with op.batch_alter_table('cell', recreate='always') as batch:\n"
         "        batch.alter_column('label', type_=sa.String(99))\n"
     )
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", str(tmp_path / "migrations"))
-        patch.setattr(schema, "HEAD", "0002")
+        patch.setattr(schema, "HEAD", "0003")
         with monkeypatch.context() as fixed:
             fixed.setattr("os.access", lambda name, mode, **_: mode != os.W_OK)
             with pytest.raises(UserError, match=r"of an older bnnbench and must be upgraded first, but: .* read-only"):
@@ -116,12 +117,67 @@ def test_files_that_are_no_database_of_ours_are_left_alone(tmp_path):
         ("{tmp}", "is not a file"),
         ("{tmp}/absent/results.db", "The folder .* does not exist; create it"),
         ("{tmp}/file/results.db", "The folder .* does not exist; create it"),
+        ("{tmp}/pipe", "is not a file"),
+        ("{tmp}/socket", "is not a file"),
+        ("/dev/null", "is not a file"),
+        ("{tmp}/piped.db", "piped.db-wal is not a file, and SQLite needs one of this name; remove it"),
+        ("~nosuchuser/results.db", "there is no such user; write the path out"),
+        ("{tmp}/" + 300 * "x" + ".db", r"File name too long\); check the path"),
+        ("results\0.db", "holds a zero byte"),
+        ("postgresql://user:secret-pw@host:port/name", r"user:\*\*\*@host:port/name is not a database URL"),
+        ("postgresql://user:secret-pw@host", r"user:\*\*\*@host cannot be used"),
+        ("postgres://user:secret-pw@host/name", r"user:\*\*\*@host/name cannot be used"),
+        ("mysql://u@corp:secret-pw@host/name?password=secret-pw", r"\*\*\*@host/name\?password=\*\*\* cannot be used"),
+        ("postgresql://user:secret-pw@host/name?plugin=nosuch", "cannot be used"),
     ],
 )
-def test_bad_places(tmp_path, db, sentence):
+@pytest.mark.parametrize("read_only", [True, False])
+def test_bad_places(tmp_path, db, sentence, read_only):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=sentence):
-        ResultStore(db.format(tmp=tmp_path))
+    for name in ("pipe", "piped.db-wal"):
+        os.mkfifo(tmp_path / name)
+    if "piped" in db:
+        (tmp_path / "piped.db").touch()
+    with socket.socket(socket.AF_UNIX) as listening:
+        if "socket" in db:
+            listening.bind(str(tmp_path / "socket"))
+        if (read_only and "absent" in db) or "file/" in db:
+            sentence = "There is no database|The folder .* does not exist"
+        with pytest.raises(UserError, match=sentence) as refused:
+            ResultStore(db.format(tmp=tmp_path), read_only=read_only)
+    assert "secret" not in str(refused.value)
+
+
+def test_what_something_else_changed(path):
+    """A column or a table is gone, or holds what bnnbench never wrote."""
+    store, session = prepared(path)
+    store.record(session, [make_outcome(make_cell())])
+    store.close()
+    changes = {
+        "ALTER TABLE score DROP COLUMN stderr": r"not as bnnbench made it \(no such column: .*stderr\)",
+        "DROP TABLE curve": r"not as bnnbench made it \(it has no table curve\)",
+        "DROP TABLE cell": r"not as bnnbench made it \(it has no table cell\)",
+        "UPDATE score SET value = 'many'": r"not as bnnbench made it \(.*many",
+        "UPDATE curve SET columns = '{'": r"not as bnnbench made it \(.*",
+        """UPDATE curve SET columns = '{"x": 1}'""": r"not as bnnbench made it \(.*",
+        "DELETE FROM alembic_version": "belongs to another program",
+        "ALTER TABLE alembic_version RENAME COLUMN version_num TO v": "not as bnnbench made it",
+    }
+    content = path.read_bytes()
+    for change, sentence in changes.items():
+        path.write_bytes(content)
+        connection = sqlite3.connect(path)
+        connection.execute(change)
+        connection.commit()
+        connection.close()
+        with pytest.raises(UserError, match=sentence):
+            read(path)
+
+
+def read(path) -> None:
+    with ResultStore(path, read_only=True) as reader:
+        reader.scores()
+        reader.curves("pit")
 
 
 def test_reading_makes_no_file(tmp_path):

@@ -4,11 +4,15 @@ import importlib.util
 import io
 import json
 import math
+import os
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from store_samples import make_cell, make_outcome
+from store_samples import make_cell, make_outcome, prepared
 
+import bnnbench
 from bnnbench.errors import UserError
 from bnnbench.store.export import export
 from bnnbench.store.records import Status
@@ -62,9 +66,45 @@ def test_parquet(filled, tmp_path):
 def test_what_cannot_be_written(filled, tmp_path):
     with pytest.raises(UserError, match="choose from csv, parquet, json"):
         export(filled, "xml")
-    with pytest.raises(UserError, match="Cannot write"):
+    with pytest.raises(UserError, match="holds the database"):
         export(filled, "csv", tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="Cannot write"):
         export(filled, "csv", tmp_path / "file" / "scores.csv")
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_the_database_is_not_written_over(filled, path, tmp_path):
+    """By its own name or another, nor the files beside it, nor what lies among its artifacts."""
+    (tmp_path / "link.csv").symlink_to(path)
+    (tmp_path / "hard.csv").hardlink_to(path)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    filled.root.mkdir()
+    content = path.read_bytes()
+    places = [path.name, "link.csv", "hard.csv", "folder/results.db", "results.db-wal", "results.db-shm"]
+    places += ["results.db-journal", "sub/../results.db", "results.artifacts", "results.artifacts/x/scores.csv", "."]
+    for place in places:
+        with pytest.raises(UserError, match=r"would replace the database|holds the database|lies among the artifacts"):
+            export(filled, "csv", tmp_path / place)
+    os.mkfifo(tmp_path / "pipe")
+    for special in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(UserError, match="is a pipe, a socket or a device; name a file"):
+            export(filled, "csv", special)
+    assert path.read_bytes() == content
+    assert export(filled, "csv", tmp_path / "results.csv") == 5
+
+
+@pytest.mark.parametrize(("db", "out"), [
+    ("results.db", "results.db"), ("index.md", "."), ("results.db", "results.artifacts"),
+    ("reports/tables/r.db", "reports"), ("reports/manifest.json", "reports"),
+])  # fmt: skip
+def test_nor_by_a_report(tmp_path, db, out):
+    path = tmp_path / db
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store, session = prepared(path)
+    with store:
+        store.record(session, [make_outcome(make_cell(), artifacts={"posterior": {"w": np.ones(2)}})])
+    content = path.read_bytes()
+    with pytest.raises(UserError, match=r"would replace the database|holds the database|lies among the artifacts"):
+        bnnbench.report(path, tmp_path / out)
+    assert path.read_bytes() == content

@@ -187,7 +187,7 @@ def test_filters(store, session):
     assert len(store.attempts(rule="10fold", seed=[0, 5], method=None)) == 3
     assert store.scores(task="yacht").empty
     assert list(store.scores(task="yacht").columns[:11]) == LEADING
-    with pytest.raises(TypeError, match="no filter 'taks'"):
+    with pytest.raises(UserError, match="no filter 'taks'"):
         store.scores(taks="wine")
 
 

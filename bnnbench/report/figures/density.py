@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
+from bnnbench.report.density import floors
 from bnnbench.report.figures.calibration import Curves
 from bnnbench.report.figures.drawn import Drawn
 from bnnbench.report.figures.flow_densities import TRUTH, densities_figure
-from bnnbench.report.figures.flow_layers import path_figure, warp_figure
 from bnnbench.report.figures.flow_maps import Series, maps_figure
 from bnnbench.report.figures.gather import gather
 from bnnbench.report.figures.style import Look
@@ -16,10 +16,11 @@ from bnnbench.report.figures.vae_bound import bound_figure, bounds, depth
 from bnnbench.report.figures.vae_images import digits_figure
 from bnnbench.report.images import Values, values
 from bnnbench.report.select import Section, Selection
-from bnnbench.report.tables import number, significant
+from bnnbench.report.statistics import comparison
+from bnnbench.report.tables import cell, number
 
 ROWS = 10  # of one figure
-SERIES = ("flow_data", "flow_samples", "flow_warp", "flow_path", "flow_density", "vae_images")
+SERIES = ("flow_data", "flow_samples", "flow_density", "vae_images")
 ENERGY, VAE = "energy-", "mnist-vae"
 WHOLE = 0.995  # mass in the box that is said to be all
 TEXTS = {
@@ -27,16 +28,9 @@ TEXTS = {
     "(radius 1, 2, 3); gaps and arms are structure that the flow did not undo. On the right draws should look like the "
     "data on the left; threads between clusters are the price of bending a connected cloud. Left and middle share the "
     "colours of the data's angle; on the right a colour is the angle of the noise that a draw came from.",
-    "warp": "Straight lines of the noise from −3 to 3, three standard deviations each way, after the flow. A cell of "
-    "the grid keeps the mass that the normal has in its square: small cells near the thick lines are high density, and "
-    "where the data have a gap, the grid is drawn thin across it. A map does not fold: lines of one colour cross only "
-    "where they bend between two of the points through which they are drawn.",
-    "path": "Colours are the angle of the noise, so that a point can be followed through some of the layers, evenly "
-    "apart. Coordinates are standardised, in a window of each row's own. Where two panels look alike, the layers "
-    "between them did little.",
     "energies": "Below the truth, each row should repeat it. Colours of a column are the same and rise with the root "
     "of the density, so that bridges between modes can be seen. KL(q‖p) in nats is zero for a perfect fit; it forgives "
-    "a mode that is missing more than mass in the wrong place. `mass` is the share of the learned density in the box, "
+    "a mode that is missing more than mass in the wrong place. Mass is the share of the learned density in the box, "
     "where it is not all of it.",
     "densities": "Below the truth, each row should repeat it. Colours of a column are the same and rise with the root "
     "of the density. No nll (nats per point) is below the floor but by chance: the rest is what the flow has not "
@@ -46,9 +40,6 @@ TEXTS = {
     "vae-bound": "Higher is better. A line that rises with K says that a Gaussian posterior was too simple; the step "
     "from the left panel to the right is how loose the bound still is. The bars are standard errors over test images, "
     "which all methods share: differences are surer than they look.",
-    "training-loss": "Nats; of densities, of standardised data. The loss of an energy rises as it is brought to its "
-    "temperature, that of an autoencoder while the divergence gains its weight. The axis holds most of the last three "
-    "quarters: a line that is not seen lies outside.",
     "training-validation": "Of an autoencoder it is the importance-weighted bound with 10 draws, which lies between "
     "the two bounds of the tables.",
 }
@@ -65,13 +56,10 @@ def density_figures(selection: Selection, section: Section, looks: dict[str, Loo
     for task in section.tasks:
         own = {name: tasks[task] for name, tasks in pictures.items()}
         yield from _maps(task, own["flow_data"], own["flow_samples"], looks, which)
-        yield from _warp(task, own["flow_warp"], own["flow_samples"], looks, which)
-        yield from _path(task, own["flow_path"], looks, which)
     grids = {task: rows for task, rows in pictures["flow_density"].items() if rows}
     energies = {task: rows for task, rows in grids.items() if task.startswith(ENERGY)}
     others = {task: rows for task, rows in grids.items() if task not in energies}
-    kl = {k: v for task in energies for k, v in _divergences(values(section, task), task).items()}
-    nll = {k: v for task in others for k, v in _losses(values(section, task), task).items()}
+    kl, nll = _divergences(selection, section), _losses(selection, section)
     yield from _densities("energies", "Is all of the mass found?", energies, kl, looks, means)
     yield from _densities("densities", "What is learned from points?", others, nll, looks, means)
     if VAE in section.tasks:
@@ -89,7 +77,7 @@ def chosen(rows: Collection[str], looks: dict[str, Look]) -> tuple[list[str], st
     present = [row for row in looks if row in rows]
     kept = sorted(present, key=lambda row: " [" in row)[:ROWS]  # every method once before configurations
     methods = list(dict.fromkeys(map(_method, present)))
-    left = [f"`{row}`" for row in present if row not in kept]
+    left = [row for row in present if row not in kept]
     told = f" Left out for want of room: {', '.join(left)}." * bool(left)
     return sorted(kept, key=lambda row: (methods.index(_method(row)), _layers(row))), told
 
@@ -111,23 +99,6 @@ def _maps(task: str, data: Rows, draws: Rows, looks: dict[str, Look], which: str
         yield Drawn(f"maps-{task}", alt, TEXTS["maps"] + told, maps_figure(rows, data, draws, looks, title))
 
 
-def _warp(task: str, warps: Rows, draws: Rows, looks: dict[str, Look], which: str) -> Iterator[Drawn]:
-    rows, told = chosen(warps, looks)
-    if rows:
-        title = f"How does the flow bend space? A square grid in the noise, mapped to the data ({task}{which})"
-        alt = f"A square grid of the noise as bent by {len(rows)} methods on {task}, over their draws."
-        figure = warp_figure({row: warps[row] for row in rows}, draws, looks, title)
-        yield Drawn(f"warp-{task}", alt, TEXTS["warp"] + told, figure)
-
-
-def _path(task: str, paths: Rows, looks: dict[str, Look], which: str) -> Iterator[Drawn]:
-    rows, told = chosen(paths, looks)
-    if rows:
-        title = f"What does each layer do? Points on their way from noise to draws ({task}{which})"
-        alt = f"Points on their way through the layers of {len(rows)} methods on {task}, coloured by their noise."
-        yield Drawn(f"path-{task}", alt, TEXTS["path"] + told, path_figure({r: paths[r] for r in rows}, looks, title))
-
-
 def _densities(
     name: str, title: str, grids: dict[str, Rows], numbers: Numbers, looks: dict[str, Look], which: str
 ) -> Iterator[Drawn]:
@@ -139,22 +110,26 @@ def _densities(
         yield Drawn(name, alt, TEXTS[name] + told, figure)
 
 
-def _divergences(own: Values, task: str) -> Numbers:
+def _table(selection: Selection, section: Section, metric: str, evaluation: str) -> Numbers:
+    """The texts of the metric's table without their errors, by row and task."""
+    rows, tasks = list(section.rows), list(section.tasks)
+    table = comparison(section.scores, metric, evaluation, selection.metric(metric)[0], rows, tasks)
+    return {key: cell(entry)[0].partition(" ± ")[0] for key, entry in table.entries.items() if entry.n}
+
+
+def _divergences(selection: Selection, section: Section) -> Numbers:
     """KL of the grid, with the mass on it where some is missing."""
     found = {}
-    for (row, evaluation, metric), (value, _) in own.items():
-        if (evaluation, metric) == ("grid", "kl_reverse"):
-            mass = own.get((row, "grid", "mass"), (1.0, 0.0))[0]
-            found[row, task] = f"KL = {significant(value)}" + f", mass {number(mass, 2)}" * (mass < WHOLE)
+    for (row, task), text in _table(selection, section, "kl_reverse", "grid").items():
+        mass = values(section, task).get((row, "grid", "mass"), (1.0, 0.0))[0]
+        found[row, task] = f"KL = {text}" + f", mass {number(mass, 2)}" * (mass < WHOLE)
     return found
 
 
-def _losses(own: Values, task: str) -> Numbers:
+def _losses(selection: Selection, section: Section) -> Numbers:
     """Nats per point, and those of the truth itself."""
-    test = {(row, metric): value for (row, evaluation, metric), (value, _) in own.items() if evaluation == "test"}
-    found = {(row, task): f"nll = {number(value, 3)}" for (row, metric), value in test.items() if metric == "nll"}
-    floor = next((value for (_, metric), value in test.items() if metric == "nll_floor"), None)
-    return found if floor is None else found | {(TRUTH, task): f"floor = {number(floor, 3)}"}
+    found = {key: f"nll = {text}" for key, text in _table(selection, section, "nll", "test").items()}
+    return found | {(TRUTH, task): f"floor = {text}" for task, text in floors(section).items()}
 
 
 def _digits(images: Rows, looks: dict[str, Look], which: str) -> Iterator[Drawn]:

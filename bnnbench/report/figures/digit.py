@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnnbench.report.figures.families import contrast, headline
+from bnnbench.report.figures.families import contrast
 from bnnbench.report.figures.style import Look
+from bnnbench.report.figures.text import headline, label
 
 DEGREES = 20  # between two points
 GRID = np.linspace(0, 1, 121)
@@ -26,7 +27,7 @@ def digit_figure(violins: dict[str, Series], looks: dict[str, Look], task: str) 
         color = contrast(row, looks)
         for axes, point in zip(line, angles, strict=True):
             _panel(axes, series, point, color)
-        line[0].set_ylabel(f"{row}\nclass", color=color, fontweight="bold")
+        line[0].set_ylabel(f"{label(row)}\nclass", color=color, fontweight="bold")
     for axes, point in zip(panels[0], angles, strict=True):
         axes.annotate(f"{DEGREES * point}°", (0.5, 1), xytext=(0, 20), xycoords="axes fraction", fontweight="bold",
                       textcoords="offset points", ha="center", fontsize=11)  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bnnbench.report.figures.palette import family
 from bnnbench.report.figures.style import GREY, Look
+from bnnbench.report.figures.text import headline, name_lines
 from bnnbench.report.images import PLAIN, Line
 from bnnbench.report.statistics import Frame
 
-FAMILIES = {"variational": "Variational", "laplace": "Laplace", "sampling": "Sampling"}
 REST = "Optimised, averaged, dropout"
+COLUMNS = {"Variational": "Variational", "Multiplicative": "Variational", "Laplace": "Laplace", "Sampling": "Sampling"}
 PLAIN_COLOR = "#555555"  # of the plain network where it stands beside others for comparison
-WRAP = 11.5  # characters of a title in an inch
 Lines = Mapping[tuple[str, str], Line]  # by row and quantity
 
 
@@ -48,12 +48,11 @@ class Plot:
 
 
 def families(methods: Frame, rows: Sequence[str]) -> dict[str, list[str]]:
-    """Rows by what their method is tagged as, in the order of the rows; configurations go with their method."""
-    tags = {str(r["name"]): set(r["tags"] or ()) for _, r in methods.iterrows()}
-    found: dict[str, list[str]] = {name: [] for name in (REST, *FAMILIES.values())}
+    """Rows by the family of their method, small ones together, in the order of the rows."""
+    titles = {str(r["name"]): family(r["tags"]).title for _, r in methods.iterrows()}
+    found: dict[str, list[str]] = {name: [] for name in (REST, *dict.fromkeys(COLUMNS.values()))}
     for row in rows:
-        own = tags.get(row.partition(" [")[0], set())
-        found[next((name for tag, name in FAMILIES.items() if tag in own), REST)].append(row)
+        found[COLUMNS.get(titles.get(row.partition(" [")[0], ""), REST)].append(row)
     return {name: members for name, members in found.items() if members}
 
 
@@ -63,7 +62,7 @@ def family_figure(plot: Plot, groups: dict[str, list[str]], looks: dict[str, Loo
     groups = {name: [r for r in rows if r in drawn] for name, rows in groups.items()}
     groups = {name: rows for name, rows in groups.items() if rows}
     keys = [q for q in plot.quantities if any(k == q for _, k in (*plot.lines, *plot.points))]
-    longest = max(len(rows) for rows in groups.values())
+    longest = max(sum(1 + _named(row).count("\n") for row in rows) for rows in groups.values())
     size = (max(4.6, 1.0 + 2.55 * len(groups)), 1.2 + 1.75 * len(keys) + 0.18 * (longest + 1))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(keys), len(groups), sharex=True, sharey="row", squeeze=False)
@@ -82,12 +81,6 @@ def family_figure(plot: Plot, groups: dict[str, list[str]], looks: dict[str, Loo
         panels[0, 0].set_xticks(plot.xticks)
     headline(figure, plot.title)
     return figure
-
-
-def headline(figure: Figure, text: str) -> None:
-    """A title that does not leave a narrow figure."""
-    wrapped = textwrap.fill(text, int(WRAP * figure.get_figwidth()))
-    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11)
 
 
 def contrast(row: str, looks: dict[str, Look]) -> str:
@@ -113,9 +106,14 @@ def _panel(axes: Axes, quantity: str, rows: list[str], plot: Plot, looks: dict[s
                       mew=1.2, zorder=4)  # fmt: skip
 
 
+def _named(row: str) -> str:
+    """In the legend under a column."""
+    return name_lines(row, 1.8, 8.5)
+
+
 def _handles(rows: list[str], plot: Plot, looks: dict[str, Look]) -> list[Line2D]:
     found = [
-        Line2D([], [], color=looks[r].color, ls=looks[r].line, marker=looks[r].marker, ms=4, lw=1.3, label=r,
+        Line2D([], [], color=looks[r].color, ls=looks[r].line, marker=looks[r].marker, ms=4, lw=1.3, label=_named(r),
                mfc="white" if looks[r].hollow else looks[r].color)
         for r in rows
     ]  # fmt: skip

@@ -10,9 +10,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from bnnbench.report.figures.families import headline
 from bnnbench.report.figures.flow_maps import Series, blank, name_line
 from bnnbench.report.figures.style import INK, Look
+from bnnbench.report.figures.text import headline, name_lines
 
 TRUTH = "truth"
 ROOT = 0.5  # power on densities before they are coloured: thin bridges between modes would be white otherwise
@@ -40,8 +40,8 @@ def densities_figure(
         for axes, row in zip(column, (TRUTH, *rows), strict=True):
             _panel(axes, images.get(row), box, float(truth.max()))
             axes.set_title(numbers.get((row, task), ""), fontsize=8.5, pad=2)
-        column[0].annotate(task, (0.5, 1), xytext=(0, 18), xycoords="axes fraction", textcoords="offset points",
-                           ha="center", fontweight="bold", fontsize=10)  # fmt: skip
+        column[0].annotate(name_lines(task, 1.8), (0.5, 1), xytext=(0, 18), xycoords="axes fraction",
+                           textcoords="offset points", ha="center", fontweight="bold", fontsize=10)  # fmt: skip
     for axes, row in zip(panels[:, 0], (TRUTH, *rows), strict=True):
         name_line(axes, row, looks[row].color if row in looks else INK)
     headline(figure, title)

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from bnnbench.report.figures.families import headline
 from bnnbench.report.figures.style import INK, Look, robust_limits
+from bnnbench.report.figures.text import headline, name_lines
 
 Series = dict[str, np.ndarray]
 Window = tuple[tuple[float, float], tuple[float, float]]
@@ -52,7 +52,7 @@ def _data(left: Axes, right: Axes, series: Series, seen: Window) -> None:
 
 def name_line(axes: Axes, row: str, color: str) -> None:
     """A method's name left of its panels, a configuration below it."""
-    axes.set_ylabel(row.replace(" [", "\n["), color=color, fontweight="bold", fontsize=8.5)
+    axes.set_ylabel(name_lines(row, 1.7, 8.5), color=color, fontweight="bold", fontsize=8.5)
 
 
 def blank(axes: Axes) -> None:

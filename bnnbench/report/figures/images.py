@@ -9,7 +9,7 @@ import numpy as np
 from bnnbench.report.figures.calibration import Curves
 from bnnbench.report.figures.digit import digit_figure
 from bnnbench.report.figures.drawn import Drawn
-from bnnbench.report.figures.elbo import elbo_figure
+from bnnbench.report.figures.elbo import BOUND, TEMPERED, objective_figure, tempered
 from bnnbench.report.figures.families import Plot, families, family_figure, survival
 from bnnbench.report.figures.gather import gather
 from bnnbench.report.figures.recording import fan_figure, recording_figure
@@ -25,16 +25,24 @@ ENTROPIES = {
     "entropy_epistemic": "epistemic entropy",
 }
 TEXTS = {
-    "log-likelihood": "Right is better: a method should lie right of `map`, the plain network.",
+    "log-likelihood": "Right is better: a method should lie right of map, the plain network.",
     "error": "Left is better; differences within the bars say nothing.",
-    "reliability": "Points on the diagonal are right as often as they say; the bars show where the predictions are.",
+    "ece": "Left is better: where confidence is as often right as it says.",
     "pruning-log-likelihood": "The longer a line stays at zero, the more of the weights were not needed.",
     "pruning-error": "The longer a line stays at zero, the more of the weights were not needed.",
     "weights": "Near the dashed line most weights are as the prior has them; a narrow peak is weights driven to zero.",
-    "training-loss": "Flat at the end is settled. The axis is logarithmic where all losses are positive; those of two "
-    "methods do not compare.",
     "training-validation": "A curve that falls at the end has overfitted; one that rises would gain from more steps.",
 }  # of the figures that all sections have
+OBJECTIVE_TEXTS = {
+    "elbo": "The negative evidence lower bound per training image against the steps",
+    "tempered": "At a temperature T or a weight of the KL other than 1 the objective is no bound on the evidence, may "
+    "fall below zero and compares with no other. Per training image against the steps",
+}
+PARTS_TEXT = (
+    ", and its parts: where the dashed line lies on the sum, what holds the weights is nearly all of it, and the data "
+    "have little say in what is still improved."
+)
+WHOLE_TEXT = ": a method whose curve still falls at the end needs more steps."
 
 
 def image_figures(selection: Selection, section: Section, looks: dict[str, Look]) -> Iterator[Drawn]:
@@ -44,13 +52,14 @@ def image_figures(selection: Selection, section: Section, looks: dict[str, Look]
     training = gather(selection, section, "training", None)
     recordings = gather(selection, section, "recording", None)
     violins = gather(selection, section, "violins", "rotated-digit")
+    heated = tempered(section)
     for task in section.tasks:
         own = values(section, task)
         yield from _rotation(task, own, groups, looks)
         yield from _entropy(task, entropy, groups, looks)
         yield from _attacks(task, own, groups, looks)
         yield from _digit(task, violins, looks)
-        yield from _elbo(task, training, groups, looks)
+        yield from _objectives(task, training, groups.get("Variational", []), heated, looks)
         yield from _recordings(task, recordings, looks)
 
 
@@ -162,21 +171,21 @@ def _digit(task: str, violins: Curves, looks: dict[str, Look]) -> Iterator[Drawn
     yield Drawn(f"{task}-digit", alt, text, digit_figure({r: violins[r, task][0] for r in rows}, looks, task))
 
 
-def _elbo(task: str, training: Curves, groups: dict[str, list[str]], looks: dict[str, Look]) -> Iterator[Drawn]:
-    rows = [r for r in groups.get("Variational", []) if any(_known(c, "loss") for c in training.get((r, task), []))]
-    if not rows:
-        return
-    cells = {r: [c for c in training[r, task] if _known(c, "loss")] for r in rows}
-    parts = any(_known(c, "kl") for own in cells.values() for c in own)
-    text = "The negative evidence lower bound per training image against the steps"
-    text += (
-        ", and its parts: where the KL divergence lies on the bound, the distance from the prior is nearly all of it, "
-        "and the data have little say in what is still improved."
-        if parts
-        else ": a method whose curve still falls at the end needs more steps."
-    )
-    alt = f"Negative ELBO{' and its two parts' * parts} per image of {', '.join(rows)} on {task} against steps."
-    yield Drawn(f"{task}-elbo", alt, text, elbo_figure(cells, looks, task))
+def _objectives(
+    task: str, training: Curves, rows: list[str], heated: frozenset[str], looks: dict[str, Look]
+) -> Iterator[Drawn]:
+    """The bound of variational methods; apart from it the objectives that are tempered, and so bound nothing."""
+    cells = {r: [c for c in training.get((r, task), []) if _known(c, "loss")] for r in rows}
+    for objective, stem, own in (
+        (BOUND, "elbo", {r: c for r, c in cells.items() if c and r not in heated}),
+        (TEMPERED, "tempered", {r: c for r, c in cells.items() if c and r in heated}),
+    ):
+        if not own:
+            continue
+        parts = any(_known(c, "kl") for found in own.values() for c in found)
+        text = OBJECTIVE_TEXTS[stem] + (PARTS_TEXT if parts else WHOLE_TEXT)
+        alt = f"{objective.loss}{' and its two parts' * parts} per image of {', '.join(own)} on {task} against steps."
+        yield Drawn(f"{task}-{stem}", alt[0].upper() + alt[1:], text, objective_figure(objective, own, looks, task))
 
 
 def _known(series: dict[str, np.ndarray], column: str) -> bool:

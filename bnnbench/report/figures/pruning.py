@@ -7,9 +7,10 @@ import re
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from bnnbench.report.figures.style import GREY, Look, grid
+from bnnbench.report.figures.style import GREY, Look, grid, plain_decades
+from bnnbench.report.figures.text import headline, label, panel_title
 from bnnbench.report.select import Section
 from bnnbench.report.statistics import Frame
 
@@ -53,7 +54,7 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     panels = figure.subplots(down, across, sharex=True, squeeze=False)
     for axes, task in zip(panels.flat, tasks, strict=False):
         _panel(axes, {row: lines[row, task] for row in rows if (row, task) in lines}, metric, looks)
-        axes.set_title(task, loc="left", fontweight="bold")
+        panel_title(axes, task, 2.6)
         axes.tick_params(labelbottom=True)
     for axes in panels.flat[len(tasks) :]:
         axes.set_axis_off()
@@ -62,15 +63,10 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     for axes in panels[:, 0]:
         axes.set_ylabel({"rmse": "RMSE / unpruned", "error": "error − unpruned"}.get(metric, "nats − unpruned"))
     handles = {h.get_label(): h for axes in panels.flat for h in axes.get_lines() if h.get_label()[:1] != "_"}
-    ordered = [handles[row] for row in rows if row in handles]
+    ordered = [handles[name] for name in map(label, rows) if name in handles]
     figure.legend(handles=ordered, loc="outside right center", handlelength=3)
     name = {"rmse": "RMSE", "error": "Error"}.get(metric, "Log-likelihood")
-    figure.suptitle(
-        f"Which weights matter? {name} without those of least |mean| / sd, mean over splits",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-    )
+    headline(figure, f"Which weights matter? {name} without those of least |mean| / sd, mean over splits")
     return figure
 
 
@@ -80,14 +76,14 @@ def _panel(axes: Axes, lines: dict[str, tuple[np.ndarray, np.ndarray]], metric: 
     for row, (fraction, change) in lines.items():
         look = looks[row]
         axes.plot(-np.log10(1 - fraction), change, color=look.color, ls=look.line, lw=1.3, marker=look.marker, ms=4,
-                  mfc="white" if look.hollow else look.color, label=row, zorder=3)  # fmt: skip
+                  mfc="white" if look.hollow else look.color, label=label(row), zorder=3)  # fmt: skip
         last = max(last, float(fraction.max()))
     if metric in RATIO:
         axes.set_yscale("log")
+        plain_decades(axes.yaxis)
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
     elif metric == "log_likelihood":
         axes.set_yscale("symlog", linthresh=0.1)  # losses run from hundredths of a nat to hundreds of nats
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     shown = [t for t in (0.0, 0.5, 0.9, 0.99) if 1 - t > 2.5 * (1 - last)] + [last]  # the rest would touch the last
     axes.set_xticks([-np.log10(1 - t) for t in shown], [f"{100 * t:.3g} %" for t in shown])

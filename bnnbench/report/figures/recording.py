@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
-from bnnbench.report.figures.families import contrast, headline
+from bnnbench.report.figures.families import contrast
 from bnnbench.report.figures.style import LINES, MARKERS, Look
+from bnnbench.report.figures.text import headline, label, name_lines, panel_title
 
 Series = dict[str, np.ndarray]
 STATISTICS = {
@@ -43,11 +44,11 @@ def recording_figure(recordings: dict[str, Series], looks: dict[str, Look], task
             for i, layer in enumerate(names):
                 if f"{statistic}/{layer}" in series:
                     axes.plot(series["step"], series[f"{statistic}/{layer}"], **_line(i, shades[layer]))
-        column[0].set_title(row, loc="left", fontweight="bold", color=contrast(row, looks))
+        panel_title(column[0], row, 2.6, contrast(row, looks))
         _steps(column[-1])
     for axes, statistic in zip(panels[:, 0], present, strict=True):
         axes.set_ylabel(STATISTICS[statistic])
-    handles = [Line2D([], [], label=layer, **_line(i, shades[layer])) for i, layer in enumerate(names)]
+    handles = [Line2D([], [], label=label(layer), **_line(i, shades[layer])) for i, layer in enumerate(names)]
     figure.legend(handles=handles, loc="outside right upper", title="layer", handlelength=2.6, alignment="left")
     headline(figure, f"What do the layers do while training? ({task}, first seed)")
     return figure
@@ -79,9 +80,9 @@ def fan_figure(recordings: dict[str, Series], looks: dict[str, Look], task: str)
     for line, (row, series) in zip(panels, recordings.items(), strict=True):
         for axes, layer in zip(line, names, strict=True):
             _fan(axes, series, layer, contrast(row, looks))
-        line[0].set_ylabel(row, color=contrast(row, looks), fontweight="bold")
+        line[0].set_ylabel(name_lines(row, 1.5, 9), color=contrast(row, looks), fontweight="bold")
     for axes, layer in zip(panels[0], names, strict=True):
-        axes.set_title(layer, loc="left", fontweight="bold")
+        panel_title(axes, layer, 1.8)
     for axes in panels[-1]:
         _steps(axes)
     handles = [

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
-from matplotlib.figure import Figure
+from dataclasses import dataclass, replace
 
 from bnnbench.report.fidelity import Fidelity
+from bnnbench.report.fidelity_tables import ranked_over
 from bnnbench.report.figures import style
-from bnnbench.report.figures.calibration import pit_figure, reliability_figure
+from bnnbench.report.figures.calibration import SHEETS, Curves, pit_figure, reliability_figure
 from bnnbench.report.figures.density import TEXTS as DENSITY_TEXTS
 from bnnbench.report.figures.density import density_figures
 from bnnbench.report.figures.drawn import Drawn
@@ -21,18 +19,23 @@ from bnnbench.report.figures.images import image_figures
 from bnnbench.report.figures.pruning import pruned, pruning_figure
 from bnnbench.report.figures.scores import score_figure
 from bnnbench.report.figures.toy import Picture, exact_picture, toy_figure
-from bnnbench.report.figures.training import training_figure
+from bnnbench.report.figures.training import COLUMN, training_figure
 from bnnbench.report.figures.weights import weights_figure
 from bnnbench.report.images import GROUPS
+from bnnbench.report.output import file_stem
+from bnnbench.report.points import compared
 from bnnbench.report.select import Section, Selection
 from bnnbench.report.statistics import Comparison, comparison, size_ratio
-from bnnbench.report.tables import words
+from bnnbench.report.tables import cell, words
 
 SCORE_FIGURES = {
     "log_likelihood": "How probable are the test targets? Log-likelihood",
     "rmse": "How far off is the mean? Root mean squared error",
     "error": "How often is the class wrong? Error",
+    "calibration_error": "How far are predicted probabilities from shares observed? Calibration error",
+    "ece": "How far is confidence from accuracy? Expected calibration error",
 }
+PRUNED = ("log_likelihood", "rmse", "error")
 # By group of tasks: its own figures, and what to see in those that all have.
 OWN = dict.fromkeys(GROUPS, (image_figures, IMAGE_TEXTS)) | {"density": (density_figures, DENSITY_TEXTS)}
 
@@ -52,24 +55,25 @@ def draw(selection: Selection, section: Section) -> Iterator[Picked]:
     looks = style.looks(selection.methods, section.rows)
     own, texts = OWN.get(section.group, (None, {}))
     with style.drawing():
-        for name, alt, figure in _figures(selection, section, looks):
-            yield _picked(section, Drawn(name, alt, texts.get(name, ""), figure))
+        for drawn in _figures(selection, section, looks):
+            yield _picked(section, replace(drawn, text=drawn.text or texts.get(drawn.name, "")))
         for drawn in own(selection, section, looks) if own else ():
             yield _picked(section, drawn)
 
 
 def _picked(section: Section, drawn: Drawn) -> Picked:
-    return Picked(f"{section.name}-{drawn.name}", drawn.alt, style.render(drawn.figure), drawn.text)
+    return Picked(file_stem(f"{section.name}-{drawn.name}"), drawn.alt, style.render(drawn.figure), drawn.text)
 
 
-def draw_fidelity(found: Fidelity) -> Picked:
+def draw_fidelity(selection: Selection, found: Fidelity) -> Picked:
     """The one figure that spans sections."""
     alt = f"Distance from HMC and direction of the miss of {len(found.rows)} methods on {', '.join(found.columns)}."
+    looks = style.looks(selection.methods, found.rows)
     with style.drawing():
-        return Picked("fidelity", alt, style.render(fidelity_figure(found)))
+        return Picked("fidelity", alt, style.render(fidelity_figure(found, looks)), ranked_over(found.ranking()))
 
 
-def _figures(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+def _figures(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[Drawn]:
     if section.group == "toy":
         yield from _toys(selection, section, looks)
     yield from _scores(selection, section, looks)
@@ -79,17 +83,18 @@ def _figures(selection: Selection, section: Section, looks: dict[str, style.Look
     yield from _training(selection, section, looks)
 
 
-def _scores(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+def _scores(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[Drawn]:
     for metric in SCORE_FIGURES:
         if metric not in section.metrics:
             continue
         better, unit, _ = selection.metric(metric)
         options = {"better": better, "rows": list(section.rows), "tasks": list(section.tasks)}
-        test = comparison(section.scores, metric, "test", **options)
+        test = compared(selection, section, metric)
         train = comparison(section.scores, metric, "train", **options)
         label = f"{words(metric)} ({unit})" if unit else words(metric)
         alt = _leaders(test, words(metric))
-        yield metric.replace("_", "-"), alt, score_figure(test, train, looks, SCORE_FIGURES[metric], label)
+        figure = score_figure(test, train, looks, SCORE_FIGURES[metric], label)
+        yield Drawn(metric.replace("_", "-"), alt, "", figure)
 
 
 def _leaders(table: Comparison, name: str) -> str:
@@ -102,7 +107,7 @@ def _leaders(table: Comparison, name: str) -> str:
     return f"Test {name} of {len(table.rows)} methods per data set with error bars. Best or tied: {told or 'none'}."
 
 
-def _toys(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+def _toys(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[Drawn]:
     bands = gather(selection, section, "bands", "grid")
     data = gather(selection, section, "data", "train")
     answers = gather(selection, section, "exact", "grid")
@@ -115,63 +120,70 @@ def _toys(selection: Selection, section: Section, looks: dict[str, style.Look]) 
             which = " (first seed)" if any(len(bands[row, task]) > 1 for row in own) else ""
             known = "data and truth" if any("truth" in p.bands for p in own.values()) else "data"
             alt = f"Predictive mean, noise band and total band of {len(own)} methods on {task}, with {known}."
-            yield task, alt + " First the exact posterior." * bool(exact), toy_figure(task, own, looks, which, exact)
+            alt += " First the exact posterior." * bool(exact)
+            yield Drawn(task, alt, "", toy_figure(task, own, looks, which, exact))
 
 
-def _calibration(
-    selection: Selection, section: Section, looks: dict[str, style.Look]
-) -> Iterator[tuple[str, str, Figure]]:
-    if curves := gather(selection, section, "pit_ecdf", "test"):
-        rows, tasks = shown(section, curves)
-        alt = f"PIT calibration curves of {len(rows)} methods on {', '.join(tasks)}; a flat line is calibrated."
-        points = {task: test_points(section, task) for task in tasks}
-        yield "calibration", alt, pit_figure(curves, rows, tasks, looks, points)
-    if curves := gather(selection, section, "reliability", "test"):
-        rows, tasks = shown(section, curves)
-        alt = f"Reliability diagrams of {len(rows)} methods on {', '.join(tasks)}; the diagonal is calibrated."
-        yield "reliability", alt, reliability_figure(curves, rows, tasks, looks)
+def _calibration(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[Drawn]:
+    """Curves of few enough methods and data sets; of more there are the numbers, in a figure and a table."""
+    pit = _sheets(gather(selection, section, "pit_ecdf", "test"), section)
+    numbers = _numbers(selection, section, "calibration_error")
+    for task, cells in pit.items():
+        alt = f"PIT calibration curves of {len(cells)} methods on {task}; a flat line is calibrated."
+        figure = pit_figure(cells, looks, task, test_points(section, task), numbers.get(task, {}))
+        yield Drawn(f"calibration-{task}", alt, "", figure)
+    numbers = _numbers(selection, section, "ece")
+    for task, cells in _sheets(gather(selection, section, "reliability", "test"), section).items():
+        alt = f"Reliability diagrams of {len(cells)} methods on {task}; the diagonal is calibrated."
+        text = "Points on the diagonal are right as often as they say; the bars show where the predictions are."
+        yield Drawn(f"reliability-{task}", alt, text, reliability_figure(cells, looks, task, numbers.get(task, {})))
+
+
+def _sheets(curves: Curves, section: Section) -> dict[str, dict[str, list]]:
+    """Cells by task and row, in the section's order; none if that were too many panels to be looked at."""
+    if len(curves) > SHEETS:
+        return {}
+    rows, tasks = shown(section, curves)
+    return {task: {row: curves[row, task] for row in rows if (row, task) in curves} for task in tasks}
+
+
+def _numbers(selection: Selection, section: Section, metric: str) -> dict[str, dict[str, str]]:
+    """The texts of the metric's table, by task and row."""
+    rows, tasks = list(section.rows), list(section.tasks)
+    table = comparison(section.scores, metric, "test", selection.metric(metric)[0], rows, tasks)
+    found: dict[str, dict[str, str]] = {}
+    for (row, task), entry in table.entries.items():
+        text, _, mark = cell(entry)
+        found.setdefault(task, {})[row] = f"{text} {mark}".strip()
+    return found
 
 
 def test_points(section: Section, task: str) -> float:
     """Number of different test rows behind an average over splits: splits beyond n/n_test repeat rows."""
     own = section.scores[section.scores["task"] == task]
     ratio = size_ratio(own, section.rule)
-    each = own.loc[own["evaluation"] == "test", "n"].mean()
+    each = own.loc[own["evaluation"] == "test", "n"].astype(float).mean()
     return float(each) * min(own["split"].nunique(), (1 + ratio) / ratio)
 
 
-def _pruning(section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
-    for metric in SCORE_FIGURES:
+def _pruning(section: Section, looks: dict[str, style.Look]) -> Iterator[Drawn]:
+    for metric in PRUNED:
         if lines := pruned(section, metric):
             rows, tasks = shown(section, lines)
             alt = f"{words(metric)} against the share of weights removed of {len(rows)} methods on {', '.join(tasks)}."
             stem = f"pruning-{metric.replace('_', '-')}"
-            yield stem, alt[0].upper() + alt[1:], pruning_figure(lines, metric, rows, tasks, looks)
+            yield Drawn(stem, alt[0].upper() + alt[1:], "", pruning_figure(lines, metric, rows, tasks, looks))
 
 
-def _weights(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[tuple[str, str, Figure]]:
+def _weights(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[Drawn]:
     if curves := gather(selection, section, "weights", "test"):
         rows, tasks = shown(section, curves)
         alt = f"Histograms of all weights of {len(rows)} methods on {', '.join(tasks)}, in units of the prior's scale."
-        yield "weights", alt, weights_figure(curves, rows, tasks, looks)
+        yield Drawn("weights", alt, "", weights_figure(curves, rows, tasks, looks))
 
 
-def _training(
-    selection: Selection, section: Section, looks: dict[str, style.Look]
-) -> Iterator[tuple[str, str, Figure]]:
-    curves = gather(selection, section, "training", None)
-    for column, title, label in (
-        ("loss", "Has training settled? Loss (each method's own objective), mean over splits", "loss per row"),
-        (
-            "validation",
-            "Is it still improving? Log-likelihood on the validation rows, mean over splits",
-            "nats per point",
-        ),
-    ):
-        own = {k: [s for s in cells if column in s and np.isfinite(s[column]).any()] for k, cells in curves.items()}
-        own = {k: cells for k, cells in own.items() if cells}
-        if own:
-            rows, tasks = shown(section, own)
-            log = section.group in GROUPS and column == "loss"  # a bound holds the whole prior of so many weights
-            alt = f"{column.capitalize()} against training step of {len(rows)} methods on {', '.join(tasks)}."
-            yield f"training-{column}", alt, training_figure(own, column, rows, tasks, looks, title, label, log)
+def _training(selection: Selection, section: Section, looks: dict[str, style.Look]) -> Iterator[Drawn]:
+    if curves := gather(selection, section, "training", None, COLUMN):
+        rows, tasks = shown(section, curves)
+        alt = f"Validation log-likelihood against training step of {len(rows)} methods on {', '.join(tasks)}."
+        yield Drawn("training-validation", alt, "", training_figure(curves, rows, tasks, looks))

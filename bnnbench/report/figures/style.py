@@ -1,4 +1,7 @@
-"""One look for all figures: a method has the same colour, marker and line everywhere, whatever else is shown."""
+"""One look for all figures: a method has the same colour, marker and line everywhere, whatever else is shown.
+
+Colours are those of `palette`; markers go round by the order of registration, lines by the place in the family.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,23 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-import seaborn as sns
 from matplotlib import style
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from bnnbench.report.figures.palette import OTHERS, Member, members
 from bnnbench.report.statistics import Frame
 
-_COLORBLIND = sns.color_palette("colorblind").as_hex()
-PALETTE = tuple(_COLORBLIND[i] for i in (0, 1, 2, 3, 4, 5, 9))  # without grey and the colours too light for lines
-MARKERS = "osD^vP<X>"  # 7 colours and 9 markers: 63 methods before a pair repeats
+MARKERS = "osD^vP<X>"
 LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 GREY, INK = "#8a8a8a", "#222222"
 RC = {
     "svg.hashsalt": "bnnbench",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # names are no formulas, whatever dollars are in them
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -60,20 +64,25 @@ def drawing() -> Iterator[None]:
 
 
 def looks(methods: Frame, rows: Sequence[str]) -> dict[str, Look]:
-    """Look of every row name, fixed by the method's registered order (the next free number where orders tie)."""
-    place, last = {}, -1
-    for _, record in methods.sort_values(["order", "name"]).drop_duplicates("name", keep="last").iterrows():
-        last = max(int(record["order"]), last + 1)
-        place[str(record["name"])] = last
+    """Look of every row name, fixed by the methods that are registered; one that is not is grey."""
+    known = members(methods)
+    place = {name: i for i, name in enumerate(known)}
     found, variants = {}, {}
     for row in rows:
         name, _, label = row.partition(" [")
-        number = place.get(name, 0)
         if label:
             variants[name] = variants.get(name, 0) + 1
-        line = LINES[(number // len(PALETTE) + variants.get(name, 0)) % len(LINES)]
-        found[row] = Look(PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)], line, bool(label))
+        member = known.get(name, Member(OTHERS, 0))
+        line = LINES[(member.place + variants.get(name, 0)) % len(LINES)]
+        found[row] = Look(member.color, MARKERS[place.get(name, 0) % len(MARKERS)], line, bool(label))
     return found
+
+
+def plain_decades(axis: Axis) -> None:
+    """Powers of ten in plain digits, for text is not read as formulas."""
+    axis.set_major_locator(LogLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def grid(count: int, columns: int) -> tuple[int, int]:

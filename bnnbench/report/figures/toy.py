@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bnnbench.report.figures.style import GREY, INK, Look, grid, robust_limits
+from bnnbench.report.figures.text import headline, label, panel_title
 
 Series = dict[str, np.ndarray]
 
@@ -47,11 +48,11 @@ def toy_figure(
         _panel(axes, picture, looks[row])
         if row == EXACT:
             _function_band(axes, picture.bands)
-        axes.set_title(row, loc="left", fontweight="bold", color=looks[row].color)
+        panel_title(axes, row, 2.5, looks[row].color)
     for axes in panels.flat[len(pictures) :]:
         axes.set_axis_off()
     panels[0, 0].set_ylim(*_limits(pictures))
-    figure.suptitle(f"{task}: what each method believes{which}", x=0.01, ha="left", fontsize=11)
+    headline(figure, f"{label(task)}: what each method believes{which}")
     for axes in panels.flat[max(0, len(pictures) - columns) : len(pictures)]:
         axes.set_xlabel("input x")
         axes.tick_params(labelbottom=True)

@@ -1,4 +1,4 @@
-"""Training curves: has every method had enough steps?"""
+"""Validation curves: has every method had enough steps?"""
 
 from __future__ import annotations
 
@@ -9,47 +9,34 @@ from matplotlib.ticker import EngFormatter
 
 from bnnbench.report.figures.calibration import Curves
 from bnnbench.report.figures.style import Look, grid, robust_limits
+from bnnbench.report.figures.text import headline, label, panel_title
 
-BLOCK = 7  # methods in one panel: one of each colour
+COLUMN = "validation"
+BLOCK = 7  # methods in one panel: more lines cannot be followed
+TITLE = "Is it still improving? Log-likelihood on the validation rows, mean over splits"
 
 
-def training_figure(
-    curves: Curves,
-    column: str,
-    rows: list[str],
-    tasks: list[str],
-    looks: dict[str, Look],
-    title: str,
-    label: str,
-    log: bool = False,
-) -> Figure:
+def training_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dict[str, Look]) -> Figure:
     """Mean over splits, one panel a data set; more than seven methods go on, seven at a time, in panels below.
 
     Methods of many more steps have panels of their own.
-
-    Args:
-        log: for values of different orders of magnitude; without effect on a panel where not all are positive.
     """
-    blocks = [part[i : i + BLOCK] for part in by_length(rows, curves) for i in range(0, len(part), BLOCK)]
+    blocks = [block for part in by_length(rows, curves) for block in blocked(part)]
     down, across = grid(len(tasks), 3)
-    figure = Figure(figsize=(max(6.8, 2.2 + 2.6 * across), 0.7 + 1.9 * down * len(blocks)), layout="constrained")
+    figure = Figure(figsize=(max(6.8, 2.4 + 2.6 * across), 0.7 + 1.9 * down * len(blocks)), layout="constrained")
     panels = figure.subplots(down * len(blocks), across, squeeze=False).reshape(len(blocks), down, across)
     for axes in panels.flat:
         axes.set_axis_off()
     for j, task in enumerate(tasks):
         own = [panels[i].flat[j] for i in range(len(blocks))]
-        drawn = [
-            y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, column, looks)
-        ]
+        drawn = [y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, looks)]
         for axes in own:
             if not axes.get_lines():
                 continue  # none of these methods has run it
             axes.set_axis_on()
-            axes.set_title(task, loc="left", fontweight="bold")
+            panel_title(axes, task, 2.4)
             axes.set_xlabel("step")
-            if log and drawn and min(y.min() for y in drawn) > 0:
-                axes.set_yscale("log")
-            elif drawn:  # the first steps would set the scale
+            if drawn:  # the first steps would set the scale
                 axes.set_ylim(*robust_limits(np.concatenate([y[len(y) // 4 :] for y in drawn])))
     for part in panels:
         handles = {line.get_label(): line for axes in part.flat for line in axes.get_lines()}
@@ -58,9 +45,15 @@ def training_figure(
         )
         for line in part:
             if shown := [axes for axes in line if axes.axison]:
-                shown[0].set_ylabel(label)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+                shown[0].set_ylabel("nats per point")
+    headline(figure, TITLE)
     return figure
+
+
+def blocked(rows: list[str]) -> list[list[str]]:
+    """At most seven rows each, in as few and as equal blocks as can be."""
+    count = -(-len(rows) // BLOCK)
+    return [part.tolist() for part in np.array_split(np.array(rows, dtype=object), count)]
 
 
 def by_length(rows: list[str], curves: Curves) -> list[list[str]]:
@@ -73,17 +66,15 @@ def by_length(rows: list[str], curves: Curves) -> list[list[str]]:
     return [part for part in parts if part]
 
 
-def _panel(
-    axes: Axes, task: str, block: list[str], curves: Curves, column: str, looks: dict[str, Look]
-) -> list[np.ndarray]:
+def _panel(axes: Axes, task: str, block: list[str], curves: Curves, looks: dict[str, Look]) -> list[np.ndarray]:
     drawn = []
     for row in block:
-        cells = [c for c in curves.get((row, task), []) if column in c and len(c["step"])]
+        cells = curves.get((row, task), [])
         if not cells:
             continue
-        step, value = mean_curve(cells, column)
+        step, value = mean_curve(cells, COLUMN)
         look = looks[row]
-        axes.plot(step, value, color=look.color, ls=look.line, lw=1.3, marker=look.marker, ms=4, label=row,
+        axes.plot(step, value, color=look.color, ls=look.line, lw=1.3, marker=look.marker, ms=4, label=label(row),
                   markevery=(0.1, 0.25), mfc="white" if look.hollow else look.color)  # fmt: skip
         drawn.append(value[np.isfinite(value)])
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnnbench.report.figures.families import headline
 from bnnbench.report.figures.style import Look
+from bnnbench.report.figures.text import headline, label
 from bnnbench.report.images import Value, Values
 
 BOUNDS = {"elbo": "Evidence lower bound", "iw_log_likelihood": "Importance-weighted log-likelihood"}
@@ -79,7 +79,7 @@ def _label(axes: Axes, values: dict[str, float], looks: dict[str, Look]) -> None
     at = ("axes fraction", "data")
     for row, place in zip(names, places, strict=True):
         leader = {"arrowstyle": "-", "color": looks[row].color, "lw": 0.8, "relpos": (0, 0.5)}
-        axes.annotate(row, (1, values[row]), (1.06, place), xycoords=at, textcoords=at, va="center", fontsize=8,
+        axes.annotate(label(row), (1, values[row]), (1.06, place), xycoords=at, textcoords=at, va="center", fontsize=8,
                       color=looks[row].color, annotation_clip=False, arrowprops=leader | TOUCHING)  # fmt: skip
 
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnnbench.report.figures.families import headline
 from bnnbench.report.figures.flow_maps import Series
 from bnnbench.report.figures.style import Look
+from bnnbench.report.figures.text import headline, name_lines
 
 KINDS = ("originals", "reconstructions", "samples")
 ACROSS = 8  # images of a kind
@@ -24,8 +24,9 @@ def digits_figure(images: dict[str, Series], looks: dict[str, Look], title: str)
             axes.set_axis_off()
             if (series["kind"] == kind).any():
                 axes.imshow(montage(series, kind), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-        line[0].annotate(row, (0, 0.5), xytext=(-4, 0), xycoords="axes fraction", textcoords="offset points",
-                         ha="right", va="center", fontweight="bold", color=looks[row].color)  # fmt: skip
+        line[0].annotate(name_lines(row, 2.0, 9), (0, 0.5), xytext=(-4, 0), xycoords="axes fraction",
+                         textcoords="offset points", ha="right", va="center", fontweight="bold",
+                         color=looks[row].color)  # fmt: skip
     for axes, name in zip(panels[0], KINDS, strict=True):
         axes.set_title(name, loc="left")
     headline(figure, title)

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnnbench.report.figures.calibration import Curves
-from bnnbench.report.figures.style import GREY, Look, grid
+from bnnbench.report.figures.style import GREY, Look, grid, plain_decades
+from bnnbench.report.figures.text import headline, panel_title
 
 LOWEST = 1e-3  # densities below are off the axis
 POINTS = 1601
@@ -26,7 +27,7 @@ def weights_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dic
         own = [densities[row, task] for task in tasks if (row, task) in densities]
         _panel(axes, x, own, looks[row])
         axes.set(xlim=(x[0], x[-1]), ylim=(LOWEST, max(1.0, 1.5 * highest)))
-        axes.set_title(row, loc="left", fontweight="bold", color=looks[row].color)
+        panel_title(axes, row, 2.2, looks[row].color)
         axes.tick_params(labelleft=i % across == 0, labelbottom=i >= len(rows) - across)
     for axes in panels.flat[len(rows) :]:
         axes.set_axis_off()
@@ -34,7 +35,7 @@ def weights_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dic
         axes.set_xlabel("weight / prior scale")
     for axes in panels[:, 0]:
         axes.set_ylabel("density")
-    figure.suptitle("Where are the weights? All samples and layers, log density", x=0.01, ha="left", fontsize=11)
+    headline(figure, "Where are the weights? All samples and layers, log density")
     figure.legend(handles=_legend(len(tasks)), loc="outside lower center", ncols=3)
     return figure
 
@@ -59,6 +60,7 @@ def _steps(cell: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 def _panel(axes: Axes, x: np.ndarray, own: list[np.ndarray], look: Look) -> None:
     axes.set_yscale("log")
+    plain_decades(axes.yaxis)
     normal = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
     axes.plot(x, normal, color=GREY, lw=1, ls=(0, (4, 2)), zorder=2)
     mean = np.maximum(np.mean(own, axis=0), LOWEST / 10)

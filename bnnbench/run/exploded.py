@@ -1,0 +1,38 @@
+"""Draws that have exploded: networks that predict worse than a guess which ignores the inputs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bnnbench.metrics.base import double
+from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
+from bnnbench.model.predictive import each
+
+MARGIN = 1.0  # nats by which an exploded draw loses on the median row
+
+
+def share_exploded(predictive: Predictive, y: Tensor, shift: float, scale: float) -> float:
+    """Share of the S terms that lose to a guess by more than a nat, or are not finite, on the median of N rows.
+
+    The guess is N(shift, scale^2), or that all classes are alike. The median tells an explosion, which spoils all rows,
+    from a network that is sound but too sure of a single row.
+
+    Args:
+        predictive: terms [S, N ...]. y: targets [N]. shift, scale: of the fitting targets, for a regression.
+    """
+    predictive = double(predictive)
+    terms = [each(lambda part, s=s: part[s : s + 1], predictive) for s in range(len(predictive[0]))]
+    alone = torch.stack([term.log_prob(y) for term in terms])  # [S, N]
+    lost = (_guess(predictive, shift, scale).log_prob(y) - alone).nan_to_num(nan=math.inf)
+    return float((lost.median(1).values > MARGIN).double().mean())
+
+
+def _guess(like: Predictive, shift: float, scale: float) -> Predictive:
+    if isinstance(like, GaussianPredictive):
+        one = torch.ones_like(like.mean[:1])
+        return GaussianPredictive(shift * one, scale * one)
+    assert isinstance(like, CategoricalPredictive)
+    return CategoricalPredictive(torch.full_like(like.log_probs[:1], -math.log(like.log_probs.shape[-1])))

@@ -1,0 +1,127 @@
+"""Bad inputs: command lines and calls that must be refused by one sentence, before anything is written.
+
+A command line is a list of words. Paths are meant in a folder that holds `results.db` (of a small run), the file
+`notes.txt`, the empty folder `folder` and the named pipe `pipe`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from bnnbench.methods import METHODS
+
+LONG = "x" * 300
+RUN = ["run", "--methods", "constant", "--task", "toy-homoscedastic", "--budget", "smoke", "--threads", "1"]  # cheap
+
+NAMES = ["mop", "MAP?", LONG, "α-ω", "a\nb", "\udcff", "../x", "-1", "*", "all,mop", "mop,all", "map constant", "map;"]
+TASKS = ["hosing", LONG, "α-ω", "a\nb", "\udcff", "../x", "-1", "*", "all,hosing", "toy starter"]
+WHOLE = ["", " ", "x", "1.5", "1e0", "nan", "inf", "-1", "0", "0x1", "1,2", "9" * 30, "9" * 5000]
+FOLDS = ["", ",", "x", "0-3", "1.5", "1e0", "nan", "-1", "99", "0,x", "0,1", "0_0", "0;0", "9" * 30, "9" * 5000]
+SETTINGS = [
+    "map", "map.lr", "map.lr=", "=1", ".=1", "map.=1", ".lr=1", "mop.lr=1", "map.rate=1", "map.lr=1,,2", "map.lr=0,x",
+    "map.name=x", "map.version=2", "map.__class__=x", "map.lr==1", "map.lr=0x1", "map.lr=1e999", "map.lr=\udcff",
+    "map.early_stopping=maybe", "map.early_stopping=1", "map.lr=" + LONG, LONG + "=1", "α.β=γ", "map.lr=1\n2", "",
+    "laplace-kron.precision=-1", "laplace-kron.predictive=none", "gp.kernel=none", "laplace-last.structure=none",
+    "swag.rank=1", "swag.rank=51", "map.lr=" + ",".join(["0.1"] * 3) + ",", "sgld.samples=1" + "0" * 5000,
+]  # fmt: skip
+DATABASES = [
+    "", ".", "/", "folder", "notes.txt", "pipe", "absent/x.db", "notes.txt/x.db", LONG,
+    f"{LONG}/x.db", "~nosuchuser/x.db", ":memory:", "a\nb/x.db", "\udcff/x.db", "folder/",
+    "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///absent/x.db", "sqlite:////", "sqlite:///~nosuchuser/x",
+    "sqlite:///results.db?mode=ro",
+    f"sqlite:///{LONG}", "postgresql://", "postgresql://host", "postgresql://host:99999/x", "postgresql://h:port/x",
+    "postgresql+nodriver://h/x", "postgresql://127.0.0.1:1/x", "mysql://h/x", "oracle://h/x", "http://h/x", "://",
+    "foo://", "a b://c", "file://results.db", "postgresql://u:p@[::1/x", "sqlite://host/x.db", "/proc/x.db",
+]  # fmt: skip
+FOLDERS = ["notes.txt", "notes.txt/x", LONG, f"{LONG}/x", "~nosuchuser/x", "pipe", "pipe/x"]
+READERS = [["status"], ["show", "0"], ["export"], ["report"]]
+
+
+def lines() -> Iterator[list[str]]:
+    """The command lines."""
+    for name in NAMES:
+        yield [*RUN, "--methods", name]
+        yield ["check", "--threads", "1", "--", name]
+    yield from ([*RUN, "--task", name] for name in TASKS)
+    yield from ([*RUN, "--budget", name] for name in ["", "quik", "SMOKE", "smoke,quick", " smoke", LONG, "\udcff"])
+    yield from ([*RUN, "--splits", name] for name in ["", "10folds", "gap", "fixed,gap", "FIXED", LONG, "\udcff"])
+    yield from ([*RUN, "--folds", value] for value in FOLDS)
+    yield from ([*RUN, "--seeds", value] for value in [*WHOLE, "1000000000"])
+    yield from ([*RUN, "--threads", value] for value in [*WHOLE, "10000", "4294967297"])
+    yield from (["check", "constant", "--threads", value] for value in [*WHOLE, "10000"])
+    yield from ([*RUN, "--timeout", value] for value in ["", "x", "0", "-1", "nan", "-inf", "1 h", "1,5"])
+    yield from ([*RUN, "--device", value] for value in ["", "tpu", "CPU", "cuda:99", "cpu,cuda", "mps", "\udcff"])
+    for text in SETTINGS:
+        yield [*RUN, "--methods", "all", "--set", text]
+        yield ["check", "map", "--threads", "1", "--set", text]
+    yield [*RUN, "--set", "map.lr=1"]
+    yield [*RUN, "--methods", "map", "--set", "map.lr=0.1", "--set", "map.lr=0.2"]
+    grid = ",".join(f"0.{i}1" for i in range(1, 100))
+    fields = ("lr", "floor", "burn", "temperature", "prior_scale")
+    yield [*RUN, "--methods", "sgld", *(word for name in fields for word in ("--set", f"sgld.{name}={grid}"))]
+    yield ["check", "map", "--set", "map.lr=0.1,0.2"]
+    yield ["check", "flow-nice"]
+    yield from ([*RUN, "--db", place] for place in DATABASES)
+    yield from ([*reader, "--db", place] for reader in READERS for place in [*DATABASES, "absent.db"])
+    yield from (["run", "--methods", "constant", "--task", "yacht", "--data-dir", place] for place in FOLDERS)
+    for place in FOLDERS:
+        yield ["data", "fetch", "yacht", "--data-dir", place]
+        yield ["data", "import", "yacht", "copy", "--data-dir", place]
+        yield ["report", "--out", place]
+    yield from (["export", "--out", place] for place in [*FOLDERS[1:], "", ".", "folder"])
+    yield from (["data", "import", "yacht", place] for place in [*FOLDERS[1:], "", "notes.txt", "folder", "absent"])
+    yield from (["data", "fetch", name] for name in [*TASKS[:6], "", "toy-antoran,digits"])
+    yield from (["data", "import", name, "folder"] for name in [*TASKS[:6], ""])
+    yield from (["report", "--task", name] for name in TASKS)
+    yield from (["report", "--methods", name] for name in NAMES)
+    yield from (["report", "--budget", name] for name in ["", "quik", "full", LONG, "\udcff"])
+    yield from (["report", "--format", name] for name in ["", ",", "html", "md;csv", "MD", LONG, "\udcff"])
+    yield from (["export", "--format", name] for name in ["", "xlsx", "csv,json", "CSV", LONG, "\udcff"])
+    yield from (["show", name] for name in ["", "zzz", LONG, "%", "'; DROP TABLE cell; --", "α", "\udcff", "-1", "_"])
+    yield from (["list", name] for name in ["", "sheep", "METHODS", LONG, "\udcff"])
+    yield from (["walk"], [LONG], ["\udcff"], ["run", "map"], ["show"], ["data", "walk"], ["--nope"], ["run", "-x"])
+    yield from (["data", "fetch"], ["data", "import", "yacht"], ["check"], ["run", "--db"], ["list", "a", "b"])
+
+
+def hyperparameters() -> Iterator[list[str]]:
+    """Every field of every method, with values that none can take."""
+    bad = {
+        float: ["nan", "inf", "-1", "x", "", "1e999"],
+        int: ["0", "-1", "1.5", "nan", "x", "", "1000000000000"],
+        bool: ["maybe", "2", ""],
+        str: ["nonsense", "", "-1"],
+    }
+    for method in METHODS:
+        for field in dataclasses.fields(method):
+            for value in bad[type(field.default)]:
+                yield [*RUN, "--methods", method.name, "--task", "all", "--set", f"{method.name}.{field.name}={value}"]
+
+
+CALLS: list[tuple[str, tuple, dict]] = [
+    *(("run", (value, "toy-homoscedastic"), {}) for value in [None, 5, [1], [None], [["map"]], b"map", True, []]),
+    *(("run", ("constant", value), {}) for value in [None, 5, [1], [None], [["starter"]], b"x", True, []]),
+    *(("run", (), {"budget": value}) for value in [None, 5, ["smoke"], b"smoke", {}, True]),
+    *(("run", (), {"splits": value}) for value in [5, ["fixed"], b"fixed", {}, True]),
+    *(("run", (), {"folds": value}) for value in [1.5, [1.5], ["x"], [None], {}, b"0", True, [[0]], []]),
+    *(("run", (), {"seeds": value}) for value in [None, 1.5, "1", [1], True, float("nan"), 10**12, -(10**30)]),
+    *(("run", (), {"threads": value}) for value in [1.5, "1", [1], True, float("nan"), 10**12, 0]),
+    *(("run", (), {"timeout": value}) for value in ["1", [1], float("nan"), 0, -1, {}, 1j]),
+    *(("run", (), {"device": value}) for value in [None, 5, ["cpu"], b"cpu", "cuda:99"]),
+    *(("run", (), {"settings": value}) for value in [5, None, {"map": 1}, [5], [None], b"map.lr=1", ["map.lr=1"]]),
+    *(("run", (), {"db": value}) for value in [None, 5, [], b"x.db", True, "a\0b", object()]),
+    *(("run", (), {"data_dir": value}) for value in [5, [], True, object()]),
+    *(("check", (value,), {}) for value in [None, 5, ["map"], b"map", ""]),
+    *(("check", ("constant",), {"threads": value}) for value in [1.5, "1", True, 10**12, 0]),
+    *(("check", ("constant",), {"settings": value}) for value in [5, None, [5], ["map.lr=1"]]),
+    *(("load", (value, "0"), {}) for value in [None, 5, [], b"x.db", "a\0b"]),
+    *(("load", ("results.db", value), {}) for value in [None, 5, [], b"0", True]),
+    *(("scores", (value,), {}) for value in [None, 5, [], b"x.db", "a\0b"]),
+    *(("scores", ("results.db",), {key: "x"}) for key in ["nope", "Task", "value; --"]),
+    *(("report", (value,), {}) for value in [None, 5, [], b"x.db", "a\0b"]),
+    *(("report", (), {"out": value}) for value in [None, 5, [], "a\0b"]),
+    *(("report", (), {"task": value}) for value in [5, [1], [None], b"starter", []]),
+    *(("report", (), {"methods": value}) for value in [5, [1], [None], b"map", []]),
+    *(("report", (), {"budget": value}) for value in [5, ["smoke"], b"smoke"]),
+    *(("report", (), {"formats": value}) for value in [5, None, [1], [], ["html"], b"md"]),
+]  # fmt: skip
