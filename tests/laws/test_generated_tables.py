@@ -24,8 +24,10 @@ from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.data import Data
 
 # In nats and standard deviations, relative to scores above 1: what 20 steps of a network in float32 make of columns
-# that differ in their last digit. Wrong units and wrong labels are wrong by far more.
-ALLOWED = 2e-3
+# that differ in their last digit (mostly 1e-8). HMC is chaotic: a last digit becomes percents.
+# Wrong units and wrong labels are wrong by far more.
+ALLOWED = {"hmc": 0.1}
+OTHERS = 1e-3
 STYLES = {
     "whole": lambda c: c,
     "from 1": lambda c: c + 1,
@@ -98,7 +100,7 @@ def scores_of(x: Any, y: Any, kind: str, methods: list[str], folder: Path) -> tu
     """Status by method, and scores on the test rows; or the sentence that refuses the table."""
     n, db = len(y), folder / "results.db"
     fixed = np.arange(n // 4, n), np.arange(n // 4)
-    task = Task("generated", kind, ("generated",), ("fixed",), (6,), loader=lambda: Data.of(x, y, fixed=fixed))
+    task = Task("generated", kind, ("own",), ("fixed",), (6,), loader=lambda: Data.of(x, y, fixed=fixed))
     TASKS.register(task)
     try:
         bnnbench.run(methods, "generated", budget="smoke", db=db, threads=1)
@@ -129,6 +131,7 @@ def compare(number: int, methods: list[str], folder: Path) -> bool:
     assert plain[0] == other[0], f"{number}, {pair.words}"
     assert set(plain[0]) == set(methods)
     for method in methods:
+        allowed = ALLOWED.get(method, OTHERS)
         for metric in ("log_likelihood", "rmse" if pair.kind == "regression" else "brier"):
             unit = pair.a * pair.sd if metric == "rmse" else 1.0
             shift = np.log(pair.a) if pair.kind == "regression" and metric == "log_likelihood" else 0.0
@@ -136,7 +139,7 @@ def compare(number: int, methods: list[str], folder: Path) -> bool:
                 continue
             want = plain[1][method, metric] / (pair.sd if metric == "rmse" else 1.0)
             assert (other[1][method, metric] / unit + shift) == pytest.approx(
-                want, abs=ALLOWED * max(1.0, abs(want)), nan_ok=True
+                want, abs=allowed * max(1.0, abs(want)), nan_ok=True
             ), f"{number}, {method}, {metric}, {pair.words}"
     return True
 
@@ -163,8 +166,11 @@ def in_turn(count: int) -> Iterator[list[str]]:
 
 
 def test_a_few_generated_tables(tmp_path: Path) -> None:
-    """A regression, a classification and a table that is too small."""
-    assert tried(range(2, 5), iter([["map"], ["constant"], ["map"]]), tmp_path) == 2
+    """A regression and a classification; and tables that are too small."""
+    assert tried(range(2, 4), iter([["map"], ["constant"]]), tmp_path) == 2
+    for number in (69, 94):
+        assert len(twins(number).plain[0]) < 4
+        assert tried(range(number, number + 1), iter([["map"]]), tmp_path) == 0
 
 
 @pytest.mark.slow
