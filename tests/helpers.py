@@ -52,7 +52,9 @@ def _data(kind: str) -> Data:
     x[80:] = np.nan
     signal = np.tanh(x[:, 0] - 3) + 0.03 * x[:, 1]
     if kind == "classification":
-        return Data(x, np.nan_to_num(np.digitize(signal + rng.normal(0, 0.2, 160), [-0.2, 0.4])), "0", classes=(0, 1, 2))
+        return Data(
+            x, np.nan_to_num(np.digitize(signal + rng.normal(0, 0.2, 160), [-0.2, 0.4])), "0", classes=(0, 1, 2)
+        )
     return Data(x, 50 + 7 * (signal + rng.normal(0, 0.2, 160)), "0")
 
 

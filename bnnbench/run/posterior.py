@@ -37,7 +37,10 @@ def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
     names = json.dumps({"classes": data.classes, "features": data.features})
     arrays = {"classes": np.array(len(data.classes)), "key": pack.keys[replica].cpu().numpy()}
     arrays["names"] = np.frombuffer(names.encode(), np.uint8)
-    arrays["shape"], arrays["one"] = np.array(pack.problem.table.x.shape[1:]), torch.ones_like(pack.problem.t).cpu().numpy()
+    arrays["shape"], arrays["one"] = (
+        np.array(pack.problem.table.x.shape[1:]),
+        torch.ones_like(pack.problem.t).cpu().numpy(),
+    )
     for name in STANDARDISATION:
         arrays[f"rows/{name}"] = getattr(pack.problem.rows, name)[replica].cpu().numpy()
     for name, tree in [("state", trained.state), ("draws", trained.draws)]:
@@ -143,7 +146,9 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Po
     batched = dataclasses.replace(problem, rows=Rows(*map(_batched, problem.rows)))
     replica = Replicas((own,), method, floats_of([method], like.dtype, like.device), batched)
     # An earlier posterior has no names; its labels were their own indices.
-    names = json.loads(bytes(arrays["names"])) if "names" in arrays else {"classes": range(int(arrays["classes"]))}
+    names: Any = {"classes": range(int(arrays["classes"]))}
+    if "names" in arrays:
+        names = json.loads(bytes(arrays["names"]))
     return Posterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws, **names)
 
 

@@ -112,9 +112,9 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UserError(f"The task {self.name!r} has the kind {self.kind!r}{nearest(self.kind, KINDS)}")
-        for field_, names in (("groups", self.groups), ("rules", self.rules)):
-            if isinstance(names, str) or not names:
-                raise UserError(f"The {field_} of the task {self.name!r} are a tuple of names, not {names!r}.")
+        for field_, given in (("groups", self.groups), ("rules", self.rules)):
+            if isinstance(given, str) or not given:
+                raise UserError(f"The {field_} of the task {self.name!r} are a tuple of names, not {given!r}.")
         for noun, name in (("name", self.name), *(("group", group) for group in self.groups)):
             if not NAME.fullmatch(name):
                 raise UserError(

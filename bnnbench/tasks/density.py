@@ -89,7 +89,7 @@ for _name, _target, _centre, _half in (
     ("blobs", BLOBS, (0.0, 0.0), 8.0),
     ("letters", LETTERS, (-0.1, 1.0), 3.0),
 ):
-    _own = {"target": _target, "centre": _centre, "half": _half, "tuned": _LAST, "version": 2}
+    _own = {"target": _target, "centre": _centre, "half": _half, "tuned": _LAST, "version": 3}
     TASKS.register(DensityTask(_name, "density", ("density",), ("fixed",), **_own))
 for _name in ENERGIES:
     _own = {"target": Boxed(_name), "tuned": _LAST, "standardised": False}  # nor units taken from draws

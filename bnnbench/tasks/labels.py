@@ -67,7 +67,7 @@ def _classification(y: np.ndarray, target: str, known: tuple) -> tuple[np.ndarra
             raise UserError(f"{what} holds the label {unknown[0]!r}, which is none of its {len(known)} classes.")
         return np.array([place[label] for label in labels])[index.reshape(-1)], known
     if len(labels) < 2:
-        raise UserError(f"{what} is {labels[0]!r} in every row; there is nothing to tell apart.")
+        raise UserError(f"{what} is {y.tolist()[0]!r} in every row; there is nothing to tell apart.")
     fractions = y.dtype.kind == "f" and (distinct != np.round(distinct)).any()
     if len(labels) > len(y) / 2 or (fractions and len(labels) > LEVELS):
         raise UserError(

@@ -50,10 +50,10 @@ def check_spread(values: np.ndarray, names: Sequence[str] = ()) -> None:
     varies = ~is_constant(low, high)
     with np.errstate(over="ignore"):  # the size is then too large
         spread = high - low
-    for j in np.flatnonzero(varies & (spread < RESOLVED * size)):
+    for j in np.flatnonzero(varies & (spread < RESOLVED * size)).tolist():
         raise UserError(
-            f"{called(names, j)} varies by {spread[j]:.2g} about {values[0, j]:.6g}, in the last digits of its numbers; "
-            "subtract an offset before they are rounded, or leave the column out if it is meant to be constant."
+            f"{called(names, j)} varies by {spread[j]:.2g} about {values[0, j]:.6g}, in the last digits of its "
+            "numbers; subtract an offset before they are rounded, or leave out what is meant to be constant."
         )
-    for j in np.flatnonzero((size > LARGEST) | (varies & (spread < LEAST))):
+    for j in np.flatnonzero((size > LARGEST) | (varies & (spread < LEAST))).tolist():
         raise UserError(f"{called(names, j)} holds numbers as {values[0, j]:.2g}; give it in another unit.")

@@ -23,7 +23,7 @@ from bnnbench.tasks.data import Data, Split
 FOLDS = 10
 VALIDATION_ROWS = 5000  # at most
 GAP_VALUES = 10  # distinct values an input needs for a gap in it to mean anything
-FIT_ROWS = 2  # at least: one row has no spread
+LEAST = 2, 1, 1  # rows to fit (one has no spread), to validate and to test
 
 ALONE = "add rows, or give one split by `fixed` in `Data.of` and the rule 'fixed'"
 
@@ -63,10 +63,11 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
     result = []
     for index, (train, test) in enumerate(parts[rule](name, data)):
         held = _validation(random.key_of(name, rule, index, "validation"), group[train])
-        if (~held).sum() < FIT_ROWS or not held.any() or not len(test):
+        rows = (~held).sum(), held.sum(), len(test)
+        if any(have < least for have, least in zip(rows, LEAST, strict=True)):
             raise UserError(
-                f"Split {index} of the {rule!r} splits of the task {name!r} has {(~held).sum()} rows to fit, {held.sum()} "
-                f"to validate and {len(test)} to test; there must be {FIT_ROWS}, 1 and 1 at least."
+                f"Split {index} of the {rule!r} splits of the task {name!r} has {rows[0]} rows to fit, {rows[1]} to "
+                f"validate and {rows[2]} to test; there must be {LEAST[0]}, {LEAST[1]} and {LEAST[2]} at least."
             )
         result.append(Split(fit=train[~held], validate=train[held], test=test))
     return result

@@ -23,9 +23,8 @@ from bnnbench.methods import METHODS
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.data import Data
 
-EPS = np.finfo(np.float64).eps
-# In nats and standard deviations, relative to scores above 1: what 20 steps of a network in float32 make of columns that
-# differ in their last digit. Wrong units and wrong labels are wrong by far more.
+# In nats and standard deviations, relative to scores above 1: what 20 steps of a network in float32 make of columns
+# that differ in their last digit. Wrong units and wrong labels are wrong by far more.
 ALLOWED = 2e-3
 STYLES = {
     "whole": lambda c: c,
@@ -48,14 +47,13 @@ Scores = dict[tuple[str, str], float]
 
 @dataclass(frozen=True)
 class Twins:
-    """A plain table and one that says the same; `a` is the unit of the target, `lost` what rounding moves columns by."""
+    """A plain table and one that says the same, whose target has the unit `a`; `sd` of the plain target."""
 
     kind: str
     plain: tuple[Any, Any]
     other: tuple[Any, Any]
     a: float
     sd: float
-    lost: float
     words: str
 
 
@@ -78,7 +76,6 @@ def twins(number: int) -> Twins:
         value = rng.choice([0.1, 1 / 3, -7e6, 1e9 + 0.1])
         x, moved = np.hstack([x, np.zeros((n, 1))]), np.hstack([moved, np.full((n, 1), value)])
     container = rng.choice(list(CONTAINERS))
-    lost = EPS * (1 + np.abs(offsets).max())
     words = f"n={n}, {container}, units {units}, offsets {offsets}, constant {constant}"
     if number % 2:
         levels = int(rng.integers(2, 4))
@@ -87,15 +84,14 @@ def twins(number: int) -> Twins:
         style = "truth" if levels == 2 and rng.random() < 0.3 else rng.choice(list(STYLES))
         labels = classes.astype(bool) if style == "truth" else STYLES[style](classes)
         other = CONTAINERS[container](moved), labels
-        return Twins("classification", (x, classes), other, 1.0, 1.0, lost, f"{words}, {style}")
+        return Twins("classification", (x, classes), other, 1.0, 1.0, f"{words}, {style}")
     a, offset = float(10.0 ** rng.uniform(-6, 6)), float(10.0 ** rng.uniform(-2, 8))
     y = a * (signal + offset)
     if rng.random() < 0.3:
         signal, a = np.round(10 * signal), 1.0
         y = signal.astype(int)
     sd = float(signal.std())
-    lost = max(lost, EPS * offset / (sd or 1.0))
-    return Twins("regression", (x, signal), (CONTAINERS[container](moved), y), a, sd, lost, f"{words}, a={a}, {offset=}")
+    return Twins("regression", (x, signal), (CONTAINERS[container](moved), y), a, sd, f"{words}, a={a}, {offset=}")
 
 
 def scores_of(x: Any, y: Any, kind: str, methods: list[str], folder: Path) -> tuple[dict[str, str], Scores] | str:
@@ -125,9 +121,10 @@ def compare(number: int, methods: list[str], folder: Path) -> bool:
         found.append(scores_of(x, y, pair.kind, methods, own))
     plain, other = found
     if isinstance(plain, str) or isinstance(other, str):
-        assert isinstance(plain, str) and isinstance(other, str), f"{number}, {pair.words}: {plain} / {other}"
-        assert "'generated'" in plain and "'generated'" in other
-        assert "Error" not in plain + other, f"{number}: {plain} / {other}"
+        for sentence in (plain, other):
+            assert isinstance(sentence, str), f"{number}, {pair.words}: {plain} / {other}"
+            assert "'generated'" in sentence
+            assert "Error" not in sentence, f"{number}: {sentence}"
         return False
     assert plain[0] == other[0], f"{number}, {pair.words}"
     assert set(plain[0]) == set(methods)
@@ -166,7 +163,8 @@ def in_turn(count: int) -> Iterator[list[str]]:
 
 
 def test_a_few_generated_tables(tmp_path: Path) -> None:
-    assert tried(range(6), in_turn(2), tmp_path) >= 4
+    """A regression, a classification and a table that is too small."""
+    assert tried(range(2, 5), iter([["map"], ["constant"], ["map"]]), tmp_path) == 2
 
 
 @pytest.mark.slow

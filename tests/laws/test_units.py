@@ -43,11 +43,6 @@ def columns(name: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     return data.x[rows], data.y[rows], data.features
 
 
-@lru_cache
-def plain_scores(method: str, name: str) -> dict[str, float]:
-    return scores_of(method, *columns(name)[:2])
-
-
 def scores_of(method: str, x: np.ndarray, y: np.ndarray, kind: str = "regression") -> dict[str, float]:
     """Scores on the test rows, of a small network at the budget `smoke`."""
     fixed = np.arange(TEST, len(x)), np.arange(TEST)
@@ -67,27 +62,16 @@ def rounding(method: str, values: np.ndarray, offset: float) -> float:
 
 @pytest.mark.parametrize("name", REGRESSIONS)
 @pytest.mark.parametrize("method", METHODS_TRIED)
-def test_units_of_the_target(method: str, name: str) -> None:
-    (x, y, _), plain = columns(name), plain_scores(method, name)
-    for a, offset in MAPS:
-        moved = scores_of(method, x, a * y + offset * a * y.std())
-        allowed = rounding(method, y, offset)
-        assert moved["log_likelihood"] == pytest.approx(plain["log_likelihood"] - np.log(a), abs=allowed)
-        assert moved["rmse"] / a == pytest.approx(plain["rmse"], abs=allowed * y.std())
-        assert moved["crps"] / a == pytest.approx(plain["crps"], abs=allowed * y.std())
-
-
-@pytest.mark.parametrize("name", REGRESSIONS)
-@pytest.mark.parametrize("method", ["gp", "map"])
-def test_units_of_the_inputs(method: str, name: str) -> None:
-    (x, y, _), plain = columns(name), plain_scores(method, name)
+def test_units(method: str, name: str) -> None:
+    x, y, _ = columns(name)
+    plain = scores_of(method, x, y)
     sd = np.where(np.ptp(x, 0) > 0, x.std(0), 1.0)
-    for a, offset in MAPS:
-        moved = scores_of(method, a * x + offset * a * sd, y)
-        allowed = rounding(method, x, offset)
-        for score in ("log_likelihood", "rmse"):
-            unit = y.std() if score == "rmse" else 1.0
-            assert moved[score] == pytest.approx(plain[score], abs=allowed * unit)
+    for (a, offset), (b, shift) in zip(MAPS, MAPS[::-1], strict=True):
+        moved = scores_of(method, b * (x + shift * sd), a * (y + offset * y.std()))
+        allowed = rounding(method, y, offset) + rounding(method, x, shift)
+        assert moved["log_likelihood"] == pytest.approx(plain["log_likelihood"] - np.log(a), abs=allowed)
+        for score in ("rmse", "crps"):
+            assert moved[score] / a == pytest.approx(plain[score], abs=allowed * y.std())
 
 
 def test_units_of_the_inputs_of_a_classification() -> None:
@@ -96,7 +80,7 @@ def test_units_of_the_inputs_of_a_classification() -> None:
     assert (np.ptp(x, 0) == 0).any()
     plain = scores_of("map", x, y, "classification")
     for a, offset in MAPS:
-        moved = scores_of("map", a * x + offset * a, y, "classification")
+        moved = scores_of("map", a * (x + offset), y, "classification")
         assert moved["log_likelihood"] == pytest.approx(plain["log_likelihood"], abs=rounding("map", x, offset))
 
 
@@ -107,7 +91,9 @@ def test_beyond_the_digits_of_float64(which: str) -> None:
     at = x * 1.0, y + 1e14 * y.std()
     if which == "inputs":
         at = x + np.array([0.0, 0.0, 1e12] + [0.0] * (x.shape[1] - 3)), y
-    task = Task("units", "regression", ("units",), ("10fold",), loader=lambda: Data.of(*at, features=features, target="t"))
+    task = Task(
+        "units", "regression", ("units",), ("10fold",), loader=lambda: Data.of(*at, features=features, target="t")
+    )
     column = features[2] if which == "inputs" else "t"
     with pytest.raises(UserError, match=rf"'units'.*'{column}'.*subtract an offset"):
         task.data()

@@ -72,7 +72,9 @@ def test_targets_of_all_types(y: Any) -> None:
 
 
 def test_columns_of_several_types() -> None:
-    frame = pd.DataFrame({"whole": pd.array([1, 2, 3], dtype="Int64"), "truth": [True, False, True], 7: [1.5, 2.5, 3.5]})
+    frame = pd.DataFrame(
+        {"whole": pd.array([1, 2, 3], dtype="Int64"), "truth": [True, False, True], 7: [1.5, 2.5, 3.5]}
+    )
     data = Data.of(frame, [1, 2, 3])
     np.testing.assert_array_equal(data.x, [[1, 1, 1.5], [2, 0, 2.5], [3, 1, 3.5]])
     assert data.features == ("whole", "truth", "7")
@@ -163,7 +165,9 @@ def test_labels_in_the_order_of_the_user() -> None:
     data = task(np.where(SIDES, "yes", "no"), classes=("yes", "no", "never")).data()
     np.testing.assert_array_equal(data.y, 1 - SIDES)
     assert data.classes == ("yes", "no", "never")
-    refused(lambda: task(SIDES, classes=("yes", "no")).data(), "'mine'", "holds the label 0, which is none of its 2 classes")
+    refused(
+        lambda: task(SIDES, classes=("yes", "no")).data(), "'mine'", "holds the label 0, which is none of its 2 classes"
+    )
 
 
 def test_what_are_no_labels() -> None:
@@ -173,7 +177,9 @@ def test_what_are_no_labels() -> None:
     refused(lambda: task(np.full(50, "a")).data(), "The target is 'a' in every row")
 
 
-@pytest.mark.parametrize("y", [np.arange(50), np.arange(50).tolist(), pd.array(np.arange(50), dtype="Int64"), np.arange(50, dtype=np.uint8)])
+@pytest.mark.parametrize(
+    "y", [np.arange(50), np.arange(50).tolist(), pd.array(np.arange(50), dtype="Int64"), np.arange(50, dtype=np.uint8)]
+)
 def test_whole_numbers_of_a_regression_are_numbers(y: Any) -> None:
     data = task(y, "regression").data()
     assert data.y.dtype == np.float64
@@ -184,7 +190,9 @@ def test_whole_numbers_of_a_regression_are_numbers(y: Any) -> None:
 def test_what_no_regression_takes() -> None:
     refused(lambda: task(SIDES.astype(bool), "regression").data(), "truth values; that is a classification")
     refused(lambda: task(["a"] * 50, "regression").data(), "text; that is a classification")
-    refused(lambda: task(np.full(50, 0.1), "regression").data(), "The target is 0.1 in every row; there is nothing to learn")
+    refused(
+        lambda: task(np.full(50, 0.1), "regression").data(), "The target is 0.1 in every row; there is nothing to learn"
+    )
     refused(lambda: task(1e9 + 1e-4 * Y, "regression", target="t").data(), "'t' varies by", "subtract an offset")
     refused(lambda: task(1e200 * Y, "regression", target="t").data(), "'t' holds numbers as", "another unit")
     refused(lambda: task(1e-200 * Y, "regression", target="t").data(), "'t' holds numbers as", "another unit")
@@ -243,12 +251,16 @@ def test_a_loader_that_raises_is_named() -> None:
     def moved() -> Data:
         return Data.of(pd.read_csv("/nowhere/houses.csv"), [])
 
-    refused(lambda: replace(task(SIDES), loader=moved).data(), "'mine' cannot be loaded (FileNotFoundError", "houses.csv")
+    refused(
+        lambda: replace(task(SIDES), loader=moved).data(), "'mine' cannot be loaded (FileNotFoundError", "houses.csv"
+    )
     refused(lambda: replace(task(SIDES), loader=lambda: 1 / 0).data(), "'mine' cannot be loaded (ZeroDivisionError")
     refused(lambda: replace(task(SIDES), loader=lambda: (X, Y)).data(), "'mine'", "returns a tuple", "Data.of(x, y)")
 
 
-@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/b", "a\\b", "", ".", ".hidden", "a b", "a,b", "a\n", "x" * 61, "$x$", "-x"])
+@pytest.mark.parametrize(
+    "name", ["../../x", "/etc/x", "a/b", "a\\b", "", ".", ".hidden", "a b", "a,b", "a\n", "x" * 61, "$x$", "-x"]
+)
 def test_names_that_make_no_file(name: str) -> None:
     refused(lambda: replace(task(SIDES), name=name), "name", repr(name), "letters, digits")
     refused(lambda: replace(task(SIDES), groups=("mine", name)), "group", repr(name), "letters, digits")
