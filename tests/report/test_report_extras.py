@@ -110,7 +110,8 @@ def test_exact_picture_adds_the_noise():
 
 
 def test_every_method_of_the_suite_looks_different():
-    records = pd.DataFrame({"name": [m.name for m in SUITE_METHODS], "order": [m.order for m in SUITE_METHODS]})
+    rows = [(m.name, m.order, m.tags) for m in SUITE_METHODS]
+    records = pd.DataFrame(rows, columns=["name", "order", "tags"])
     found = looks(records, SUITE)
     assert len({(look.color, look.marker) for look in found.values()}) == len(SUITE)
     assert len({(look.color, look.line) for look in found.values()}) == len(SUITE)
