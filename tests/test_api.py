@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import CPU
@@ -169,3 +170,18 @@ assert torch.get_num_threads() == 2
 assert (torch.full((4_000_000,), 2e-38) * 0.1).count_nonzero() == 0
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_report_says_which_results_this_installation_has_superseded(tmp_path, monkeypatch):
+    """A database of the present versions, read by an installation in which a method has a newer one."""
+    db, out = tmp_path / "results.db", tmp_path / "out"
+    bnnbench.run("constant,map", "diabetes", folds="0,1", db=db, **LIKE)
+
+    def marked():
+        bnnbench.report(db, out, formats=("csv",))
+        table = pd.read_csv(out / "tables/starter-10fold-rmse.csv")
+        return dict(zip(table["method"], table["superseded"], strict=True))
+
+    assert marked() == {"constant": False, "map": False}
+    monkeypatch.setattr(METHODS.get("map"), "version", METHODS.get("map").version + 1)
+    assert marked() == {"constant": False, "map": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -16,6 +17,7 @@ from bnnbench.store import schema, server, sqlite
 from bnnbench.store.address import Address
 from bnnbench.store.faults import database_faults, is_passing
 
+log = logging.getLogger(__name__)
 _WRITERS = 0x626E6E62  # key of PostgreSQL's advisory lock of bnnbench's writers
 
 
@@ -114,10 +116,15 @@ class Database:
             return
         try:
             with database_faults(self.address):
-                sqlite.leave_single_file(self.address.path, self.timeout)
+                merged = sqlite.leave_single_file(self.address.path, 0.0 if self.read_only else self.timeout)
         except UserError:
             if not self.read_only:
                 raise
+        else:
+            if not (merged or self.read_only):
+                log.warning(
+                    "Another program reads %s, so its last work is in its log until a later command.", self.address
+                )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import time
@@ -14,7 +13,6 @@ from bnnbench.store.retry import pauses
 
 COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside one at work
 _CLOSING_S = 0.1  # the longest pause between two tries to be the last one
-log = logging.getLogger(__name__)
 
 
 def connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
@@ -48,23 +46,25 @@ def use_log(connection: sqlite3.Connection) -> None:
     _unless_busy(connection, "PRAGMA journal_mode = WAL")
 
 
-def leave_single_file(path: Path, timeout: float) -> None:
+def leave_single_file(path: Path, timeout: float) -> bool:
     """Merge the log into the file; unless another process is at work, end in rollback mode, without a log.
 
     Such a file can be committed, copied alone, and read where no `-wal` file can be made. Processes that close at the
     same moment keep each other from being the last one, hence the pauses of random length without a connection.
+
+    Returns:
+        Whether all that was stored so far is in the file.
     """
     merged, wait = False, timeout
     for pause in pauses(_CLOSING_S):
         with closing(_connect(path, "rw", wait)) as connection:
             if _unless_busy(connection, "PRAGMA journal_mode = DELETE") == ("delete",):  # nobody else is connected
-                return
+                return True
             if not merged:  # waits for a writer's transaction and for readers of an older state
                 merged = (_unless_busy(connection, "PRAGMA wal_checkpoint(FULL)") or (1,))[0] == 0
         wait = 0.0
         time.sleep(pause)
-    if not merged:
-        log.warning("Another program reads %s, so some work stays in its log; the next command merges it.", path)
+    return merged
 
 
 def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:

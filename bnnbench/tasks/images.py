@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from bnnbench.model import GaussianPrior
 from bnnbench.nets import MLP, AlexNet, Conv3FC3, LeNet
 from bnnbench.tasks.base import TASKS, Points, Task
 from bnnbench.tasks.budget import Budget
@@ -86,7 +85,7 @@ def budgets(epoch: int, times: int = 1) -> tuple[Budget, ...]:
 #   5 epochs (4.3 % of the images wrong); a long burn-in whose step falls from 5e-4 to them does (2.1 %).
 # - Laplace: at the task's own precision, which the evidence prefers, the linearised model is far too unsure (-0.19; MAP
 #   -0.045). 300 times as much gives -0.043, 1,000 times as much for the diagonal. Under a prior that narrow the MAP
-#   itself underfits (see below), so mean and covariance have two priors here, and tables mark these cells.
+#   itself underfits (see `PRIORS`), so mean and covariance have two priors here, and tables mark these cells.
 TUNED = {
     "map": {"lr": 1e-3},
     "ensemble-deep": {"lr": 1e-3},
@@ -109,11 +108,7 @@ TUNED = {
 }
 MNIST_SHIFTS = ("rotation", "kmnist", "notmnist", "fgsm", "pgd", "fgsm-norm")
 
-# The prior's scale by the same rows, of 1, 2 and 4: at 1, the prior of the tables, the posterior of networks as wide as
-# these underfits (MAP errs on 3.1 % of the validation images after 5 epochs, at 2 on 2.0 %, at 4 on 1.7 %).
-_images = partial(
-    ImageTask, kind="classification", rules=("official",), batch_size=128, tuned=TUNED, prior=GaussianPrior(scale=4.0)
-)
+_images = partial(ImageTask, kind="classification", rules=("official",), batch_size=128, tuned=TUNED)
 _mnist = partial(_images, groups=("images",), source="mnist", budgets=budgets(430), shifts=MNIST_SHIFTS)  # 55,000 rows
 NETS: dict[str, Callable[[int, int], nn.Module]] = {"lenet": LeNet, "alexnet": AlexNet, "conv3fc3": Conv3FC3}
 

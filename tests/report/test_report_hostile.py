@@ -266,7 +266,7 @@ def test_one_damaged_curve_costs_no_other(sources, tmp_path, monkeypatch):
     ("statement", "told"),
     [
         ("DELETE FROM score", "its scores are missing from the database"),
-        ("DELETE FROM score WHERE rowid % 2", ""),
+        ("DELETE FROM score WHERE evaluation_id % 2", ""),
         ("DELETE FROM evaluation", "its scores are missing from the database"),
         ("DELETE FROM curve", ""),
         ("DELETE FROM metric", ""),

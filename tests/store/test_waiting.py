@@ -64,7 +64,7 @@ OTHER = "from bnnbench.store.owners import owner_id; print(owner_id(), flush=Tru
 
 def test_a_run_says_for_whom_it_waits_and_goes_on_when_the_other_dies(tmp_path, capfd):
     like = {"budget": "smoke", "db": tmp_path / "results.db", "threads": 1, "device": "cpu"}
-    bnnbench.run("constant", "toy-homoscedastic", **like)
+    bnnbench.run("constant", "toy-homoscedastic", artifacts=tmp_path / "arrays", **like)
     with subprocess.Popen(
         [sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -83,6 +83,9 @@ def test_a_run_says_for_whom_it_waits_and_goes_on_when_the_other_dies(tmp_path, 
         summary = bnnbench.run("constant", "toy-homoscedastic", force=True, quiet=False, **like)
         killer.join()
     assert summary.statuses == {Status.OK: 1}
+    assert {file.name for file in tmp_path.iterdir()} == {"results.db", "arrays"}  # the second run was not told again
+    with pytest.raises(UserError, match="leave --artifacts out"):
+        bnnbench.run("constant", "toy-homoscedastic", artifacts=tmp_path / "other", dry_run=True, **like)
     lines = [line for line in capfd.readouterr().err.splitlines() if "waiting for" in line]
     assert len(lines) == 1
     assert f"waiting for process {other.pid} on {socket.gethostname()}, which holds" in lines[0]
