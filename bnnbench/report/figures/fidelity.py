@@ -21,7 +21,8 @@ LABELS = {
     "log_sd_ratio": "log sd ratio",
     "log_epistemic_ratio": "log epistemic sd ratio",
 }
-TITLE = "How near to the HMC posterior? Best mean rank on top; grey: HMC's own noise on that data set"
+TITLE = "How near to the HMC posterior?"
+RANKED, NOISE = " Best mean rank on top.", " Grey: HMC's own noise on that data set."
 SHADE, SPREAD = "#dcdcdc", 0.27  # of noise floors; half the height of a row that data sets share
 
 
@@ -40,7 +41,7 @@ def fidelity_figure(found: Fidelity, looks: dict[str, Look]) -> Figure:
     names = [label(r) + f" {OTHER_TARGET}" * (r in found.other) for r in rows]
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
-    headline(figure, TITLE)
+    headline(figure, TITLE + RANKED * bool(ranks) + NOISE * _has_floors(found))
     figure.legend(handles=_legend(found), loc="outside lower center", ncols=4, handletextpad=0.3, columnspacing=1.2)
     return figure
 
@@ -104,6 +105,10 @@ def _dot(
         axes.plot(border, y, marker, transform=axes.get_yaxis_transform(), **style)
 
 
+def _has_floors(found: Fidelity) -> bool:
+    return any(c in found.columns and c not in found.doubted for _, c in found.floor)
+
+
 def _legend(found: Fidelity) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
         Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color=INK, ms=5,
@@ -112,7 +117,7 @@ def _legend(found: Fidelity) -> list[Line2D | Patch]:
         for i, c in enumerate(found.columns)
     ]  # fmt: skip
     handles.append(Line2D([], [], ls="", marker="<", color=INK, ms=5, label="beyond the axis (or −∞)"))
-    if any(c not in found.doubted for _, c in found.floor):
+    if _has_floors(found):
         handles.append(Patch(color=SHADE, label="noise floor of that data set"))
     if found.other:
         handles.append(Line2D([], [], ls="", label=f"{OTHER_TARGET} another target, not ranked"))
