@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from bnnbench.cli import main
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
-from bnnbench.store import artifacts, database
+from bnnbench.store import artifacts, sqlite
 
 SMALL = "run --methods constant,map,sgld --task toy-homoscedastic,toy-antoran --budget smoke --threads 1 --device cpu"
 
@@ -228,7 +228,7 @@ def test_full_disk_for_artifacts(here, monkeypatch):
 
 def test_full_disk_for_the_database(here, monkeypatch):
     line = "run --methods constant --task toy-homoscedastic --budget smoke --threads 1"
-    original = database._sqlite
+    original = sqlite._connect
     for pages in (1, 20):
 
         def small(*arguments, pages=pages):
@@ -237,7 +237,7 @@ def test_full_disk_for_the_database(here, monkeypatch):
             return connection
 
         with monkeypatch.context() as patch:
-            patch.setattr(database, "_sqlite", small)
+            patch.setattr(sqlite, "_connect", small)
             assert "There is no space left for the database" in refuse(line)
     assert "1 ok now" in succeed(line)
 

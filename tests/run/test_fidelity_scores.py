@@ -127,7 +127,7 @@ def test_unconverged_cells_take_part_and_unscored_ones_do_not(store):
 def test_nothing_where_the_files_are_gone(store):
     record(store, cell("hmc"), HMC)
     record(store, cell("map"), terms([0.5]))
-    shutil.rmtree(store.address.folder / store.address.artifacts)
+    shutil.rmtree(store.root)
     assert add_fidelity(store, ["toy"]) == 0
 
 
