@@ -11,6 +11,7 @@ import difflib
 import functools
 import importlib
 import pkgutil
+import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib.metadata import EntryPoint, distributions
@@ -33,6 +34,14 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     choices = sorted(choices)
     close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
     return f"; did you mean {', '.join(close)}?" if close else f"; choose from {', '.join(choices)}."
+
+
+def _module_level_caller() -> str:
+    """Name of the module whose import led here: users may register theirs before all of ours are in."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_globals.get("__name__", "")
 
 
 class Registry(Generic[T]):
@@ -73,6 +82,8 @@ class Registry(Generic[T]):
             name = getattr(entry, "name", None)
             raise UserError(f"The {self.noun} {name if isinstance(name, str) else entry!r} is not registered: {fault}.")
         self._entries[entry.name] = entry  # type: ignore[attr-defined, assignment]
+        if not self._complete and _module_level_caller().startswith(f"{self.package}."):
+            self._own_names |= {entry.name}  # type: ignore[attr-defined]
         return entry
 
     def _clash(self, entry: Any) -> str:
@@ -100,8 +111,7 @@ class Registry(Generic[T]):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
         self._complete = True  # before packages are loaded, which may look into the registry
-        self._own_names = frozenset(self._entries)
-        self._ours = self._own_names.union(*map(self._groups_of, self._entries.values()))
+        self._ours = self._own_names.union(*(self._groups_of(self._entries[name]) for name in self._own_names))
         for source, point in _entry_points(self.group):
             try:
                 self.register(point.load())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 from importlib.metadata import PathDistribution
@@ -72,7 +73,7 @@ TASK_FAULTS = {
     "entry = task(groups=('uci',))": "'uci', which is a group of tasks of bnnbench",
     "entry = task(groups=('housing',))": "'housing', which is a task of bnnbench",
     "entry = task(groups=())": "its groups and its split rules must be tuples",
-    "entry = task(groups=['mine'])": "must be tuples where they are lists",
+    "entry = task(groups=['mine'])": "its groups and its split rules must be tuples",
     "entry = task(rules=['10fold'])": "its groups and its split rules must be tuples",
     "entry = task(hidden=[20])": "must be tuples where they are lists",
     "entry = task(kind='clustering')": "its kind is 'clustering'",
@@ -218,3 +219,23 @@ def test_what_is_registered_by_hand_is_held_to_the_same(install):
     with pytest.raises(UserError, match="no subclass"):
         METHODS.register(Task("new", "regression", ("mine",), ("10fold",), loader=dict))
     assert issubclass(METHODS.register(MAP), Method)  # the same twice is once
+
+
+def test_a_task_registered_before_all_of_ours_is_none_of_ours():
+    """In a process of its own, where ours are not known yet: its group stays free for a further task of the user."""
+    code = """
+        from bnnbench.tasks import TASKS, Task
+        register = lambda name: TASKS.register(Task(name, "regression", ("mine",), ("fixed",), loader=dict))
+        register("mine")
+        TASKS.names()
+        register("second")
+        TASKS._entries.pop("mine")
+        register("mine")
+        try:
+            TASKS.register(Task("third", "regression", ("uci",), ("fixed",), loader=dict))
+        except Exception as error:
+            print(error)
+    """
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert "'uci', which is a group of tasks of bnnbench" in done.stdout, done.stderr

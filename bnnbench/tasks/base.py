@@ -112,11 +112,12 @@ class Task:
     version: int = 1
 
     def __post_init__(self) -> None:
+        what = f"The task {self.name!r} cannot be made"
         if self.kind not in KINDS:
-            raise UserError(f"The task {self.name!r} has the kind {self.kind!r}{nearest(self.kind, KINDS)}")
-        for field_, given in (("groups", self.groups), ("rules", self.rules)):
-            if isinstance(given, str) or not given:
-                raise UserError(f"The {field_} of the task {self.name!r} are a tuple of names, not {given!r}.")
+            raise UserError(f"{what}: its kind is {self.kind!r}{nearest(self.kind, KINDS)}")
+        for names_ in (self.groups, self.rules):
+            if not isinstance(names_, tuple) or not names_:
+                raise UserError(f"{what}: its groups and its split rules must be tuples of names, not {names_!r}.")
         for noun, name in (("name", self.name), *(("group", group) for group in self.groups)):
             if not NAME.fullmatch(name):
                 raise UserError(
@@ -218,10 +219,10 @@ def _load(task: Task, root: Path | None) -> Data:
     except UserError as error:
         if (task.source or task.name) in names():  # of a card, which the sentence names
             raise
-        raise UserError(f"The task {task.name!r} cannot be loaded: {error}") from error
+        raise UserError(f"The data of the task {task.name!r} cannot be loaded: {error}") from error
     except Exception as error:  # whatever a user's loader raises
         raise UserError(
-            f"The task {task.name!r} cannot be loaded ({type(error).__name__}: {error}); mend its loader or its files."
+            f"The data of the task {task.name!r} cannot be loaded ({type(error).__name__}: {error})."
         ) from error
 
 

@@ -120,7 +120,7 @@ BAD = {
 def test_what_makes_no_table(name: str) -> None:
     x, y, part = BAD[name]
     refused(lambda: Data.of(x, y), part)
-    refused(lambda: task(y, "regression", x).data(), "The task 'mine' cannot be loaded: ", part)
+    refused(lambda: task(y, "regression", x).data(), "The data of the task 'mine' cannot be loaded: ", part)
 
 
 def test_names_of_columns_are_counted() -> None:
@@ -267,7 +267,7 @@ def test_names_that_make_no_file(name: str) -> None:
 
 
 def test_fields_of_a_task() -> None:
-    refused(lambda: replace(task(SIDES), groups="mine"), "groups", "'mine'", "tuple of names")
-    refused(lambda: replace(task(SIDES), rules=()), "rules", "tuple of names")
+    refused(lambda: replace(task(SIDES), groups="mine"), "groups", "'mine'", "tuples of names")
+    refused(lambda: replace(task(SIDES), rules=()), "rules", "tuples of names")
     refused(lambda: replace(task(SIDES), kind="regresion"), "'regresion'; did you mean regression?")
     assert replace(task(SIDES), name="Häuser_2.v1+k=3").name

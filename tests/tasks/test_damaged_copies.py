@@ -75,5 +75,5 @@ def test_pipes_are_not_waited_for(entry: Card, tmp_path: Path) -> None:
 
 def test_the_home_of_nobody(entry: Card, tmp_path: Path) -> None:
     for call in (lambda: data_root("~nosuchuser/data"), lambda: import_local(entry, "~nosuchuser/data", tmp_path)):
-        with pytest.raises(UserError, match="~nosuchuser/data cannot be read"):
+        with pytest.raises(UserError, match="~nosuchuser/data names a home folder that is not known"):
             call()
