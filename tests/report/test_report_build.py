@@ -112,9 +112,9 @@ def test_golden_table_and_missing_method(small, tmp_path):
     build(small, tmp_path, formats=["csv", "latex"], tasks=["uci"], budget="full")
     assert not (tmp_path / "index.md").exists()
     assert (tmp_path / "tables/uci-10fold-log_likelihood.csv").read_text().splitlines()[1:] == [
-        "housing,map,-1.9,0.05773502692,-1.9,3,True,True,False,0,0,False",
-        "housing,sgld,-2.9,0.05773502692,-2.9,3,True,True,False,0,0,False",  # three splits tell nothing apart
-        "wine,map,-1,0,-1,3,True,True,False,0,0,False",
+        "housing,map,-1.9,0.05773502692,-1.9,3,True,True,False,False,0,0,False",
+        "housing,sgld,-2.9,0.05773502692,-2.9,3,True,True,False,False,0,0,False",  # three splits tell nothing apart
+        "wine,map,-1,0,-1,3,True,True,False,False,0,0,False",
     ]
     assert (
         r"sgld & \textbf{$-$2.900} $\pm$ 0.058 & -- \\"
