@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.stats
-import torch
 from torch.utils._pytree import tree_leaves
 
-from bnnbench.metrics.convergence import effective_size
 from bnnbench.run.train import Trained
 from bnnbench.store.records import EvaluationRecord, MetricRecord, Score
 
@@ -27,6 +25,7 @@ DIAGNOSTICS = (
     MetricRecord("drift_shortened", -1, "", "share of steps whose drift was shortened while draws were kept"),
     MetricRecord("noise_deficit", -1, "", "share of weights whose injected noise would have to be negative"),
 )
+BATCHES = 8
 
 
 def sampler_record(trained: Trained, replica: int, exploded: float | None = None) -> EvaluationRecord | None:
@@ -57,19 +56,18 @@ def looks_with_draws(steps: np.ndarray, schedule: Sequence[int]) -> np.ndarray:
     return found
 
 
-def interval(values: np.ndarray, level: float = 0.99) -> tuple[float, float]:
-    """Interval of the mean of an autocorrelated series [C]; NaN of fewer than four values or of what is not finite.
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """99 % interval of the mean of an autocorrelated series [C] by batch means (Flegal & Jones 2010, arXiv 0811.1729).
 
-    mean +- t sd / sqrt(S), S being the effective sample size (`bnnbench.metrics.convergence.effective_size`), at most
-    C, and t the quantile of Student's law with S - 1 degrees of freedom, at least one.
+    mean +- t sd / sqrt(B) of the means of B = 8 batches one after the other (of C, where there are fewer), which are
+    nearly independent if the series is much longer than its memory; t the quantile of Student's law with B - 1 degrees
+    of freedom. NaN of fewer than four values or of what is not finite.
     """
-    size = min(float(effective_size(torch.as_tensor(values, dtype=torch.float64)[None])), float(len(values)))
-    if math.isnan(size):
+    if len(values) < 4 or not np.isfinite(values).all():
         return math.nan, math.nan
-    quantile = scipy.stats.t.ppf(0.5 + level / 2, max(size - 1, 1.0))
-    half = float(quantile * np.std(values, ddof=1, dtype=np.float64) / math.sqrt(size))
-    mean = float(np.mean(values, dtype=np.float64))
-    return mean - half, mean + half
+    means = np.array([batch.mean() for batch in np.array_split(values.astype(np.float64), min(BATCHES, len(values)))])
+    half = float(scipy.stats.t.ppf(0.995, len(means) - 1) * means.std(ddof=1) / math.sqrt(len(means)))
+    return float(means.mean()) - half, float(means.mean()) + half
 
 
 def draws_kept(trained: Trained) -> int:

