@@ -167,7 +167,7 @@ def check(method: str, settings: str | Iterable[str] = (), threads: int | None =
 
     >>> import bnnbench
     >>> [verdict.passed for verdict in bnnbench.check("constant")]
-    [None, None, None, None, None, None, True]
+    [None, None, None, None, None, None, None, True]
     """
     from bnnbench.check.checks import checks
 

@@ -1,4 +1,4 @@
-"""The one exception that is shown to a user as a sentence instead of a traceback."""
+"""The exceptions that are shown to a user as a sentence instead of a traceback."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The message is one clear sentence that names the thing and the remedy.
     """
+
+
+class StorageError(UserError):
+    """A file that cannot be read or written, as on a full disk: no fault of the cell at work, which is left for later."""

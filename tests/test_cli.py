@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -355,7 +356,9 @@ def test_force_trains_again_and_gives_the_same_numbers(db):
 
 
 def test_more_seeds_train_only_the_new_cells(db):
-    assert succeed(f"{SMALL} --seeds 2").startswith("12 cells: 6 finished before, 6 ok now.\n")
+    first = succeed(f"{SMALL} --seeds 2").splitlines()[0]
+    # After 20 steps a chain may doubt itself.
+    assert re.fullmatch(r"12 cells: 6 finished before, (6 ok|5 ok, 1 unconverged) now\.", first)
 
 
 def test_folds_run_alone(here):

@@ -92,11 +92,11 @@ class Quits(MAP):
     name, tags = "quits", ("odd",)
 
     def update(self, key, state, problem):
-        raise SystemExit(5)
+        raise RuntimeError(5)
 
 
 @pytest.mark.parametrize("part", ["prepare", "init", "finish", "converted", "doubts"])
-@pytest.mark.parametrize("error", [UserError("No."), RuntimeError("no"), SystemExit("no")], ids=["user", "run", "exit"])
+@pytest.mark.parametrize("error", [UserError("No."), RuntimeError("no")], ids=["user", "run"])
 def test_whatever_a_method_raises_stays_with_its_cell(part, error, monkeypatch):
     def fails(*arguments):
         raise error
@@ -114,12 +114,12 @@ def test_if_all_failed_the_status_is_1_and_the_reasons_are_shown(monkeypatch):
     assert result.exit_code == 1
     assert "2 cells: 0 finished before, 2 failed now." in result.stdout
     for task in ("mine", "toy-antoran"):
-        assert f"Warning: {task} quits: 1 cell failed: SystemExit: 5" in result.stderr
+        assert f"Warning: {task} quits: 1 cell failed: RuntimeError: 5" in result.stderr
     assert run("--methods quits,constant --task mine").exit_code == 0
     assert run("--methods quits,constant --task mine").exit_code == 1  # the constant is finished
     summary = bnnbench.run("quits", "mine", budget="smoke", threads=1)
     assert summary.all_failed
-    assert summary.warnings == ("mine quits: 1 cell failed: SystemExit: 5",)
+    assert summary.warnings == ("mine quits: 1 cell failed: RuntimeError: 5",)
 
 
 @pytest.mark.parametrize("part", ["updates", "schedule", "folds", "check"])

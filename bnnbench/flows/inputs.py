@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -68,10 +69,10 @@ def check_whole(what: str, value: Any, least: int) -> None:
         raise UserError(f"{what} is a whole number of {least} or more, not {value!r}.")
 
 
-def check_positive(what: str, value: Any) -> None:
-    """A bound, or another finite number above 0."""
-    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
-        raise UserError(f"{what} is a finite number above 0, not {value!r}.")
+def check_positive(what: str, value: Any, most: float = sys.float_info.max) -> None:
+    """A bound, or another number above 0: a finite one, if infinity is not allowed as the most."""
+    if not isinstance(value, Real) or not 0 < float(value) <= most:
+        raise UserError(f"{what} is a {'finite ' * math.isfinite(most)}number above 0, not {value!r}.")
 
 
 def check_widths(hidden: Any) -> None:

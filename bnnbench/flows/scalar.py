@@ -58,14 +58,14 @@ class Affine(Scalar):
     s = a / (1 + |a| / bound), for an unbounded scale lets training diverge.
 
     Raises:
-        UserError: the bound is no finite number above 0.
+        UserError: the bound is no number above 0, infinity for none.
     """
 
     bound: float = LOG_SCALE_BOUND
     parameters: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        check_positive("The bound of a log-scale", self.bound)
+        check_positive("The bound of a log-scale", self.bound, most=math.inf)
 
     def forward(self, x: Tensor, theta: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         log_scale = self._log_scale(theta[1])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from bnnbench import random
-from bnnbench.errors import UserError
+from bnnbench.errors import StorageError, UserError
 from bnnbench.run.attempt import Settings, attempt
 from bnnbench.run.cell import Cell, structure
 from bnnbench.run.checkpoint import Checkpoint
@@ -109,7 +109,7 @@ def all_packs(cells: Sequence[Cell], device: torch.device) -> list[list[Cell]]:
 def _limit(cell: Cell, device: torch.device) -> int:
     try:
         return pack_limit(cell, _memory(device), device)
-    except (Exception, SystemExit):  # what cannot be sized says why when it is trained
+    except Exception:  # what cannot be sized says why when it is trained
         return 1
 
 
@@ -137,9 +137,11 @@ def _run_pack(
     progress.start(f"{pack[0].task.name} {pack[0].method.name}")
     try:
         attempted = attempt(pack, settings, lambda steps: progress.update(steps * len(pack)))
+    except StorageError:
+        raise
     except UserError as error:  # the method refuses the task
         reason = str(error)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:2000]
     else:
         yield pack, *attempted

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
 
-from bnnbench.errors import UserError
+from bnnbench.errors import StorageError, UserError
 from bnnbench.store.passwords import masked
 
 NOT_SQLITE = "{place} is not an SQLite database and was left as it is; name another file with --db."
@@ -116,4 +116,4 @@ def file_faults(action: str, path: Path) -> Iterator[None]:
         else:
             remedy = "check the path and the disk"
         reason = error.strerror or type(error).__name__
-        raise UserError(f"Cannot {action} {path} ({reason}); {remedy}.") from error
+        raise StorageError(f"Cannot {action} {path} ({reason}); {remedy}.") from error

@@ -299,5 +299,5 @@ def test_text_that_is_no_json_is_one_sentence(sources, tmp_path, statement):
     sql(path, statement)
     result = CliRunner().invoke(main, ["report", "--db", str(path), "--out", str(tmp_path / "out")])
     assert result.exit_code == 2, result.output
-    assert "is not the JSON it should be" in result.output
+    assert "is not as bnnbench made it" in result.output
     assert not (tmp_path / "out").exists()

@@ -135,7 +135,7 @@ def test_dropout_is_left_out():
 def test_ensembles_are_not_recorded(method):
     fit = fitted(method)
     assert fit.recording == {}
-    assert set(_training_curve(fit, 0)) == {"training"}
+    assert set(_training_curve(fit, 0)) == {"training", "kept"}
 
 
 def test_of_multiplicative_flows_the_plain_layers_are_recorded():

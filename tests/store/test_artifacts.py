@@ -84,7 +84,7 @@ def test_another_root_is_stored_with_the_database(path, tmp_path, monkeypatch):
 def test_a_root_comes_before_the_first_artifact(store, session, path, tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         ResultStore(path, artifacts=path)
-    with pytest.raises(UserError, match="no such user"):
+    with pytest.raises(UserError, match="names a home folder that is not known"):
         ResultStore(path, artifacts="~nosuchuser/x")
     store.record(session, [make_outcome(make_cell(), artifacts={"posterior": ARRAYS})])
     with pytest.raises(UserError, match=r"lie in .*results.artifacts, not in .*late; leave --artifacts out"):
