@@ -9,4 +9,4 @@ class UserError(Exception):
 
 
 class StorageError(UserError):
-    """A file that cannot be read or written, as on a full disk: no fault of the cell at work, which is left for later."""
+    """A file that cannot be read or written, as on a full disk: the cell at work is not to blame for it."""

@@ -135,7 +135,7 @@ def test_the_report_of_flows_has_its_tables_and_figures(db, tmp_path):
 def test_settings_out_of_range_are_named():
     with pytest.raises(bnnbench.errors.UserError, match=r"flow-maf\.layers must be positive"):
         METHODS.get("flow-maf")(layers=0).check()
-    with pytest.raises(bnnbench.errors.UserError, match="1500 bins of a spline, .* leave no room; take fewer"):
+    with pytest.raises(bnnbench.errors.UserError, match=r"1500 bins of a spline, .* leave no room; take fewer"):
         METHODS.get("flow-spline-ar")(bins=1500).check()
 
 
