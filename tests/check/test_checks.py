@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from bnnbench.check.checks import checks, linear_regression, no_data, packed_equals_alone, scaling
+from bnnbench.check.checks import checks, linear_regression, no_data, packed_equals_alone, scaling, vague_regression
 from bnnbench.methods import METHODS
 from bnnbench.methods.bbp import BBPGaussian, BBPMixture, entropy
+from bnnbench.methods.csgmcmc import CyclicalSGMCMC
 from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model.predictive import normal_log_density
@@ -51,6 +52,25 @@ class MeanGradient(SGLD):
 
     def heat(self, problem):
         return super().heat(problem) * problem.n
+
+
+class Cooled(CyclicalSGMCMC):
+    """No noise in the first part of a cycle: what is left of it cannot warm the chain up again."""
+
+    def heat(self, problem):
+        return torch.where(self._phase(problem) < 0.6, 0.0, super().heat(problem))
+
+
+@pytest.mark.slow
+def test_a_chain_that_is_cooled_on_its_way_is_caught():
+    """By the regression that the data leave open alone."""
+    assert vague_regression_of(Cooled(lr=0.01)) is False
+    assert vague_regression_of(CyclicalSGMCMC()) is True
+
+
+def vague_regression_of(method):
+    (verdict,) = vague_regression(method)
+    return verdict.passed
 
 
 @pytest.mark.parametrize(
