@@ -88,13 +88,13 @@ def test_all_that_optimise_are_stopped_early():
 
 @pytest.mark.parametrize("method", METHODS.names())
 def test_every_network_gets_the_same_number_of_gradients(method):
-    """Only a reference may take more, and only it may doubt itself after so few."""
+    """Only a reference may take more, and only references and chains may doubt themselves after so few."""
     outcomes = run_pack(make_cells(method))
     reference = "references" in METHODS.get(method).tags
     assert METHODS.get(method)().updates(100) == 100 or reference
     assert [o.gradients for o in outcomes] == [100 * small(method).networks] * 3
     assert {o.pack_size for o in outcomes} == {3}
-    fine = {Status.OK, Status.UNCONVERGED} if reference else {Status.OK}
+    fine = {Status.OK, Status.UNCONVERGED} if reference or small(method).chains else {Status.OK}
     assert all(o.status in fine and not o.compiled and o.wall_s > 0 for o in outcomes)
 
 
