@@ -190,7 +190,7 @@ def test_gamma_is_the_derivative_of_the_preconditioner():
          for i, e in enumerate(1e-6 * torch.eye(13).double())]
     )  # fmt: skip
     state = Preconditioned(params, unflatten(old, params))
-    method = PSGLD(lr=0.1, decay=0.6, stabiliser=0.1, temperature=0.7, floor=1.0)
+    method = PSGLD(lr=0.1, decay=0.6, stabiliser=0.1, temperature=0.7, floor=1.0, reach=1e9)
 
     def added(key):
         with_it, without = (replace(method, gamma=g).update(key, state, problem)[0].params for g in (True, False))
