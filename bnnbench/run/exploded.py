@@ -18,21 +18,22 @@ def share_exploded(predictive: Predictive, y: Tensor, shift: float, scale: float
     """Share of the S terms that lose to a guess by more than a nat, or are not finite, on the median of N rows.
 
     The guess is N(shift, scale^2), or that all classes are alike. The median tells an explosion, which spoils all rows,
-    from a network that is sound but too sure of a single row.
+    from a sound network that errs on a few. A term's standard deviation counts as no smaller than the guess's: to be
+    too sure of a fair prediction is no explosion either.
 
     Args:
         predictive: terms [S, N ...]. y: targets [N]. shift, scale: of the fitting targets, for a regression.
     """
     predictive = double(predictive)
+    if isinstance(predictive, GaussianPredictive):
+        one = torch.ones_like(predictive.mean[:1])
+        guess: Predictive = GaussianPredictive(shift * one, scale * one)
+        predictive = predictive._replace(scale=predictive.scale.clamp(min=scale))
+    else:
+        assert isinstance(predictive, CategoricalPredictive)
+        classes = predictive.log_probs.shape[-1]
+        guess = CategoricalPredictive(torch.full_like(predictive.log_probs[:1], -math.log(classes)))
     terms = [each(lambda part, s=s: part[s : s + 1], predictive) for s in range(len(predictive[0]))]
     alone = torch.stack([term.log_prob(y) for term in terms])  # [S, N]
-    lost = (_guess(predictive, shift, scale).log_prob(y) - alone).nan_to_num(nan=math.inf)
+    lost = (guess.log_prob(y) - alone).nan_to_num(nan=math.inf)
     return float((lost.median(1).values > MARGIN).double().mean())
-
-
-def _guess(like: Predictive, shift: float, scale: float) -> Predictive:
-    if isinstance(like, GaussianPredictive):
-        one = torch.ones_like(like.mean[:1])
-        return GaussianPredictive(shift * one, scale * one)
-    assert isinstance(like, CategoricalPredictive)
-    return CategoricalPredictive(torch.full_like(like.log_probs[:1], -math.log(like.log_probs.shape[-1])))

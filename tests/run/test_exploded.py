@@ -21,7 +21,7 @@ def test_against_scipy():
     """200 terms of all scales and errors, half of them exploded by the definition."""
     scale = np.exp(RNG.normal(0.7, 1.0, (200, 1))) * np.ones((200, 101))
     mean = Y + RNG.normal(0.0, np.exp(RNG.normal(1.3, 1.0, (200, 1))), (200, 101))
-    lost = stats.norm(5.0, 2.0).logpdf(Y) - stats.norm(mean, scale).logpdf(Y)
+    lost = stats.norm(5.0, 2.0).logpdf(Y) - stats.norm(mean, np.maximum(scale, 2.0)).logpdf(Y)
     expected = (np.median(lost, 1) > MARGIN).mean()
     assert 0.2 < expected < 0.8
     assert share(mean, scale) == pytest.approx(expected, abs=0.011)
@@ -32,6 +32,12 @@ def test_a_guess_and_a_sound_network_sure_of_one_wrong_row_have_not_exploded():
     mean[1], scale[1] = Y, 0.01
     mean[1, 3] = Y[3] + 10  # -500,000 nats
     assert share(mean, scale) == 0.0
+
+
+def test_to_be_too_sure_of_a_fair_prediction_is_no_explosion():
+    """Off by a quarter of the targets' spread with a hundredth of it for its own: -310 nats on all rows."""
+    assert share(Y[None] + 0.5, np.full((1, 101), 0.02)) == 0.0
+    assert share(Y[None] + 5.0, np.full((1, 101), 0.02)) == 1.0
 
 
 def test_one_draw_in_four():
