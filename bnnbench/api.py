@@ -234,6 +234,7 @@ def report(
     Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
     """
     from bnnbench.report.build import build
+    from bnnbench.report.output import WRITTEN
 
     installed = {
         "method": {method.name: method.version for method in METHODS},
@@ -241,7 +242,7 @@ def report(
     }
     folder = path_of(out, "--out")
     with ResultStore(db, read_only=True) as store:
-        for name in ("index.md", "manifest.json", "tables", "figures"):  # all that a report writes
+        for name in WRITTEN:
             store.refuse_output(folder / name)
         return build(
             store,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,12 @@ def file_of(value: Any, what: str) -> Path:
     if other:
         raise UserError(f"{what} {path} is not a file; give the name of one.")
     return path
+
+
+def is_special(path: Path) -> bool:
+    """Whether a pipe, a socket or a device has this name: opening one may wait forever, and replacing it breaks it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

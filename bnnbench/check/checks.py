@@ -61,6 +61,13 @@ def _factorised(method: Method, known: Known, name: str) -> Iterator[Verdict]:
         yield compare_spread(f"{name} spread", draws, sd, bool(method.chains))
 
 
+def _conjugate(method: Method, known: Known, prior: GaussianPrior) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and precision of what the method comes to: the posterior, or the best product of normals, which has the same
+    mean and 1 / diag(precision)."""
+    mean, precision = truth.conjugate(known, prior)
+    return mean, np.diag(np.diag(precision)) if method.family == "mean-field" else precision
+
+
 def linear_regression(method: Method) -> Iterator[Verdict]:
     """Posterior mean, spread and temperature of a linear regression."""
     names = [f"linear regression: {what}" for what in ("mean", "spread", "temperature")]
@@ -72,9 +79,7 @@ def linear_regression(method: Method) -> Iterator[Verdict]:
         yield from _factorised(method, FACTORISED, "linear regression, own prior:")
         return
     draws = weights(sample(method, LINEAR))
-    mean, precision = truth.conjugate(LINEAR, prior)
-    if method.family == "mean-field":  # the best product of normals: the same mean, and 1 / diag(precision)
-        precision = np.diag(np.diag(precision))
+    mean, precision = _conjugate(method, LINEAR, prior)
     sd = np.sqrt(np.diag(np.linalg.inv(precision)))
     yield compare_means(names[0], draws, mean, sd)
     if method.family == "point":
@@ -92,9 +97,7 @@ def vague_regression(method: Method) -> Iterator[Verdict]:
     if method.family not in {"exact", "mean-field"} or not isinstance(prior, GaussianPrior):
         yield not_applicable(name, "for posteriors under a Gaussian prior")
         return
-    mean, precision = truth.conjugate(VAGUE, prior)
-    if method.family == "mean-field":
-        precision = np.diag(np.diag(precision))
+    mean, precision = _conjugate(method, VAGUE, prior)
     yield compare_temperature(name, weights(sample(method, VAGUE)), mean, precision)
 
 

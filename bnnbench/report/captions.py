@@ -45,8 +45,8 @@ def caption(selection: Selection, section: Section, table: Comparison, old: Supe
 
 COMPETE = "Bold: the best mean of those that compete (converged, complete, no baseline and not behind one)"
 TEST = (
-    f"aligned ranks, stepwise, critical values by simulation, at most {100 * ALPHA:.0f} % of columns with a false "
-    "alarm though the best is chosen from the same data"
+    f"aligned ranks, stepwise, critical values by simulation, in which at most {100 * ALPHA:.0f} % of columns have a "
+    "false alarm though the best is chosen from the same data"
 )
 
 

@@ -7,6 +7,7 @@ tempered, or that of another prior; also where the mean stays at the task's prio
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from bnnbench.report.statistics import Frame
 
@@ -14,13 +15,13 @@ PLAIN = {"prior_scale": 1.0, "temperature": 1.0, "beta": 1.0, "precision": "task
 TAG = "other-target"
 
 
-def is_moved(configuration: str) -> bool:
-    """Whether a configuration (JSON) moves the target; one that cannot be read does not."""
+def is_moved(configuration: str, names: Iterable[str] = PLAIN) -> bool:
+    """Whether a configuration (JSON) moves the target, by these hyperparameters; one that cannot be read does not."""
     try:
         settings = json.loads(configuration)
-    except ValueError:
+    except (TypeError, ValueError):
         return False
-    return isinstance(settings, dict) and any(settings.get(name, value) != value for name, value in PLAIN.items())
+    return isinstance(settings, dict) and any(settings.get(name, PLAIN[name]) != PLAIN[name] for name in names)
 
 
 def other_targets(attempts: Frame, methods: Frame) -> set[str]:

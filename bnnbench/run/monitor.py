@@ -78,7 +78,7 @@ class Monitor:
         predictive = predict(self.pack, state, None, self.key, self.x, looking)
         score = self._score(predictive)
         if step <= self.optimising:
-            self._keep(step, state, live, predictive)
+            self._keep(step, state, live, score if self.best_score.dim() == 1 else self._scores(predictive))
         losses = torch.stack([info["loss"] for info in self.infos])
         finite = torch.isfinite(losses).cpu().numpy()
         for replica in np.flatnonzero((self.diverged_at < 0) & ~finite.all(0)):
@@ -95,11 +95,14 @@ class Monitor:
         log_prob = vmap(type(predictive).log_prob)(predictive, self.y)
         return torch.where(self.mask, log_prob, 0.0).sum(1) / self.mask.sum(1)
 
-    def _keep(self, step: int, state: State, live: Tensor, predictive: Any) -> None:
-        """Keep what is better than the best so far, of each network on its own."""
-        networks = self.best_score[0].numel()
+    def _scores(self, predictive: Any) -> Tensor:
+        """The same of each network on its own, [R, networks]."""
+        networks = self.best_score.shape[1]
         parts = [each(lambda terms, m=m: terms.unflatten(1, (networks, -1))[:, m], predictive) for m in range(networks)]
-        score = torch.stack([self._score(part) for part in parts], 1).reshape(self.best_score.shape)
+        return torch.stack([self._score(part) for part in parts], 1)
+
+    def _keep(self, step: int, state: State, live: Tensor, score: Tensor) -> None:
+        """Keep what is better than the best so far, by scores of the shape of `best_score`."""
         better = live.reshape(-1, *(1,) * (score.dim() - 1)) & (score > self.best_score)
         self.best_score = torch.where(better, score, self.best_score)
         self.best = where(better, state, self.best)

@@ -37,10 +37,8 @@ def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
     names = json.dumps({"classes": data.classes, "features": data.features})
     arrays = {"classes": np.array(len(data.classes)), "key": pack.keys[replica].cpu().numpy()}
     arrays["names"] = np.frombuffer(names.encode(), np.uint8)
-    arrays["shape"], arrays["one"] = (
-        np.array(pack.problem.table.x.shape[1:]),
-        torch.ones_like(pack.problem.t).cpu().numpy(),
-    )
+    arrays["shape"] = np.array(pack.problem.table.x.shape[1:])
+    arrays["one"] = torch.ones_like(pack.problem.t).cpu().numpy()
     for name in STANDARDISATION:
         arrays[f"rows/{name}"] = getattr(pack.problem.rows, name)[replica].cpu().numpy()
     for name, tree in [("state", trained.state), ("draws", trained.draws)]:

@@ -19,6 +19,7 @@ from bnnbench.run.pack import pack_limit
 from bnnbench.run.plan import packs
 from bnnbench.run.progress import RunProgress
 from bnnbench.run.shifts import add_evaluations
+from bnnbench.run.size import device_memory
 from bnnbench.run.train import Trained
 from bnnbench.run.waiting import AGAIN_S, awaited, heartbeat
 from bnnbench.store.owners import owner_id
@@ -115,7 +116,7 @@ def _limit(cell: Cell, device: torch.device) -> int:
 
 def _memory(device: torch.device) -> int:
     if device.type == "cuda":
-        return int(MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory)
+        return int(MEMORY_SHARE * device_memory(device))
     return 2 * 2**30  # a fixed share: packs, hence numbers, must not depend on what else runs on a machine
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,12 +121,3 @@ class Address:
 def may(path: Path, mode: int) -> bool:
     """Whether this process may read (`os.R_OK`) or write (`os.W_OK`) there."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
-
-
-def is_special(path: Path) -> bool:
-    """Whether a pipe, a socket or a device has this name: opening one may wait forever, and replacing it breaks it."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, orm, select
 
-from bnnbench.arguments import path_of
+from bnnbench.arguments import is_special, path_of
 from bnnbench.errors import UserError
-from bnnbench.store.address import is_special, may
+from bnnbench.store.address import may
 from bnnbench.store.database import Database
 from bnnbench.store.retry import retried
 from bnnbench.store.tables import Artifact, Setting

@@ -54,7 +54,6 @@ class Lookup(ArtifactRoot):
         info["split"] = f"{info.pop('rule')}-{info.pop('index')}"
         return info
 
-    @retried
     def artifact(self, fingerprint: str, kind: str) -> dict[str, np.ndarray]:
         """Arrays stored with the current attempt of a cell, named by (the beginning of) its fingerprint.
 
@@ -62,14 +61,18 @@ class Lookup(ArtifactRoot):
             UserError: there is none of this kind, or its file is missing or damaged.
         """
         info = self.find(fingerprint)
-        query = select(Artifact.path, Artifact.sha256).join(Attempt).join(Cell).where(IS_CURRENT)
-        with self.reading() as connection:
-            mine = query.where(Cell.fingerprint == info["fingerprint"], Artifact.kind == kind)
-            row = connection.execute(mine).one_or_none()
+        row = self._artifact(info["fingerprint"], kind)
         if row is None:
             kinds = f"only {', '.join(info['artifacts'])}" if info["artifacts"] else "nothing"
             raise UserError(f"No {kind} is stored for cell {info['fingerprint'][:_SHOWN]}, {kinds}; train it again.")
         return read_artifact(self.base / row.path, row.sha256, info["fingerprint"])
+
+    @retried
+    def _artifact(self, fingerprint: str, kind: str) -> Row | None:
+        """Path and checksum of an artifact of the current attempt of a cell."""
+        query = select(Artifact.path, Artifact.sha256).join(Attempt).join(Cell).where(IS_CURRENT)
+        with self.reading() as connection:
+            return connection.execute(query.where(Cell.fingerprint == fingerprint, Artifact.kind == kind)).one_or_none()
 
     @retried
     def stored(self, fingerprints: Iterable[str], kind: str) -> set[str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from bnnbench.arguments import is_special
 from bnnbench.errors import UserError
-from bnnbench.store.address import is_special
 from bnnbench.store.faults import file_faults
 from bnnbench.store.tables import Published
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import stat
 import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from bnnbench.arguments import path_of
+from bnnbench.arguments import is_special, path_of
 from bnnbench.errors import UserError
 from bnnbench.tasks.card import REPOSITORY, Card, card, names
 
@@ -45,14 +44,13 @@ def where(card: Card, root: Path, name: str) -> Path | None:
     for form in forms(card, name):
         path = root / card.folder / form
         try:
-            mode = path.stat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would be waited for
-                continue
+            path.stat()
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
             pass  # it may be there: reading it gives the reason
-        return path
+        if not is_special(path):
+            return path
     return None
 
 

@@ -75,7 +75,3 @@ def _classification(y: np.ndarray, target: str, known: tuple) -> tuple[np.ndarra
             "of a regression, and identifiers are none."
         )
     return index.reshape(-1), labels
-
-
-def _called(target: str) -> str:
-    return f"The target {target!r}" if target else "The target"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from bnnbench.report.figures.style import INK, Look, grid, plain_decades
 from bnnbench.report.figures.text import headline, label, panel_title
 from bnnbench.report.figures.training import mean_curve
 from bnnbench.report.select import Section
+from bnnbench.report.targets import is_moved
 
 Series = dict[str, np.ndarray]
 LINES = {  # column -> style; the sum lies wide and pale under its parts, for often one of them is nearly all
@@ -47,16 +47,8 @@ def tempered(section: Section) -> frozenset[str]:
     return frozenset(
         str(row)
         for row, text in zip(cells["row"], cells["configuration"], strict=True)
-        if any(settings.get(name, 1.0) != 1.0 for settings in [_settings(text)] for name in ("temperature", "beta"))
+        if is_moved(text, ("temperature", "beta"))
     )
-
-
-def _settings(text: str) -> dict[str, object]:
-    try:
-        found = json.loads(text)
-    except (TypeError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def objective_figure(
