@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from bnnbench import random
-from bnnbench.run import engine
-from bnnbench.run.cell import Cell
-from bnnbench.run.compile import compiled_step
-from bnnbench.run.pack import stack
+from bnnbench.engine import step as engine
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.compile import compiled_step
+from bnnbench.engine.pack import stack
 
 
 class Steps:

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from stepping import Steps
 from torch import nn
 
+from bnnbench.data.arrays import Data, Split
+from bnnbench.engine.cell import Cell
 from bnnbench.methods import METHODS
-from bnnbench.run.cell import Cell
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import BUDGETS
-from bnnbench.tasks.data import Data, Split
 
 BATCH, ROWS, COLUMNS, ROUND = 32, 506, 13, 50
 NETS = {"1x50": (50,), "2x100": (100, 100)}

@@ -22,12 +22,12 @@ from stepping import Steps
 from torch import nn
 
 from bnnbench import random
+from bnnbench.data.arrays import Data, Split
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.predict import predict
+from bnnbench.engine.products import fast_products
 from bnnbench.methods import METHODS
-from bnnbench.run.cell import Cell
-from bnnbench.run.predict import predict
-from bnnbench.run.products import fast_products
 from bnnbench.tasks import TASKS
-from bnnbench.tasks.data import Data, Split
 from bnnbench.tasks.images import ImageTask
 
 BATCH, ROWS, ROUND = 128, 4096, 10

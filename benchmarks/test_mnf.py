@@ -15,11 +15,11 @@ from stepping import Steps
 from test_engine import BATCH, COLUMNS, ROWS, Synthetic, table
 
 from bnnbench import random
+from bnnbench.engine.cell import Cell
 from bnnbench.layers import convert
 from bnnbench.methods import METHODS
 from bnnbench.model.predictive import normal_log_density
 from bnnbench.nets import MLP
-from bnnbench.run.cell import Cell
 from bnnbench.tasks.budget import BUDGETS
 
 FOLDS, HIDDEN, ROUND = 10, (50,), 5

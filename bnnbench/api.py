@@ -16,22 +16,22 @@ import torch
 from rich.console import Console
 
 from bnnbench.arguments import names_of, path_of, seconds_of, text_of, whole_of, wholes_of
-from bnnbench.check.compare import Verdict
+from bnnbench.checks.compare import Verdict
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.stored import Posterior, from_arrays
 from bnnbench.errors import UserError
+from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.definitions import definitions
+from bnnbench.experiment.fidelity import add_fidelity
+from bnnbench.experiment.outstanding import outstanding, read_outstanding
+from bnnbench.experiment.plan import build_plan, configurations, parse_settings
+from bnnbench.experiment.progress import RunProgress
+from bnnbench.experiment.provenance import session_record
+from bnnbench.experiment.rescore import add_lacking
+from bnnbench.experiment.runner import Ended, all_packs, run_cells
+from bnnbench.experiment.transfer import add_transfers
 from bnnbench.methods import METHODS
-from bnnbench.run.attempt import Settings
-from bnnbench.run.cell import Cell
-from bnnbench.run.definitions import definitions
-from bnnbench.run.fidelity import add_fidelity
-from bnnbench.run.outstanding import outstanding, read_outstanding
-from bnnbench.run.plan import build_plan, configurations, parse_settings
-from bnnbench.run.posterior import Posterior, from_arrays
-from bnnbench.run.progress import RunProgress
-from bnnbench.run.provenance import session_record
-from bnnbench.run.rescore import add_lacking
-from bnnbench.run.runner import Ended, all_packs, run_cells
-from bnnbench.run.transfer import add_transfers
-from bnnbench.store.records import Status
+from bnnbench.records import Status
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 from bnnbench.tasks.budget import budget_of
@@ -169,7 +169,7 @@ def check(method: str, settings: str | Iterable[str] = (), threads: int | None =
     >>> [verdict.passed for verdict in bnnbench.check("constant")]
     [None, None, None, None, None, None, None, True]
     """
-    from bnnbench.check.checks import checks
+    from bnnbench.checks.checks import checks
 
     _set_threads(threads)
     cls, grid = METHODS.get(text_of(method, "METHOD")), parse_settings(_settings(settings))
@@ -233,8 +233,8 @@ def report(
 
     Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
     """
-    from bnnbench.report.build import build
-    from bnnbench.report.output import WRITTEN
+    from bnnbench.reporting.build import build
+    from bnnbench.reporting.output import WRITTEN
 
     installed = {
         "method": {method.name: method.version for method in METHODS},

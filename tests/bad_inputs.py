@@ -58,7 +58,7 @@ def lines() -> Iterator[list[str]]:
     yield [*RUN, "--set", "map.lr=1"]
     yield [*RUN, "--methods", "map", "--set", "map.lr=0.1", "--set", "map.lr=0.2"]
     grid = ",".join(f"0.{i}1" for i in range(1, 100))
-    fields = ("lr", "floor", "burn", "temperature", "prior_scale")
+    fields = ("lr", "floor", "burn_in", "temperature", "prior_scale")
     yield [*RUN, "--methods", "sgld", *(word for name in fields for word in ("--set", f"sgld.{name}={grid}"))]
     yield ["check", "map", "--set", "map.lr=0.1,0.2"]
     yield ["check", "flow-nice"]

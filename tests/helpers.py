@@ -12,6 +12,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
+from bnnbench.data.arrays import Data, Split
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.pack import Pack, stack
+from bnnbench.engine.train import Trained
+from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.progress import RunProgress
+from bnnbench.experiment.runner import _run_pack
 from bnnbench.methods import METHODS, Method
 from bnnbench.model import (
     DensityProblem,
@@ -25,16 +32,9 @@ from bnnbench.model import (
     Table,
 )
 from bnnbench.nets import MLP
-from bnnbench.run.attempt import Settings
-from bnnbench.run.cell import Cell
-from bnnbench.run.pack import Pack, stack
-from bnnbench.run.progress import RunProgress
-from bnnbench.run.runner import _run_pack
-from bnnbench.run.train import Trained
-from bnnbench.store.records import Outcome
-from bnnbench.tasks import Points, Task
+from bnnbench.records import Outcome
+from bnnbench.tasks import Task, TestSet
 from bnnbench.tasks.budget import Budget
-from bnnbench.tasks.data import Data, Split
 from bnnbench.tasks.density import DensityTask
 from bnnbench.tasks.targets import Target
 
@@ -96,8 +96,8 @@ class SyntheticDensity(Synthetic, DensityTask):
             return DensityProblem(**own, draw=ThreeNormals().sample)
         return EnergyProblem(**own, log_density=ThreeNormals().log_density)
 
-    def evaluations(self, data, split, shifts=(), root=None) -> dict[str, Points]:
-        return Task.evaluations(self, data, split)
+    def test_sets(self, data, split, shifts=(), root=None) -> dict[str, TestSet]:
+        return Task.test_sets(self, data, split)
 
 
 TASKS = {

@@ -11,11 +11,11 @@ from helpers import CPU
 from scipy.special import xlogy
 
 import bnnbench
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.pack import stack
 from bnnbench.errors import UserError
+from bnnbench.experiment import attempt
 from bnnbench.methods import METHODS
-from bnnbench.run import attempt
-from bnnbench.run.cell import Cell
-from bnnbench.run.pack import stack
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 from bnnbench.tasks.budget import BUDGETS
@@ -105,7 +105,7 @@ def test_the_constants_scores_are_those_of_numpy(db):
     """From file to table: one number computed with nothing of ours but the split."""
     task = TASKS.get("toy-homoscedastic")
     data, split = task.data(), task.splits("fixed")[0]
-    fit, y = data.y[split.fit], data.y[split.test]
+    fit, y = data.y[split.train], data.y[split.test]
     table = bnnbench.scores(db, task="toy-homoscedastic", method="constant", evaluation="test").set_index("metric")
     each = -0.5 * ((y - fit.mean()) / fit.std()) ** 2 - np.log(fit.std()) - 0.5 * np.log(2 * np.pi)
     assert table.value["log_likelihood"] == pytest.approx(each.mean(), rel=1e-5)
@@ -129,9 +129,9 @@ def test_cells_of_real_tasks_standardise_by_the_fitting_rows_alone():
     cell = Cell(TASKS.get("diabetes"), METHODS.get("map")(), "10fold", 0, 0, BUDGETS["smoke"])
     pack, split = stack([cell], CPU), TASKS.get("diabetes").splits("10fold")[0]
     data = TASKS.get("diabetes").data()
-    np.testing.assert_allclose(pack.problem.rows.x_shift[0], data.x[split.fit].mean(0), rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(pack.problem.rows.y_scale[0], data.y[split.fit].std(), rtol=1e-5)
-    assert not set(split.fit) & (set(split.validate) | set(split.test))
+    np.testing.assert_allclose(pack.problem.rows.x_shift[0], data.x[split.train].mean(0), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(pack.problem.rows.y_scale[0], data.y[split.train].std(), rtol=1e-5)
+    assert not set(split.train) & (set(split.validation) | set(split.test))
 
 
 def test_the_package_imports_nothing_heavy():

@@ -18,7 +18,7 @@ KILLS = 3
 # What the command line does, with a checkpoint at every look, and a word on where training began.
 DRIVER = """
 from bnnbench.cli import main
-from bnnbench.run import checkpoint, train
+from bnnbench.engine import checkpoint, train
 checkpoint.EVERY_S = 0.0
 resume = train.resume
 def told(*arguments):

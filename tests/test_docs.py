@@ -136,8 +136,8 @@ def test_every_option_has_a_help_text(name: str) -> None:
 @pytest.mark.parametrize("line", documented())
 def test_documented_commands_are_accepted(line: str) -> None:
     """Options and arguments parse, and the methods and tasks of `run` exist; names of a user's own are `my-...`."""
+    from bnnbench.experiment.plan import parse_settings
     from bnnbench.methods import METHODS
-    from bnnbench.run.plan import parse_settings
     from bnnbench.tasks import TASKS
     from bnnbench.tasks.budget import budget_of
     from bnnbench.tasks.shifts import select

@@ -13,7 +13,7 @@ import pytest
 from test_docs import CONTRIBUTING, blocks
 
 import bnnbench
-from bnnbench.tasks.card import Card
+from bnnbench.data.cards import Card
 
 
 def template(name: str, language: str = "python") -> str:

@@ -14,15 +14,15 @@ from torch import nn
 
 import bnnbench
 from bnnbench.cli import main
+from bnnbench.data.arrays import Data
+from bnnbench.engine import pack
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.size import device_memory
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
-from bnnbench.run import pack
-from bnnbench.run.cell import Cell
-from bnnbench.run.size import device_memory
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import BUDGETS
-from bnnbench.tasks.data import Data
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from bnnbench import __version__
+from bnnbench._version import __version__
 from bnnbench.cli.datasets import data
 from bnnbench.cli.results import export, list_, report, show, status
 from bnnbench.cli.terminal import plain, sentences_for, survived

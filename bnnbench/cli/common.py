@@ -14,6 +14,6 @@ data_option = click.option("--data-dir", type=click.Path(path_type=Path), help="
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on standard output; as wide as it needs where the output is no terminal."""
-    from bnnbench.summary import print_table
+    from bnnbench.cli.summary import print_table
 
     print_table(header, rows)

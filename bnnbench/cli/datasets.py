@@ -29,8 +29,8 @@ def data_list(data_dir: Path | None) -> None:
     Example:
       bnnbench data list
     """
-    from bnnbench.tasks.card import card, names
-    from bnnbench.tasks.files import data_root, present
+    from bnnbench.data.cards import card, names
+    from bnnbench.data.files import data_root, present
 
     root = data_root(data_dir)
     rows = []
@@ -52,9 +52,9 @@ def data_fetch(names: tuple[str, ...], data_dir: Path | None, force: bool) -> No
     Example:
       bnnbench data fetch housing yacht
     """
-    from bnnbench.tasks.card import card
-    from bnnbench.tasks.download import fetch
-    from bnnbench.tasks.files import data_root
+    from bnnbench.data.cards import card
+    from bnnbench.data.download import fetch
+    from bnnbench.data.files import data_root
 
     for entry in [card(name) for name in dict.fromkeys(names)]:
         fetch(entry, data_root(data_dir), force=force)
@@ -70,7 +70,7 @@ def data_verify(data_dir: Path | None) -> None:
     Example:
       bnnbench data verify
     """
-    from bnnbench.tasks.files import data_root, verify
+    from bnnbench.data.files import data_root, verify
 
     states = verify(data_root(data_dir))
     table(["data set", "state", "files", "missing or corrupt", "where"], [
@@ -91,9 +91,9 @@ def data_import(name: str, path: Path, data_dir: Path | None) -> None:
     Example:
       bnnbench data import housing ~/downloads/bostonHousing
     """
-    from bnnbench.tasks.card import card
-    from bnnbench.tasks.files import data_root
-    from bnnbench.tasks.local import import_local
+    from bnnbench.data.cards import card
+    from bnnbench.data.files import data_root
+    from bnnbench.data.local import import_local
 
     import_local(card(name), path, data_root(data_dir))
     click.echo(f"{name}: ok")

@@ -47,8 +47,8 @@ def listings() -> dict[str, Callable[[], tuple[list[str], list[tuple]]]]:
     def methods() -> tuple[list[str], list[tuple]]:
         from bnnbench.methods import METHODS
 
-        header = ["method", "version", "groups", "supports", "reference"]
-        return header, [(m.name, m.version, ", ".join(m.tags), ", ".join(m.supports), m.reference) for m in METHODS]
+        header = ["method", "version", "groups", "supports", "citation"]
+        return header, [(m.name, m.version, ", ".join(m.tags), ", ".join(m.supports), m.citation) for m in METHODS]
 
     def tasks() -> tuple[list[str], list[tuple]]:
         from bnnbench.tasks import TASKS

@@ -57,7 +57,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
         click.echo(f"{summary.rescored} cells got evaluations that they lacked, from their stored posteriors.")
     counts = ", ".join(f"{n} {status.value}" for status, n in summary.statuses.items())
     click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
-    from bnnbench.summary import print_tables
+    from bnnbench.cli.summary import print_tables
 
     print_tables(db, options["task"], options["methods"], options["budget"], options["splits"])
     if summary.all_failed:

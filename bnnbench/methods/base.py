@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from bnnbench.errors import UserError
-from bnnbench.methods.doubts import doubts_of_draws
+from bnnbench.methods.diagnose import diagnose_draws
 from bnnbench.model import Params, Predictive, Problem
 from bnnbench.random import Span
 from bnnbench.registry import Registry, nearest
@@ -39,7 +39,7 @@ class Method(ABC):
 
     Class attributes:
         name, version: identity; raise the version whenever numbers change.
-        reference: authors, year, arXiv id.
+        citation: authors, year, arXiv id.
         tags: groups on the command line, and what a reader of a table must weigh.
         supports: task kinds.
         early_stopping: whether the state best on the validation rows is kept (a field in methods that optimise). Of
@@ -51,12 +51,12 @@ class Method(ABC):
             mean, and the inverse of the precision's diagonal), `point` (its mean); empty: nothing is claimed.
         chains: Markov chains whose draws the predictive is made of, one after the other; 0 for other methods.
         temperature: T of the law p(w | data)^(1/T) that draws are meant to have (a field in methods that set it).
-        step_field: name of the hyperparameter that makes steps smaller, for the advice in `doubts`.
+        step_field: name of the hyperparameter that makes steps smaller, for the advice in `diagnose`.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    reference: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
     tags: ClassVar[tuple[str, ...]] = ()
     supports: ClassVar[tuple[str, ...]] = ("regression", "classification")
     vmappable: ClassVar[bool] = True
@@ -156,7 +156,7 @@ class Method(ABC):
         del state, draws
         return None
 
-    def doubts(self, scores: Mapping[str, float]) -> str:
+    def diagnose(self, scores: Mapping[str, float]) -> str:
         """A sentence when a trained cell fails its own diagnostics (status `unconverged`), else nothing.
 
         By default, of draws that exploded or whose configurational temperature is far from `temperature`.
@@ -164,7 +164,7 @@ class Method(ABC):
         Args:
             scores: of the evaluations `sampler` and `test`, by metric.
         """
-        return doubts_of_draws(scores, self.temperature, self._smaller_step())
+        return diagnose_draws(scores, self.temperature, self._smaller_step())
 
     def _smaller_step(self) -> str:
         if not self.step_field:

@@ -21,7 +21,7 @@ from torch.func import vmap
 
 from bnnbench import random
 from bnnbench.methods.base import METHODS, fraction, positive
-from bnnbench.methods.optimise import Fit
+from bnnbench.methods.optimise import AdamState
 from bnnbench.methods.parameters import noise
 from bnnbench.methods.variational import Variational, parts
 from bnnbench.model import Batch, LaplacePrior, Params, Problem, ScaleMixturePrior
@@ -67,7 +67,7 @@ class BBPGaussian(Variational):
 
     name = "bbp-gaussian"
     version = 2
-    reference = "Blundell et al. 2015, arXiv 1505.05424"
+    citation = "Blundell et al. 2015, arXiv 1505.05424"
     tags = ("variational",)
     family = "mean-field"
     temperature: float = 1.0
@@ -80,8 +80,8 @@ class BBPGaussian(Variational):
         mean, sigma = parts(params)
         nll, sample = self.expected_nll(key, mean, sigma, batch, problem)
         cost = [self._cross_entropy(problem, name, mean[name], sigma[name], sample) for name in mean]
-        heat = [self.temperature * entropy(value).sum() for value in sigma.values()]
-        return nll, torch.stack(cost).sum() - torch.stack(heat).sum()
+        temperature_term = [self.temperature * entropy(value).sum() for value in sigma.values()]
+        return nll, torch.stack(cost).sum() - torch.stack(temperature_term).sum()
 
     def expected_nll(
         self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
@@ -100,12 +100,14 @@ class BBPGaussian(Variational):
             return cross_entropy_gaussian(mean, sigma, -1.0, torch.ones_like(mean))
         return self.cross_entropy(problem, mean, sigma, sample.get(name, mean)).sum()
 
-    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
+    def weights(
+        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, samples: int | random.Span
+    ) -> Params:
         del draws, problem
         mean, sigma = parts(state.params)
         return vmap(lambda k: perturb(k, mean, sigma))(random.split(key, samples))
 
-    def moments(self, state: Fit, draws: Any) -> tuple[Params, Params]:
+    def moments(self, state: AdamState, draws: Any) -> tuple[Params, Params]:
         del draws
         return parts(state.params)
 

@@ -24,7 +24,7 @@ class BBPLocal(BBPGaussian):
     """
 
     name = "bbp-local"
-    reference = "Kingma et al. 2015, arXiv 1506.02557"
+    citation = "Kingma et al. 2015, arXiv 1506.02557"
 
     def expected_nll(
         self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
@@ -46,7 +46,7 @@ class BBPFlipout(BBPLocal):
     """
 
     name = "bbp-flipout"
-    reference = "Wen et al. 2018, arXiv 1803.04386"
+    citation = "Wen et al. 2018, arXiv 1803.04386"
 
     def converted(self, network: nn.Module) -> nn.Module:
         return with_flipout(network)

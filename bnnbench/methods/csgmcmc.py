@@ -1,7 +1,7 @@
 """Cyclical stochastic gradient MCMC.
 
-A cycle's share of the step, a cosine from 1 to `floor`, makes large steps first, which leave one mode for another, and
-small ones at its end, where draws are kept (Zhang et al. 2020, arXiv 1902.03932, equation 1).
+A cycle's fraction of the step, a cosine from 1 to `final_lr_fraction`, makes large steps first, which leave one mode
+for another, and small ones at its end, where draws are kept (Zhang et al. 2020, arXiv 1902.03932, equation 1).
 
 Noise of the posterior's temperature is added throughout, as in the chain that the paper's theorems are about. The
 paper's algorithm 1 adds none while it explores. That cools the chain, and the small steps that follow cannot warm the
@@ -28,7 +28,8 @@ from bnnbench.model import Problem
 @METHODS.register
 @dataclass(frozen=True)
 class CyclicalSGMCMC(SGLD):
-    """SGLD whose step falls from `lr` to `lr * floor` in cycles; draws are kept at their ends, equally many of each.
+    """SGLD whose step falls from `lr` to `lr * final_lr_fraction` in cycles; draws are kept at their ends, equally many
+    of each.
 
     Attributes:
         cycles: number of cycles.
@@ -37,11 +38,11 @@ class CyclicalSGMCMC(SGLD):
 
     name = "csgmcmc"
     version = 3
-    reference = "Zhang et al. 2020, arXiv 1902.03932"
+    citation = "Zhang et al. 2020, arXiv 1902.03932"
     cycles: int = 4
     explore: float = 0.8
     lr: float = 3e-2
-    floor: float = 0.01
+    final_lr_fraction: float = 0.01
 
     def check(self) -> None:
         super().check()
@@ -50,7 +51,7 @@ class CyclicalSGMCMC(SGLD):
 
     def step_size(self, problem: Problem) -> Tensor:
         decay = 0.5 * (1 + torch.cos(math.pi * self._phase(problem)))
-        return held(self.lr * (self.floor + (1 - self.floor) * decay))
+        return held(self.lr * (self.final_lr_fraction + (1 - self.final_lr_fraction) * decay))
 
     def _phase(self, problem: Problem) -> Tensor:
         """How far the present cycle has come, in [0, 1)."""

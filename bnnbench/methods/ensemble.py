@@ -13,7 +13,7 @@ from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.map import MAP
-from bnnbench.methods.optimise import Fit
+from bnnbench.methods.optimise import AdamState
 from bnnbench.model import Predictive, Problem
 
 
@@ -31,7 +31,7 @@ class DeepEnsemble(Method):
 
     name = "ensemble-deep"
     version = 2
-    reference = "Lakshminarayanan et al. 2017, arXiv 1612.01474"
+    citation = "Lakshminarayanan et al. 2017, arXiv 1612.01474"
     tags = ("ensembles",)
     family = "point"
     members: int = 5
@@ -45,15 +45,17 @@ class DeepEnsemble(Method):
     def check(self) -> None:
         positive(self, "lr", "members")
 
-    def init(self, key: Tensor, problem: Problem) -> Fit:
+    def init(self, key: Tensor, problem: Problem) -> AdamState:
         return vmap(lambda k: MAP(self.lr).init(k, problem))(random.split(key, self.members))
 
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+    def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         keys = random.split(key, self.members)
         state, info = vmap(lambda k, member: MAP(self.lr).update(k, member, problem))(keys, state)
         return state, {"loss": info["loss"].mean()}
 
-    def predict(self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
+    def predict(
+        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, x: Tensor, samples: int
+    ) -> Predictive:
         del key, draws, samples
         return problem.predict(state.params, x)
 
@@ -61,7 +63,7 @@ class DeepEnsemble(Method):
 class Resampled(NamedTuple):
     """Members, and how often each has every fitting row [members, M]; empty once they are trained."""
 
-    fit: Fit
+    fit: AdamState
     counts: Tensor
 
 
@@ -71,30 +73,30 @@ class BootstrapEnsemble(DeepEnsemble):
     """Mixture of MAP networks, each trained on its own sample of the fitting rows.
 
     Attributes:
-        share: rows of a sample, as a share of the fitting rows.
+        subset_fraction: rows of a sample, as a share of the fitting rows.
         replacement: whether a row may be drawn several times.
     """
 
     name = "ensemble-bootstrap"
     version = 2
-    reference = "Breiman 1996; Osband et al. 2016, arXiv 1602.04621"
+    citation = "Breiman 1996; Osband et al. 2016, arXiv 1602.04621"
     family = ""
-    share: float = 0.9
+    subset_fraction: float = 0.9
     replacement: bool = False
 
     def check(self) -> None:
         super().check()
-        if not 0 < self.share <= 1:
-            raise UserError(f"{self.name}.share must lie in (0, 1], not {self.share}.")
+        if not 0 < self.subset_fraction <= 1:
+            raise UserError(f"{self.name}.subset_fraction must lie in (0, 1], not {self.subset_fraction}.")
 
     def init(self, key: Tensor, problem: Problem) -> Resampled:
         draw = resample if self.replacement else subsample
         keys = random.split(random.fold_in(key, 1), self.members)
-        counts = vmap(lambda k: draw(k, problem.rows.index, problem.rows.count, self.share))(keys)
+        counts = vmap(lambda k: draw(k, problem.rows.index, problem.rows.count, self.subset_fraction))(keys)
         return Resampled(super().init(key, problem), counts.to(problem.n))
 
     def update(self, key: Tensor, state: Resampled, problem: Problem) -> tuple[Resampled, Info]:
-        def one(k: Tensor, member: Fit, counts: Tensor) -> tuple[Fit, Info]:
+        def one(k: Tensor, member: AdamState, counts: Tensor) -> tuple[AdamState, Info]:
             return MAP(self.lr).update(k, member, problem.subset(counts))
 
         fit, info = vmap(one)(random.split(key, self.members), state.fit, state.counts)

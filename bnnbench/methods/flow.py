@@ -14,9 +14,9 @@ from bnnbench import flows, random
 from bnnbench.errors import UserError
 from bnnbench.flows import Chain, Constant, Flow, Inverse
 from bnnbench.methods.base import METHODS, MOST_LAYERS, Info, Method, at_most, positive
-from bnnbench.methods.optimise import Fit, descend, start
+from bnnbench.methods.optimise import AdamState, adam_init, adam_step
 from bnnbench.model import DensityPredictive, Predictive, Problem
-from bnnbench.model.density import DensityProblem, Unfitted
+from bnnbench.model.density_problem import DensityProblem, Unfitted
 from bnnbench.random import Span
 
 STARTING_DRAWS = 1024  # for what starts from data
@@ -74,16 +74,16 @@ class FlowFit(Method):
         network.flow = flow
         return network
 
-    def init(self, key: Tensor, problem: Problem) -> Fit:
-        return start(problem.init_params(key))
+    def init(self, key: Tensor, problem: Problem) -> AdamState:
+        return adam_init(problem.init_params(key))
 
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+    def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         wide = [name for name in state.params if ".conditioner." in name] if self.width > WIDE else []
         pace = dict.fromkeys(wide, WIDE / self.width)
-        return descend(lambda params: density(problem).loss(key, params), state, problem, self.lr, pace)
+        return adam_step(lambda params: density(problem).loss(key, params), state, problem, self.lr, pace)
 
     def predict(
-        self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int | Span
+        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, x: Tensor, samples: int | Span
     ) -> Predictive:
         assert isinstance(samples, int)  # `terms` says that they do not come in parts
         return DensityPredictive(density(problem).log_weights(key, state.params, x, samples))
@@ -98,7 +98,7 @@ class NoFlow(FlowFit):
     """A normal distribution with independent dimensions: what a flow must beat."""
 
     name = "flow-gaussian"
-    reference = "a diagonal normal distribution"
+    citation = "a diagonal normal distribution"
     without = ("layers", "width")
     layers: int = 1
 
@@ -114,7 +114,7 @@ class NICE(FlowFit):
 
     name = "flow-nice"
     make = staticmethod(flows.nice)
-    reference = "Dinh et al. 2014, arXiv 1410.8516"
+    citation = "Dinh et al. 2014, arXiv 1410.8516"
 
 
 @METHODS.register
@@ -124,7 +124,7 @@ class RealNVP(FlowFit):
 
     name = "flow-realnvp"
     make = staticmethod(flows.realnvp)
-    reference = "Dinh et al. 2017, arXiv 1605.08803"
+    citation = "Dinh et al. 2017, arXiv 1605.08803"
 
 
 @METHODS.register
@@ -134,13 +134,13 @@ class Glow(FlowFit):
 
     name = "flow-glow"
     make = staticmethod(flows.glow)
-    reference = "Kingma & Dhariwal 2018, arXiv 1807.03039"
+    citation = "Kingma & Dhariwal 2018, arXiv 1807.03039"
     supports = ("density",)  # ActNorm starts from data
 
-    def init(self, key: Tensor, problem: Problem) -> Fit:
+    def init(self, key: Tensor, problem: Problem) -> AdamState:
         params, x = problem.init_params(key), density(problem).draws(random.fold_in(key, 1), STARTING_DRAWS)
         fitted = functional_call(problem.network, params, (x,), {"call": "fitted"})
-        return start(params | {name: value.clone() for name, value in fitted.items()})
+        return adam_init(params | {name: value.clone() for name, value in fitted.items()})
 
 
 @METHODS.register
@@ -150,7 +150,7 @@ class MAF(FlowFit):
 
     name = "flow-maf"
     make = staticmethod(flows.maf)
-    reference = "Papamakarios et al. 2017, arXiv 1705.07057"
+    citation = "Papamakarios et al. 2017, arXiv 1705.07057"
     supports = ("density",)
     layers: int = 5
 
@@ -162,7 +162,7 @@ class IAF(FlowFit):
 
     name = "flow-iaf"
     make = staticmethod(flows.iaf)
-    reference = "Kingma et al. 2016, arXiv 1606.04934"
+    citation = "Kingma et al. 2016, arXiv 1606.04934"
     supports = ("variational",)
     layers: int = 5
 
@@ -173,7 +173,7 @@ class _Spline(FlowFit):
     bins: of the splines, on [-5, 5].
     """
 
-    reference = "Durkan et al. 2019, arXiv 1906.04032"
+    citation = "Durkan et al. 2019, arXiv 1906.04032"
     bins: int = 8
 
     def check(self) -> None:
@@ -212,7 +212,7 @@ class Planar(FlowFit):
     """Planar layers, in closed form in the direction of the fit."""
 
     name = "flow-planar"
-    reference = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    citation = "Rezende & Mohamed 2015, arXiv 1505.05770"
     without = ("width",)
     lr: float = 1e-2  # at less, modes are lost as the density cools; at 0.03 one fit in five to `energy-2` diverged
     layers: int = 32
@@ -227,7 +227,7 @@ class Radial(FlowFit):
     """Radial layers, in closed form both ways."""
 
     name = "flow-radial"
-    reference = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    citation = "Rezende & Mohamed 2015, arXiv 1505.05770"
     without = ("width",)
     lr: float = 3e-2
     layers: int = 32

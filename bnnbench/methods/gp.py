@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import grad
 
 from bnnbench.methods.base import METHODS, Method, one_of, positive
-from bnnbench.methods.optimise import adam, start
+from bnnbench.methods.optimise import adam_init, adam_update
 from bnnbench.model import GaussianPredictive, Problem
 
 JITTER = 1e-6  # part of the noise's variance, on the standardised target: no matrix comes near to singular
@@ -48,7 +48,7 @@ class GP(Method):
     """
 
     name = "gp"
-    reference = "Rasmussen & Williams 2006, doi:10.7551/mitpress/3206.001.0001; Cho & Saul 2009"
+    citation = "Rasmussen & Williams 2006, doi:10.7551/mitpress/3206.001.0001; Cho & Saul 2009"
     tags = ("references", "other-target")
     supports = ("regression",)
     trained = False
@@ -81,11 +81,11 @@ class GP(Method):
         del key
         some, kernel = thinned(state, problem.rows.count, self.rows), KERNELS[self.kernel]
         gradient = grad(lambda theta: -surrogate(kernel, some._replace(theta=theta)))
-        fit = start({"theta": state.theta})
+        fit = adam_init({"theta": state.theta})
         for t in range(self.iterations):
             rate = 0.5 * RATE * (1 + math.cos(math.pi * (t + 1) / self.iterations))
             downhill = {"theta": gradient(fit.params["theta"])}
-            fit = adam(fit, downhill, torch.full_like(state.theta[0], t), rate, BETA1, BETA2)
+            fit = adam_update(fit, downhill, torch.full_like(state.theta[0], t), rate, BETA1, BETA2)
         return state._replace(theta=fit.params["theta"])
 
     def predict(

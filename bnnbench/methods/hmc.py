@@ -34,8 +34,8 @@ class Point(NamedTuple):
     """A position of every chain, with the negative log-likelihood there [C] and its gradient."""
 
     params: Params
-    misfit: Tensor
-    slope: Params
+    nll: Tensor
+    gradient: Params
 
 
 class Chains(NamedTuple):
@@ -63,11 +63,11 @@ class HMC(Method):
     """Full-batch Hamiltonian Monte Carlo, several chains in a cell, from independent starts.
 
     Attributes:
-        parallel: number of chains.
-        multiple: leapfrog steps of each chain, in multiples of the budget's number of updates.
+        num_chains: number of chains.
+        steps_multiplier: leapfrog steps of each chain, in multiples of the budget's number of updates.
         length: length of a trajectory in u; pi / 2 is a quarter of the prior's period.
-        leapfrogs: most steps of a trajectory; where step sizes are small, trajectories are shorter than `length`.
-        burn: share of the steps before the first draw is kept, in which the step size is adapted; its first half
+        max_leapfrog_steps: most steps of a trajectory; where step sizes are small, it is shorter than `length`.
+        burn_in: share of the steps before the first draw is kept, in which the step size is adapted; its first half
             makes short trajectories, to come near the typical set with many looks at the acceptance.
         step: step size at the start.
         samples: draws kept of each chain.
@@ -75,14 +75,14 @@ class HMC(Method):
     """
 
     name = "hmc"
-    reference = "Neal 2011, arXiv 1206.1901; Izmailov et al. 2021, arXiv 2104.14421"
+    citation = "Neal 2011, arXiv 1206.1901; Izmailov et al. 2021, arXiv 2104.14421"
     tags = ("references", "sampling")
     family = "exact"
-    parallel: int = 4
-    multiple: int = 20
+    num_chains: int = 4
+    steps_multiplier: int = 20
     length: float = math.pi / 2
-    leapfrogs: int = 300
-    burn: float = 0.5
+    max_leapfrog_steps: int = 300
+    burn_in: float = 0.5
     step: float = 0.01
     samples: int = 100
     temperature: float = 1.0
@@ -90,25 +90,35 @@ class HMC(Method):
 
     @property
     def networks(self) -> int:
-        return self.parallel
+        return self.num_chains
 
     @property
     def chains(self) -> int:
-        return self.parallel
+        return self.num_chains
 
     def updates(self, steps: int) -> int:
-        return steps * self.multiple
+        return steps * self.steps_multiplier
 
     def check(self) -> None:
-        positive(self, "parallel", "multiple", "length", "leapfrogs", "step", "samples", "temperature", "prior_scale")
-        fraction(self, "burn")
+        positive(
+            self,
+            "num_chains",
+            "steps_multiplier",
+            "length",
+            "max_leapfrog_steps",
+            "step",
+            "samples",
+            "temperature",
+            "prior_scale",
+        )
+        fraction(self, "burn_in")
 
     def target(self, problem: Problem) -> Problem:
         return problem.scaled(self.prior_scale)
 
     def init(self, key: Tensor, problem: Problem) -> Chains:
         problem = self.target(problem)
-        params = vmap(problem.init_params)(random.split(key, self.parallel))
+        params = vmap(problem.init_params)(random.split(key, self.num_chains))
         here, one = self._point(params, problem), torch.ones_like(problem.n)
         momentum = self._momentum(key, params)
         size = one * self.step
@@ -127,7 +137,7 @@ class HMC(Method):
         ended = self._end(key, state, present, energy, problem)
         state = tree_map(lambda a, b: torch.where(over, a, b), ended, going)
         return state, {
-            "loss": state.position.misfit.mean() / problem.n,
+            "loss": state.position.nll.mean() / problem.n,
             "acceptance": state.acceptance.mean(),
             "divergent": state.divergent.mean(),
             "step_size": state.adaptation.log_step.exp(),
@@ -149,41 +159,41 @@ class HMC(Method):
         return point, kick(half, gradient), gradient
 
     def _point(self, params: Params, problem: Problem) -> Point:
-        def misfit(w: Params) -> Tensor:
+        def nll(w: Params) -> Tensor:
             return problem.over_data(lambda batch: -(batch.weight * problem.log_likelihood(w, batch)).sum())
 
-        slope, value = vmap(grad_and_value(misfit))(params)
-        return Point(params, value, slope)
+        gradient, value = vmap(grad_and_value(nll))(params)
+        return Point(params, value, gradient)
 
     def _gradient(self, point: Point, power: Tensor, problem: Problem) -> Params:
         """Of E / T, the likelihood to this power."""
         pull = vmap(grad(problem.log_prior))(point.params)
-        return {name: (power * slope - pull[name]) / self.temperature for name, slope in point.slope.items()}
+        return {name: (power * gradient - pull[name]) / self.temperature for name, gradient in point.gradient.items()}
 
     def _hamiltonian(self, point: Point, momentum: Params, power: Tensor, problem: Problem) -> Tensor:
-        energy = power * point.misfit - vmap(problem.log_prior)(point.params)
+        energy = power * point.nll - vmap(problem.log_prior)(point.params)
         return energy / self.temperature + 0.5 * vmap(dot)(momentum, momentum)
 
     def _momentum(self, key: Tensor, like: Params) -> Params:
-        return tree_map(lambda r, w: r.to(w), vmap(noise)(random.split(key, self.parallel), like), like)
+        return tree_map(lambda r, w: r.to(w), vmap(noise)(random.split(key, self.num_chains), like), like)
 
     def _end(self, key: Tensor, state: Chains, present: Point, energy: Tensor, problem: Problem) -> Chains:
         """The Metropolis test of the finished trajectories, and the start of new ones."""
         change = torch.nan_to_num(state.start - energy, nan=-torch.inf)
         probability = change.clamp(max=0.0).exp()
-        accepted = random.uniform(key, (self.parallel,)).to(probability) < probability
+        accepted = random.uniform(key, (self.num_chains,)).to(probability) < probability
         position = tree_map(lambda new, old: _choose(accepted, new, old), present, state.position)
         now = problem.t / problem.steps
-        power = (now / (self.burn / 2)).clamp(max=1.0) ** 3
-        adaptation = adapt(state.adaptation, probability.mean(), now < self.burn)
+        power = (now / (self.burn_in / 2)).clamp(max=1.0) ** 3
+        adaptation = adapt(state.adaptation, probability.mean(), now < self.burn_in)
         arrived = (power >= 1) & (state.power < 1)  # from here on trajectories are long: the past misleads
         again = fresh(adaptation.log_step)
         adaptation = tree_map(lambda a, b: torch.where(arrived, a, b), again, adaptation)
-        step = torch.where(now < self.burn, adaptation.log_step, adaptation.log_average).exp()
+        step = torch.where(now < self.burn_in, adaptation.log_step, adaptation.log_average).exp()
         adaptation = adaptation._replace(log_step=step.log())
         # Steps of +-10 %, since a trajectory that closes on itself would never leave its orbit (Neal 2011, 3.2).
         size = step * (0.9 + 0.2 * random.bernoulli(key, 0.5, ()).to(step))
-        most = torch.where(now < self.burn / 2, min(25, self.leapfrogs), self.leapfrogs)
+        most = torch.where(now < self.burn_in / 2, min(25, self.max_leapfrog_steps), self.max_leapfrog_steps)
         left = torch.ceil(self.length / size).clamp(min=1.0).minimum(most)
         momentum = self._momentum(key, state.momentum)
         start = self._hamiltonian(position, momentum, power, problem)
@@ -194,7 +204,7 @@ class HMC(Method):
         )  # fmt: skip
 
     def schedule(self, steps: int) -> Sequence[int]:
-        return evenly(int(float(self.burn) * steps), steps, self.samples)
+        return evenly(int(float(self.burn_in) * steps), steps, self.samples)
 
     def collect(self, state: Chains) -> Params:
         return state.position.params
@@ -209,14 +219,14 @@ class HMC(Method):
         del state
         return sample_moments({name: value.flatten(0, 1) for name, value in draws.items()})
 
-    def doubts(self, scores: Mapping[str, float]) -> str:
+    def diagnose(self, scores: Mapping[str, float]) -> str:
         """Chains that disagree, or trajectories that are lost, make a poor yardstick."""
         share, lost, ess = scores.get("share_converged", 1.0), scores.get("divergent", 0.0), scores.get("ess", math.inf)
         if share < 0.9:
             return f"split R-hat is below 1.05 on {share:.0%} of the test points only"
-        if ess < 25 * self.parallel:
+        if ess < 25 * self.num_chains:
             return f"the effective sample size is {ess:.0f} on one test point, less than 25 a chain"
-        return f"{lost:.1%} of the trajectories diverged" if lost > 0.02 else super().doubts(scores)
+        return f"{lost:.1%} of the trajectories diverged" if lost > 0.02 else super().diagnose(scores)
 
 
 def _choose(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from bnnbench.methods.base import METHODS, Info, one_of, positive
 from bnnbench.methods.curvature import dense, diagonal, kronecker
 from bnnbench.methods.gaussians import Covariance, from_matrices, to_matrices
 from bnnbench.methods.map import MAP
-from bnnbench.methods.optimise import Fit
+from bnnbench.methods.optimise import AdamState
 from bnnbench.methods.parameters import dot, noise, stacked
 from bnnbench.model import GaussianPrior, Params, Predictive, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
@@ -90,10 +90,10 @@ class _Laplace(MAP):
     def target(self, problem: Problem) -> Problem:
         return problem.scaled(self.prior_scale)
 
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+    def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         return super().update(key, state, self.target(problem))
 
-    def finish(self, key: Tensor, state: Fit, problem: Problem) -> Gaussian:
+    def finish(self, key: Tensor, state: AdamState, problem: Problem) -> Gaussian:
         del key
         problem = self.target(problem).with_network(with_taps(problem.network))
         params, names = state.params, tap_names(problem.network)[self.layers]
@@ -117,11 +117,11 @@ class _Laplace(MAP):
         It is not to be stored: its eigenvectors are not unique.
         """
         del draws
-        return state if isinstance(state, Fit) else state._replace(covariance=state.covariance.prepared())
+        return state if isinstance(state, AdamState) else state._replace(covariance=state.covariance.prepared())
 
     def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
         del draws, problem
-        if isinstance(state, Fit):
+        if isinstance(state, AdamState):
             return stacked(state.params)
         state = self.prepared(state, None)
         like = self._matrices(state)
@@ -137,7 +137,7 @@ class _Laplace(MAP):
 
     def moments(self, state: Any, draws: Any) -> tuple[Params, Params] | None:
         del draws
-        if isinstance(state, Fit):
+        if isinstance(state, AdamState):
             return None
         sd = from_matrices(state.covariance.sd(self._matrices(state)), state.params)
         sd |= {name: torch.ones_like(value) for name, value in state.params.items() if name == LOG_NOISE}
@@ -172,11 +172,11 @@ class _Laplace(MAP):
 
     def terms(self, state: Any, collected: int, samples: int) -> int | None:
         del collected
-        return None if isinstance(state, Fit) else samples
+        return None if isinstance(state, AdamState) else samples
 
     def predict_given(self, weights: Params, state: Any, problem: Problem, x: Tensor) -> Predictive:
         """Terms at inputs in original units of the stacked weight samples that `weights` gave."""
-        if isinstance(state, Fit) or self.predictive == "sampled":
+        if isinstance(state, AdamState) or self.predictive == "sampled":
             return problem.predict(weights, x)
         return linearised(problem, state.params, weights, x, self._free(state.params))
 
@@ -219,7 +219,7 @@ class LaplaceKron(_Laplace):
     """Kronecker-factored curvature of each layer; layers are independent."""
 
     name = "laplace-kron"
-    reference = "Ritter et al. 2018, ICLR; Immer et al. 2021, arXiv 2008.08216"
+    citation = "Ritter et al. 2018, ICLR; Immer et al. 2021, arXiv 2008.08216"
     curvature = staticmethod(kronecker)
 
 
@@ -229,7 +229,7 @@ class LaplaceDiag(_Laplace):
     """The curvature's diagonal; all weights are independent."""
 
     name = "laplace-diag"
-    reference = "MacKay 1992; Immer et al. 2021, arXiv 2008.08216"
+    citation = "MacKay 1992; Immer et al. 2021, arXiv 2008.08216"
     family = "mean-field"
     curvature = staticmethod(diagonal)
 
@@ -245,7 +245,7 @@ class LaplaceLast(_Laplace):
 
     name = "laplace-last"
     version = 2
-    reference = "Kristiadi et al. 2020, arXiv 2002.10118; Daxberger et al. 2021, arXiv 2106.14806"
+    citation = "Kristiadi et al. 2020, arXiv 2002.10118; Daxberger et al. 2021, arXiv 2106.14806"
     layers = slice(-1, None)
     structure: str = "dense"
 
@@ -269,7 +269,7 @@ class LaplaceFull(_Laplace):
     """The whole curvature of all layers, for networks of at most 15,000 parameters."""
 
     name = "laplace-full"
-    reference = "MacKay 1992; Immer et al. 2021, arXiv 2008.08216"
+    citation = "MacKay 1992; Immer et al. 2021, arXiv 2008.08216"
     tags = ("laplace", "references")
     vmappable = False
     curvature = staticmethod(dense)

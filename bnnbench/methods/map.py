@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from bnnbench.methods.base import METHODS, Info, Method, positive
-from bnnbench.methods.optimise import Fit, descend, start
+from bnnbench.methods.optimise import AdamState, adam_init, adam_step
 from bnnbench.methods.parameters import stacked
 from bnnbench.model import Params, Problem
 from bnnbench.random import Span
@@ -24,7 +24,7 @@ class MAP(Method):
     """
 
     name = "map"
-    reference = "Adam: Kingma & Ba 2015, arXiv 1412.6980"
+    citation = "Adam: Kingma & Ba 2015, arXiv 1412.6980"
     tags = ("optimisation",)
     family = "point"
     lr: float = 1e-2
@@ -33,13 +33,13 @@ class MAP(Method):
     def check(self) -> None:
         positive(self, "lr")
 
-    def init(self, key: Tensor, problem: Problem) -> Fit:
-        return start(problem.init_params(key))
+    def init(self, key: Tensor, problem: Problem) -> AdamState:
+        return adam_init(problem.init_params(key))
 
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+    def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         batch = problem.minibatch(key)
-        return descend(lambda params: problem.energy(params, batch), state, problem, self.lr)
+        return adam_step(lambda params: problem.energy(params, batch), state, problem, self.lr)
 
-    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | Span) -> Params:
+    def weights(self, key: Tensor, state: AdamState, draws: Any, problem: Problem, samples: int | Span) -> Params:
         del key, draws, problem, samples
         return stacked(state.params)

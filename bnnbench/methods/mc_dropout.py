@@ -11,7 +11,7 @@ from torch.func import vmap
 from bnnbench import random
 from bnnbench.layers import keyed, with_dropout
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
-from bnnbench.methods.optimise import Fit, descend, start
+from bnnbench.methods.optimise import AdamState, adam_init, adam_step
 from bnnbench.model import Predictive, Problem
 
 
@@ -28,7 +28,7 @@ class MCDropout(Method):
     """
 
     name = "mc-dropout"
-    reference = "Gal & Ghahramani 2016, arXiv 1506.02142"
+    citation = "Gal & Ghahramani 2016, arXiv 1506.02142"
     tags = ("dropout",)
     rate: float = 0.02
     lr: float = 3e-3
@@ -41,24 +41,24 @@ class MCDropout(Method):
     def prepare(self, problem: Problem) -> Problem:
         return problem.with_network(with_dropout(problem.network))
 
-    def init(self, key: Tensor, problem: Problem) -> Fit:
-        return start(problem.init_params(key))
+    def init(self, key: Tensor, problem: Problem) -> AdamState:
+        return adam_init(problem.init_params(key))
 
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+    def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         batch = problem.minibatch(key)
 
         def energy(params: dict[str, Tensor]) -> Tensor:
             with keyed(key, rate=self.rate):
                 return problem.energy(params, batch)
 
-        return descend(energy, state, problem, self.lr)
+        return adam_step(energy, state, problem, self.lr)
 
-    def terms(self, state: Fit, collected: int, samples: int) -> int:
+    def terms(self, state: AdamState, collected: int, samples: int) -> int:
         del state, collected
         return samples
 
     def predict(
-        self, key: Tensor, state: Fit, draws: Any, problem: Problem, x: Tensor, samples: int | random.Span
+        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, x: Tensor, samples: int | random.Span
     ) -> Predictive:
         del draws
         x = problem.standardise(x)

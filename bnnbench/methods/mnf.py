@@ -15,7 +15,7 @@ from bnnbench.layers.mnf import cut, draw_weights, with_multipliers, without_mul
 from bnnbench.layers.noisy import gaussian_kl
 from bnnbench.methods.base import METHODS, MOST_LAYERS, at_most, positive
 from bnnbench.methods.bbp_local import sampled_noise_level
-from bnnbench.methods.optimise import Fit, start
+from bnnbench.methods.optimise import AdamState, adam_init
 from bnnbench.methods.parameters import flatten
 from bnnbench.methods.variational import Variational, parts
 from bnnbench.model import Batch, Params, Problem
@@ -39,7 +39,7 @@ class MNF(Variational):
     """
 
     name = "mnf"
-    reference = "Louizos & Welling 2017, arXiv 1703.01961"
+    citation = "Louizos & Welling 2017, arXiv 1703.01961"
     tags = ("variational", "multiplicative")
     flow: ClassVar[str] = "masked"
     sigma: float = 0.02
@@ -54,14 +54,14 @@ class MNF(Variational):
     def converted(self, network: nn.Module) -> nn.Module:
         return with_multipliers(network, self.flow, self.layers)
 
-    def init(self, key: Tensor, problem: Problem) -> Fit:
+    def init(self, key: Tensor, problem: Problem) -> AdamState:
         plain = problem.with_network(without_multipliers(problem.network))  # starts where other methods start
         params = initialise(problem.network, random.fold_in(key, 1))
         own = {name: value for name, value in params.items() if name not in dict(plain.network.named_parameters())}
         for name, value in own.items():
             if name.endswith("multiplier.log_scale"):
                 own[name] = 0.5 * torch.log(torch.as_tensor(self.variance).to(value)).expand_as(value)
-        return start(self.law(plain.init_params(key), self.target(problem)) | {OWN: flatten(own)})
+        return adam_init(self.law(plain.init_params(key), self.target(problem)) | {OWN: flatten(own)})
 
     def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
         mean, sigma = parts(params)
@@ -73,7 +73,9 @@ class MNF(Variational):
             terms[LOG_NOISE] = gaussian_kl(mean[LOG_NOISE] + 1, sigma[LOG_NOISE], prior[LOG_NOISE])
         return nll, torch.stack(list(terms.values())).sum()
 
-    def weights(self, key: Tensor, state: Fit, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
+    def weights(
+        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, samples: int | random.Span
+    ) -> Params:
         del draws
         (mean, sigma), own = parts(state.params), cut(problem.network, state.params[OWN])
 

@@ -13,7 +13,7 @@ from torch.func import grad_and_value
 from bnnbench.model import Params, Problem
 
 
-class Fit(NamedTuple):
+class AdamState(NamedTuple):
     """Parameters by name, with Adam's running means of their gradient and of its square."""
 
     params: Params
@@ -21,22 +21,22 @@ class Fit(NamedTuple):
     square: Params
 
 
-def start(params: Params) -> Fit:
+def adam_init(params: Params) -> AdamState:
     """A fit before its first step."""
     mean = {name: torch.zeros_like(value) for name, value in params.items()}
-    return Fit(params, mean, {name: torch.zeros_like(value) for name, value in params.items()})
+    return AdamState(params, mean, {name: torch.zeros_like(value) for name, value in params.items()})
 
 
-def descend(
+def adam_step(
     objective: Callable[[Params], Tensor | tuple[Tensor, dict[str, Tensor]]],
-    fit: Fit,
+    fit: AdamState,
     problem: Problem,
     lr: float | Tensor,
     pace: Mapping[str, float] | None = None,
-) -> tuple[Fit, dict[str, Tensor]]:
+) -> tuple[AdamState, dict[str, Tensor]]:
     """One step down the objective at the problem's present step; the info holds its value as `loss`.
 
-    An objective may return its terms beside its value; they join the info. `pace` is as in `adam`.
+    An objective may return its terms beside its value; they join the info. `pace` is as in `adam_update`.
     """
 
     def value(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
@@ -45,18 +45,18 @@ def descend(
 
     gradient, (loss, parts) = grad_and_value(value, has_aux=True)(fit.params)
     rate = one_cycle(problem.t, problem.steps, lr)
-    return adam(fit, gradient, problem.t, rate, pace=pace), {"loss": loss, **parts}
+    return adam_update(fit, gradient, problem.t, rate, pace=pace), {"loss": loss, **parts}
 
 
-def adam(
-    fit: Fit,
+def adam_update(
+    fit: AdamState,
     gradient: Params,
     t: Tensor,
     lr: float | Tensor,
     b1: float = 0.9,
     b2: float = 0.999,
     pace: Mapping[str, float] | None = None,
-) -> Fit:
+) -> AdamState:
     """Step t (from 0) of Adam (Kingma & Ba 2015, arXiv 1412.6980), epsilon 1e-8.
 
     `pace` names the parameters whose rate is another, as a part of `lr`.
@@ -68,7 +68,7 @@ def adam(
         square[name] = torch.lerp(g * g, fit.square[name], b2)
         own = rate * pace[name] if pace and name in pace else rate
         params[name] = fit.params[name] - own * mean[name] / (square[name].sqrt() * correction + 1e-8)
-    return Fit(params, mean, square)
+    return AdamState(params, mean, square)
 
 
 def held(scalar: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class PSGLD(SGLD):
 
     name = "psgld"
     version = 2
-    reference = "Li et al. 2016, arXiv 1512.07666"
+    citation = "Li et al. 2016, arXiv 1512.07666"
     lr: float = 3e-3
     decay: float = 0.99
     stabiliser: float = 1e-2
@@ -66,8 +66,8 @@ class PSGLD(SGLD):
         problem, params = self.target(problem), state.params
         batch = problem.minibatch(key)
         gradient, loss = grad_and_value(problem.energy)(params, batch)
-        h, heat = self.step_size(problem), self.heat(problem)
-        amount, xi = held(torch.sqrt(2 * h * heat)), noise(key, params)
+        h, temperature = self.step_size(problem), self.scaled_temperature(problem)
+        amount, xi = held(torch.sqrt(2 * h * temperature)), noise(key, params)
         curvature = self._curvature(key, params, lambda w: grad(problem.energy)(w, batch))
         square, step, spread = {}, {}, {}
         for name, g in gradient.items():
@@ -76,7 +76,7 @@ class PSGLD(SGLD):
             scale = 1 / (self.stabiliser + root)
             # dG/dw = -G^2 dV/dw / (2 sqrt V), dV/dw = 2 (1 - decay) g dg/dw
             gamma = -(scale**2) * (1 - self.decay) * g / root.clamp(min=1e-12) * curvature[name] if self.gamma else 0.0
-            step[name], spread[name] = h * (scale * g - heat * gamma), amount * scale.sqrt()
+            step[name], spread[name] = h * (scale * g - temperature * gamma), amount * scale.sqrt()
         step, cut = self.drift(step, problem)
         new = {name: w - step[name] + spread[name] * xi[name] for name, w in params.items()}
         info = langevin_info(loss, h, params, gradient, problem) | {"drift_shortened": cut}

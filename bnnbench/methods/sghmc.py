@@ -56,9 +56,9 @@ class SGHMC(SGLD):
 
     name = "sghmc"
     version = 2
-    reference = "Springenberg et al. 2016, NeurIPS; Chen et al. 2014, arXiv 1402.4102"
+    citation = "Springenberg et al. 2016, NeurIPS; Chen et al. 2014, arXiv 1402.4102"
     lr: float = 1e-4
-    floor: float = 0.5
+    final_lr_fraction: float = 0.5
     friction: float = 0.05
     stabiliser: float = 1e-2
     hyperprior: bool = False
@@ -82,14 +82,14 @@ class SGHMC(SGLD):
         gradient, loss = grad_and_value(problem.energy)(params, problem.minibatch(key))
         gradient = self._reweighted(gradient, state, problem)
         state = self._adapt(state, gradient, problem)
-        h, heat, xi = self.step_size(problem), self.heat(problem), noise(key, params)
+        h, temperature, xi = self.step_size(problem), self.scaled_temperature(problem), noise(key, params)
         new, velocity, deficit, kinetic = {}, {}, [], []
         inverses = {name: 1 / (self.stabiliser + square.sqrt()) for name, square in state.square.items()}
         step, cut = self.drift({name: h * inverses[name] * g for name, g in gradient.items()}, problem)
         for name, w in params.items():
             inverse = inverses[name]
             own = (state.square[name] - state.mean[name] ** 2).clamp(min=0.0) * (h * inverse) ** 2
-            variance = 2 * self.friction * h * heat * inverse - own
+            variance = 2 * self.friction * h * temperature * inverse - own
             deficit.append((variance < 0).reshape(-1))
             v = (1 - self.friction) * state.velocity[name] - step[name]
             velocity[name] = v + variance.clamp(min=0.0).sqrt() * xi[name]
@@ -108,7 +108,7 @@ class SGHMC(SGLD):
 
     def _adapt(self, state: Moving, gradient: Params, problem: Problem) -> Moving:
         """The running statistics, whose window tau follows how sure the mean is (Springenberg et al., section 4.2)."""
-        burning, mean, square, window = problem.t < self.burn * problem.steps, {}, {}, {}
+        burning, mean, square, window = problem.t < self.burn_in * problem.steps, {}, {}, {}
         for name, d in gradient.items():
             g, v, tau = state.mean[name], state.square[name], state.window[name]
             longer = tau + 1 - tau * g * g / (v + 1e-12)
@@ -139,11 +139,11 @@ class SGHMC(SGLD):
             drawn[name] = torch.where(due & (name != LOG_NOISE), fresh, state.precision[name])  # it has its own prior
         return drawn
 
-    def doubts(self, scores: Mapping[str, float]) -> str:
+    def diagnose(self, scores: Mapping[str, float]) -> str:
         """The minibatch's own noise exceeds what the temperature allows, or what all samplers doubt."""
         share = scores.get("noise_deficit", 0.0)
         if share <= self.limit:
-            return super().doubts(scores)
+            return super().diagnose(scores)
         return f"the step is too large: {share:.1%} of the weights would need negative noise; {self._smaller_step()}"
 
     def collect(self, state: Moving) -> Params:

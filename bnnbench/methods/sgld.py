@@ -28,12 +28,13 @@ from bnnbench.random import Span
 @METHODS.register
 @dataclass(frozen=True)
 class SGLD(Method):
-    """SGLD with a step that decays by a cosine from `lr` to `lr * floor`; draws are kept evenly after burn-in.
+    """SGLD with a step that decays by a cosine from `lr` to `lr * final_lr_fraction`; draws are kept evenly after
+    burn-in.
 
     Attributes:
         lr: step size h on the energy per datum, at the start.
-        floor: share of it that is left at the end.
-        burn: share of the steps before the first draw is kept.
+        final_lr_fraction: share of it that is left at the end.
+        burn_in: share of the steps before the first draw is kept.
         samples: draws kept.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
         reach: longest drift of a step, the root mean square of h grad U / s over weights, s the prior's scale. The
@@ -43,13 +44,13 @@ class SGLD(Method):
 
     name = "sgld"
     version = 3
-    reference = "Welling & Teh 2011, ICML"
+    citation = "Welling & Teh 2011, ICML"
     tags = ("sampling",)
     family = "exact"
     step_field = "lr"
     lr: float = 3e-2
-    floor: float = 0.1
-    burn: float = 0.5
+    final_lr_fraction: float = 0.1
+    burn_in: float = 0.5
     samples: int = 50
     temperature: float = 1.0
     prior_scale: float = 1.0
@@ -61,7 +62,7 @@ class SGLD(Method):
 
     def check(self) -> None:
         positive(self, "lr", "samples", "temperature", "prior_scale", "reach")
-        fraction(self, "burn", "floor")
+        fraction(self, "burn_in", "final_lr_fraction")
 
     def target(self, problem: Problem) -> Problem:
         return problem.scaled(self.prior_scale)
@@ -72,8 +73,8 @@ class SGLD(Method):
     def update(self, key: Tensor, state: Any, problem: Problem) -> tuple[Any, Info]:
         problem = self.target(problem)
         gradient, loss = grad_and_value(problem.energy)(state, problem.minibatch(key))
-        h, heat = self.step_size(problem), self.heat(problem)
-        xi, amount = noise(key, state), held(torch.sqrt(2 * h * heat))
+        h, temperature = self.step_size(problem), self.scaled_temperature(problem)
+        xi, amount = noise(key, state), held(torch.sqrt(2 * h * temperature))
         drift, cut = self.drift({name: h * g for name, g in gradient.items()}, problem)
         new = {name: w - drift[name] + amount * xi[name] for name, w in state.items()}
         return new, langevin_info(loss, h, state, gradient, problem) | {"drift_shortened": cut}
@@ -85,14 +86,14 @@ class SGLD(Method):
     def step_size(self, problem: Problem) -> Tensor:
         """h at the problem's present step."""
         decay = 0.5 * (1 + torch.cos(math.pi * problem.t / problem.steps))
-        return held(self.lr * (self.floor + (1 - self.floor) * decay))
+        return held(self.lr * (self.final_lr_fraction + (1 - self.final_lr_fraction) * decay))
 
-    def heat(self, problem: Problem) -> Tensor:
+    def scaled_temperature(self, problem: Problem) -> Tensor:
         """T / n, the temperature on the energy per datum."""
         return self.temperature / problem.n
 
     def schedule(self, steps: int) -> Sequence[int]:
-        return evenly(int(float(self.burn) * steps), steps, self.samples)
+        return evenly(int(float(self.burn_in) * steps), steps, self.samples)
 
     def collect(self, state: Any) -> Params:
         return state

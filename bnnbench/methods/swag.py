@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_map
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
-from bnnbench.methods.optimise import Fit, adam, one_cycle, start
+from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle
 from bnnbench.methods.parameters import noise, sample_moments, stacked
 from bnnbench.model import Params, Problem
 
@@ -41,7 +41,7 @@ class SWAG(Method):
 
     Attributes:
         lr: peak learning rate of the fit. swa_lr: constant learning rate after it.
-        burn: share of the steps that the fit gets.
+        burn_in: share of the steps that the fit gets.
         early_stopping: whether the iterates go on from the fit's best state, and not from its last.
         samples: iterates kept, K. rank: deviations of the low-rank part, R.
         scale: factor of the covariance; 1 is the paper's.
@@ -50,12 +50,12 @@ class SWAG(Method):
 
     name = "swag"
     version = 2
-    reference = "Maddox et al. 2019, arXiv 1902.02476"
+    citation = "Maddox et al. 2019, arXiv 1902.02476"
     tags = ("ensembles",)
     step_field = "swa_lr"
     lr: float = 1e-2
     swa_lr: float = 3e-3
-    burn: float = 0.75
+    burn_in: float = 0.75
     samples: int = 50
     rank: int = 20
     scale: float = 1.0
@@ -63,53 +63,53 @@ class SWAG(Method):
     early_stopping: bool = True
 
     def check(self) -> None:
-        positive(self, "lr", "swa_lr", "burn", "samples", "scale", "prior_scale")
-        fraction(self, "burn")
+        positive(self, "lr", "swa_lr", "burn_in", "samples", "scale", "prior_scale")
+        fraction(self, "burn_in")
         if not 2 <= self.rank <= self.samples:
             raise UserError(f"swag.rank must lie between 2 and swag.samples ({self.samples}), not {self.rank}.")
 
     def target(self, problem: Problem) -> Problem:
         return problem.scaled(self.prior_scale)
 
-    def init(self, key: Tensor, problem: Problem) -> Fit:
-        return start(problem.init_params(key))
+    def init(self, key: Tensor, problem: Problem) -> AdamState:
+        return adam_init(problem.init_params(key))
 
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+    def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         problem, end = self.target(problem), self._end(torch.full_like(problem.t, problem.steps))
         # The best state's running means are of another step: Adam begins anew, corrections included.
-        state = tree_map(lambda new, old: torch.where(problem.t == end, new, old), start(state.params), state)
+        state = tree_map(lambda new, old: torch.where(problem.t == end, new, old), adam_init(state.params), state)
         gradient, loss = grad_and_value(problem.energy)(state.params, problem.minibatch(key))
         fitting = problem.t < end
-        rate = torch.where(fitting, one_cycle(problem.t / self.burn, problem.steps, self.lr), self.swa_lr)
+        rate = torch.where(fitting, one_cycle(problem.t / self.burn_in, problem.steps, self.lr), self.swa_lr)
         t = torch.where(fitting, problem.t, problem.t - end)
-        return adam(state, gradient, t, rate), {"loss": loss, "step_size": rate}
+        return adam_update(state, gradient, t, rate), {"loss": loss, "step_size": rate}
 
     def optimising(self, steps: int) -> int:
         return int(self._end(torch.tensor(steps, dtype=torch.float64)))
 
     def _end(self, steps: Tensor) -> Tensor:
-        """The first step at the constant rate, 0-dim: the nearest to the share, whatever the precision of `burn`."""
-        return torch.minimum((self.burn * steps - 0.5).ceil(), steps - 1)
+        """The first step at the constant rate, 0-dim: the nearest to the share, whatever the precision of `burn_in`."""
+        return torch.minimum((self.burn_in * steps - 0.5).ceil(), steps - 1)
 
     def schedule(self, steps: int) -> Sequence[int]:
         return evenly(self.optimising(steps), steps, self.samples)
 
-    def collect(self, state: Fit) -> Params:
+    def collect(self, state: AdamState) -> Params:
         return state.params
 
-    def terms(self, state: Fit, collected: int, samples: int) -> int:
+    def terms(self, state: AdamState, collected: int, samples: int) -> int:
         del state, collected
         return samples
 
-    def prepared(self, state: Fit, draws: Any) -> Fit | Moments:
+    def prepared(self, state: AdamState, draws: Any) -> AdamState | Moments:
         return state if draws is None else self._fitted(draws)
 
     def weights(
-        self, key: Tensor, state: Fit | Moments, draws: Any, problem: Problem, samples: int | random.Span
+        self, key: Tensor, state: AdamState | Moments, draws: Any, problem: Problem, samples: int | random.Span
     ) -> Params:
         del problem
         state = state if isinstance(state, Moments) else self.prepared(state, draws)
-        if isinstance(state, Fit):
+        if isinstance(state, AdamState):
             return stacked(state.params)
         mean, sd, deviations = state
         rank = len(next(iter(deviations.values())))
@@ -124,7 +124,7 @@ class SWAG(Method):
 
         return vmap(sample)(random.split(key, samples))
 
-    def moments(self, state: Fit, draws: Any) -> tuple[Params, Params]:
+    def moments(self, state: AdamState, draws: Any) -> tuple[Params, Params]:
         del state
         mean, sd, deviations = self._fitted(draws)
         low = {name: (value**2).sum(0) / max(len(value) - 1, 1) for name, value in deviations.items()}

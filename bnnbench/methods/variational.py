@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bnnbench.methods.base import Info, Method, positive
-from bnnbench.methods.optimise import Fit, descend, start
+from bnnbench.methods.optimise import AdamState, adam_init, adam_step
 from bnnbench.model import Batch, GaussianPrior, Params, Problem
 
 
@@ -49,14 +49,14 @@ class Variational(Method):
             raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
         return super().prepare(problem)
 
-    def init(self, key: Tensor, problem: Problem) -> Fit:
-        return start(self.law(problem.init_params(key), self.target(problem)))
+    def init(self, key: Tensor, problem: Problem) -> AdamState:
+        return adam_init(self.law(problem.init_params(key), self.target(problem)))
 
     def law(self, mean: Params, problem: Problem) -> Params:
         """The parameters of q at the start, around these means."""
         return join(mean, {k: (self.sigma * problem.scale_of(k, v)).expand_as(v).clone() for k, v in mean.items()})
 
-    def update(self, key: Tensor, state: Fit, problem: Problem) -> tuple[Fit, Info]:
+    def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         problem, batch = self.target(problem), problem.minibatch(key)
 
         def objective(params: Params) -> tuple[Tensor, Info]:
@@ -64,20 +64,20 @@ class Variational(Method):
             kl = kl / problem.n
             return nll + self.beta * kl, {"nll": nll, "kl": kl}
 
-        return descend(objective, state, problem, self.lr)
+        return adam_step(objective, state, problem, self.lr)
 
     @abstractmethod
     def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
         """Estimates of -(1/n) E_q sum_i log p(y_i | x_i, w) and of KL(q || p)."""
 
-    def prepared(self, state: Fit, draws: Any) -> Fit:
+    def prepared(self, state: AdamState, draws: Any) -> AdamState:
         del draws
         mean, sigma = parts(state.params)
         rest = {k: v for k, v in state.params.items() if not k.startswith(("mean.", "rho."))}
         laws = {f"mean.{k}": v for k, v in mean.items()} | {f"sigma.{k}": v for k, v in sigma.items()}
         return state._replace(params=laws | rest)
 
-    def terms(self, state: Fit, collected: int, samples: int) -> int:
+    def terms(self, state: AdamState, collected: int, samples: int) -> int:
         del state, collected
         return samples
 

@@ -27,8 +27,8 @@ from bnnbench.model.predictive import (
     Predictive,
     each,
 )
+from bnnbench.records import MetricRecord, Score
 from bnnbench.registry import Registry, warn
-from bnnbench.store.records import MetricRecord, Score
 
 P = TypeVar("P", bound=Predictive)
 
@@ -156,7 +156,7 @@ class Metric:
         better: +1 higher, -1 lower, 0 neither (a description, not a score).
         unit: of the value; `target` is the unit of y, empty for pure numbers.
         summary: the definition in one line, shown by reports.
-        reference: authors, year, arXiv or DOI; empty where it is common knowledge.
+        citation: authors, year, arXiv or DOI; empty where it is common knowledge.
         needs: fields of Context that must be there for the metric to apply.
         compute: the metric itself.
     """
@@ -166,7 +166,7 @@ class Metric:
     better: int
     unit: str
     summary: str
-    reference: str
+    citation: str
     needs: tuple[str, ...]
     compute: Callable[[Context], Value]
 
@@ -214,13 +214,13 @@ def metric(
     better: int,
     unit: str,
     summary: str,
-    reference: str = "",
+    citation: str = "",
     needs: tuple[str, ...] = ("y",),
 ) -> Callable[[Callable[[Context], Value]], Metric]:
     """Decorator: register a function Context -> Value as a metric (attributes as in `Metric`)."""
 
     def register(compute: Callable[[Context], Value]) -> Metric:
-        return METRICS.register(Metric(name, kinds, better, unit, summary, reference, needs, compute))
+        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute))
 
     return register
 

@@ -7,16 +7,12 @@ from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, mean_stderr, mean_value, metric
 from bnnbench.metrics.calibration import top_label
+from bnnbench.model.predictive import entropy
 
 CLASSIFICATION = ("classification",)
 DEPEWEG = "Depeweg et al. 2018, arXiv:1710.07283"
 KWON = "Kwon et al. 2020, doi:10.1016/j.csda.2019.106816"
 SHRIDHAR = f"{KWON}; Shridhar et al. 2018, arXiv:1806.05978"
-
-
-def entropy(log_probs: Tensor) -> Tensor:
-    """H[p] = -sum_k p_k log p_k in nats, of log-probabilities [..., K]; shape [...]."""
-    return torch.special.entr(log_probs.exp()).sum(-1)
 
 
 def mutual_information(log_probs: Tensor, log_mixture: Tensor) -> Tensor:
@@ -43,7 +39,7 @@ def error(c: Context) -> Value:
     better=-1,
     unit="",
     summary="squared distance of the mixture's probabilities from the one-hot truth, summed over classes (0 to 2)",
-    reference="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
+    citation="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
 )
 def brier(c: Context) -> Value:
     """(1/N) sum_n sum_k (p_nk - 1{k = y_n})^2."""
@@ -58,7 +54,7 @@ def brier(c: Context) -> Value:
     better=-1,
     unit="",
     summary="expected calibration error of the top label, 15 equal-width bins of confidence",
-    reference="Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599",
+    citation="Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599",
 )
 def ece(c: Context) -> Value:
     """sum_b (n_b / N) |accuracy_b - confidence_b| = (1/N) sum_b |sum_{n in b} (correct_n - confidence_n)|.
@@ -78,7 +74,7 @@ def ece(c: Context) -> Value:
     better=0,
     unit="nats",
     summary="entropy of the mixture, mean over points",
-    reference=DEPEWEG,
+    citation=DEPEWEG,
     needs=(),
 )
 def entropy_total(c: Context) -> Value:
@@ -92,7 +88,7 @@ def entropy_total(c: Context) -> Value:
     better=0,
     unit="nats",
     summary="mean entropy of the mixture's terms, mean over points",
-    reference=DEPEWEG,
+    citation=DEPEWEG,
     needs=(),
 )
 def entropy_aleatoric(c: Context) -> Value:
@@ -106,7 +102,7 @@ def entropy_aleatoric(c: Context) -> Value:
     better=0,
     unit="nats",
     summary="mutual information of label and term (total less aleatoric entropy), mean over points",
-    reference=f"Houlsby et al. 2011, arXiv:1112.5745; {DEPEWEG}",
+    citation=f"Houlsby et al. 2011, arXiv:1112.5745; {DEPEWEG}",
     needs=(),
 )
 def entropy_epistemic(c: Context) -> Value:
@@ -134,7 +130,7 @@ def softplus_normalised(logits: Tensor) -> Tensor:
     better=0,
     unit="",
     summary="trace of the terms' mean label covariance, mean over points",
-    reference=KWON,
+    citation=KWON,
     needs=(),
 )
 def kwon_aleatoric(c: Context) -> Value:
@@ -148,7 +144,7 @@ def kwon_aleatoric(c: Context) -> Value:
     better=0,
     unit="",
     summary="trace of the covariance of the terms' probabilities, mean over points",
-    reference=KWON,
+    citation=KWON,
     needs=(),
 )
 def kwon_epistemic(c: Context) -> Value:
@@ -162,7 +158,7 @@ def kwon_epistemic(c: Context) -> Value:
     better=0,
     unit="",
     summary="kwon_aleatoric of softplus-normalised logits in place of their softmax",
-    reference=SHRIDHAR,
+    citation=SHRIDHAR,
     needs=("logits",),
 )
 def kwon_aleatoric_normalised(c: Context) -> Value:
@@ -176,7 +172,7 @@ def kwon_aleatoric_normalised(c: Context) -> Value:
     better=0,
     unit="",
     summary="kwon_epistemic of softplus-normalised logits in place of their softmax",
-    reference=SHRIDHAR,
+    citation=SHRIDHAR,
     needs=("logits",),
 )
 def kwon_epistemic_normalised(c: Context) -> Value:

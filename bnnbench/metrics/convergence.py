@@ -99,7 +99,7 @@ def autocovariance(parts: Tensor) -> Tensor:
     better=-1,
     unit="",
     summary="split R-hat of the terms' means (or class probabilities) over the chains, the largest over points",
-    reference=SOURCE,
+    citation=SOURCE,
     needs=("chains",),
 )
 def rhat(c: Context) -> Value:
@@ -113,7 +113,7 @@ def rhat(c: Context) -> Value:
     better=1,
     unit="draws",
     summary="effective sample size of the terms' means (or class probabilities), the smallest over points",
-    reference=SOURCE,
+    citation=SOURCE,
     needs=("chains",),
 )
 def ess(c: Context) -> Value:
@@ -127,7 +127,7 @@ def ess(c: Context) -> Value:
     better=1,
     unit="",
     summary="share of points with a split R-hat below 1.05 of the terms' means and log scales (or class probabilities)",
-    reference=SOURCE,
+    citation=SOURCE,
     needs=("chains",),
 )
 def share_converged(c: Context) -> Value:

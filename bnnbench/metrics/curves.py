@@ -7,8 +7,8 @@ from torch import Tensor
 
 from bnnbench.metrics.base import double
 from bnnbench.metrics.calibration import ecdf, edges, levels, pit, top_label
-from bnnbench.metrics.classification import entropy, mutual_information
-from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
+from bnnbench.metrics.classification import mutual_information
+from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, entropy
 
 Columns = dict[str, list[float]]
 

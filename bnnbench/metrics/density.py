@@ -89,7 +89,7 @@ def mass(c: Context) -> Value:
     better=+1,
     unit="nats",
     summary="evidence lower bound of held-out data, mean per image",
-    reference="Kingma & Welling 2014, arXiv 1312.6114",
+    citation="Kingma & Welling 2014, arXiv 1312.6114",
     needs=("y", "log_weights"),
 )
 def elbo(c: Context) -> Value:
@@ -104,7 +104,7 @@ def elbo(c: Context) -> Value:
     better=+1,
     unit="nats",
     summary="importance-weighted estimate of the log-likelihood by the budget's draws (500 at `full`), mean per image",
-    reference="Burda et al. 2016, arXiv 1509.00519",
+    citation="Burda et al. 2016, arXiv 1509.00519",
     needs=("y", "log_weights"),
 )
 def iw_log_likelihood(c: Context) -> Value:

@@ -12,7 +12,7 @@ from bnnbench.model.predictive import normal_log_density
     better=+1,
     unit="nats",
     summary="log of the mixture's density or probability at the target, mean per test point",
-    reference="Gneiting & Raftery 2007, doi:10.1198/016214506000001437 (the logarithmic score)",
+    citation="Gneiting & Raftery 2007, doi:10.1198/016214506000001437 (the logarithmic score)",
 )
 def log_likelihood(c: Context) -> Value:
     """(1/N) sum_n log (1/S) sum_s p(y_n | x_n, s), in nats; densities are per original unit of y."""
@@ -25,7 +25,7 @@ def log_likelihood(c: Context) -> Value:
     better=+1,
     unit="nats",
     summary="log-density of one Gaussian with the mixture's mean and variance, mean per test point",
-    reference="Lakshminarayanan et al. 2017, arXiv:1612.01474",
+    citation="Lakshminarayanan et al. 2017, arXiv:1612.01474",
 )
 def log_likelihood_moment(c: Context) -> Value:
     """(1/N) sum_n log N(y_n; m_n, e_n + a_n), with mean m, epistemic variance e and aleatoric variance a.

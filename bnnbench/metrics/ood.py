@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, metric, score
-from bnnbench.metrics.classification import entropy, mutual_information
-from bnnbench.model.predictive import CategoricalPredictive
-from bnnbench.store.records import Score
+from bnnbench.metrics.classification import mutual_information
+from bnnbench.model.predictive import CategoricalPredictive, entropy
+from bnnbench.records import Score
 
 OOD = ("ood",)
 HENDRYCKS = "Hendrycks & Gimpel 2017, arXiv:1610.02136"
@@ -91,7 +91,7 @@ def _epistemic(c: Context) -> tuple[Tensor, Tensor]:
     better=+1,
     unit="",
     summary="probability that a foreign input has the higher total entropy (ties half)",
-    reference=HENDRYCKS,
+    citation=HENDRYCKS,
     needs=("outside",),
 )
 def auroc_total(c: Context) -> Value:
@@ -105,7 +105,7 @@ def auroc_total(c: Context) -> Value:
     better=+1,
     unit="",
     summary="probability that a foreign input has the higher mutual information (ties half)",
-    reference=HENDRYCKS,
+    citation=HENDRYCKS,
     needs=("outside",),
 )
 def auroc_epistemic(c: Context) -> Value:
@@ -119,7 +119,7 @@ def auroc_epistemic(c: Context) -> Value:
     better=+1,
     unit="",
     summary="average precision of the total entropy, foreign inputs positive; chance is their share",
-    reference=HENDRYCKS,
+    citation=HENDRYCKS,
     needs=("outside",),
 )
 def aupr_total(c: Context) -> Value:
@@ -133,7 +133,7 @@ def aupr_total(c: Context) -> Value:
     better=-1,
     unit="",
     summary="share of the task's own inputs taken for foreign where 95 % of the foreign ones are found, total entropy",
-    reference="Liang et al. 2018, arXiv:1706.02690",
+    citation="Liang et al. 2018, arXiv:1706.02690",
     needs=("outside",),
 )
 def fpr95_total(c: Context) -> Value:

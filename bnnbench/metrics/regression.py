@@ -29,7 +29,7 @@ def rmse(c: Context) -> Value:
     better=-1,
     unit="target",
     summary="continuous ranked probability score of the mixture, in closed form",
-    reference="Gneiting & Raftery 2007, doi:10.1198/016214506000001437; Grimit et al. 2006, doi:10.1256/qj.05.235",
+    citation="Gneiting & Raftery 2007, doi:10.1198/016214506000001437; Grimit et al. 2006, doi:10.1256/qj.05.235",
 )
 def crps(c: Context) -> Value:
     """Mean over points of E|X - y| - 1/2 E|X - X'|."""
@@ -42,7 +42,7 @@ def crps(c: Context) -> Value:
     better=-1,
     unit="",
     summary="mean distance of the PIT's empirical distribution from the uniform one over the levels 0.01 ... 0.99",
-    reference="Gneiting et al. 2007, doi:10.1111/j.1467-9868.2007.00587.x; Kuleshov et al. 2018, arXiv:1807.00263",
+    citation="Gneiting et al. 2007, doi:10.1111/j.1467-9868.2007.00587.x; Kuleshov et al. 2018, arXiv:1807.00263",
 )
 def calibration_error(c: Context) -> Value:
     """(1/99) sum_p |share of PIT <= p - p|; 0 is perfect, 0.5 has every target beyond the same end.
@@ -77,7 +77,7 @@ def coverage_95(c: Context) -> Value:
     better=0,
     unit="target",
     summary="spread of the terms' means, root mean square over points",
-    reference="Kendall & Gal 2017, arXiv:1703.04977",
+    citation="Kendall & Gal 2017, arXiv:1703.04977",
     needs=(),
 )
 def epistemic_std(c: Context) -> Value:
@@ -91,7 +91,7 @@ def epistemic_std(c: Context) -> Value:
     better=0,
     unit="target",
     summary="standard deviation of the terms' noise, root mean square over points",
-    reference="Kendall & Gal 2017, arXiv:1703.04977",
+    citation="Kendall & Gal 2017, arXiv:1703.04977",
     needs=(),
 )
 def aleatoric_std(c: Context) -> Value:

@@ -1,7 +1,7 @@
 """What is learned: the problem a method sees, likelihoods, priors, predictive distributions."""
 
 from bnnbench.model.autoencoder import AutoencoderProblem
-from bnnbench.model.density import DensityProblem, EnergyProblem
+from bnnbench.model.density_problem import DensityProblem, EnergyProblem
 from bnnbench.model.likelihoods import Categorical, Heteroscedastic, Homoscedastic, Likelihood, Params
 from bnnbench.model.predictive import CategoricalPredictive, DensityPredictive, GaussianPredictive, Predictive
 from bnnbench.model.priors import GaussianPrior, LaplacePrior, Prior, ScaleMixturePrior

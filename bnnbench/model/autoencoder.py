@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 from bnnbench import random
 from bnnbench.flows import Flow
 from bnnbench.flows.flow import normal_log_prob
-from bnnbench.model.density import DensityProblem
+from bnnbench.model.density_problem import DensityProblem
 from bnnbench.model.likelihoods import Params
 from bnnbench.model.problem import Batch, Problem
 from bnnbench.nets import MLP

@@ -27,6 +27,11 @@ def normal_log_density(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return -0.5 * ((y - mean) / scale) ** 2 - scale.log() - 0.5 * LOG_2PI
 
 
+def entropy(log_probs: Tensor) -> Tensor:
+    """H[p] = -sum_k p_k log p_k in nats, of log-probabilities [..., K]; shape [...]."""
+    return torch.special.entr(log_probs.exp()).sum(-1)
+
+
 class GaussianPredictive(NamedTuple):
     """Mixture of S Gaussians per test point, (1/S) sum_s N(y; mean_s, scale_s^2).
 
@@ -45,6 +50,16 @@ class GaussianPredictive(NamedTuple):
     def moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """Predictive mean, epistemic variance (of the means), aleatoric variance (mean of scale^2); each [N]."""
         return self.mean.mean(0), self.mean.var(0, correction=0), (self.scale**2).mean(0)
+
+    def summary(self) -> dict[str, Tensor]:
+        """What a user asks of N points: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`; each [N]."""
+        mean, epistemic, aleatoric = self.moments()
+        return {
+            "mean": mean,
+            "epistemic_std": epistemic.sqrt(),
+            "aleatoric_std": aleatoric.sqrt(),
+            "total_std": (epistemic + aleatoric).sqrt(),
+        }
 
 
 class CategoricalPredictive(NamedTuple):
@@ -71,6 +86,15 @@ class CategoricalPredictive(NamedTuple):
         """log (1/S) sum_s p_s, shape [N, K]."""
         return log_mean_exp(self.log_probs)
 
+    def summary(self) -> dict[str, Tensor]:
+        """What a user asks of N points: `probabilities` [N, K], `entropy_total`, `entropy_aleatoric` [N], in nats."""
+        mixture = self.mixture_log_probs()
+        return {
+            "probabilities": mixture.exp(),
+            "entropy_total": entropy(mixture),
+            "entropy_aleatoric": entropy(self.log_probs).mean(0),
+        }
+
 
 class DensityPredictive(NamedTuple):
     """What a density task asks of a model: log-densities of points, or estimates of them.
@@ -87,6 +111,10 @@ class DensityPredictive(NamedTuple):
         """log q(x) [N], or its importance-weighted estimate; a density has no target y."""
         del y
         return log_mean_exp(self.log_weights)
+
+    def summary(self) -> dict[str, Tensor]:
+        """What a user asks of N points: `log_density` [N], or its importance-weighted estimate."""
+        return {"log_density": log_mean_exp(self.log_weights)}
 
 
 Predictive = GaussianPredictive | CategoricalPredictive | DensityPredictive

@@ -11,7 +11,8 @@ from sqlalchemy.exc import ArgumentError
 
 from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
-from bnnbench.store.faults import NOT_SQLITE, file_faults
+from bnnbench.files import file_faults
+from bnnbench.store.faults import NOT_SQLITE
 from bnnbench.store.passwords import masked, masked_word
 from bnnbench.store.sqlite import COMPANIONS
 

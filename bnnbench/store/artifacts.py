@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +12,8 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from bnnbench.errors import UserError
-from bnnbench.store.faults import file_faults
-from bnnbench.store.records import CellRecord
+from bnnbench.files import file_faults, write_file
+from bnnbench.records import CellRecord
 
 
 def write_artifact(folder: Path, arrays: Mapping[str, np.ndarray], cell: CellRecord, kind: str) -> tuple[str, Path]:
@@ -51,25 +49,3 @@ def read_artifact(path: Path, digest: str, cell: str) -> dict[str, np.ndarray]:
     if hashlib.sha256(data).hexdigest() != digest:
         raise UserError(f"The artifact {path} is damaged (its checksum differs); {remedy}.")
     return load(data)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file so that it is whole or absent, whatever happens; makes its folder."""
-    with file_faults("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name[:20]}.{uuid.uuid4().hex}")
-        try:
-            with draft.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        if os.name == "posix":  # the new name must be on the disk, too, before a database speaks of it
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)

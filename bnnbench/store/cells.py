@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sqlalchemy import Connection, orm, select
 
-from bnnbench.store.records import CellRecord, Status
+from bnnbench.records import CellRecord, Status
 from bnnbench.store.tables import IS_CURRENT, Attempt, Cell, Method, Task
 
 _FINISHED = [status.value for status in Status if status.finished]

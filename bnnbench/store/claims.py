@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from sqlalchemy import update
 
+from bnnbench.records import CellRecord
 from bnnbench.store import server
 from bnnbench.store.cells import by_fingerprint, finished, stored, stored_or_new
 from bnnbench.store.database import Database
 from bnnbench.store.owners import lives
-from bnnbench.store.records import CellRecord
 from bnnbench.store.retry import retried
 from bnnbench.store.tables import Cell
 

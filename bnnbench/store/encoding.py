@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bnnbench.store.records import Series
+from bnnbench.records import Series
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bnnbench.errors import UserError
-from bnnbench.store.artifacts import write_file
+from bnnbench.files import write_file
 from bnnbench.store.store import ResultStore
 
 FORMATS = ("csv", "parquet", "json")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
 
-from bnnbench.errors import StorageError, UserError
+from bnnbench.errors import UserError
 from bnnbench.store.passwords import masked
 
 NOT_SQLITE = "{place} is not an SQLite database and was left as it is; name another file with --db."
@@ -101,19 +99,3 @@ def value_faults(place: object) -> Iterator[None]:
         yield
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise UserError(CHANGED.format(place=place, reason=f"a value cannot be read, {error}")) from error
-
-
-@contextmanager
-def file_faults(action: str, path: Path) -> Iterator[None]:
-    """Turn an OSError into a UserError; `action` is `write` or `read`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "free some disk space and run again"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            remedy = "change the permissions or use another folder"
-        else:
-            remedy = "check the path and the disk"
-        reason = error.strerror or type(error).__name__
-        raise StorageError(f"Cannot {action} {path} ({reason}); {remedy}.") from error

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bnnbench.arguments import is_special
 from bnnbench.errors import UserError
-from bnnbench.store.faults import file_faults
+from bnnbench.files import file_faults
 from bnnbench.store.tables import Published
 
 COLUMNS = [column.name for column in Published.__table__.columns if column.name != "id"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import insert, orm
 
+from bnnbench.records import EvaluationRecord, Outcome, Series
 from bnnbench.store.encoding import encode_series, encode_value, finite_or_none
-from bnnbench.store.records import EvaluationRecord, Outcome, Series
 from bnnbench.store.tables import Artifact, Attempt, Base, Curve, Evaluation, Score, utc_now
 
 Rows = list[dict[str, Any]]

@@ -8,6 +8,14 @@ from typing import Any
 
 from sqlalchemy import insert, orm, select, update
 
+from bnnbench.records import (
+    EvaluationRecord,
+    MethodRecord,
+    MetricRecord,
+    Outcome,
+    SessionRecord,
+    TaskRecord,
+)
 from bnnbench.store import tables
 from bnnbench.store.artifacts import write_artifact
 from bnnbench.store.cells import by_fingerprint, finished, stored_or_new
@@ -16,14 +24,6 @@ from bnnbench.store.lookup import Lookup
 from bnnbench.store.passwords import masked_command
 from bnnbench.store.published import read_published
 from bnnbench.store.reading import Reading
-from bnnbench.store.records import (
-    EvaluationRecord,
-    MethodRecord,
-    MetricRecord,
-    Outcome,
-    SessionRecord,
-    TaskRecord,
-)
 from bnnbench.store.retry import retried
 from bnnbench.store.rows import Rows, insert_attempts, insert_evaluations
 

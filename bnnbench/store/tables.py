@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
-from bnnbench.store.records import Status
+from bnnbench.records import Status
 
 
 class Base(DeclarativeBase):
@@ -74,7 +74,7 @@ class Method(Base):
     name: Mapped[str]
     version: Mapped[int]
     current: Mapped[bool]
-    reference: Mapped[str]
+    citation: Mapped[str] = mapped_column("reference")
     tags: Mapped[list[str]]
     order: Mapped[int] = mapped_column("position")
 
@@ -91,7 +91,7 @@ class Task(Base):
     current: Mapped[bool]
     kind: Mapped[str]
     groups: Mapped[list[str]] = mapped_column("task_groups")
-    reference: Mapped[str]
+    citation: Mapped[str] = mapped_column("reference")
     order: Mapped[int] = mapped_column("position")
     notes: Mapped[list[str]]
 

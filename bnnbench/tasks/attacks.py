@@ -1,4 +1,4 @@
-"""What an adversarial attack is; the gradient it follows is taken in `bnnbench.run.attack`."""
+"""What an adversarial attack is; the gradient it follows is taken in `bnnbench.evaluation.attack`."""
 
 from __future__ import annotations
 

@@ -17,6 +17,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from bnnbench.data.arrays import Data, Split, spread
+from bnnbench.data.cards import card, names
+from bnnbench.data.files import data_root, present
+from bnnbench.data.labels import of_kind
+from bnnbench.data.loaders import load
+from bnnbench.data.splits import splits
 from bnnbench.errors import UserError
 from bnnbench.model import (
     Categorical,
@@ -29,17 +35,11 @@ from bnnbench.model import (
     Rows,
     Table,
 )
-from bnnbench.model.density import LogDensity
+from bnnbench.model.density_problem import LogDensity
 from bnnbench.nets import MLP
 from bnnbench.registry import Registry, nearest
 from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.budget import Budget, budget_of
-from bnnbench.tasks.card import card, names
-from bnnbench.tasks.data import Data, Split, spread
-from bnnbench.tasks.files import data_root, present
-from bnnbench.tasks.labels import of_kind
-from bnnbench.tasks.loaders import load
-from bnnbench.tasks.splits import splits
 
 KINDS = ("regression", "classification", "density", "variational")
 LONGEST = 60  # characters of a name: reports make names of files from it
@@ -52,13 +52,13 @@ TRAIN_POINTS = 2000  # at most so many fitting rows are scored as `train`
 PRIORS: Mapping[str, Prior] = {"classification": GaussianPrior(scale=4.0)}
 
 
-class Points(NamedTuple):
+class TestSet(NamedTuple):
     """A test set in original units.
 
     Attributes:
         x: inputs [M, ...]. y: targets [M], None where no labels fit.
         truth: mean [M] and sd [M] of y given x, where they are known.
-        foreign: whether the inputs are out of distribution, hence scored against those of `test`.
+        out_of_distribution: whether the inputs are out of distribution, hence scored against those of `test`.
         attack: how the inputs are changed by the gradient of the posterior that is scored, if they are.
         samples: predictive samples at most, None for those of the budget.
     """
@@ -66,9 +66,11 @@ class Points(NamedTuple):
     x: np.ndarray
     y: np.ndarray | None
     truth: tuple[np.ndarray, np.ndarray] | None = None
-    foreign: bool = False
+    out_of_distribution: bool = False
     attack: Attack | None = None
     samples: int | None = None
+
+    __test__ = False  # or pytest takes it for a class of tests
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Task:
         budgets: budgets of other numbers than those of the same names that all other tasks have.
         shifts: families of test sets off the data's manifold that it has (see `tasks.shifts`).
         tuned: method, or group of them, -> field -> default on this task, where that is not the method's own.
-        reference: where the protocol comes from.
+        citation: where the protocol comes from.
         version: raise it whenever numbers change; the data checksum is added to it.
     """
 
@@ -108,7 +110,7 @@ class Task:
     budgets: tuple[Budget, ...] = ()
     shifts: tuple[str, ...] = ()
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False, compare=False)
-    reference: str = ""
+    citation: str = ""
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -185,27 +187,27 @@ class Task:
         (Hernandez-Lobato & Adams 2015)."""
         return MLP(shape[0], (50,) if rule == "gal" else self.hidden, outputs)
 
-    def evaluations(
+    def test_sets(
         self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
-    ) -> dict[str, Points]:
+    ) -> dict[str, TestSet]:
         """Name -> test set of one split. `train` is an evenly spaced subset of the fitting rows.
 
         `shifts` are families of further test sets, which tables have none of.
         Where the truth is known, `inside` and `outside` are the grid within and beyond the range of the fitting rows.
         """
         del shifts, root
-        fit = split.fit
+        fit = split.train
         train = fit[spread(len(fit), TRAIN_POINTS)]
-        rows = {"test": split.test, "train": train, "validation": split.validate}
-        points = {name: Points(data.x[index], data.y[index]) for name, index in rows.items()}
+        rows = {"test": split.test, "train": train, "validation": split.validation}
+        points = {name: TestSet(data.x[index], data.y[index]) for name, index in rows.items()}
         if data.grid is not None:
-            points["grid"] = Points(data.grid, None, data.truth)
+            points["grid"] = TestSet(data.grid, None, data.truth)
         if data.grid is not None and data.truth is not None:
             known = data.x[fit]
             within = ((data.grid >= known.min(0)) & (data.grid <= known.max(0))).all(1)
             for name, where in (("inside", within), ("outside", ~within)):
                 mean, sd = data.truth
-                points[name] = Points(data.grid[where], None, (mean[where], sd[where]))
+                points[name] = TestSet(data.grid[where], None, (mean[where], sd[where]))
         return points
 
 

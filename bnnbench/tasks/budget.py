@@ -13,17 +13,18 @@ class Budget:
     """Gradients per network (`steps`), predictive samples, and how often the validation rows are looked at.
 
     `compiled`: whether the training step goes through torch.compile. It is part of the budget, never of chance,
-    because compiled and plain runs drift apart in the last digits. `looking`: predictive samples of such a look.
+    because compiled and plain runs drift apart in the last digits. `validation_samples`: predictive samples of such a
+    check.
     A task may grant other numbers under the same names (`Task.budgets`).
     """
 
     name: str
     steps: int
     samples: int
-    checks: int
+    validation_checks: int
     compiled: bool
     summary: str
-    looking: int = 10
+    validation_samples: int = 10
 
 
 BUDGETS = {

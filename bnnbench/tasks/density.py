@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench import random
+from bnnbench.data.arrays import Data, Split
 from bnnbench.model import DensityProblem, EnergyProblem, Problem, Rows, Table
-from bnnbench.model.density import Unfitted
-from bnnbench.tasks.base import TASKS, Points, Task
-from bnnbench.tasks.data import Data, Split
+from bnnbench.model.density_problem import Unfitted
+from bnnbench.tasks.base import TASKS, Task, TestSet
 from bnnbench.tasks.energies import ENERGIES, WALL, Boxed
 from bnnbench.tasks.targets import BLOBS, LETTERS, MOONS, Target
 
@@ -62,10 +62,10 @@ class DensityTask(Task):
         del rule, outputs
         return Unfitted(shape[0], drawn=self.kind == "variational")
 
-    def evaluations(
+    def test_sets(
         self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
-    ) -> dict[str, Points]:
-        found = super().evaluations(data, split)
+    ) -> dict[str, TestSet]:
+        found = super().test_sets(data, split)
         drawn = {name: found[name] for name in ("test", "train", "validation")}
         truths = {name: np.asarray(self._log_density(torch.as_tensor(p.x))) for name, p in drawn.items()}
         drawn = {name: p._replace(truth=(truths[name], np.zeros(len(p.x)))) for name, p in drawn.items()}

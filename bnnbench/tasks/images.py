@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from bnnbench.data.arrays import Data, Split
 from bnnbench.nets import MLP, AlexNet, Conv3FC3, LeNet
-from bnnbench.tasks.base import TASKS, Points, Task
+from bnnbench.tasks.base import TASKS, Task, TestSet
 from bnnbench.tasks.budget import Budget
-from bnnbench.tasks.data import Data, Split
 from bnnbench.tasks.shifts import shifted
 
 PADDED = 32  # pixels on a side that the convolutional networks take
@@ -45,11 +45,11 @@ class ImageTask(Task):
         del rule
         return self.net(shape[0], outputs)
 
-    def evaluations(
+    def test_sets(
         self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
-    ) -> dict[str, Points]:
+    ) -> dict[str, TestSet]:
         frame = padded if self.pad else np.asarray
-        return super().evaluations(data, split) | shifted(shifts, data.x[split.test], data.y[split.test], frame, root)
+        return super().test_sets(data, split) | shifted(shifts, data.x[split.test], data.y[split.test], frame, root)
 
 
 def padded(x: np.ndarray) -> np.ndarray:
@@ -101,9 +101,9 @@ TUNED = {
     "laplace-diag": {"lr": 1e-3, "precision": "1000"},
     "laplace-last": {"lr": 1e-3, "structure": "kronecker"},
     "swag": {"lr": 1e-3, "swa_lr": 3e-4, "samples": 30, "rank": 20},
-    "sgld": {"lr": 0.3, "floor": 0.99, "burn": 0.25, "samples": 30},
-    "psgld": {"lr": 3e-3, "floor": 0.99, "burn": 0.25, "samples": 30},
-    "sghmc": {"lr": 5e-4, "floor": 0.1, "burn": 0.8, "samples": 30},
+    "sgld": {"lr": 0.3, "final_lr_fraction": 0.99, "burn_in": 0.25, "samples": 30},
+    "psgld": {"lr": 3e-3, "final_lr_fraction": 0.99, "burn_in": 0.25, "samples": 30},
+    "sghmc": {"lr": 5e-4, "final_lr_fraction": 0.1, "burn_in": 0.8, "samples": 30},
     "csgmcmc": {"lr": 0.3, "samples": 30},
 }
 MNIST_SHIFTS = ("rotation", "kmnist", "notmnist", "fgsm", "pgd", "fgsm-norm")

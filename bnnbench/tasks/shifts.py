@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from bnnbench.data.arrays import spread
+from bnnbench.data.loaders import load
 from bnnbench.errors import UserError
 from bnnbench.registry import nearest
 from bnnbench.tasks.attacks import Attack
-from bnnbench.tasks.base import Points
-from bnnbench.tasks.data import spread
-from bnnbench.tasks.loaders import load
+from bnnbench.tasks.base import TestSet
 
 ANGLES = range(15, 181, 15)
 DIGIT_ANGLES = range(0, 181, 20)
@@ -32,7 +32,7 @@ PGD = (0.10, 0.30)
 PGD_STEPS = 10
 
 SHIFTS = ("rotation", "kmnist", "notmnist", "fgsm", "pgd")  # the group `shift` of the command line
-FOREIGN = ("kmnist", "notmnist")
+OUT_OF_DISTRIBUTION = ("kmnist", "notmnist")
 OPTIONAL = ("fgsm-norm",)  # by name only
 ALL = "-all"  # ends the name of a family whose sweeps are exhaustive
 
@@ -41,28 +41,28 @@ Frame = Callable[[np.ndarray], np.ndarray]
 
 def shifted(
     families: Sequence[str], x: np.ndarray, y: np.ndarray, frame: Frame, root: Path | None
-) -> dict[str, Points]:
+) -> dict[str, TestSet]:
     """Test sets of some families, made from test images x [N, C, H, W] with pixels in [0, 1] and labels y [N].
 
     Args:
         frame: what makes an image of another set one of this task (padding).
         root: the data root, for the foreign sets.
     """
-    found: dict[str, Points] = {}
+    found: dict[str, TestSet] = {}
     for family in families:
         name, whole = family.removesuffix(ALL), family.endswith(ALL)
         rows = spread(len(x), len(x) if whole else SWEEP_IMAGES)
         sweep, end, limit = (x[rows], y[rows]), ALL if whole else "", None if whole else SWEEP_SAMPLES
-        if name in FOREIGN:
-            found[name] = Points(frame(load(name, root).x), None, foreign=True)
+        if name in OUT_OF_DISTRIBUTION:
+            found[name] = TestSet(frame(load(name, root).x), None, out_of_distribution=True)
         elif name == "rotation":
             for angle in ANGLES:
-                found[f"rotation-{angle:03d}{end}"] = Points(rotated(sweep[0], angle), sweep[1], samples=limit)
+                found[f"rotation-{angle:03d}{end}"] = TestSet(rotated(sweep[0], angle), sweep[1], samples=limit)
             if (y == DIGIT).any():
                 found["rotated-digit"] = turned_digit(x, y)
         else:
             for attack in attacks(name):
-                found[f"{name}-{attack.strength:.2f}{end}"] = Points(*sweep, attack=attack, samples=limit)
+                found[f"{name}-{attack.strength:.2f}{end}"] = TestSet(*sweep, attack=attack, samples=limit)
     return found
 
 
@@ -73,7 +73,7 @@ def select(names: Sequence[str], exhaustive: bool) -> tuple[list[str], tuple[str
     tasks = [name for name in names if name not in (*known, "shift")]
     if not tasks and wanted:
         tasks = ["mnist"]
-    return tasks, tuple(name + ALL if exhaustive and name not in FOREIGN else name for name in wanted)
+    return tasks, tuple(name + ALL if exhaustive and name not in OUT_OF_DISTRIBUTION else name for name in wanted)
 
 
 def attacks(family: str) -> list[Attack]:
@@ -103,8 +103,8 @@ def rotated(x: np.ndarray, angle: float) -> np.ndarray:
     return np.clip(turned, 0.0, 1.0, out=turned)
 
 
-def turned_digit(x: np.ndarray, y: np.ndarray) -> Points:
+def turned_digit(x: np.ndarray, y: np.ndarray) -> TestSet:
     """The first 9 of the test set at ten angles."""
     first = x[np.flatnonzero(y == DIGIT)[:1]]
     images = np.concatenate([rotated(first, angle) for angle in DIGIT_ANGLES])
-    return Points(images, np.full(len(images), DIGIT), samples=DIGIT_SAMPLES)
+    return TestSet(images, np.full(len(images), DIGIT), samples=DIGIT_SAMPLES)

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from bnnbench import random
+from bnnbench.data.arrays import Data, Split
+from bnnbench.data.splits import splits
 from bnnbench.model import AutoencoderProblem, Problem, Rows, Table
 from bnnbench.model.autoencoder import CONTEXT, Autoencoder, binarised
-from bnnbench.model.density import Unfitted
-from bnnbench.tasks.base import TASKS, Points, Task
+from bnnbench.model.density_problem import Unfitted
+from bnnbench.tasks.base import TASKS, Task, TestSet
 from bnnbench.tasks.budget import Budget
-from bnnbench.tasks.data import Data, Split
-from bnnbench.tasks.splits import splits
 
 EPOCH = 430  # updates: 55,000 rows by 128
 
@@ -31,13 +31,13 @@ class AutoencoderTask(Task):
         parts = torch.as_tensor(grey).tensor_split(10)
         drawn = torch.cat([binarised(random.fold_in(key, i), part) for i, part in enumerate(parts)]).numpy()
         (split,) = splits(self.source, data, self.rules[0])
-        drawn[split.fit] = grey[split.fit]
+        drawn[split.train] = grey[split.train]
         return dataclasses.replace(data, x=drawn)
 
-    def evaluations(
+    def test_sets(
         self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
-    ) -> dict[str, Points]:
-        points = super().evaluations(data, split, shifts, root)
+    ) -> dict[str, TestSet]:
+        points = super().test_sets(data, split, shifts, root)
         train = binarised(random.key_of("data", self.name), torch.as_tensor(points["train"].x)).numpy()
         return points | {"train": points["train"]._replace(x=train)}
 
@@ -66,6 +66,6 @@ TASKS.register(
             Budget("full", 200 * EPOCH, 500, 40, True, "200 epochs", 3),
         ),
         version=4,
-        reference="Kingma & Welling 2014, arXiv 1312.6114; Rezende & Mohamed 2015, arXiv 1505.05770",
+        citation="Kingma & Welling 2014, arXiv 1312.6114; Rezende & Mohamed 2015, arXiv 1505.05770",
     )
 )

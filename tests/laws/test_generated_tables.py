@@ -18,10 +18,10 @@ import pytest
 import torch
 
 import bnnbench
+from bnnbench.data.arrays import Data
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.tasks import TASKS, Task
-from bnnbench.tasks.data import Data
 
 # In nats and standard deviations, relative to scores above 1: what 20 steps of a network in float32 make of columns
 # that differ in their last digit (mostly 1e-8). HMC is chaotic: a last digit becomes percents.

@@ -11,20 +11,20 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from bnnbench import random
+from bnnbench.engine import predict
+from bnnbench.engine.step import initial_state, make_step
+from bnnbench.engine.stored import to_arrays
+from bnnbench.engine.train import train
+from bnnbench.evaluation.sets import predictions
+from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.progress import RunProgress
 from bnnbench.methods import METHODS, Method
 from bnnbench.methods.map import MAP
 from bnnbench.model import Problem
-from bnnbench.run import predict
-from bnnbench.run.attempt import Settings
-from bnnbench.run.engine import initial_state, make_step
-from bnnbench.run.posterior import to_arrays
-from bnnbench.run.progress import RunProgress
-from bnnbench.run.sets import predictions
-from bnnbench.run.train import train
-from bnnbench.store.records import Status
+from bnnbench.records import Status
 
 every_method = pytest.mark.parametrize(("method", "task"), PAIRS)
-SHORT = replace(BUDGET, steps=8, checks=2)
+SHORT = replace(BUDGET, steps=8, validation_checks=2)
 
 
 def trained(cells, dtype=torch.float64, compiled=False):
@@ -184,7 +184,7 @@ def test_a_stray_draw_fails_in_words():
 
 def check_compiled(method, task):
     """A pack of two, one of its cells alone, and the pack not compiled: float32, six steps."""
-    few = replace(BUDGET, steps=6, checks=1)
+    few = replace(BUDGET, steps=6, validation_checks=1)
     together = trained(make_cells(method, task, [0, 1], few), torch.float32, compiled=True)
     alone = trained(make_cells(method, task, [1], few), torch.float32, compiled=True)
     eager = trained(make_cells(method, task, [0, 1], few), torch.float32)

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from helpers import CPU
 
+from bnnbench.data.arrays import Data, spread
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.pack import stack
+from bnnbench.engine.train import train
 from bnnbench.errors import UserError
+from bnnbench.evaluation.evaluate import evaluate
 from bnnbench.methods import METHODS
-from bnnbench.run.cell import Cell
-from bnnbench.run.evaluate import evaluate
-from bnnbench.run.pack import stack
-from bnnbench.run.train import train
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import budget_of
-from bnnbench.tasks.data import Data, spread
 
 ROWS, TEST = 60, 15
 EPS, EPS32 = np.finfo(np.float64).eps, np.finfo(np.float32).eps

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.methods.bbp import BBPGaussian, BBPLaplace, BBPMixture, cross_entropy_laplace
 from bnnbench.methods.bbp_local import BBPFlipout, BBPLocal
-from bnnbench.methods.optimise import Fit
+from bnnbench.methods.optimise import AdamState
 from bnnbench.model import Heteroscedastic, Homoscedastic, LaplacePrior
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -221,5 +221,5 @@ def test_only_the_task_s_gaussian_prior():
     for method in (BBPGaussian(), BBPLocal(), BBPFlipout()):
         with pytest.raises(TypeError, match=f"{method.name} needs a Gaussian prior, not LaplacePrior"):
             method.prepare(problem)
-    assert isinstance(BBPLaplace().init(random.key(0), problem), Fit)
+    assert isinstance(BBPLaplace().init(random.key(0), problem), AdamState)
     assert np.isfinite(float(losses(BBPMixture(), BBPMixture().init(random.key(0), problem), problem, 2).mean()))

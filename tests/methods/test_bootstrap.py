@@ -123,5 +123,5 @@ def test_members_see_their_own_sample_and_nothing_else(replacement):
 
 @pytest.mark.parametrize("share", ["0", "1.1", "nan", "-0.5"])
 def test_share_out_of_range(share):
-    with pytest.raises(UserError, match=r"ensemble-bootstrap.share must lie in \(0, 1\]"):
+    with pytest.raises(UserError, match=r"ensemble-bootstrap.subset_fraction must lie in \(0, 1\]"):
         configure(BootstrapEnsemble, {"share": share})

@@ -9,15 +9,15 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
+from bnnbench.engine.predict import predict
+from bnnbench.engine.train import train
+from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.progress import RunProgress
 from bnnbench.methods.ensemble import BootstrapEnsemble, DeepEnsemble
 from bnnbench.methods.map import MAP
-from bnnbench.run.attempt import Settings
-from bnnbench.run.predict import predict
-from bnnbench.run.progress import RunProgress
-from bnnbench.run.train import train
-from bnnbench.store.records import Status
+from bnnbench.records import Status
 
-LONG = replace(BUDGET, steps=60, checks=6)
+LONG = replace(BUDGET, steps=60, validation_checks=6)
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def test_members_of_a_bootstrap_are_judged_on_the_same_validation_rows():
     for look in range(6):
         state = tree_map(lambda leaf, i=look: leaf[:, i], fit.draws)
         for r, split in enumerate(fit.pack.splits):
-            x = torch.tensor(fit.pack.data.x[split.validate])
+            x = torch.tensor(fit.pack.data.x[split.validation])
             terms = predict(fit.pack, state, None, fit.pack.keys, x.expand(3, *x.shape), 1)
             law = normal(terms.mean[r], terms.scale[r])
-            looked[look, r] = law.log_prob(torch.tensor(fit.pack.data.y[split.validate])).mean(1)
+            looked[look, r] = law.log_prob(torch.tensor(fit.pack.data.y[split.validation])).mean(1)
     best = looked.argmax(0)
     assert fit.step_kept.tolist() == (10 * (best + 1)).tolist()
     for name, value in fit.state.fit.params.items():

@@ -10,11 +10,11 @@ from helpers import make_cells, make_pack, make_problem, small
 
 import bnnbench
 from bnnbench import random
+from bnnbench.engine.step import initial_state, make_step
 from bnnbench.flows import Inverse
 from bnnbench.methods import METHODS
 from bnnbench.model import DensityProblem, EnergyProblem
-from bnnbench.model.density import LogDensity, Unfitted
-from bnnbench.run.engine import initial_state, make_step
+from bnnbench.model.density_problem import LogDensity, Unfitted
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 

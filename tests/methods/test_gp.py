@@ -13,10 +13,10 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from torch.testing import assert_close
 
 from bnnbench import random
+from bnnbench.engine.train import train
 from bnnbench.errors import UserError
+from bnnbench.evaluation.sets import predictions
 from bnnbench.methods.gp import GP, JITTER, KERNELS, GPState, arccos, log_marginal, scales, surrogate, thinned
-from bnnbench.run.sets import predictions
-from bnnbench.run.train import train
 
 KEY = random.key(0)
 

@@ -10,7 +10,7 @@ from torch.func import vmap
 from torch.testing import assert_close
 
 from bnnbench import random
-from bnnbench.check.problems import KnownNoise
+from bnnbench.checks.problems import KnownNoise
 from bnnbench.methods.hmc import HMC
 from bnnbench.methods.parameters import flatten
 from bnnbench.model import Homoscedastic
@@ -179,7 +179,7 @@ def test_burn_in_is_annealed_and_then_all_is_fixed():
         lefts.append(float(state.left))
         accepted.append(float(info["acceptance"]))
 
-    method = HMC(parallel=8, step=0.1, burn=0.6, leapfrogs=30, length=0.5)
+    method = HMC(parallel=8, step=0.1, burn_in=0.6, leapfrogs=30, length=0.5)
     train(method, linear(), 500, each)
     assert powers[0] < 0.01
     assert powers == sorted(powers)
@@ -222,23 +222,23 @@ def test_weights_are_chain_after_chain():
     assert_close(HMC(parallel=2).weights(random.key(0), state, None, None, 9), state.position.params)
 
 
-@pytest.mark.parametrize(("steps", "burn", "samples"), [(1000, 0.5, 100), (10, 0.5, 100), (100, 0.9, 3)])
-def test_schedule(steps, burn, samples):
-    kept = list(HMC(burn=burn, samples=samples).schedule(steps))
-    assert len(kept) == min(samples, steps - int(burn * steps))
+@pytest.mark.parametrize(("steps", "burn_in", "samples"), [(1000, 0.5, 100), (10, 0.5, 100), (100, 0.9, 3)])
+def test_schedule(steps, burn_in, samples):
+    kept = list(HMC(burn_in=burn_in, samples=samples).schedule(steps))
+    assert len(kept) == min(samples, steps - int(burn_in * steps))
     assert kept == sorted(set(kept))
-    assert kept[0] >= burn * steps
+    assert kept[0] >= burn_in * steps
     assert kept[-1] == steps - 1
 
 
 def test_doubts():
     fine = {"share_converged": 0.95, "divergent": 0.01, "ess": 500.0}
     method = HMC(parallel=4)
-    assert method.doubts(fine) == method.doubts({}) == ""
-    assert "on 80% of the test points only" in method.doubts(fine | {"share_converged": 0.8})
-    assert "sample size is 99 " in method.doubts(fine | {"ess": 99.0})
-    assert method.doubts(fine | {"ess": 101.0}) == ""
-    assert "5.0% of the trajectories diverged" in method.doubts(fine | {"divergent": 0.05})
+    assert method.diagnose(fine) == method.diagnose({}) == ""
+    assert "on 80% of the test points only" in method.diagnose(fine | {"share_converged": 0.8})
+    assert "sample size is 99 " in method.diagnose(fine | {"ess": 99.0})
+    assert method.diagnose(fine | {"ess": 101.0}) == ""
+    assert "5.0% of the trajectories diverged" in method.diagnose(fine | {"divergent": 0.05})
 
 
 # NumPyro 0.22.0, NUTS, 24 chains of 2,000 draws after 2,000 of warm-up, target acceptance 0.9, split R-hat < 1.007,

@@ -18,7 +18,7 @@ from bnnbench.layers.taps import with_taps
 from bnnbench.methods.gaussians import from_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.map import MAP
-from bnnbench.methods.optimise import Fit, start
+from bnnbench.methods.optimise import AdamState, adam_init
 from bnnbench.methods.parameters import flatten, unflatten
 from bnnbench.model import Categorical, GaussianPrior, Heteroscedastic, Homoscedastic, LaplacePrior
 
@@ -40,7 +40,7 @@ def problem_of(likelihood, hidden=(4,), weight=WEIGHT, scale=1.0):
 def fit_of(problem, seed=0, size=1.5):
     """A state between initialisation and optimum; log_noise away from its start."""
     params = problem.init_params(random.key(seed))
-    return start({name: value + 0.3 if name == "log_noise" else size * value for name, value in params.items()})
+    return adam_init({name: value + 0.3 if name == "log_noise" else size * value for name, value in params.items()})
 
 
 # The oracle: a flat vector in the order of the parameters, log_noise left out.
@@ -233,7 +233,7 @@ def test_a_linear_model_given_its_noise_is_exact(method):
 
     gradient = torch.func.grad(energy)(of_weights(params))
     assert_close(flatten(gradient), torch.zeros(3).double(), rtol=0, atol=1e-9)  # the optimum is the posterior's mean
-    state = method.finish(random.key(0), start(params), problem)
+    state = method.finish(random.key(0), adam_init(params), problem)
     assert_close(covariance_of(method, state), covariance, rtol=1e-9, atol=1e-12)
     x = torch.tensor([[0.3, -1.0], [2.0, 5.0]]).double()
     terms = method.predict(random.key(1), state, None, problem, x, 20_000)
@@ -370,7 +370,7 @@ def test_trains_to_the_optimum_of_map(likelihood):
         for t in range(20):
             now = replace(problem, t=torch.tensor(float(t), dtype=torch.float64))
             state, _ = method.update(random.fold_in(random.key(1), t), state, now)
-        assert isinstance(state, Fit)
+        assert isinstance(state, AdamState)
         return state
 
     problem = problem_of(likelihood)
@@ -393,7 +393,7 @@ def test_replicas_together_equal_each_alone(method, precision):
 
     def both(w, weight):
         part = replace(problem, rows=problem.rows._replace(weight=weight, total=weight.sum()))
-        state = method.finish(random.key(1), start(w), part)
+        state = method.finish(random.key(1), adam_init(w), part)
         return covariance_of(method, state), method.predict(random.key(1), state, None, part, X[:3], 2)
 
     stacked = {name: torch.stack([p[name] for p in params]) for name in params[0]}

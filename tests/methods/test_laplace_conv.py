@@ -20,7 +20,7 @@ from bnnbench.layers.taps import tap_names, tapped, with_taps
 from bnnbench.methods.curvature import _gram
 from bnnbench.methods.gaussians import from_matrices, to_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
-from bnnbench.methods.optimise import start
+from bnnbench.methods.optimise import adam_init
 from bnnbench.methods.parameters import flatten, unflatten
 from bnnbench.model import Categorical, GaussianPrior
 
@@ -47,7 +47,7 @@ def problem_of(network, weight=WEIGHT, x=X):
 
 
 def fit_of(problem, seed=0):
-    return start({name: 1.5 * value for name, value in problem.init_params(random.key(seed)).items()})
+    return adam_init({name: 1.5 * value for name, value in problem.init_params(random.key(seed)).items()})
 
 
 # The oracle: a flat vector in the order of the parameters.
@@ -202,7 +202,7 @@ def test_a_kernel_as_large_as_the_image_is_a_linear_layer(method):
         params,
         {name: value.reshape(problems[1].network.get_parameter(name).shape) for name, value in params.items()},
     ]
-    states = [method.finish(random.key(1), start(w), p) for w, p in zip(both, problems, strict=True)]
+    states = [method.finish(random.key(1), adam_init(w), p) for w, p in zip(both, problems, strict=True)]
     assert_close(states[0].covariance, states[1].covariance, rtol=1e-9, atol=1e-12)
     means, sds = zip(*(method.moments(state, None) for state in states), strict=True)
     assert sds[0]["1.weight"].shape == (5, 2, 9, 8)
@@ -250,7 +250,7 @@ def test_replicas_together_equal_each_alone(method):
 
     def both(w, weight):
         part = replace(problem, rows=problem.rows._replace(weight=weight, total=weight.sum()))
-        state = method.finish(random.key(1), start(w), part)
+        state = method.finish(random.key(1), adam_init(w), part)
         draws = method.weights(random.key(1), method.prepared(state, None), None, part, 2)
         return method.moments(state, None)[1], draws, method.predict_given(draws, state, part, X[:3]).log_probs
 

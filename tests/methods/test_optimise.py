@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.methods import configure
 from bnnbench.methods.map import MAP
-from bnnbench.methods.optimise import adam, one_cycle, start
+from bnnbench.methods.optimise import adam_init, adam_update, one_cycle
 
 X = torch.linspace(-1, 1, 30, dtype=torch.float64)[:, None]
 Y = torch.sin(3 * X[:, 0])
@@ -19,26 +19,26 @@ def test_adam():
     scale = torch.tensor([1.0, 100.0, 1e-9], dtype=torch.float64)  # the last gradient is of the size of epsilon
     theirs = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([theirs], lr=0.05)
-    fit = start({"w": torch.zeros(3, dtype=torch.float64)})
+    fit = adam_init({"w": torch.zeros(3, dtype=torch.float64)})
     for t in range(50):
         optimiser.zero_grad()
         (scale * (theirs - target) ** 2).sum().backward()
         optimiser.step()
         gradient = 2 * scale * (fit.params["w"] - target)
-        fit = adam(fit, {"w": gradient}, torch.tensor(float(t), dtype=torch.float64), 0.05)
+        fit = adam_update(fit, {"w": gradient}, torch.tensor(float(t), dtype=torch.float64), 0.05)
         assert_close(fit.params["w"], theirs.detach(), rtol=1e-10, atol=1e-12)
 
 
 def test_paces_are_groups_of_their_own_rate():
     theirs = [torch.ones(2, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     optimiser = torch.optim.Adam([{"params": theirs[:1]}, {"params": theirs[1:], "lr": 0.05 / 4}], lr=0.05)
-    fit = start({name: torch.ones(2, dtype=torch.float64) for name in "ab"})
+    fit = adam_init({name: torch.ones(2, dtype=torch.float64) for name in "ab"})
     for t in range(20):
         optimiser.zero_grad()
         sum((one**4).sum() for one in theirs).backward()
         optimiser.step()
         gradient = {name: 4 * value**3 for name, value in fit.params.items()}
-        fit = adam(fit, gradient, torch.tensor(float(t), dtype=torch.float64), 0.05, pace={"b": 0.25})
+        fit = adam_update(fit, gradient, torch.tensor(float(t), dtype=torch.float64), 0.05, pace={"b": 0.25})
     for mine, other in zip(fit.params.values(), theirs, strict=True):
         assert_close(mine, other.detach(), rtol=1e-10, atol=1e-12)
 

@@ -8,12 +8,12 @@ from helpers import PAIRS, make_cells, make_pack, make_problem
 from torch.testing import assert_close
 
 from bnnbench import random
+from bnnbench.engine.train import train
 from bnnbench.errors import UserError
+from bnnbench.evaluation.sets import predictions
 from bnnbench.methods import METHODS, configure
 from bnnbench.methods.ensemble import DeepEnsemble
 from bnnbench.methods.map import MAP
-from bnnbench.run.sets import predictions
-from bnnbench.run.train import train
 
 X = torch.randn(25, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -43,7 +43,7 @@ def test_constant_is_the_marginal_of_the_fitting_rows(task):
     pack = make_pack(make_cells("constant", task))
     fit = train(pack, False)
     for r, (split, predictive) in enumerate(zip(pack.splits, predictions(fit, [pack.data.x[:4]] * 3), strict=True)):
-        y = pack.data.y[split.fit]
+        y = pack.data.y[split.train]
         if task == "classification":
             share = [((y == k).sum() + 1) / (len(y) + 3) for k in range(3)]  # one pseudo-count a class
             assert_close(predictive.log_probs.exp(), torch.tensor(share).expand(1, 4, 3))
@@ -65,7 +65,7 @@ def test_definition(method):
     assert method.__doc__
     assert method.tags
     assert set(method.supports) <= {"regression", "classification", "density", "variational"}
-    assert method.reference or method.name in {"constant"}
+    assert method.citation or method.name in {"constant"}
     for field in dataclasses.fields(method):
         assert isinstance(getattr(default, field.name), float | int | str | bool | None), field.name
     if method.trained:

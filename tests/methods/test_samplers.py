@@ -18,7 +18,7 @@ from torch.func import vmap
 from torch.testing import assert_close
 
 from bnnbench import random
-from bnnbench.check.problems import KnownNoise
+from bnnbench.checks.problems import KnownNoise
 from bnnbench.methods.csgmcmc import CyclicalSGMCMC
 from bnnbench.methods.parameters import flatten, unflatten
 from bnnbench.methods.psgld import PSGLD, Preconditioned
@@ -146,7 +146,7 @@ def test_sghmc_stays_in_its_law(temperature):
     ones, root = repeated(torch.ones(3).double()), repeated(SQUARE.sqrt())
     factor = {name: torch.ones(CHAINS).double() for name in LIKE}
     state = Moving(spread(z[:, :3]), spread(z[:, 3:]), root, repeated(SQUARE), ones, factor)
-    method = SGHMC(lr=h, floor=1.0, burn=0.0, friction=alpha, stabiliser=0.1, temperature=temperature)
+    method = SGHMC(lr=h, floor=1.0, burn_in=0.0, friction=alpha, stabiliser=0.1, temperature=temperature)
     state, infos = run(method, state)
     same_law(
         torch.cat([flat_of(state.params), flat_of(state.velocity)], 1),
@@ -345,7 +345,7 @@ def test_sghmc_noise_makes_room_for_that_of_the_minibatch():
     problem = FullBatch(**vars(wide(hidden=500)))
     params = problem.init_params(random.key(0))
     h, alpha, heat, mean, square, M = 2e-3, 0.05, 0.7 / 40, 0.6, 1.0, 1.5
-    method = SGHMC(lr=h, floor=1.0, burn=0.0, friction=alpha, stabiliser=0.5, temperature=0.7)
+    method = SGHMC(lr=h, floor=1.0, burn_in=0.0, friction=alpha, stabiliser=0.5, temperature=0.7)
     state = moving(params, mean, square, velocity=0.1)
     new, info = method.update(random.key(1), state, problem)
     batch = problem.minibatch(None)
@@ -367,7 +367,7 @@ def test_sghmc_noise_makes_room_for_that_of_the_minibatch():
 def test_sghmc_says_so_when_the_step_is_too_large():
     """h^2 (V - g^2) / M^2 > 2 alpha h T / (n M): all weights need negative noise, get none: the cell is in doubt."""
     problem = wide()
-    params, method = problem.init_params(random.key(0)), SGHMC(burn=0.0, floor=1.0, lr=0.1)
+    params, method = problem.init_params(random.key(0)), SGHMC(burn_in=0.0, floor=1.0, lr=0.1)
     new, info = method.update(random.key(1), moving(params, 0.0, 1.0), problem)
     again, _ = replace(method, friction=0.05).update(random.key(1), moving(params, 0.0, 1.0), problem)
     assert info["noise_deficit"] == 1
@@ -376,8 +376,8 @@ def test_sghmc_says_so_when_the_step_is_too_large():
     assert_close(new.velocity, cold.velocity, rtol=0, atol=0)  # no noise in either
     _, info = replace(method, lr=1e-4).update(random.key(1), moving(params, 0.0, 1.0), problem)
     assert info["noise_deficit"] == 0
-    assert method.doubts({"noise_deficit": 0.01}) == method.doubts({}) == ""
-    sentence = method.doubts({"noise_deficit": 0.25})
+    assert method.diagnose({"noise_deficit": 0.01}) == method.diagnose({}) == ""
+    sentence = method.diagnose({"noise_deficit": 0.25})
     assert "25.0% of the weights" in sentence
     assert "sghmc.lr" in sentence
 
@@ -386,7 +386,7 @@ def test_sghmc_learns_the_gradient_s_moments_and_freezes_them():
     """At weights that stand still (a step of 1e-30), the running means come to E g and E g^2 of minibatches, taken here
     over all examples by hand: 20 % in the norm after 400 steps of burn-in. After it not a bit changes."""
     problem = wide(hidden=4, steps=4000)
-    params, method = problem.init_params(random.key(0)), SGHMC(lr=1e-30, burn=0.5)
+    params, method = problem.init_params(random.key(0)), SGHMC(lr=1e-30, burn_in=0.5)
     state = method.init(random.key(0), problem)
     step = vmap(lambda k, s, now: method.update(k, s, replace(problem, t=now))[0], (0, 0, None), randomness="error")
     chains = 10
@@ -440,7 +440,7 @@ def test_hyperprior_draws_from_the_conditional_gamma_law():
 
 def test_hyperprior_weighs_the_prior_s_pull():
     """With the factor 3 of a tensor the velocity differs by -h / M (3 - 1) w / (n s^2), s that of a scaled prior."""
-    problem, method = wide(hidden=4), SGHMC(lr=0.01, floor=1.0, burn=0.0, hyperprior=True, every=7, prior_scale=2.0)
+    problem, method = wide(hidden=4), SGHMC(lr=0.01, floor=1.0, burn_in=0.0, hyperprior=True, every=7, prior_scale=2.0)
     state = moving(problem.init_params(random.key(0)), 0.0, 1.0)
     thrice = state._replace(precision={name: 3 * value for name, value in state.precision.items()})
     a, b = (method.update(random.key(1), s, at(problem, 1))[0].velocity for s in (thrice, state))

@@ -115,14 +115,14 @@ def test_one_step(n, temperature, t):
 
 
 @pytest.mark.parametrize(
-    ("steps", "burn", "samples"), [(3000, 0.5, 50), (50, 0.5, 50), (50, 0.9, 3), (7, 0.0, 7), (1, 0.5, 50)]
+    ("steps", "burn_in", "samples"), [(3000, 0.5, 50), (50, 0.5, 50), (50, 0.9, 3), (7, 0.0, 7), (1, 0.5, 50)]
 )
-def test_schedule(steps, burn, samples):
+def test_schedule(steps, burn_in, samples):
     """Evenly spaced after burn-in, the last step among them, never more than there are."""
-    kept = list(SGLD(burn=burn, samples=samples).schedule(steps))
-    assert len(kept) == min(samples, steps - int(burn * steps))
+    kept = list(SGLD(burn_in=burn_in, samples=samples).schedule(steps))
+    assert len(kept) == min(samples, steps - int(burn_in * steps))
     assert kept == sorted(set(kept))
-    assert kept[0] >= int(burn * steps)
+    assert kept[0] >= int(burn_in * steps)
     assert kept[-1] == steps - 1
     if len(kept) > 2:
         gaps = torch.tensor(kept).diff()

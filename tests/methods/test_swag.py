@@ -11,19 +11,19 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
+from bnnbench.engine.predict import predict
+from bnnbench.engine.train import train
 from bnnbench.errors import UserError
 from bnnbench.methods import configure
-from bnnbench.methods.optimise import start
+from bnnbench.methods.optimise import adam_init
 from bnnbench.methods.swag import SWAG
-from bnnbench.run.predict import predict
-from bnnbench.run.train import train
 
 GENERATOR = np.random.default_rng(0)
 K, RANK, SAMPLES = 6, 3, 20_000
 DRAWS = {"a": GENERATOR.normal(size=(K, 2, 2)), "b": GENERATOR.normal(2, 3, size=(K, 3))}
 FLAT = np.concatenate([value.reshape(K, -1) for value in DRAWS.values()], 1)
 TENSORS = {name: torch.from_numpy(value) for name, value in DRAWS.items()}
-STATE = start({name: value[-1] for name, value in TENSORS.items()})
+STATE = adam_init({name: value[-1] for name, value in TENSORS.items()})
 
 
 def formula(flat, rank, scale=1.0):
@@ -126,18 +126,18 @@ def validation(fit, state):
     """Mean log-likelihood of each replica's validation rows, by torch's normal."""
     scores = []
     for r, split in enumerate(fit.pack.splits):
-        x = torch.tensor(fit.pack.data.x[split.validate])
+        x = torch.tensor(fit.pack.data.x[split.validation])
         terms = predict(fit.pack, state, None, fit.pack.keys, x.expand(3, *x.shape), 1)
         law = normal(terms.mean[r, 0], terms.scale[r, 0])
-        scores.append(law.log_prob(torch.tensor(fit.pack.data.y[split.validate])).mean())
+        scores.append(law.log_prob(torch.tensor(fit.pack.data.y[split.validation])).mean())
     return torch.stack(scores)
 
 
-@pytest.mark.parametrize(("burn", "end"), [(0.75, 150), (0.63, 126)])  # at a look, and between two
-def test_the_iterates_go_on_from_the_best_state_of_the_fit(burn, end):
+@pytest.mark.parametrize(("burn_in", "end"), [(0.75, 150), (0.63, 126)])  # at a look, and between two
+def test_the_iterates_go_on_from_the_best_state_of_the_fit(burn_in, end):
     """Brute force over the looks of the fit; from its best state, the first step of a new Adam has the length of its
     rate in every weight. What comes later is never chosen from, though a look may find it better."""
-    cells = make_cells(Spy(0.1, burn=burn, swa_lr=1e-3), budget=replace(BUDGET, steps=200, checks=10))
+    cells = make_cells(Spy(0.1, burn_in=burn_in, swa_lr=1e-3), budget=replace(BUDGET, steps=200, validation_checks=10))
     fit = train(make_pack(cells), False)
     at = [*range(20, end, 20), end]
     best = torch.stack([validation(fit, tree_map(lambda leaf, t=t: leaf[:, t - 1], fit.draws)) for t in at]).argmax(0)
@@ -165,10 +165,10 @@ def test_without_early_stopping_the_iterates_go_on_from_the_last_state():
 @pytest.mark.parametrize("steps", [1, 20, 200, 3000, 10_000, 17_200])
 def test_the_fit_ends_at_one_step_in_any_precision(steps):
     """0.7 of 10,000 is 6,999.9998 where shares are kept in float32, as in a pack."""
-    for burn in [i / 100 for i in range(1, 100)]:
-        end = SWAG(burn=burn).optimising(steps)
-        assert abs(end - burn * steps) <= 0.5 or end == steps - 1
-        packed = SWAG(burn=torch.tensor(burn, dtype=torch.float32))  # type: ignore[arg-type]
-        if abs(burn * steps % 1 - 0.5) > 1e-3:
+    for burn_in in [i / 100 for i in range(1, 100)]:
+        end = SWAG(burn_in=burn_in).optimising(steps)
+        assert abs(end - burn_in * steps) <= 0.5 or end == steps - 1
+        packed = SWAG(burn_in=torch.tensor(burn_in, dtype=torch.float32))  # type: ignore[arg-type]
+        if abs(burn_in * steps % 1 - 0.5) > 1e-3:
             assert int(packed._end(torch.tensor(float(steps)))) == end
-        assert len(SWAG(burn=burn).schedule(steps)) > 0
+        assert len(SWAG(burn_in=burn_in).schedule(steps)) > 0

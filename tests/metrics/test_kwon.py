@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bnnbench.metrics import curves, score
-from bnnbench.metrics.classification import entropy, kwon_covariance, mutual_information, softplus_normalised
-from bnnbench.model.predictive import CategoricalPredictive
+from bnnbench.metrics.classification import kwon_covariance, mutual_information, softplus_normalised
+from bnnbench.model.predictive import CategoricalPredictive, entropy
 
 LOG2 = math.log(2)
 

@@ -11,7 +11,7 @@ from bnnbench import random
 from bnnbench.flows import Chain, Constant, Flow, Inverse, maf, realnvp
 from bnnbench.model import AutoencoderProblem, DensityProblem, EnergyProblem, GaussianPrior, Rows, Table
 from bnnbench.model.autoencoder import CONTEXT, Autoencoder
-from bnnbench.model.density import LogDensity
+from bnnbench.model.density_problem import LogDensity
 
 REAL = {"dtype": torch.float64}
 

@@ -100,7 +100,7 @@ def test_fitting_rows_are_standardised_by_themselves_alone(task):
     for r, split in enumerate(pack.splits):
         rows = type(pack.problem.rows)(*(value[r] for value in pack.problem.rows))
         problem = pack.problem_of(pack.problem.table, rows, pack.problem.t)
-        assert float(problem.n) == FIT[r] == len(split.fit)
+        assert float(problem.n) == FIT[r] == len(split.train)
         x = problem.over_data(lambda b: (b.weight[:, None] * b.x).sum(0)) / FIT[r]
         xx = problem.over_data(lambda b: (b.weight[:, None] * b.x**2).sum(0)) / FIT[r]
         assert_close((x, xx), (torch.zeros_like(x), torch.ones_like(x)))

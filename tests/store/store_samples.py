@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bnnbench.store.records import (
+from bnnbench.records import (
     CellRecord,
     EvaluationRecord,
     MethodRecord,

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from store_samples import make_cell, make_outcome, prepared
 
+from bnnbench.records import Status
 from bnnbench.store import server
 from bnnbench.store.owners import described, lives, owner_id
-from bnnbench.store.records import Status
 from bnnbench.store.store import ResultStore
 
 ELSEWHERE = "another-host:another-boot:1:1"  # of which nothing but its heartbeat is known

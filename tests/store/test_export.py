@@ -14,8 +14,8 @@ from store_samples import make_cell, make_outcome, prepared
 
 import bnnbench
 from bnnbench.errors import UserError
+from bnnbench.records import Status
 from bnnbench.store.export import export
-from bnnbench.store.records import Status
 
 HEADER = "task,method,config,split,seed,budget,evaluation,metric,value,stderr,status,"
 

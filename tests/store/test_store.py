@@ -8,7 +8,7 @@ import pytest
 from store_samples import METHODS, METRICS, TASKS, make_cell, make_outcome, prepared
 
 from bnnbench.errors import UserError
-from bnnbench.store.records import EvaluationRecord, MethodRecord, Score, Status
+from bnnbench.records import EvaluationRecord, MethodRecord, Score, Status
 from bnnbench.store.store import ResultStore
 
 LEADING = ["task", "method", "config", "split", "seed", "budget", "evaluation", "metric", "value", "stderr", "status"]

@@ -12,9 +12,9 @@ from store_samples import make_cell, prepared
 
 import bnnbench
 from bnnbench.errors import UserError
-from bnnbench.run import waiting
+from bnnbench.experiment import waiting
+from bnnbench.records import CellRecord, Status
 from bnnbench.store.owners import owner_id
-from bnnbench.store.records import CellRecord, Status
 from bnnbench.store.store import ResultStore
 
 

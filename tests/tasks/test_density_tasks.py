@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bnnbench import random
+from bnnbench.engine.pack import stack
+from bnnbench.experiment.plan import build_plan
 from bnnbench.model import DensityProblem, EnergyProblem, Rows, Table
 from bnnbench.model.autoencoder import binarised
-from bnnbench.run.pack import stack
-from bnnbench.run.plan import build_plan
 from bnnbench.tasks import TASKS
 from bnnbench.tasks.budget import budget_of
 
@@ -27,7 +27,7 @@ def test_test_sets_know_the_truth(name):
     task = TASKS.get(name)
     data = task.data()
     (split,) = task.splits("fixed")
-    sets = task.evaluations(data, split)
+    sets = task.test_sets(data, split)
     assert set(sets) == {"test", "train", "validation", "grid"}
     log_p, area = sets["grid"].truth
     assert np.sum(np.exp(log_p) * area) == pytest.approx(1, abs=6e-3)
@@ -75,22 +75,22 @@ def digits(data_root):
 
 def test_held_out_images_are_drawn_once_from_their_grey_values(digits, data_root):
     task, data, split = digits
-    held = np.concatenate([split.validate, split.test])
+    held = np.concatenate([split.validation, split.test])
     assert set(np.unique(data.x[held])) == {0.0, 1.0}
     np.testing.assert_array_equal(data.x[held], task.read(data_root).x[held])
     grey = TASKS.get("mnist").read(data_root).x.reshape(len(data.x), -1)
     assert abs(float(data.x[held].mean() - grey[held].mean())) < 2e-3
     assert np.all(data.x[held][grey[held] == 0] == 0)
     assert np.all(data.x[held][grey[held] == 1] == 1)
-    np.testing.assert_array_equal(data.x[split.fit], grey[split.fit])
+    np.testing.assert_array_equal(data.x[split.train], grey[split.train])
 
 
 def test_all_scored_images_are_binary_and_those_held_out_are_the_data(digits):
     task, data, split = digits
-    points = task.evaluations(data, split)
+    points = task.test_sets(data, split)
     assert all(set(np.unique(p.x)) == {0.0, 1.0} for p in points.values())
     np.testing.assert_array_equal(points["test"].x, data.x[split.test])
-    np.testing.assert_array_equal(points["validation"].x, data.x[split.validate])
+    np.testing.assert_array_equal(points["validation"].x, data.x[split.validation])
 
 
 def test_the_mean_over_many_draws_of_a_pixel_is_its_grey_value():

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bnnbench.data.arrays import Data
+from bnnbench.data.cards import Card, card
+from bnnbench.data.download import fetch
+from bnnbench.data.files import present, verify
+from bnnbench.data.loaders import LOADERS, cifar, load
+from bnnbench.data.local import import_local
 from bnnbench.errors import UserError
-from bnnbench.tasks.card import Card, card
-from bnnbench.tasks.data import Data
-from bnnbench.tasks.download import fetch
-from bnnbench.tasks.files import present, verify
-from bnnbench.tasks.loaders import LOADERS, cifar, load
-from bnnbench.tasks.local import import_local
 
 # Part of every fingerprint: a change here orphans stored results.
 CHECKSUMS = {"mnist": "b90e833b821e", "kmnist": "2dfb4e5adf13", "notmnist": "154e464ea5f2"}
@@ -148,7 +148,7 @@ def test_a_bad_file_is_named(fault: str, real, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = card(name)
     offline = replace(entry, url=entry.url and "http://127.0.0.1:9/")  # nobody listens there
-    monkeypatch.setattr("bnnbench.tasks.loaders.card", lambda _: offline)
+    monkeypatch.setattr("bnnbench.data.loaders.card", lambda _: offline)
     file = next(iter(entry.files)) + (".gz" if entry.compressed else "")
     remedies = ("bnnbench data fetch", f"bnnbench data import {name} PATH")
     _fails(lambda: load(name, tmp_path), file, tmp_path / entry.folder, *remedies)
@@ -234,7 +234,7 @@ def test_cifar10_reads_what_was_written(real, tmp_path: Path, monkeypatch: pytes
     members = {name: _records(pixels[parts[name]], labels[parts[name]]) for name in reversed(parts)}
     members |= {"readme.html": b"<html></html>", "batches.meta.txt": b"airplane\n"}
     entry = _archive(replace(card("cifar10"), rows=6000), tmp_path, members)
-    monkeypatch.setattr("bnnbench.tasks.loaders.card", lambda _: entry)
+    monkeypatch.setattr("bnnbench.data.loaders.card", lambda _: entry)
     data = load("cifar10", tmp_path)
     rows = np.concatenate([order, np.arange(5000, 6000)])
     np.testing.assert_array_equal(data.x * 255, pixels[rows])

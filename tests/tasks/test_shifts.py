@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from bnnbench.data.arrays import Data
+from bnnbench.data.cards import card
+from bnnbench.data.files import present
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.pack import stack
 from bnnbench.errors import UserError
+from bnnbench.evaluation import sets as testing
+from bnnbench.experiment.definitions import definitions
+from bnnbench.experiment.plan import build_plan
 from bnnbench.methods.map import MAP
-from bnnbench.run import sets as testing
-from bnnbench.run.cell import Cell
-from bnnbench.run.definitions import definitions
-from bnnbench.run.pack import stack
-from bnnbench.run.plan import build_plan
 from bnnbench.tasks import TASKS, shifts
 from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.budget import BUDGETS, Budget
-from bnnbench.tasks.card import card
-from bnnbench.tasks.data import Data
-from bnnbench.tasks.files import present
 from bnnbench.tasks.images import ImageTask, padded
 from bnnbench.tasks.shifts import rotated, select, shifted
 
@@ -124,7 +124,7 @@ def test_sweeps_use_2000_fixed_images(foreign):
         if name == "rotated-digit":
             continue
         assert points.samples == 30
-        assert not points.foreign
+        assert not points.out_of_distribution
         np.testing.assert_array_equal(points.y, y[rows])
         want = rotated(x[rows], int(name[-3:])) if name.startswith("rotation") else x[rows]
         np.testing.assert_array_equal(points.x, want)
@@ -164,7 +164,7 @@ def test_foreign_sets_are_whole_and_without_labels(foreign):
         found = shifted(families, pictures(), labels(), np.asarray, None)
         for name in ("kmnist", "notmnist"):
             points = found[name]
-            assert points.foreign
+            assert points.out_of_distribution
             assert points.y is points.samples is points.attack is None
             np.testing.assert_array_equal(points.x, foreign[name].x)
 
@@ -209,7 +209,7 @@ def test_padding_is_black_and_centred(foreign):
     data = Data.of(x, labels(40), fixed=(np.arange(30), np.arange(30, 40)))
     task = ImageTask("p", "classification", ("p",), ("official",), loader=lambda: data, pad=True, shifts=FAMILIES)
     (split,) = task.splits("official")
-    sets = task.evaluations(task.data(), split, FAMILIES)
+    sets = task.test_sets(task.data(), split, FAMILIES)
     for name, points in sets.items():
         assert points.x.shape[1:] == (1, 32, 32), name
     np.testing.assert_array_equal(sets["kmnist"].x, padded(foreign["kmnist"].x))
@@ -269,14 +269,14 @@ def test_names_of_all_evaluations_of_mnist(name, real):
     root, task = real("mnist", "kmnist", "notmnist"), TASKS.get(name)
     data, (split,) = task.data(root), task.splits("official", root)
     plain = ["test", "train", "validation"]
-    assert list(task.evaluations(data, split)) == plain
-    every = task.evaluations(data, split, (*FAMILIES, "fgsm-norm"), root)
+    assert list(task.test_sets(data, split)) == plain
+    every = task.test_sets(data, split, (*FAMILIES, "fgsm-norm"), root)
     assert set(every) == {*plain, *ANGLES, "rotated-digit", "kmnist", "notmnist", *FGSM, *PGD, *FGSM_NORM}
     for own, points in every.items():
-        foreign = own in ("kmnist", "notmnist")
+        out_of_distribution = own in ("kmnist", "notmnist")
         sizes = {"test": 10_000, "train": 2000, "validation": 5000, "rotated-digit": 10}
-        assert len(points.x) == (10_000 if foreign else sizes.get(own, 2000))
-        assert (points.y is None, points.foreign) == (foreign, foreign)
+        assert len(points.x) == (10_000 if out_of_distribution else sizes.get(own, 2000))
+        assert (points.y is None, points.out_of_distribution) == (out_of_distribution, out_of_distribution)
         assert 0 <= points.x.min() <= points.x.max() <= 1
     assert data.y[split.test][np.flatnonzero(data.y[split.test] == 9)[0]] == 9
 

@@ -1,1 +1,0 @@
-"""`bnnbench check`: any method on problems whose answer is known."""

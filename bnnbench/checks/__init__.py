@@ -1,0 +1,1 @@
+"""Methods on problems with known answers."""

@@ -1,0 +1,65 @@
+"""Tables on the terminal: listings, and the comparison that ends a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+ENDING = {"regression": ("log_likelihood", "rmse"), "classification": ("log_likelihood", "error")}
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """Print rows under a header; never cut a value where the output is a file or a pipe."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=400, highlight=False)
+    table = Table(*header, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    if title:
+        console.print(title, markup=False)
+    console.print(table, markup=False)
+
+
+def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: str, splits: str | None) -> None:
+    """Methods x data sets for the headline metrics of a run, from the database alone."""
+    from bnnbench.arguments import names_of
+    from bnnbench.methods import METHODS
+    from bnnbench.registry import ALL
+    from bnnbench.reporting.select import baselines
+    from bnnbench.reporting.tables.grid import summary_table
+    from bnnbench.store.store import ResultStore
+    from bnnbench.tasks import TASKS
+    from bnnbench.tasks.shifts import select
+
+    with ResultStore(db, read_only=True) as store:
+        frame: Any = store.scores(budget=budget)
+        definitions: Any = {row["name"]: row for _, row in store.metrics().iterrows()}
+        frame = frame.assign(baseline=frame["method"].isin(baselines(store.methods())))
+    tasks, _ = select(names_of(task, "--task"), exhaustive=False)
+    chosen = names_of(methods, "--methods")
+    if tasks != [ALL]:
+        frame = frame[frame["task"].isin([entry.name for entry in TASKS.select(tasks)])]
+    if chosen != [ALL]:
+        frame = frame[frame["method"].isin([entry.name for entry in METHODS.select(chosen)])]
+    if splits is not None:
+        frame = frame[frame["split"].str.rsplit("-", n=1).str[0] == splits]
+    kinds = {entry.name: entry.kind for entry in TASKS}
+    orders = {name: order for order, name in enumerate(METHODS.names())}
+    frame = frame.sort_values("method", key=lambda column: column.map(orders), kind="stable")
+    for kind, metrics in ENDING.items():
+        part = frame[frame["task"].map(kinds) == kind]
+        if part.empty:
+            continue
+        for metric in metrics:
+            better, unit = int(definitions[metric]["better"]), definitions[metric]["unit"]
+            table = summary_table(part, metric, better)
+            order = "higher" if better > 0 else "lower"
+            rows = [(name, *row) for name, row in zip(table.index, table.to_numpy(), strict=True)]
+            title = f"{metric} ({unit + ', ' if unit else ''}{order} is better; * best, or not separable from the best)"
+            print_table(["method", *table.columns], rows, title)

@@ -1,0 +1,1 @@
+"""Data sets: cards, files, downloads, splits and the arrays that loaders give."""

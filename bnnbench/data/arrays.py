@@ -1,0 +1,101 @@
+"""What a task's loader returns: the whole table, and index arrays into it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bnnbench.data.columns import column_of, numbers, table, target_called
+from bnnbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set in memory, in original units.
+
+    Attributes:
+        x: inputs; a table is float64 [N, d], images are float32 [N, C, H, W] with pixels in [0, 1].
+        y: targets [N]. From a loader as given: numbers or labels of any type. From a task as its kind reads them:
+            float64, or class indices int64 (see `labels.of_kind`).
+        checksum: first 12 hex digits of the sha256 over the bytes of x and y; part of a task's version.
+        features: d column names; none for images.
+        target: name of the target with its unit.
+        classes: K labels, in the order of the class indices; none for regression.
+        fixed: (train rows, test rows) of a set that has only one split (rules `fixed` and `official`).
+        stored: stored splits (`gal` rule) as (train rows, test rows).
+        grid: inputs [G, d] on which a toy task's truth is known, else None.
+        truth: mean and standard deviation [G] of y given the grid inputs, else None.
+        exact: mean and standard deviation [G] of the true posterior of the function on the grid, given the training
+            rows of the fixed split: what nobody can do better than; else None.
+        notes: sentences a report must show (duplicates, known faults).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    checksum: str
+    features: tuple[str, ...] = ()
+    target: str = ""
+    classes: tuple[Any, ...] = ()
+    fixed: tuple[np.ndarray, np.ndarray] | None = None
+    stored: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    grid: np.ndarray | None = None
+    truth: tuple[np.ndarray, np.ndarray] | None = None
+    exact: tuple[np.ndarray, np.ndarray] | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, x: Any, y: Any, **more: Any) -> Data:
+        """Data from a DataFrame, lists, tensors or arrays: types set, the checksum taken.
+
+        Args:
+            x: inputs [N, d], or images [N, C, H, W]: float32 images stay float32, all else becomes float64. The names
+                of a DataFrame's columns become `features`.
+            y: targets [N]; the name of a Series becomes `target`. The task's kind says what they are: numbers of a
+                regression, whatever their type, or labels of a classification (numbers, truth values or text).
+            more: further fields. `classes` are the labels in the order wanted, with those that no row has.
+
+        Raises:
+            UserError: another shape, a column that holds no numbers, or a value that is missing or not finite.
+        """
+        x, more["features"] = table(x, more.get("features", ()))
+        more["target"] = more.get("target") or str(getattr(y, "name", None) or "")
+        what = target_called(more["target"])
+        y = column_of(y, what)
+        if y.dtype.kind in "cfmM":
+            y = numbers(y, what)
+        elif y.dtype.kind in "iu" and y.dtype != np.uint64:
+            y = np.ascontiguousarray(y, dtype=np.int64)
+        if x.ndim < 2 or y.shape != (len(x),) or not x.size:
+            raise UserError(
+                f"Data need inputs [N, d] or [N, C, H, W] and targets [N], not {list(x.shape)} and {list(y.shape)}."
+            )
+        return cls(x=x, y=y, checksum=checksum(x, y), **more)
+
+
+def checksum(x: np.ndarray, y: np.ndarray) -> str:
+    """First 12 hex digits of the sha256 over the bytes of both."""
+    sha = hashlib.sha256(_bytes(x))
+    sha.update(_bytes(y))
+    return sha.hexdigest()[:12]
+
+
+def _bytes(values: np.ndarray) -> memoryview:
+    """The bytes [n] of an array, little-endian, so that a checksum is the same on every machine; mostly no copy."""
+    return values.astype(values.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data
+
+
+def spread(rows: int, most: int) -> np.ndarray:
+    """At most so many of 0 ... rows - 1, evenly spaced."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(int)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row indices: nobody fits on `validate` or `test`."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray

@@ -1,0 +1,80 @@
+"""The unit of work: one method on one split of one task, and what tells two of them apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bnnbench import random
+from bnnbench.methods import Method
+from bnnbench.records import CellRecord, canonical
+from bnnbench.tasks import Task
+from bnnbench.tasks.budget import Budget
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method with one configuration on one split of one task, with one seed and budget."""
+
+    task: Task
+    method: Method
+    rule: str
+    index: int
+    seed: int
+    budget: Budget
+    root: Path | None = None
+    shifts: tuple[str, ...] = ()  # families of test sets beside those that are always scored; no part of its identity
+
+    @property
+    def record(self) -> CellRecord:
+        """The cell as the store knows it."""
+        return CellRecord(
+            task=self.task.name,
+            task_version=f"{self.task.version}+{self.task.data(self.root).checksum}",
+            method=self.method.name,
+            method_version=self.method.version,
+            config=canonical(_fields(self.method)),
+            label=label(self.method, self.task),
+            rule=self.rule,
+            index=self.index,
+            seed=self.seed,
+            budget=self.budget.name,
+        )
+
+    @property
+    def key(self) -> Tensor:
+        """Depends on task, split and seed alone: methods that train the same network share start and minibatches."""
+        return random.key_of("cell", self.task.name, self.rule, self.index, self.seed)
+
+    @property
+    def steps(self) -> int:
+        """Updates of this cell."""
+        return self.method.updates(self.budget.steps) if self.method.trained else 0
+
+
+def _fields(method: Method) -> dict[str, Any]:
+    return dataclasses.asdict(method)  # type: ignore[call-overload]
+
+
+def default(cls: type[Method], task: Task) -> Method:
+    """A method with its defaults on a task."""
+    return cls(**task.defaults(cls.name, cls.tags))
+
+
+def label(method: Method, task: Task) -> str:
+    """What differs from the defaults on a task, `default` if nothing."""
+    plain = _fields(default(type(method), task))
+    changed = [f"{name}={value}" for name, value in _fields(method).items() if value != plain[name]]
+    return ",".join(changed) or "default"
+
+
+def structure(cell: Cell) -> tuple:
+    """Cells of equal structure can be one tensor program: only float fields, splits and seeds may differ."""
+    fixed = {name: value for name, value in _fields(cell.method).items() if not isinstance(value, float)}
+    method, steps = cell.method, cell.steps
+    moments = tuple(method.schedule(steps)), method.optimising(steps)
+    return cell.task.name, cell.rule, type(method), canonical(fixed), moments, cell.budget.name

@@ -1,0 +1,154 @@
+"""A trained posterior: to named arrays, and back to something that predicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from bnnbench import random
+from bnnbench.data.columns import in_order, table
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.pack import Replicas, floats_of
+from bnnbench.engine.predict import predict
+from bnnbench.engine.step import INIT, PREDICT
+from bnnbench.engine.train import Trained
+from bnnbench.engine.trees import from_named, to_named
+from bnnbench.errors import UserError
+from bnnbench.methods import METHODS
+from bnnbench.model import Predictive, Problem, Rows, Table
+from bnnbench.model.predictive import each
+from bnnbench.tasks import TASKS
+
+STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
+
+
+def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
+    """One replica's posterior as `state...` and `draws...` arrays by key path, with what prediction needs of its
+    split (`rows/...`), a 1 in the networks' dtype, and labels of classes and names of columns as JSON."""
+    pack, data = trained.pack, trained.pack.data
+    names = json.dumps({"classes": data.classes, "features": data.features})
+    arrays = {"classes": np.array(len(data.classes)), "key": pack.keys[replica].cpu().numpy()}
+    arrays["names"] = np.frombuffer(names.encode(), np.uint8)
+    arrays["shape"] = np.array(pack.problem.table.x.shape[1:])
+    arrays["one"] = torch.ones_like(pack.problem.t).cpu().numpy()
+    for name in STANDARDISATION:
+        arrays[f"rows/{name}"] = getattr(pack.problem.rows, name)[replica].cpu().numpy()
+    for name, tree in [("state", trained.state), ("draws", trained.draws)]:
+        if tree is not None:
+            arrays |= to_named(name, tree_map(lambda leaf: leaf[replica], tree))
+    return arrays
+
+
+class Posterior:
+    """A trained posterior that predicts arrays in original units.
+
+    Attributes:
+        cell: the cell's description, as in the database.
+        method: the configured method.
+        state, draws: tensors as the method left them.
+        classes: the labels, in the order of the probabilities; none for regression.
+        features: names of the inputs' columns, where they have names.
+    """
+
+    def __init__(
+        self,
+        cell: Mapping[str, Any],
+        replica: Replicas,
+        key: Tensor,
+        state: Any,
+        draws: Any,
+        classes: Sequence[Any] = (),
+        features: Sequence[str] = (),
+    ) -> None:
+        self.cell, self.method, self._replica, self._key = dict(cell), replica.method, replica, key
+        self.state, self.draws, self.classes, self.features = state, draws, tuple(classes), tuple(features)
+
+    def terms(self, x: Any, samples: int | None = None) -> Predictive:
+        """The predictive mixture at inputs [N, ...], without gradients; by default the very samples that were scored.
+
+        Args:
+            x: an array, a tensor, lists, or a DataFrame, whose columns are taken by their names.
+            samples: mixture terms, where the method can choose.
+
+        Raises:
+            UserError: inputs of another shape, without a column, or with values that are no finite numbers.
+        """
+        problem = self._replica.problem
+        array, _ = table(in_order(x, self.features))
+        inputs, shape = torch.as_tensor(array, dtype=problem.rows.x_shift.dtype), problem.table.x.shape[1:]
+        if inputs.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise UserError(f"This posterior takes inputs of shape [N, {wanted}], not {list(inputs.shape)}.")
+        samples = samples or self._replica.cells[0].budget.samples
+        state, draws = (None if tree is None else tree_map(_batched, tree) for tree in (self.state, self.draws))
+        terms = predict(self._replica, state, draws, self._key[None], inputs[None], samples)
+        return each(lambda part: part[0], terms)
+
+    def predict(self, x: Any, samples: int | None = None) -> dict[str, np.ndarray]:
+        """Summaries at inputs [N, ...] in original units (pixels in [0, 1]), each [N]; `x` as `terms` takes it.
+
+        Regression: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`. Classification: `probabilities` [N, K] of
+        `classes`, `entropy_total`, `entropy_aleatoric`, in nats. Density: `log_density`, or its importance-weighted
+        estimate.
+        """
+        return {name: value.numpy() for name, value in self.terms(x, samples).summary().items()}
+
+
+def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posterior:
+    """Rebuild a posterior; its structure is what `init` and `finish` make of a problem of the same shape.
+
+    Raises:
+        UserError: the method is not installed or has another version, or the arrays do not fit it.
+    """
+    cls = METHODS.get(cell["method"])
+    if cls.version != cell["method_version"]:
+        raise UserError(
+            f"This posterior was trained by {cls.name} version {cell['method_version']} and version {cls.version} is "
+            "installed; run the cell again with --force."
+        )
+    task, (rule, _, index) = TASKS.get(cell["task"]), cell["split"].rpartition("-")
+    method, key = cls(**json.loads(cell["configuration"])), torch.as_tensor(arrays["key"])
+    own = Cell(task, method, rule, int(index), cell["seed"], task.budget(cell["budget"]))
+    problem = method.prepare(_problem(own, arrays))
+    start = method.finish(key, method.init(random.fold_in(key, INIT), problem), problem)
+    draws = None
+    if any(name.startswith("draws") for name in arrays):
+        draws = _fill("draws", method.collect(start), arrays)
+    like = problem.t
+    batched = dataclasses.replace(problem, rows=Rows(*map(_batched, problem.rows)))
+    replica = Replicas((own,), method, floats_of([method], like.dtype, like.device), batched)
+    # An earlier posterior has no names; its labels were their own indices.
+    names: Any = {"classes": range(int(arrays["classes"]))}
+    if "names" in arrays:
+        names = json.loads(bytes(arrays["names"]))
+    return Posterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws, **names)
+
+
+def _batched(value: Tensor) -> Tensor:
+    return value[None]
+
+
+def _problem(cell: Cell, arrays: Mapping[str, np.ndarray]) -> Problem:
+    """The cell's problem with one row of zeros in place of its data: predicting needs the standardisation alone."""
+    measured = {name: torch.as_tensor(arrays[f"rows/{name}"]) for name in STANDARDISATION}
+    classes, x, y = int(arrays["classes"]), measured["x_shift"], measured["y_shift"]
+    shape = tuple(arrays["shape"].tolist()) if "shape" in arrays else (len(x),)
+    data = Table(torch.zeros(1, *shape).to(x), torch.zeros(1, dtype=torch.int64 if classes else y.dtype))
+    one = torch.as_tensor(arrays["one"] if "one" in arrays else np.ones((), np.float32))
+    rows = Rows(torch.zeros(1, dtype=torch.int64), one[None], torch.tensor(1), one, **measured)
+    return cell.task.problem(cell.rule, data, rows, classes, cell.budget.steps)
+
+
+def _fill(prefix: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The arrays stored under a prefix, in the places of a tree of this structure."""
+    try:
+        return from_named(prefix, structure, arrays)
+    except KeyError as error:
+        raise UserError(f"The stored posterior lacks {error}; run the cell again with --force.") from None

@@ -1,0 +1,1 @@
+"""Experiments: plan, run, rescore, with the database."""

@@ -1,0 +1,104 @@
+"""One try at a pack: trained, scored, and turned into what the store records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bnnbench import random
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.checkpoint import Checkpoint
+from bnnbench.engine.compile import is_compiled
+from bnnbench.engine.pack import refuse_too_large, stack
+from bnnbench.engine.size import parameters
+from bnnbench.engine.stored import to_arrays
+from bnnbench.engine.train import OutOfTime, Progress, Trained, train
+from bnnbench.evaluation.diagnostics import as_mapping
+from bnnbench.evaluation.evaluate import evaluate
+from bnnbench.experiment.provenance import peak_memory_mb
+from bnnbench.records import Outcome, Status
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How packs are run; none of it is part of a cell's identity."""
+
+    device: torch.device
+    timeout: float | None = None
+    force: bool = False
+    checkpoints: Path | None = None  # the folder of unfinished trainings
+
+
+Attempted = tuple[list[Outcome], Trained | None, Checkpoint | None]
+
+
+def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> Attempted:
+    """Train a pack, score it and say what came of each of its cells."""
+    compiled = is_compiled(cells[0], settings.device)
+    start = time.monotonic()
+    deadline = None if settings.timeout is None else start + settings.timeout
+    if settings.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(settings.device)
+    refuse_too_large(cells[0], settings.device)
+    pack = stack(list(cells), settings.device)
+    folder = settings.checkpoints
+    checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled)
+    try:
+        trained = train(pack, compiled, deadline, progress, checkpoint)
+    except OutOfTime as error:
+        wall = time.monotonic() - start
+        late = [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]
+        return late, None, checkpoint
+    if settings.device.type == "cuda":
+        torch.cuda.synchronize(settings.device)
+    wall = trained.earlier_s + time.monotonic() - start
+    with random.compiled_kernels(compiled):  # the same numbers, ten times as fast
+        evaluated = evaluate(trained)
+    outcomes = []
+    for r, cell in enumerate(cells):
+        ok = bool(trained.live[r])
+        message = "" if ok else _divergence(int(trained.diverged_at[r]))
+        doubts = cell.method.diagnose(as_mapping(evaluated[r].records, "sampler", "test")) if ok else ""
+        outcomes.append(
+            Outcome(
+                cell=cell.record,
+                status=Status.DIVERGED if not ok else Status.UNCONVERGED if doubts else Status.OK,
+                message=message or doubts,
+                steps=trained.steps,
+                gradients=trained.steps * cell.method.networks,
+                step_kept=None if trained.step_kept is None else int(np.median(trained.step_kept[r])),
+                compiled=compiled,
+                pack_size=len(cells),
+                wall_s=wall,
+                peak_memory_mb=peak_memory_mb(settings.device),
+                parameters=parameters(pack.problem.network),
+                evaluations=evaluated[r].records if ok else (),
+                curves=_training_curve(trained, r),
+                artifacts={"posterior": to_arrays(trained, r), "predictive": evaluated[r].kept} if ok else {},
+            )
+        )
+    return outcomes, trained, checkpoint
+
+
+def _divergence(step: int) -> str:
+    if step < 0:
+        return "the trained state holds values that are not finite"
+    return f"the loss was not finite at update {step + 1}"
+
+
+def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.ndarray]]:
+    curves = trained.curves
+    if not curves:
+        return {}
+    found = {"training": curves} | ({"recording": trained.recording} if trained.recording else {})
+    own = {
+        curve: {name: values if name == "step" else values[replica] for name, values in columns.items()}
+        for curve, columns in found.items()
+    }
+    kept = trained.step_kept
+    return own | ({} if kept is None or kept.ndim == 1 else {"kept": {"step": kept[replica]}})

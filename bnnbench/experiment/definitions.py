@@ -1,0 +1,50 @@
+"""What a report needs of the methods, tasks and metrics of a run, as the store keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bnnbench import metrics
+from bnnbench.engine.cell import Cell
+from bnnbench.evaluation.diagnostics import DIAGNOSTICS
+from bnnbench.methods import METHODS
+from bnnbench.records import MethodRecord, MetricRecord, TaskRecord
+from bnnbench.store.store import ResultStore
+from bnnbench.tasks import TASKS
+
+Definitions = tuple[list[MethodRecord], list[TaskRecord], list[MetricRecord]]
+
+
+def definitions(cells: Sequence[Cell]) -> Definitions:
+    """What a report needs of everything in the plan."""
+    methods = {name: order for order, name in enumerate(METHODS.names())}
+    tasks = {name: order for order, name in enumerate(TASKS.names())}
+    used_methods = {type(cell.method): None for cell in cells}
+    used_tasks = {cell.task.name: cell for cell in cells}
+    return (
+        [MethodRecord(m.name, m.version, m.citation, m.tags, methods[m.name]) for m in used_methods],
+        [
+            TaskRecord(
+                name=cell.task.name,
+                version=cell.record.task_version,
+                kind=cell.task.kind,
+                groups=cell.task.groups,
+                citation=cell.task.citation,
+                order=tasks[cell.task.name],
+                notes=cell.task.data(cell.root).notes,
+            )
+            for cell in used_tasks.values()
+        ],
+        [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS],
+    )
+
+
+def is_registered(store: ResultStore, wanted: Definitions) -> bool:
+    """Whether the store has these definitions, and has them as the current ones."""
+    for frame, records in zip((store.methods(), store.tasks(), store.metrics()), wanted, strict=True):
+        known = {row["name"]: row for row in frame.to_dict("records")}
+        for record in records:
+            row = known.get(record.name, {})
+            if any(row.get(k) != (list(v) if isinstance(v, tuple) else v) for k, v in vars(record).items()):
+                return False
+    return True

@@ -1,0 +1,73 @@
+"""Provenance of a run: revision, versions, hardware."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import socket
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from bnnbench._version import __version__
+from bnnbench.records import SessionRecord
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "sqlalchemy")
+
+
+def session_record(device: torch.device, command: str) -> SessionRecord:
+    """Who computes, with what, asked by which command."""
+    revision, dirty = _revision()
+    return SessionRecord(
+        revision=revision,
+        dirty=dirty,
+        versions={"python": platform.python_version(), "bnnbench": __version__} | _versions(),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        host=socket.gethostname(),
+        threads=torch.get_num_threads(),
+        command=command,
+    )
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """High-water mark in MiB: of the GPU since the last reset, or on a CPU of the whole process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # pragma: no cover - a broken installation is none of provenance's business
+            continue
+    return found
+
+
+def _revision() -> tuple[str, bool]:
+    """Git revision of the checkout bnnbench runs from, and whether tracked code differs from it."""
+    folder = Path(__file__).resolve().parents[1]
+    try:
+        revision = _git(folder, "rev-parse", "HEAD")
+        return revision, bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "--", str(folder)))
+    except (OSError, subprocess.SubprocessError):
+        return f"release {__version__}", False
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

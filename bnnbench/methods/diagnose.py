@@ -1,0 +1,29 @@
+"""What a sampler's own diagnostics say against its draws, in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+COLD, HOT = 0.5, 2.0  # of the configured temperature
+
+
+def diagnose_draws(scores: Mapping[str, float], temperature: float, smaller: str) -> str:
+    """A sentence on exploded draws, or on an interval of the temperature that lies outside [1/2, 2] T; else nothing.
+
+    The configurational temperature n E[w grad U] is T in equilibrium (Wenzel et al. 2020, arXiv 2002.02405, appendix on
+    diagnostics). What counts is its whole 99 % interval, so that a short or a noisy run is not accused.
+
+    Args:
+        scores: of the evaluation `sampler`; what a method does not report is not doubted.
+        temperature: T. smaller: how to make the step smaller, in words.
+    """
+    exploded = scores.get("draws_exploded", 0.0)
+    if exploded > 0:
+        return f"{exploded:.0%} of the draws have exploded: on most validation rows worse than a guess; {smaller}"
+    low, high = scores.get("temperature_low", temperature), scores.get("temperature_high", temperature)
+    found = f"the configurational temperature is {low:.3g} to {high:.3g}, not {temperature:.3g}"
+    if low > HOT * temperature:
+        return f"{found}: the step is too large; {smaller}"
+    if high < COLD * temperature:
+        return f"{found}: the chain has not warmed up or has not arrived; train longer"
+    return ""

@@ -1,0 +1,166 @@
+"""How near is each predictive to that of HMC, the sampler of the task's posterior that all are measured by?
+
+The cells come from several sections, so this stands apart from them: one column a data set and split.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.statistics import Frame
+
+REFERENCE = "hmc"
+METRICS = ("w1_to_hmc", "mean_gap", "log_sd_ratio", "log_epistemic_ratio")  # order of the page
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Mean ranks by the distance from HMC (1 is nearest) of methods that aim at its posterior.
+
+    Attributes:
+        metric: the distance.
+        columns: those ranked over: HMC converged in them, and every ranked method has a value.
+        ranks: row -> mean rank over these columns, nearest first; empty where there is no such column.
+        unconverged: columns left out because HMC doubts its own convergence there.
+        missing: other columns left out -> the methods that have no value there.
+    """
+
+    metric: str
+    columns: tuple[str, ...]
+    ranks: dict[str, float]
+    unconverged: tuple[str, ...]
+    missing: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Comparisons with HMC.
+
+    Attributes:
+        frame: a row for metric, column and method: `value`, `stderr` (seeds averaged), `unconverged`.
+        columns: data set and split, in the order of the sections.
+        rows: methods, without the reference.
+        floor: (metric, column) -> the distance of two halves of HMC's own chains.
+        rhat: column -> R-hat of HMC.
+        doubted: columns in which HMC doubts its own convergence.
+        other: rows whose target is not the task's posterior.
+    """
+
+    frame: Frame
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    floor: dict[tuple[str, str], float]
+    rhat: dict[str, float]
+    doubted: frozenset[str]
+    other: frozenset[str]
+
+    def metrics(self) -> list[str]:
+        """Those that have values, in the order of the page."""
+        present = set(self.frame["metric"])
+        return [m for m in METRICS if m in present]
+
+    def own(self, metric: str) -> dict[tuple[str, str], tuple[float, float, bool]]:
+        """(row, column) -> value, standard error, unconverged."""
+        part = self.frame[self.frame["metric"] == metric]
+        keys = zip(part["row"], part["column"], strict=True)
+        return dict(zip(keys, zip(part["value"], part["stderr"], part["unconverged"], strict=True), strict=True))
+
+    def bold(self, metric: str) -> set[tuple[str, str]]:
+        """Nearest to zero in its column, and all below the noise floor, where nothing can be told apart.
+
+        Other targets do not compete: they do not approximate this posterior, however near they come.
+        """
+        found = set()
+        own = {k: abs(v) for k, (v, _, _) in self.own(metric).items() if math.isfinite(v) and k[0] not in self.other}
+        for column in self.columns:
+            here = {key: v for key, v in own.items() if key[1] == column}
+            limit = max(min(here.values(), default=0.0), abs(self.floor.get((metric, column), 0.0)))
+            found |= {key for key, v in here.items() if v <= limit}
+        return found
+
+    def ranking(self) -> Ranking:
+        """By the first metric, over columns in which all can be compared."""
+        metric = self.metrics()[0]
+        table = {key: abs(v) for key, (v, _, _) in self.own(metric).items() if not math.isnan(v)}
+        rows = [r for r in self.rows if r not in self.other]
+        sound = [c for c in self.columns if c not in self.doubted]
+        missing = {c: tuple(r for r in rows if (r, c) not in table) for c in sound}
+        columns = tuple(c for c in sound if not missing[c])
+        frame: Frame = pd.DataFrame({c: {r: table[r, c] for r in rows} for c in columns}, dtype=float)
+        mean = {} if frame.empty else frame.rank().mean(axis=1).sort_values(kind="stable").to_dict()
+        lost = {c: without for c, without in missing.items() if without}
+        return Ranking(metric, columns, mean, tuple(c for c in self.columns if c in self.doubted), lost)
+
+
+def fidelity(selection: Selection) -> Fidelity | None:
+    """All comparisons of the selected cells, or None without any."""
+    parts = [_compared(s) for s in selection.sections]
+    frame: Frame = pd.concat(parts)
+    frame = frame[frame["row"] != REFERENCE]
+    if frame.empty:
+        return None
+    columns = tuple(dict.fromkeys(frame["column"]))
+    references = pd.concat([_reference(selection, s) for s in selection.sections])
+    present = set(frame["row"])
+    rows = dict.fromkeys(r for s in selection.sections for r in s.rows if r in present)
+    ordered = {r: i for i, r in enumerate(_registered(selection, rows))}
+    return Fidelity(
+        _averaged(frame, columns, ordered),
+        columns,
+        tuple(ordered),
+        _means(references[references["evaluation"] == "fidelity"], ["metric", "column"]),
+        _means(references[references["metric"] == "rhat"], "column"),
+        frozenset(references.loc[references["status"] == "unconverged", "column"]),
+        frozenset(frame.loc[frame["other_target"], "row"]),
+    )
+
+
+def _method(row: str) -> str:
+    return row.partition(" [")[0]
+
+
+def _registered(selection: Selection, rows: dict[str, None]) -> list[str]:
+    """Rows in the order of methods, whichever section showed them first."""
+    order = dict(zip(selection.methods["name"], selection.methods["order"], strict=True))
+    return sorted(rows, key=lambda r: (order.get(_method(r), 0), _method(r)))
+
+
+def _compared(section: Section) -> Frame:
+    """The section's comparisons in the order of tasks and splits."""
+    frame = section.scores[section.scores["evaluation"] == "fidelity"]
+    frame = frame.assign(place=frame["task"].map({t: i for i, t in enumerate(section.tasks)}))
+    return _with_column(frame.sort_values(["place", "index"], kind="stable"))
+
+
+def _with_column(frame: Frame) -> Frame:
+    """`housing 10fold-0`; a data set with one fixed split needs no number."""
+    fixed = frame["split"].str.startswith("fixed-")
+    return frame.assign(column=frame["task"].where(fixed, frame["task"] + " " + frame["split"]))
+
+
+def _reference(selection: Selection, section: Section) -> Frame:
+    """HMC's own scores on the section's data sets, whatever methods were selected: they qualify every comparison."""
+    frame = selection.store.scores(
+        method=REFERENCE, task=section.tasks, rule=section.rule, budget=section.budget, evaluation=["fidelity", "test"]
+    )
+    default = frame["config"] == "default"
+    return _with_column(frame[default] if default.any() else frame)
+
+
+def _averaged(frame: Frame, columns: tuple[str, ...], rows: dict[str, int]) -> Frame:
+    """Seeds averaged; in the order of columns and rows."""
+    grouped = frame.assign(unconverged=frame["status"] == "unconverged").groupby(
+        ["metric", "column", "row"], sort=False
+    )
+    mean = {"value": ("value", "mean"), "stderr": ("stderr", "mean"), "unconverged": ("unconverged", "any")}
+    table = grouped.agg(task=("task", "first"), split=("split", "first"), **mean).reset_index()
+    places = {"column": {c: i for i, c in enumerate(columns)}, "row": rows}
+    return table.sort_values(["column", "row"], key=lambda k: k.map(places[k.name]), kind="stable", ignore_index=True)
+
+
+def _means(frame: Frame, keys: str | list[str]) -> dict:
+    return frame.groupby(keys)["value"].mean().to_dict()

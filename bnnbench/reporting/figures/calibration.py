@@ -1,0 +1,128 @@
+"""Calibration of every method on one data set, a panel a method: the curve, and the number of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bnnbench.reporting.figures.style import GREY, Look, grid
+from bnnbench.reporting.figures.text import headline, label, panel_title, wrapped
+
+Series = dict[str, np.ndarray]
+Curves = dict[tuple[str, str], list[Series]]  # (row, task) -> one series a cell
+Cells = dict[str, list[Series]]  # row -> one series a cell
+LABEL = {"fc": "white", "alpha": 0.7, "lw": 0, "pad": 0.8}
+KOLMOGOROV = 1.358  # 95 % quantile of sqrt(n) times the largest distance of an ECDF of n points from the truth
+SHEETS = 40  # panels of all sheets of a section: more nobody compares
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the panels of a figure share."""
+
+    title: str
+    note: str
+    xlabel: str
+    ylabel: str
+    ylim: tuple[float, float]
+    height: float  # inches; the width is that of two panels in three inches
+
+
+def pit_figure(cells: Cells, looks: dict[str, Look], task: str, points: float, numbers: dict[str, str]) -> Figure:
+    """How far the ECDF of the probability integral transform, mean over splits, is from the uniform one.
+
+    Args:
+        points: number of different test rows, for the band in which a calibrated method stays.
+        numbers: calibration errors as the table has them, by row.
+    """
+    deviations = {row: _deviation(own) for row, own in cells.items()}
+    reach = float(np.clip(1.1 * max(np.abs(d).max() for _, d in deviations.values()), 0.08, 1.0))
+
+    def panel(axes: Axes, row: str) -> None:
+        level, deviation = deviations[row]
+        band = KOLMOGOROV / np.sqrt(points)
+        if np.isfinite(band):
+            axes.axhspan(-band, band, color="#e6e6e6", lw=0, zorder=0)
+        axes.axhline(0, color=GREY, lw=0.8, zorder=2)
+        axes.fill_between(level, 0, deviation, color=looks[row].color, alpha=0.35, lw=0, zorder=3)
+        axes.plot(level, deviation, color=looks[row].color, lw=1.4, zorder=4)
+
+    note = (
+        "Up, then down: predictive too narrow. Down, then up: too wide. Above zero all along: predictions too high; "
+        "below: too low. Grey: where a calibrated method stays with probability 95 %. Number: calibration error of the "
+        "table, a mean over splits of distances from zero; the curve is a mean over splits and so may be nearer."
+    )
+    frame = Frame("Are predicted probabilities right? PIT curves, mean over splits", note, "Predicted probability",
+                  "observed − predicted", (-reach, reach), 1.1)  # fmt: skip
+    return _sheet(list(cells), task, looks, panel, numbers, frame)
+
+
+def _deviation(cells: list[Series]) -> tuple[np.ndarray, np.ndarray]:
+    level = np.asarray(cells[0]["level"], dtype=float)
+    return level, np.mean([np.interp(level, c["level"], c["ecdf"]) for c in cells], axis=0) - level
+
+
+def reliability_figure(cells: Cells, looks: dict[str, Look], task: str, numbers: dict[str, str]) -> Figure:
+    """Accuracy against confidence in bins pooled over splits, with the share of predictions in each bin.
+
+    Args:
+        numbers: expected calibration errors as the table has them, by row.
+    """
+
+    def panel(axes: Axes, row: str) -> None:
+        lower = np.asarray(cells[row][0]["lower"], dtype=float)
+        width = float(np.diff([*lower, 1.0]).min())
+        count, confidence, accuracy = pool_bins(cells[row])
+        seen = count > 0
+        axes.bar(lower, count / max(count.sum(), 1), width=width, align="edge", color="#dddddd", lw=0, zorder=1)
+        axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, zorder=2)
+        axes.plot(confidence[seen], accuracy[seen], color=looks[row].color, lw=1.2, marker="o", ms=3.5, zorder=3)
+
+    note = (
+        "TestSet below the diagonal: overconfident; above: underconfident. Grey bars: share of the predictions. "
+        "Number: ECE of the table, a mean over splits; bins are pooled over splits and so may be nearer the diagonal."
+    )
+    title = "Is confidence accuracy? Reliability, bins pooled over splits"
+    return _sheet(list(cells), task, looks, panel, numbers, Frame(title, note, "Confidence", "accuracy", (0, 1), 1.5))
+
+
+def pool_bins(cells: list[Series]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count, mean confidence and accuracy of each bin over all cells; empty bins are NaN."""
+    counts = np.array([c["count"] for c in cells], dtype=float)
+    total = counts.sum(axis=0)
+    sums = [np.nansum(counts * np.array([c[k] for c in cells], float), axis=0) for k in ("confidence", "accuracy")]
+    safe = np.where(total > 0, total, np.nan)
+    return total, sums[0] / safe, sums[1] / safe
+
+
+def _sheet(
+    rows: list[str],
+    task: str,
+    looks: dict[str, Look],
+    panel: Callable[[Axes, str], None],
+    numbers: dict[str, str],
+    frame: Frame,
+) -> Figure:
+    """A grid of methods, with a number in each panel."""
+    down, across = grid(len(rows), 4)
+    width = max(6.8, 1.0 + 1.6 * across)
+    figure = Figure(figsize=(width, 1.5 + (frame.height + 0.25) * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False)  # not shared: of many shared axes each update visits all
+    for i, (axes, row) in enumerate(zip(panels.flat, rows, strict=False)):
+        axes.set(xlim=(0, 1), ylim=frame.ylim, xticks=(0, 0.5, 1))
+        axes.set_xticklabels(["0", "0.5", "1"])
+        axes.tick_params(labelleft=i % across == 0, labelbottom=i >= len(rows) - across)
+        panel(axes, row)
+        axes.text(0.04, 0.97, numbers.get(row, ""), va="top", fontsize=7.5, transform=axes.transAxes, color="#333333",
+                  zorder=5, bbox=LABEL)  # fmt: skip
+        panel_title(axes, row, (width - 0.6) / across - 0.1, looks[row].color, size=9)
+    for axes in panels.flat[len(rows) :]:
+        axes.set_axis_off()
+    headline(figure, f"{frame.title} ({label(task)})")
+    note = wrapped(f"{frame.xlabel} (x), {frame.ylabel} (y). {frame.note}", width, 8.5)
+    figure.supxlabel(note, fontsize=8.5, x=0.01, ha="left")
+    return figure

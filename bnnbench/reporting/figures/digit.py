@@ -1,0 +1,79 @@
+"""One digit, turned further and further: what a Bayesian network believes of its class, and what a plain one does."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bnnbench.reporting.figures.families import contrast
+from bnnbench.reporting.figures.style import Look
+from bnnbench.reporting.figures.text import headline, label
+
+DEGREES = 20  # between two points
+GRID = np.linspace(0, 1, 121)
+WIDTH = 0.025  # of the smoothing kernel: what two samples may differ by and still look the same
+DRAWS = 200
+Series = dict[str, np.ndarray]
+
+
+def digit_figure(violins: dict[str, Series], looks: dict[str, Look], task: str) -> Figure:
+    """Methods down, angles across; in a panel a violin a class, the probability to the right."""
+    angles = sorted({int(p) for series in violins.values() for p in series["point"]})
+    size = (max(4.6, 1.4 + 1.05 * len(angles)), 1.1 + 2.5 * len(violins))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(violins), len(angles), sharex=True, sharey=True, squeeze=False)
+    for line, (row, series) in zip(panels, violins.items(), strict=True):
+        color = contrast(row, looks)
+        for axes, point in zip(line, angles, strict=True):
+            _panel(axes, series, point, color)
+        line[0].set_ylabel(f"{label(row)}\nclass", color=color, fontweight="bold")
+    for axes, point in zip(panels[0], angles, strict=True):
+        axes.annotate(f"{DEGREES * point}°", (0.5, 1), xytext=(0, 20), xycoords="axes fraction", fontweight="bold",
+                      textcoords="offset points", ha="center", fontsize=11)  # fmt: skip
+    panels[0, 0].set(xlim=(0, 1), ylim=(9.8, -0.8), yticks=range(10), xticks=(0, 1))
+    panels[0, 0].set_xticklabels(["0", "1"])
+    figure.supxlabel(
+        "probability of the class: a violin is its distribution over samples of the network, the line 90 % of them",
+        fontsize=9,
+    )
+    headline(figure, f"A test digit turned by so many degrees: how sure is the network of its class? ({task})")
+    return figure
+
+
+def _panel(axes: Axes, series: Series, point: int, color: str) -> None:
+    here = series["point"] == point
+    means = {}
+    for c in sorted({int(v) for v in series["class"][here]}):
+        own = here & (series["class"] == c)
+        means[c] = _violin(axes, c, series["level"][own], series["quantile"][own], color)
+    if means:
+        top = max(means, key=lambda c: means[c])
+        axes.set_title(f"{top}: {means[top]:.2f}", fontsize=9, color=color)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#bbbbbb")
+    axes.set_yticks(range(10))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color="#eeeeee", lw=0.6, zorder=0)
+
+
+def _violin(axes: Axes, c: int, level: np.ndarray, quantile: np.ndarray, color: str) -> float:
+    """Draw one class; returns the mean probability. Classes that stay near zero are faint."""
+    order = np.argsort(level, kind="stable")
+    draws = np.interp((np.arange(DRAWS) + 0.5) / DRAWS, level[order], quantile[order])
+    shape = density(draws)
+    half = 0.46 * shape / shape.max()
+    low, high = np.quantile(draws, [0.05, 0.95])
+    alive = high > 0.05
+    visible = half > 0.01
+    axes.fill_between(GRID, c - half, c + half, where=visible.tolist(), color=color, alpha=0.75 if alive else 0.2, lw=0,
+                      zorder=3)  # fmt: skip
+    if alive:
+        axes.plot([low, high], [c, c], color=color, lw=0.9, zorder=4)
+    return float(draws.mean())
+
+
+def density(draws: np.ndarray) -> np.ndarray:
+    """Smoothed density of probabilities on `GRID`, reflected at 0 and 1 where nothing can lie beyond."""
+    reflected = np.concatenate([draws, -draws, 2 - draws])
+    return np.exp(-0.5 * ((GRID[:, None] - reflected) / WIDTH) ** 2).sum(1)

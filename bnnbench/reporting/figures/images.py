@@ -1,0 +1,211 @@
+"""The figures of image tasks, each with a sentence on what to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bnnbench.reporting.figures.calibration import Curves
+from bnnbench.reporting.figures.digit import digit_figure
+from bnnbench.reporting.figures.drawn import Drawn
+from bnnbench.reporting.figures.elbo import BOUND, TEMPERED, objective_figure, tempered
+from bnnbench.reporting.figures.families import Plot, families, family_figure, survival
+from bnnbench.reporting.figures.gather import gather
+from bnnbench.reporting.figures.recording import fan_figure, recording_figure
+from bnnbench.reporting.figures.style import Look
+from bnnbench.reporting.images import OUTSIDE, PLAIN, Line, Values, sweep, values
+from bnnbench.reporting.select import Section, Selection
+
+BAYESIAN = ("bbp-local", "bbp-gaussian", "mc-dropout")  # who stands beside the plain network, the first that is there
+FLOW = "mnf"  # and who with them
+ENTROPIES = {
+    "entropy_total": "total entropy",
+    "entropy_aleatoric": "aleatoric entropy",
+    "entropy_epistemic": "epistemic entropy",
+}
+TEXTS = {
+    "log-likelihood": "Right is better: a method should lie right of map, the plain network.",
+    "error": "Left is better; differences within the bars say nothing.",
+    "ece": "Left is better: where confidence is as often right as it says.",
+    "pruning-log-likelihood": "The longer a line stays at zero, the more of the weights were not needed.",
+    "pruning-error": "The longer a line stays at zero, the more of the weights were not needed.",
+    "weights": "Near the dashed line most weights are as the prior has them; a narrow peak is weights driven to zero.",
+    "training-validation": "A curve that falls at the end has overfitted; one that rises would gain from more steps.",
+}  # of the figures that all sections have
+OBJECTIVE_TEXTS = {
+    "elbo": "The negative evidence lower bound per training image against the steps",
+    "tempered": "At a temperature T or a weight of the KL other than 1 the objective is no bound on the evidence, may "
+    "fall below zero and compares with no other. Per training image against the steps",
+}
+PARTS_TEXT = (
+    ", and its parts: where the dashed line lies on the sum, what holds the weights is nearly all of it, and the data "
+    "have little say in what is still improved."
+)
+WHOLE_TEXT = ": a method whose curve still falls at the end needs more steps."
+
+
+def image_figures(selection: Selection, section: Section, looks: dict[str, Look]) -> Iterator[Drawn]:
+    """Task by task, those for which the database has data."""
+    groups = families(selection.methods, section.rows)
+    entropy = {where: gather(selection, section, "entropy", where) for where in ("test", *OUTSIDE)}
+    training = gather(selection, section, "training", None)
+    recordings = gather(selection, section, "recording", None)
+    violins = gather(selection, section, "violins", "rotated-digit")
+    heated = tempered(section)
+    for task in section.tasks:
+        own = values(section, task)
+        yield from _rotation(task, own, groups, looks)
+        yield from _entropy(task, entropy, groups, looks)
+        yield from _attacks(task, own, groups, looks)
+        yield from _digit(task, violins, looks)
+        yield from _objectives(task, training, groups.get("Variational", []), heated, looks)
+        yield from _recordings(task, recordings, looks)
+
+
+def _sweeps(own: Values, prefix: str, metrics: list[str], start: str | None = "test") -> dict[tuple[str, str], Line]:
+    rows = dict.fromkeys(row for row, _, _ in own)
+    lines = {(row, metric): sweep(own, row, prefix, metric, start) for row in rows for metric in metrics}
+    return {key: line for key, line in lines.items() if len(line[0]) > (start is not None)}
+
+
+def _rotation(task: str, own: Values, groups: dict[str, list[str]], looks: dict[str, Look]) -> Iterator[Drawn]:
+    lines = _sweeps(own, "rotation", ["error", *ENTROPIES])
+    if not lines:
+        return
+    lines |= {(row, "accuracy"): (x, 1 - y) for (row, metric), (x, y) in lines.items() if metric == "error"}
+    quantities = {"accuracy": "accuracy"} | {k: f"{v} (nats)" for k, v in ENTROPIES.items()}
+    plot = Plot(
+        f"Who notices that digits are turned? Accuracy and entropies against the angle ({task})",
+        "rotation (degrees)", quantities, lines, xticks=(0, 45, 90, 135, 180),
+    )  # fmt: skip
+    text = (
+        "Where accuracy falls, total entropy should rise: that is a method that notices, and it shows in the epistemic "
+        "part, which a single network cannot have. Half a turn maps 0, 1 and 8 on themselves: some accuracy comes back."
+    )
+    count = len({row for row, _ in lines})
+    alt = f"Accuracy, total, aleatoric and epistemic entropy of {count} methods on {task} turned by 0 to 180 degrees."
+    yield Drawn(f"{task}-rotation", alt, text, family_figure(plot, groups, looks))
+
+
+def _entropy(
+    task: str, curves: dict[str, Curves], groups: dict[str, list[str]], looks: dict[str, Look]
+) -> Iterator[Drawn]:
+    lines, behind, quantities = {}, {}, {}
+    for outside in OUTSIDE:
+        for column in ("total", "epistemic"):
+            key = f"{outside} {column}"
+            quantities[key] = f"{outside}, {column} entropy:\nshare of images above"
+            for (row, where), cells in curves[outside].items():
+                if where == task and column in cells[0]:
+                    lines[row, key] = survival(_averaged(cells), column)
+                    if (row, task) in curves["test"]:
+                        behind[row, key] = survival(_averaged(curves["test"][row, task]), column)
+    if not lines:
+        return
+    plot = Plot(
+        f"How uncertain is each method about images of no class it knows? Share of images above an entropy ({task})",
+        "entropy of an image (nats)", quantities, lines, behind=behind, behind_label="test images, each method",
+        markers=False, ylim=(0.0, 1.02),
+    )  # fmt: skip
+    text = (
+        "The further a coloured line runs to the upper right, the more uncertain the method is about foreign images; "
+        "the grey lines, the same for test images, should stay in the lower left corner. The gap between the two is "
+        "what the table of foreign images measures. A point estimate has no epistemic entropy: its line is the axis."
+    )
+    count = len({row for row, _ in lines})
+    alt = f"Share of images above an entropy, total and epistemic, of {count} methods of {task} on foreign images."
+    yield Drawn(f"{task}-entropy", alt, text, family_figure(plot, groups, looks))
+
+
+def _averaged(cells: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Mean over seeds of the quantiles, whose levels are the same."""
+    level = cells[0]["level"]
+    same = [c for c in cells if len(c["level"]) == len(level)]
+    return {k: np.mean([c[k] for c in same if k in c], axis=0) for k in cells[0]}
+
+
+def _attacks(task: str, own: Values, groups: dict[str, list[str]], looks: dict[str, Look]) -> Iterator[Drawn]:
+    quantities = {"error": "error"} | {k: f"{v} (nats)" for k, v in ENTROPIES.items() if k != "entropy_aleatoric"}
+    kinds = (
+        ("fgsm", "largest change of a pixel", "attack", ""),
+        ("fgsm-norm", "change of a standardised pixel", "attack-norm", ", pixels standardised and not clipped"),
+    )
+    for prefix, label, stem, how in kinds:
+        lines = _sweeps(own, prefix, list(quantities))
+        points = _sweeps(own, "pgd", list(quantities), None) if prefix == "fgsm" else {}
+        if not lines:
+            continue
+        plot = Plot(
+            f"Who is fooled by an attack through its own gradient (FGSM{how}), and does it notice? ({task})",
+            label, quantities, lines, points, "open: PGD",
+        )  # fmt: skip
+        text = (
+            "Error rises with the strength of the attack; a method that notices raises its entropy with it, and one "
+            "that is sure of wrong answers lets it fall. A low error is robustness only where the table of attacks "
+            "says that no gradients are masked." + " Open markers: PGD, the stronger attack." * bool(points)
+        )
+        count = len({row for row, _ in lines})
+        alt = f"Error, total and epistemic entropy of {count} methods on {task} against the strength of an attack."
+        yield Drawn(f"{task}-{stem}", alt, text, family_figure(plot, groups, looks))
+
+
+def _beside(curves: Curves, task: str) -> list[str]:
+    """The plain network, one Bayesian beside it and the multiplicative flow, those that are there."""
+    bayesian = next((row for row in BAYESIAN if (row, task) in curves), FLOW)
+    return [row for row in dict.fromkeys((PLAIN, bayesian, FLOW)) if (row, task) in curves]
+
+
+def _digit(task: str, violins: Curves, looks: dict[str, Look]) -> Iterator[Drawn]:
+    rows = _beside(violins, task)
+    if not rows:
+        return
+    text = (
+        "Above a panel: the most probable class and its mean probability. Where a network is sure, there is one blob "
+        "at the right border; where its samples disagree, several violins are drawn out. The plain network is one set "
+        "of weights and has blobs only, also where its answer is wrong. (The image itself is not in the database.)"
+    )
+    alt = (
+        f"Distributions of class probabilities of a test digit of {task} turned by 0 to 180 degrees: {', '.join(rows)}."
+    )
+    yield Drawn(f"{task}-digit", alt, text, digit_figure({r: violins[r, task][0] for r in rows}, looks, task))
+
+
+def _objectives(
+    task: str, training: Curves, rows: list[str], heated: frozenset[str], looks: dict[str, Look]
+) -> Iterator[Drawn]:
+    """The bound of variational methods; apart from it the objectives that are tempered, and so bound nothing."""
+    cells = {r: [c for c in training.get((r, task), []) if _known(c, "loss")] for r in rows}
+    for objective, stem, own in (
+        (BOUND, "elbo", {r: c for r, c in cells.items() if c and r not in heated}),
+        (TEMPERED, "tempered", {r: c for r, c in cells.items() if c and r in heated}),
+    ):
+        if not own:
+            continue
+        parts = any(_known(c, "kl") for found in own.values() for c in found)
+        text = OBJECTIVE_TEXTS[stem] + (PARTS_TEXT if parts else WHOLE_TEXT)
+        alt = f"{objective.loss}{' and its two parts' * parts} per image of {', '.join(own)} on {task} against steps."
+        yield Drawn(f"{task}-{stem}", alt[0].upper() + alt[1:], text, objective_figure(objective, own, looks, task))
+
+
+def _known(series: dict[str, np.ndarray], column: str) -> bool:
+    return column in series and bool(np.isfinite(series[column]).any())
+
+
+def _recordings(task: str, recordings: Curves, looks: dict[str, Look]) -> Iterator[Drawn]:
+    rows = _beside(recordings, task)
+    if not rows:
+        return
+    own = {r: recordings[r, task][0] for r in rows}
+    text = (
+        "A layer whose standard deviation of weights keeps growing has not settled; one whose activations lose their "
+        "spread no longer passes anything on."
+    )
+    named = ", ".join(rows)
+    alt = f"Mean and standard deviation of weights and activations, layer by layer, along training on {task}: {named}."
+    yield Drawn(f"{task}-recording", alt, text, recording_figure(own, looks, task))
+    fans = fan_figure(own, looks, task)
+    if fans is not None:
+        text = "Bands that widen without end explode; a band that is a line at zero is a dead layer."
+        alt = f"Quantiles of the activations of each layer on {task} along training: {named}."
+        yield Drawn(f"{task}-activations", alt, text, fans)

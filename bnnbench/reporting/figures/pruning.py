@@ -1,0 +1,89 @@
+"""How much of a posterior can be thrown away? Scores against the share of weights set to zero, the surest last."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
+
+from bnnbench.reporting.figures.style import GREY, Look, grid, plain_decades
+from bnnbench.reporting.figures.text import headline, label, panel_title
+from bnnbench.reporting.select import Section
+from bnnbench.reporting.statistics import Frame
+
+PRUNED = re.compile(r"pruned-(0?\.\d+)")
+WHOLE = "pruned-0.00"  # of large networks, which are pruned on a part of the test set
+RATIO = ("rmse",)  # of a positive score in the target's units the ratio compares between data sets
+Lines = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]  # (row, task) -> fractions removed, change of the score
+
+
+def pruned(section: Section, metric: str) -> Lines:
+    """Change against the same cell unpruned, mean over cells: a difference, or for `rmse` a ratio."""
+    scores = section.scores[section.scores["metric"] == metric]
+    scores = scores.assign(fraction=scores["evaluation"].map(_fraction)).dropna(subset="fraction")
+    found: Lines = {}
+    for (row, task), part in scores.groupby(["row", "task"], sort=False):
+        own = set(part.loc[part["evaluation"] == WHOLE, "fingerprint"])
+        part = part[~(part["fingerprint"].isin(own) & (part["evaluation"] == "test"))]
+        table: Frame = part.pivot_table(index="fingerprint", columns="fraction", values="value")
+        if 0.0 not in table or len(table.columns) < 2:
+            continue
+        whole = table[0.0]
+        change = table.div(whole, axis=0) if metric in RATIO else table.sub(whole, axis=0)
+        mean = change.replace([np.inf, -np.inf], np.nan).mean().dropna()
+        found[str(row), str(task)] = mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)
+    return found
+
+
+def _fraction(evaluation: str) -> float:
+    """Share of weights removed; the whole posterior is `test`, or `pruned-0.00` where there is one."""
+    if evaluation == "test":
+        return 0.0
+    match = PRUNED.fullmatch(evaluation)
+    return float(match.group(1)) if match else float("nan")
+
+
+def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str], looks: dict[str, Look]) -> Figure:
+    """One panel a data set; the axis is logarithmic in the weights kept, so that the last per cents are seen."""
+    down, across = grid(len(tasks), 3)
+    size = (max(6.8, 2.4 + 2.9 * across), max(0.8 + 2.5 * down, 1.0 + 0.19 * len(rows)))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(down, across, sharex=True, squeeze=False)
+    for axes, task in zip(panels.flat, tasks, strict=False):
+        _panel(axes, {row: lines[row, task] for row in rows if (row, task) in lines}, metric, looks)
+        panel_title(axes, task, 2.6)
+        axes.tick_params(labelbottom=True)
+    for axes in panels.flat[len(tasks) :]:
+        axes.set_axis_off()
+    for axes in panels.flat[max(0, len(tasks) - across) : len(tasks)]:
+        axes.set_xlabel("weights removed")
+    for axes in panels[:, 0]:
+        axes.set_ylabel({"rmse": "RMSE / unpruned", "error": "error − unpruned"}.get(metric, "nats − unpruned"))
+    handles = {h.get_label(): h for axes in panels.flat for h in axes.get_lines() if h.get_label()[:1] != "_"}
+    ordered = [handles[name] for name in map(label, rows) if name in handles]
+    figure.legend(handles=ordered, loc="outside right center", handlelength=3)
+    name = {"rmse": "RMSE", "error": "Error"}.get(metric, "Log-likelihood")
+    headline(figure, f"Which weights matter? {name} without those of least |mean| / sd, mean over splits")
+    return figure
+
+
+def _panel(axes: Axes, lines: dict[str, tuple[np.ndarray, np.ndarray]], metric: str, looks: dict[str, Look]) -> None:
+    axes.axhline(float(metric in RATIO), color=GREY, lw=0.8, zorder=1)
+    last = 0.0
+    for row, (fraction, change) in lines.items():
+        look = looks[row]
+        axes.plot(-np.log10(1 - fraction), change, color=look.color, ls=look.line, lw=1.3, marker=look.marker, ms=4,
+                  mfc="white" if look.hollow else look.color, label=label(row), zorder=3)  # fmt: skip
+        last = max(last, float(fraction.max()))
+    if metric in RATIO:
+        axes.set_yscale("log")
+        plain_decades(axes.yaxis)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    elif metric == "log_likelihood":
+        axes.set_yscale("symlog", linthresh=0.1)  # losses run from hundredths of a nat to hundreds of nats
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    shown = [t for t in (0.0, 0.5, 0.9, 0.99) if 1 - t > 2.5 * (1 - last)] + [last]  # the rest would touch the last
+    axes.set_xticks([-np.log10(1 - t) for t in shown], [f"{100 * t:.3g} %" for t in shown])

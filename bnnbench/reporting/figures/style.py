@@ -1,0 +1,122 @@
+"""One look for all figures: a method has the same colour, marker and line everywhere, whatever else is shown.
+
+Colours are those of `palette`; markers go round by the order of registration, lines by the place in the family.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib import style
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from bnnbench.reporting.figures.palette import OTHERS, Member, members
+from bnnbench.reporting.statistics import Frame
+
+MARKERS = "osD^vP<X>"
+LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+GREY, INK = "#8a8a8a", "#222222"
+RC = {
+    "svg.hashsalt": "bnnbench",
+    "svg.fonttype": "path",
+    "text.parse_math": False,  # names are no formulas, whatever dollars are in them
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a row of a table is drawn; configurations of a method share its colour and are hollow and dashed."""
+
+    color: str
+    marker: str
+    line: str | tuple
+    hollow: bool = False
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The package's settings on matplotlib's defaults, whatever the user's matplotlibrc says."""
+    with style.context(["default", RC]), matplotlib.rc_context({"axes.grid": False}):
+        yield
+
+
+def looks(methods: Frame, rows: Sequence[str]) -> dict[str, Look]:
+    """Look of every row name, fixed by the methods that are registered; one that is not is grey."""
+    known = members(methods)
+    place = {name: i for i, name in enumerate(known)}
+    found, variants = {}, {}
+    for row in rows:
+        name, _, label = row.partition(" [")
+        if label:
+            variants[name] = variants.get(name, 0) + 1
+        member = known.get(name, Member(OTHERS, 0))
+        line = LINES[(member.place + variants.get(name, 0)) % len(LINES)]
+        found[row] = Look(member.color, MARKERS[place.get(name, 0) % len(MARKERS)], line, bool(label))
+    return found
+
+
+def plain_decades(axis: Axis) -> None:
+    """Powers of ten in plain digits, for text is not read as formulas."""
+    axis.set_major_locator(LogLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def grid(count: int, columns: int) -> tuple[int, int]:
+    """Rows and columns of small multiples."""
+    columns = min(count, columns)
+    return math.ceil(count / columns), columns
+
+
+def robust_limits(values: np.ndarray, reach: float = 6.0, pad: float = 0.08) -> tuple[float, float]:
+    """Axis limits that show the bulk; what lies more than `reach` middle-half widths out of it is left outside."""
+    v = np.asarray(values, dtype=float)
+    v = v[np.isfinite(v)]
+    if not len(v):
+        return 0.0, 1.0
+    low, high = np.percentile(v, [25, 75])
+    width = max(high - low, 0.01 * abs(float(np.median(v))), 1e-12)
+    kept = v[(v >= low - reach * width) & (v <= high + reach * width)]
+    margin = pad * max(float(np.ptp(kept)), width)
+    return float(kept.min() - margin), float(kept.max() + margin)
+
+
+PATHS, DIGITS = re.compile(rb' d="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
+
+
+def render(figure: Figure) -> dict[str, bytes]:
+    """SVG and PNG bytes without dates or program versions: same figure, same bytes."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.set_dpi(150)
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    figure.set_layout_engine("none")  # laid out by now; `savefig` would do it several times more
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    return {"svg": PATHS.sub(_short, svg.getvalue()), "png": png.getvalue()}
+
+
+def _short(path: re.Match[bytes]) -> bytes:
+    """Coordinates to a hundredth of a point, a third of the file."""
+    return DIGITS.sub(rb"\1", path.group())

@@ -1,0 +1,123 @@
+"""What the uncertainty looks like: data, predictive bands and the truth, one panel a method, the exact answer first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bnnbench.reporting.figures.style import GREY, INK, Look, grid, robust_limits
+from bnnbench.reporting.figures.text import headline, label, panel_title
+
+Series = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One cell: the bands on a grid and the rows trained on (None if not stored)."""
+
+    bands: Series
+    data: Series | None
+
+
+EXACT = "exact GP posterior"
+EXACT_LOOK = Look("#555555", "o", "-")
+
+
+def exact_picture(exact: Series, data: Series | None) -> Picture:
+    """The posterior under the process that made the data, in the bands of a method: noise known, f Gaussian."""
+    std, noise = np.asarray(exact["std"], dtype=float), np.asarray(exact["truth_std"], dtype=float)
+    bands = {"aleatoric_std": noise, "epistemic_std": std, "total_std": np.hypot(std, noise)}
+    return Picture(exact | bands, data)
+
+
+def toy_figure(
+    task: str, methods: dict[str, Picture], looks: dict[str, Look], which: str = "", exact: Picture | None = None
+) -> Figure:
+    """Bands are two standard deviations wide on each side; the axes are those of data and truth, shared."""
+    pictures = ({EXACT: exact} if exact else {}) | methods
+    looks = looks | {EXACT: EXACT_LOOK}
+    rows, columns = grid(len(pictures), 3 if len(pictures) <= 9 else 4)
+    figure = Figure(figsize=(0.6 + (3.0 if columns < 4 else 2.7) * columns, 1.1 + 2.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (row, picture) in zip(panels.flat, pictures.items(), strict=False):
+        _panel(axes, picture, looks[row])
+        if row == EXACT:
+            _function_band(axes, picture.bands)
+        panel_title(axes, row, 2.5, looks[row].color)
+    for axes in panels.flat[len(pictures) :]:
+        axes.set_axis_off()
+    panels[0, 0].set_ylim(*_limits(pictures))
+    headline(figure, f"{label(task)}: what each method believes{which}")
+    for axes in panels.flat[max(0, len(pictures) - columns) : len(pictures)]:
+        axes.set_xlabel("input x")
+        axes.tick_params(labelbottom=True)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("target y")
+    truth = any("truth" in p.bands for p in pictures.values())
+    handles = _legend(truth, exact is not None)
+    ncols = len(handles) if columns > 3 else min(len(handles), 6)
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols, columnspacing=1.2)
+    return figure
+
+
+def _panel(axes: Axes, picture: Picture, look: Look) -> None:
+    bands = {name: np.asarray(values, dtype=float) for name, values in picture.bands.items()}
+    order = np.argsort(bands["x"], kind="stable")
+    bands = {name: values[order] for name, values in bands.items()}
+    x, mean = bands["x"], bands["mean"]
+    for name, alpha in (("total_std", 0.22), ("aleatoric_std", 0.32)):
+        if name in bands:
+            axes.fill_between(x, mean - 2 * bands[name], mean + 2 * bands[name], color=look.color, alpha=alpha, lw=0)
+    if picture.data is not None:
+        axes.plot(picture.data["x"], picture.data["y"], ".", color=INK, ms=4.5, alpha=0.7, mew=0, zorder=3)
+    axes.plot(x, mean, color=look.color, lw=1.8, zorder=4)
+    if "truth" in bands:
+        axes.plot(x, bands["truth"], color=INK, lw=1.1, ls=(0, (4, 2)), zorder=5)
+        if "truth_std" in bands:
+            for sign in (-2, 2):
+                axes.plot(x, bands["truth"] + sign * bands["truth_std"], color=INK, lw=0.8, ls=(0, (1, 2)), zorder=5)
+
+
+def _function_band(axes: Axes, bands: Series) -> None:
+    """Two standard deviations of f itself; of a method only those of y and of the noise are bands."""
+    order = np.argsort(bands["x"], kind="stable")
+    x, mean, std = (np.asarray(bands[k], dtype=float)[order] for k in ("x", "mean", "epistemic_std"))
+    for sign in (-2, 2):
+        axes.plot(x, mean + sign * std, color=EXACT_LOOK.color, lw=1.0, zorder=4)
+
+
+def _limits(pictures: dict[str, Picture]) -> tuple[float, float]:
+    """From data and truth, so that an exploding band does not shrink the rest."""
+    parts = []
+    for picture in pictures.values():
+        if picture.data is not None:
+            parts.append(np.asarray(picture.data["y"], dtype=float))
+        if "truth" in picture.bands:
+            truth = np.asarray(picture.bands["truth"], dtype=float)
+            std = np.asarray(picture.bands.get("truth_std", np.zeros_like(truth)), dtype=float)
+            parts += [truth - 2 * std, truth + 2 * std]
+    if not parts:
+        parts = [np.asarray(p.bands["mean"], dtype=float) for p in pictures.values()]
+    return robust_limits(np.concatenate(parts), pad=0.2)
+
+
+def _legend(truth: bool, exact: bool) -> list[Line2D | Patch]:
+    found: list[Line2D | Patch] = [
+        Line2D([], [], marker=".", ls="", color=INK, ms=4.5, alpha=0.7, label="training data"),
+        Line2D([], [], color=GREY, lw=1.8, label="predictive mean"),
+        Patch(color=GREY, alpha=0.55, lw=0, label="noise ± 2 sd (aleatoric)"),
+        Patch(color=GREY, alpha=0.25, lw=0, label="total ± 2 sd"),
+    ]
+    if truth:
+        found += [
+            Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 2)), label="true function"),
+            Line2D([], [], color=INK, lw=0.8, ls=(0, (1, 2)), label="true noise ± 2 sd"),
+        ]
+    if exact:
+        found.append(Line2D([], [], color=EXACT_LOOK.color, lw=1.0, label="exact f ± 2 sd"))
+    return found

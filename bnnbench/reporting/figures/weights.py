@@ -1,0 +1,80 @@
+"""What a posterior's weights look like: one histogram a method, in units of the prior's scale."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bnnbench.reporting.figures.calibration import Curves
+from bnnbench.reporting.figures.style import GREY, Look, grid, plain_decades
+from bnnbench.reporting.figures.text import headline, panel_title
+
+LOWEST = 1e-3  # densities below are off the axis
+POINTS = 1601
+
+
+def weights_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dict[str, Look]) -> Figure:
+    """Thin lines are data sets, the strong one their mean; dashed the standard normal."""
+    x = _places(curves)
+    densities = {key: density(cells, x) for key, cells in curves.items()}
+    highest = max(float(np.max(d)) for d in densities.values())
+    down, across = grid(len(rows), 4)
+    figure = Figure(figsize=(0.8 + 2.4 * across, 1.2 + 1.6 * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False)
+    for i, (axes, row) in enumerate(zip(panels.flat, rows, strict=False)):
+        own = [densities[row, task] for task in tasks if (row, task) in densities]
+        _panel(axes, x, own, looks[row])
+        axes.set(xlim=(x[0], x[-1]), ylim=(LOWEST, max(1.0, 1.5 * highest)))
+        panel_title(axes, row, 2.2, looks[row].color)
+        axes.tick_params(labelleft=i % across == 0, labelbottom=i >= len(rows) - across)
+    for axes in panels.flat[len(rows) :]:
+        axes.set_axis_off()
+    for axes in panels.flat[max(0, len(rows) - across) : len(rows)]:
+        axes.set_xlabel("weight / prior scale")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("density")
+    headline(figure, "Where are the weights? All samples and layers, log density")
+    figure.legend(handles=_legend(len(tasks)), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _places(curves: Curves) -> np.ndarray:
+    """Where densities are drawn: all over the histograms, which end where their maker cut them off."""
+    cells = [cell for own in curves.values() for cell in own]
+    low, high = min(c["lower"].min() for c in cells), max(c["upper"].max() for c in cells)
+    return np.linspace(low, high, POINTS)[:-1]  # the last upper edge lies in no bin
+
+
+def density(cells: list[dict[str, np.ndarray]], x: np.ndarray) -> np.ndarray:
+    """Mean over cells of the histograms as step functions at x: bins may differ from cell to cell."""
+    return np.mean([_steps(c, x) for c in cells], axis=0)
+
+
+def _steps(cell: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    place = np.searchsorted(cell["lower"], x, side="right") - 1
+    inside = (place >= 0) & (x < cell["upper"][np.clip(place, 0, None)])
+    return np.where(inside, cell["density"][np.clip(place, 0, None)], 0.0)
+
+
+def _panel(axes: Axes, x: np.ndarray, own: list[np.ndarray], look: Look) -> None:
+    axes.set_yscale("log")
+    plain_decades(axes.yaxis)
+    normal = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
+    axes.plot(x, normal, color=GREY, lw=1, ls=(0, (4, 2)), zorder=2)
+    mean = np.maximum(np.mean(own, axis=0), LOWEST / 10)
+    axes.fill_between(x, LOWEST / 10, mean, color=look.color, alpha=0.25, lw=0, zorder=1)
+    for values in own if len(own) > 1 else []:
+        axes.plot(x, np.maximum(values, LOWEST / 10), color=look.color, lw=0.6, alpha=0.5, zorder=3)
+    axes.plot(x, mean, color=look.color, lw=1.5, zorder=4)
+
+
+def _legend(tasks: int) -> list[Line2D]:
+    found = [Line2D([], [], color=GREY, lw=1, ls=(0, (4, 2)), label="standard normal (the default prior)")]
+    if tasks > 1:
+        found += [
+            Line2D([], [], color=GREY, lw=0.6, label="a data set"),
+            Line2D([], [], color=GREY, lw=1.5, label="mean over data sets"),
+        ]
+    return found

@@ -1,0 +1,148 @@
+"""What the cells cost: seconds, gradients, parameters; and which of them gave no result.
+
+Times compare on one machine only, so there is a table a setting: device, threads, and how many cells shared a pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bnnbench.records import SCORED, Status
+from bnnbench.reporting.escape import escape_markdown
+from bnnbench.reporting.select import Section
+from bnnbench.reporting.statistics import Frame
+from bnnbench.reporting.tables.grid import EMPTY, markdown, significant
+
+MISSING = "not run, though other methods of the same task were"
+UNSCORED = "its scores are missing from the database"
+SETTING = ["device", "threads", "pack_size"]
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What times depend on beside the method and the task."""
+
+    device: str
+    threads: int
+    pack_size: int
+
+    def __str__(self) -> str:
+        share = "cells alone" if self.pack_size <= 1 else f"packs of {self.pack_size} cells"
+        return f"{machine(self.device, self.threads)}, {share}"
+
+
+def machine(device: str, threads: int) -> str:
+    """`AMD EPYC, 2 threads`."""
+    return f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device
+
+
+def costs(section: Section) -> Frame:
+    """Per task, row and setting: mean seconds a cell and a gradient, steps, gradients, parameters, of scored cells.
+
+    A pack's wall time is shared equally among its cells.
+    """
+    done = section.attempts[section.attempts["status"].isin(SCORED)]
+    seconds = done["wall_s"] / done["pack_size"].clip(lower=1)
+    done = done.assign(seconds=seconds, each=1e3 * seconds / done["gradients"].where(done["gradients"] > 0))
+    table = done.groupby(["task", "row", *SETTING]).agg(
+        cells=("seconds", "size"),
+        seconds_per_cell=("seconds", "mean"),
+        ms_per_gradient=("each", "mean"),
+        steps=("steps", "max"),
+        gradients=("gradients", "max"),
+        parameters=("parameters", "max"),
+        peak_memory_mb=("peak_memory_mb", "max"),
+    )
+    table = table.reset_index()
+    places = {
+        name: {v: i for i, v in enumerate(order)} for name, order in (("task", section.tasks), ("row", section.rows))
+    }
+    table = table.sort_values(["task", "row", *SETTING], key=lambda k: k.map(places[k.name]) if k.name in places else k)
+    return table.rename(columns={"row": "method"}).reset_index(drop=True)
+
+
+def cost_tables(section: Section) -> list[tuple[Setting, str]]:
+    """For each setting a Markdown table: methods x data sets, then gradients and parameters over data sets."""
+    table = costs(section)
+    found = []
+    for key, part in table.groupby(SETTING):
+        tasks = [task for task in section.tasks if task in set(part["task"])]
+        indexed = {(str(r["method"]), str(r["task"])): r for _, r in part.iterrows()}
+        rows = []
+        for row in (r for r in section.rows if (part["method"] == r).any()):
+            own = part[part["method"] == row]
+            spans = [_span(own[column].min(), own[column].max()) for column in ("steps", "gradients", "parameters")]
+            rows.append([escape_markdown(row), *(_seconds(indexed.get((row, task))) for task in tasks), *spans])
+        header = ["method", *map(escape_markdown, tasks), "gradients per network", "gradients in total", "parameters"]
+        found.append((Setting(*key), markdown(header, rows)))
+    return sorted(found)
+
+
+def _seconds(entry: Any) -> str:
+    """Seconds a cell, and milliseconds a gradient in brackets."""
+    if entry is None:
+        return EMPTY
+    seconds, each = float(entry["seconds_per_cell"]), float(entry["ms_per_gradient"])
+    text = significant(seconds) if seconds >= 0.01 else "<0.01"
+    return text if each != each else f"{text} ({significant(each)})"
+
+
+def _span(low: float, high: float) -> str:
+    """`2,701` or `2,701–3,001`."""
+    return f"{int(low):,}" if low == high else f"{int(low):,}–{int(high):,}"
+
+
+def troubles(section: Section) -> list[list[str]]:
+    """Method, task, splits, what happened, message: cells without a score or with a warning, and splits not run."""
+    found: list[list[str]] = []
+    cells = section.scores.drop_duplicates("fingerprint")
+    messages = section.attempts.set_index("fingerprint")["message"].to_dict()
+    without = ~cells["fingerprint"].isin(section.scores.loc[section.scores["metric"] != "", "fingerprint"])
+    cells = cells.assign(unscored=cells["status"].isin(SCORED) & without)
+    bad = cells[(cells["status"] != "ok") | cells["unscored"]]
+    message = bad["fingerprint"].map(messages).fillna("").astype(str)
+    bad = bad.assign(message=message.where(~bad["unscored"], UNSCORED))
+    for task in section.tasks:
+        here = cells[cells["task"] == task]
+        splits = set(here["index"])
+        for row in section.rows:
+            own = bad[(bad["task"] == task) & (bad["row"] == row)]
+            for (status, message), part in own.groupby(["status", "message"], sort=True):
+                seeds = here["seed"].nunique() > 1
+                names = _names(part, seeds)
+                found.append([row, task, names, _sentence(str(status)), _short(str(message))])
+            absent = splits - set(here.loc[here["row"] == row, "index"])
+            if absent and absent != splits:
+                found.append([row, task, runs(absent), _sentence("missing"), ""])
+    return found
+
+
+def _names(part: Frame, seeds: bool) -> str:
+    """Indices of splits, by seed where there are several."""
+    by_seed = part.groupby("seed")["index"].apply(set)
+    return "; ".join(f"{runs(splits)} (seed {seed})" if seeds else runs(splits) for seed, splits in by_seed.items())
+
+
+def runs(numbers: Iterable[int]) -> str:
+    """`0–3, 7`: a set of numbers, with consecutive ones drawn together."""
+    groups: list[list[int]] = []
+    for n in sorted(numbers):
+        if groups and n == groups[-1][-1] + 1:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    return ", ".join(f"{g[0]}–{g[-1]}" if len(g) > 2 else ", ".join(map(str, g)) for g in groups)
+
+
+def _sentence(status: str) -> str:
+    if status == "missing":
+        return f"missing: {MISSING}"
+    known = status in [each.value for each in Status]
+    return f"{status}: {Status(status).sentence if known else 'a status that this version does not know'}"
+
+
+def _short(message: str, limit: int = 160) -> str:
+    text = " ".join(message.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,65 @@
+"""Hyperparameters are chosen on the validation rows, never on the test rows: this is the table to choose by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bnnbench.reporting.escape import escape_markdown
+from bnnbench.reporting.select import Section
+from bnnbench.reporting.statistics import Comparison, Frame, comparison
+from bnnbench.reporting.tables.grid import cell, markdown
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Configurations of one method: validation scores, mean rank over data sets, and the one to take."""
+
+    method: str
+    table: Comparison
+    rank: dict[str, float]
+    chosen: str | None
+
+
+def tunings(section: Section, metric: str = "log_likelihood") -> list[Tuning]:
+    """One for each method that has several configurations here."""
+    found = []
+    for method in dict.fromkeys(section.scores["method"]):
+        own = section.scores[section.scores["method"] == method]
+        if own["config"].nunique() < 2:
+            continue
+        rows = [r for r in section.rows if r in set(own["row"])]
+        table = comparison(own, metric, "validation", better=1, rows=rows, tasks=list(section.tasks))
+        if table.tasks:
+            rank = _mean_ranks(table)
+            found.append(Tuning(str(method), table, rank, _choose(table, rank)))
+    order = {row: i for i, row in enumerate(section.rows)}
+    return sorted(found, key=lambda t: order[t.table.rows[0]])
+
+
+def _mean_ranks(table: Comparison) -> dict[str, float]:
+    """Mean rank (1 is best) over data sets; a configuration that lost cells ranks behind all that did not."""
+    means: Frame = pd.DataFrame(index=list(table.rows), columns=list(table.tasks), dtype=float)
+    for (row, task), entry in table.entries.items():
+        means.loc[row, task] = entry.mean if entry.complete and np.isfinite(entry.mean) else -np.inf
+    return means.fillna(-np.inf).rank(ascending=False, method="average").mean(axis=1).to_dict()
+
+
+def _choose(table: Comparison, rank: dict[str, float]) -> str | None:
+    """Smallest mean rank among the configurations that are complete and converged everywhere; ties go to the first."""
+    found = {r: [table.entries.get((r, t)) for t in table.tasks] for r in table.rows}
+    able = [r for r, own in found.items() if all(e and e.complete and not e.unconverged for e in own)]
+    return min(able, key=lambda r: rank[r], default=None)
+
+
+def tuning_markdown(tuning: Tuning) -> str:
+    """The configurations, the chosen one in bold."""
+    rows = []
+    for row in tuning.table.rows:
+        texts = [cell(tuning.table.entries.get((row, task))) for task in tuning.table.tasks]
+        name = escape_markdown(row)
+        shown = [f"{text} {mark}".strip() for text, _, mark in texts]
+        rows.append([f"**{name}**" if row == tuning.chosen else name, *shown, f"{tuning.rank[row]:.2f}"])
+    return markdown(["configuration", *map(escape_markdown, tuning.table.tasks), "mean rank"], rows)
