@@ -15,7 +15,7 @@ import bnnbench
 PACKAGE = Path(bnnbench.__file__).parent
 
 # Part -> parts it may import. `records` is bnnbench/records.py, plain records that everybody may speak of.
-BOTTOM = {"errors", "arguments", "registry", "random"}
+BOTTOM = {"errors", "arguments", "registry", "random", "names"}
 LEARNED = {*BOTTOM, "nets", "layers", "flows"}
 TENSORS = {*LEARNED, "model", "methods", "data", "tasks", "records"}
 MAY_IMPORT = {
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "registry": {"errors"},
     "random": {"errors"},
     "records": set(),
+    "names": set(),
     "files": {"errors"},
     "nets": {*BOTTOM},
     "flows": {*BOTTOM, "nets"},
@@ -36,13 +37,13 @@ MAY_IMPORT = {
     "tasks": {*LEARNED, "model", "data"},
     "engine": {*TENSORS, "files", "_version"},
     "evaluation": {*TENSORS, "metrics", "engine"},
-    "store": {"errors", "arguments", "registry", "records", "files"},
-    "reporting": {"errors", "registry", "store", "records"},
+    "store": {"errors", "names", "arguments", "registry", "records", "files"},
+    "reporting": {"errors", "names", "registry", "store", "records"},
     "experiment": {*TENSORS, "metrics", "engine", "evaluation", "store", "_version"},
     "checks": {*TENSORS, "engine", "evaluation"},
-    "api": {"errors", "arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "records",
+    "api": {"errors", "names", "arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "records",
             "reporting"},
-    "cli": {"errors", "arguments", "registry", "_version", "bnnbench", "api", "checks", "methods", "data", "tasks",
+    "cli": {"errors", "names", "arguments", "registry", "_version", "bnnbench", "api", "checks", "methods", "data", "tasks",
             "metrics", "experiment", "store", "records", "reporting"},
     "bnnbench": {"_version", "api"},
 }  # fmt: skip
