@@ -18,7 +18,7 @@ from rich.console import Console
 from bnnbench.arguments import names_of, path_of, seconds_of, text_of, whole_of, wholes_of
 from bnnbench.checks.compare import Verdict
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.stored import Posterior, from_arrays
+from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.errors import UserError
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.definitions import definitions
@@ -184,7 +184,7 @@ def check(method: str, settings: str | Iterable[str] = (), threads: int | None =
     return checks(configured)
 
 
-def load(db: str | os.PathLike[str], cell: str) -> Posterior:
+def load(db: str | os.PathLike[str], cell: str) -> StoredPosterior:
     """A trained posterior that predicts arrays.
 
     Args:

@@ -185,7 +185,8 @@ def _configured(
         for method in methods:
             cell = Cell(task, method, rule, 0, 0, budget, root)
             _ = hash(cell), cell.record, structure(cell)
-        return [(method, method.folds(rows)) for method in methods]
+        few = [method.most_rows is not None and rows > method.most_rows for method in methods]
+        return [(method, 1 if first_only else None) for method, first_only in zip(methods, few, strict=True)]
     except UserError:
         raise
     except (Exception, SystemExit) as error:

@@ -15,8 +15,9 @@ from bnnbench.engine.cell import Cell
 from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.pack import stack
 from bnnbench.engine.stored import from_arrays
-from bnnbench.engine.train import Trained
+from bnnbench.engine.train import Fitted
 from bnnbench.errors import UserError
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.evaluation.pruning import pruned_sets
 from bnnbench.experiment.added import add_evaluations
 from bnnbench.experiment.progress import RunProgress
@@ -59,25 +60,25 @@ def add_lacking(
     for cell, names in wanted.items():
         progress.start(f"{cell.task.name} {cell.method.name}: {len(names)} more evaluations")
         try:
-            trained = restored(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
+            evaluator = restored(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
         except UserError as error:  # damaged, of another version, or gone in the meantime
             faults.append(str(error))
             continue
         with random.compiled_kernels(is_compiled(cell, device)):  # as when it was trained
-            stored, more = add_evaluations(store, trained, names)
+            stored, more = add_evaluations(store, evaluator, names)
         added += bool(stored)
         faults += more
         progress.finish(f"{cell.task.name} {cell.rule} {cell.method.name}: {len(names)} more evaluations", 1)
     return added, faults
 
 
-def restored(cell: Cell, arrays: Mapping[str, np.ndarray], device: torch.device) -> Trained:
-    """A stored posterior as a trained pack of one."""
+def restored(cell: Cell, arrays: Mapping[str, np.ndarray], device: torch.device) -> Evaluator:
+    """A stored posterior as a trained pack of one, ready to predict."""
     record = cell.record
     posterior = from_arrays(asdict(record) | {"configuration": record.config, "split": record.split}, arrays)
     state, draws = (
         None if tree is None else tree_map(lambda leaf: leaf[None].to(device), tree)
         for tree in (posterior.state, posterior.draws)
     )
-    live, never = torch.ones(1, dtype=torch.bool, device=device), np.full(1, -1)
-    return Trained(stack([cell], device), state, draws, live, cell.steps, never, None, {})
+    live = torch.ones(1, dtype=torch.bool, device=device)
+    return Evaluator(Fitted(stack([cell], device), state, draws, live))

@@ -15,8 +15,8 @@ from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.pack import pack_limit
 from bnnbench.engine.size import device_memory
-from bnnbench.engine.train import Trained
 from bnnbench.errors import StorageError, UserError
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.added import add_evaluations
 from bnnbench.experiment.attempt import Settings, attempt
 from bnnbench.experiment.plan import packs
@@ -62,15 +62,15 @@ def run_cells(
                     waiting.append(pack)
                     continue
                 session = start_session() if session is None else session
-                for cells, outcomes, trained, checkpoint in _run_pack(pack, settings, progress):
+                for cells, outcomes, evaluator, checkpoint in _run_pack(pack, settings, progress):
                     store.record(session, outcomes, owner, settings.force)
                     if checkpoint is not None:
                         checkpoint.remove()
                     ended.update(Ended(o.status, o.cell.task, o.cell.method, o.message) for o in outcomes)
-                    if trained is not None and cells[0].shifts:
+                    if evaluator is not None and cells[0].shifts:
                         progress.start(f"{cells[0].task.name} {cells[0].method.name}: shifted test sets")
                         with random.compiled_kernels(is_compiled(cells[0], settings.device)):
-                            faults += add_evaluations(store, trained)[1]
+                            faults += add_evaluations(store, evaluator)[1]
                     progress.finish(_line(cells, outcomes), _work(cells))
             still = unfinished(store, {cell: records[cell] for pack in waiting for cell in pack}, settings.force)
             waiting = _restricted(waiting, still)
@@ -132,7 +132,7 @@ def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
 
 def _run_pack(
     pack: Sequence[Cell], settings: Settings, progress: RunProgress
-) -> Iterator[tuple[Sequence[Cell], list[Outcome], Trained | None, Checkpoint | None]]:
+) -> Iterator[tuple[Sequence[Cell], list[Outcome], Evaluator | None, Checkpoint | None]]:
     """Train a pack; if it raises, each of its cells alone, in the same mode. One that cannot be trained ends nothing
     but itself."""
     progress.start(f"{pack[0].task.name} {pack[0].method.name}")

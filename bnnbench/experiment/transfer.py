@@ -11,13 +11,12 @@ from dataclasses import replace
 
 import torch
 
-from bnnbench import random
+from bnnbench import names, random
 from bnnbench.engine.cell import Cell, default
 from bnnbench.engine.compile import is_compiled
-from bnnbench.engine.train import Trained
 from bnnbench.errors import UserError
 from bnnbench.evaluation.evaluate import record
-from bnnbench.evaluation.sets import adversarial, predictions, test_sets
+from bnnbench.evaluation.evaluator import Evaluator, sets_of
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.rescore import restored
 from bnnbench.methods import METHODS
@@ -61,18 +60,18 @@ def add_transfers(
     """Add what is missing of these evaluations; returns to how many cells, and why not to others."""
     added, faults = 0, {}
     for source, cells in new_transfers(store, records).items():
-        trained = _restored(store, source, device, faults)
-        if trained is None:
+        attacker = _restored(store, source, device, faults)
+        if attacker is None:
             continue
         with random.compiled_kernels(is_compiled(source, device)):
-            wanted, (points,) = {n for names in cells.values() for n in names}, test_sets(trained.pack, shifted=True)
-            sets = {name: _attacked(trained, points[name]) for name in wanted}
-            for cell, names in cells.items():
+            wanted, (points,) = {n for attacks in cells.values() for n in attacks}, sets_of(attacker.pack, shifted=True)
+            sets = {name: _attacked(attacker, points[name]) for name in wanted}
+            for cell, attacks in cells.items():
                 progress.start(f"{cell.task.name} {cell.method.name}: attacks transferred")
                 target = _restored(store, cell, device, faults)
                 if target is not None:
                     try:
-                        found = [_scored(target, name, sets[name]) for name in sorted(names)]
+                        found = [_scored(target, name, sets[name]) for name in sorted(attacks)]
                     except Exception as error:  # what fails on one method takes nothing from the others
                         reason = f"{type(error).__name__}: {error}"
                         faults[cell] = f"{cell.task.name} {cell.method.name}: attacks cannot be transferred ({reason})."
@@ -82,7 +81,7 @@ def add_transfers(
     return added, list(faults.values())
 
 
-def _restored(store: ResultStore, cell: Cell, device: torch.device, faults: dict[Cell, str]) -> Trained | None:
+def _restored(store: ResultStore, cell: Cell, device: torch.device, faults: dict[Cell, str]) -> Evaluator | None:
     try:
         return restored(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
     except UserError as error:  # damaged, of another version, or gone in the meantime
@@ -90,10 +89,10 @@ def _restored(store: ResultStore, cell: Cell, device: torch.device, faults: dict
         return None
 
 
-def _attacked(trained: Trained, points: TestSet) -> TestSet:
-    return points._replace(x=adversarial(trained, [points])[0].cpu().numpy(), attack=None)
+def _attacked(attacker: Evaluator, test_set: TestSet) -> TestSet:
+    return test_set._replace(x=attacker.adversarial([test_set])[0].cpu().numpy(), attack=None)
 
 
-def _scored(trained: Trained, name: str, points: TestSet) -> EvaluationRecord:
-    (predictive,) = predictions(trained, [points.x], points.samples)
-    return record(trained, 0, f"transfer-{name}", predictive, points)
+def _scored(target: Evaluator, name: str, test_set: TestSet) -> EvaluationRecord:
+    (predictive,) = target.predictions([test_set.x], test_set.samples)
+    return record(target, 0, names.transferred(name), predictive, test_set)

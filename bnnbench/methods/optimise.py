@@ -89,3 +89,13 @@ def one_cycle(t: Tensor, steps: int, peak: float | Tensor, warm: float = 0.25) -
     up = 0.5 * (1 - torch.cos(math.pi * (t / turn).clamp(max=1.0)))
     down = 0.5 * (1 + torch.cos(math.pi * ((t - turn) / max(steps - turn, 1.0)).clamp(0.0, 1.0)))
     return torch.where(t < turn, low + (peak - low) * up, end + (peak - end) * down)
+
+
+def phase_end(fraction: float | Tensor, steps: Tensor) -> Tensor:
+    """The first step after a fraction of the steps, 0-dim and before the last: the nearest, whatever the precision."""
+    return torch.minimum((fraction * steps - 0.5).ceil(), steps - 1)
+
+
+def selection_end(fraction: float, steps: int) -> int:
+    """The same of Python numbers; all steps for a fraction of 1."""
+    return steps if fraction == 1 else int(phase_end(fraction, torch.tensor(steps, dtype=torch.float64)))

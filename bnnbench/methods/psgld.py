@@ -19,9 +19,9 @@ from torch.func import grad, grad_and_value
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, fraction, positive
 from bnnbench.methods.optimise import held
-from bnnbench.methods.parameters import dot, noise, unflatten
 from bnnbench.methods.sgld import SGLD, langevin_info
 from bnnbench.model import Params, Problem
+from bnnbench.model.parameters import dot, noise, unflatten
 
 
 class Preconditioned(NamedTuple):
@@ -63,7 +63,7 @@ class PSGLD(SGLD):
         return Preconditioned(params, {name: torch.ones_like(value) for name, value in params.items()})
 
     def update(self, key: Tensor, state: Preconditioned, problem: Problem) -> tuple[Preconditioned, Info]:
-        problem, params = self.target(problem), state.params
+        params = state.params
         batch = problem.minibatch(key)
         gradient, loss = grad_and_value(problem.energy)(params, batch)
         h, temperature = self.step_size(problem), self.scaled_temperature(problem)

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.func import grad_and_value
 
 from bnnbench import random
-from bnnbench.methods.base import METHODS, Info, fraction, positive
-from bnnbench.methods.parameters import mean_product, noise
+from bnnbench.methods.base import METHODS, Info, fraction, positive, smaller_step
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.model.parameters import mean_product, noise
 
 
 class Moving(NamedTuple):
@@ -78,7 +78,7 @@ class SGHMC(SGLD):
         return Moving(params, zeros, zeros, ones, ones, precision)
 
     def update(self, key: Tensor, state: Moving, problem: Problem) -> tuple[Moving, Info]:
-        problem, params = self.target(problem), state.params
+        params = state.params
         gradient, loss = grad_and_value(problem.energy)(params, problem.minibatch(key))
         gradient = self._reweighted(gradient, state, problem)
         state = self._adapt(state, gradient, problem)
@@ -144,7 +144,7 @@ class SGHMC(SGLD):
         share = scores.get("noise_deficit", 0.0)
         if share <= self.limit:
             return super().diagnose(scores)
-        return f"the step is too large: {share:.1%} of the weights would need negative noise; {self._smaller_step()}"
+        return f"the step is too large: {share:.1%} of the weights would need negative noise; {smaller_step(self)}"
 
     def collect(self, state: Moving) -> Params:
         return state.params

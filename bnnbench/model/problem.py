@@ -138,10 +138,10 @@ class Problem:
     def predict(self, params: Params, x: Tensor) -> Predictive:
         """The mixture over stacked parameter samples (leading dimension S) at inputs in original units."""
         x = self.standardise(x)
-        return vmap(lambda sample: self.terms(sample, self.apply(sample, x)))(params)
+        return vmap(lambda sample: self.component(sample, self.apply(sample, x)))(params)
 
-    def terms(self, params: Params, out: Tensor) -> Predictive:
-        """One mixture term in original units from network outputs."""
+    def component(self, params: Params, out: Tensor) -> Predictive:
+        """One component of the predictive mixture, in original units, from network outputs."""
         return self.likelihood.predictive(params, out, self.rows.y_shift, self.rows.y_scale)
 
     def with_prior(self, prior: Prior) -> Problem:

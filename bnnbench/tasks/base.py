@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -94,6 +94,10 @@ class Task:
         tuned: method, or group of them, -> field -> default on this task, where that is not the method's own.
         citation: where the protocol comes from.
         version: raise it whenever numbers change; the data checksum is added to it.
+
+    Class attributes:
+        record_layers: whether weights and activations are recorded along training: of large networks in few cells.
+        fixed_input_shape: whether all tasks of its kind have inputs of one shape, so that compiled programs fix it.
     """
 
     name: str
@@ -112,6 +116,9 @@ class Task:
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False, compare=False)
     citation: str = ""
     version: int = 1
+
+    record_layers: ClassVar[bool] = False
+    fixed_input_shape: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         what = f"The task {self.name!r} cannot be made"

@@ -34,6 +34,8 @@ class ImageTask(Task):
         pad: whether images are padded with black to 32 x 32 pixels.
     """
 
+    record_layers = True
+    fixed_input_shape = True
     net: Callable[[int, int], nn.Module] = wide_mlp
     pad: bool = False
 
