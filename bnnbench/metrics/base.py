@@ -53,7 +53,7 @@ class Context:
             densities log p at the points, and the area that each stands for: 0 of random draws.
         outside: the same posterior's predictive on out-of-distribution inputs.
         reference: predictive of the HMC reference at the same points, in the same units.
-        chains: number of Markov chains whose draws the terms are, chain after chain, each as long as the others.
+        chains: number of Markov chains whose draws the components are, chain after chain, each as long as the others.
     """
 
     predictive: Predictive
@@ -114,7 +114,7 @@ class Context:
 
     @property
     def logits(self) -> Tensor | None:
-        """Logits of a classification's terms [S, N, K], for metrics that need them."""
+        """Logits of a classification's components [S, N, K], for metrics that need them."""
         return getattr(self.predictive, "logits", None)
 
     @property
@@ -263,7 +263,7 @@ def _computed(metric: Metric, context: Context) -> Value | None:
     except Exception as error:
         if metric.compute.__module__.startswith("bnnbench."):
             raise
-        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); mend or uninstall it.")
+        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); fix or uninstall it.")
         return None
 
 

@@ -16,7 +16,8 @@ SHRIDHAR = f"{KWON}; Shridhar et al. 2018, arXiv:1806.05978"
 
 
 def mutual_information(log_probs: Tensor, log_mixture: Tensor) -> Tensor:
-    """I[label; term] = H[(1/S) sum_s p_s] - (1/S) sum_s H[p_s] in nats, of terms [S, N, K] and mixture [N, K]; [N]."""
+    """I[label; component] = H[(1/S) sum_s p_s] - (1/S) sum_s H[p_s] in nats, of components [S, N, K] and mixture [N,
+    K]; [N]."""
     # Jensen's inequality keeps it at 0 or above; rounding does not.
     return (entropy(log_mixture) - entropy(log_probs).mean(0)).clamp_min(0)
 
@@ -87,7 +88,7 @@ def entropy_total(c: Context) -> Value:
     kinds=CLASSIFICATION,
     better=0,
     unit="nats",
-    summary="mean entropy of the mixture's terms, mean over points",
+    summary="mean entropy of the mixture's components, mean over points",
     citation=DEPEWEG,
     needs=(),
 )
@@ -101,7 +102,7 @@ def entropy_aleatoric(c: Context) -> Value:
     kinds=CLASSIFICATION,
     better=0,
     unit="nats",
-    summary="mutual information of label and term (total less aleatoric entropy), mean over points",
+    summary="mutual information of label and component (total less aleatoric entropy), mean over points",
     citation=f"Houlsby et al. 2011, arXiv:1112.5745; {DEPEWEG}",
     needs=(),
 )
@@ -111,7 +112,8 @@ def entropy_epistemic(c: Context) -> Value:
 
 
 def kwon_covariance(probs: Tensor) -> tuple[Tensor, Tensor]:
-    """Diagonals, over classes, of the aleatoric and epistemic covariance of the label, of terms p_s [S, N, K]; [N, K].
+    """Diagonals, over classes, of the aleatoric and epistemic covariance of the label, of components p_s [S, N, K]; [N,
+    K].
 
     Aleatoric: (1/S) sum_s [diag(p_s) - p_s p_s^T]; epistemic: (1/S) sum_s (p_s - pbar)(p_s - pbar)^T.
     """
@@ -129,7 +131,7 @@ def softplus_normalised(logits: Tensor) -> Tensor:
     kinds=CLASSIFICATION,
     better=0,
     unit="",
-    summary="trace of the terms' mean label covariance, mean over points",
+    summary="trace of the components' mean label covariance, mean over points",
     citation=KWON,
     needs=(),
 )
@@ -143,7 +145,7 @@ def kwon_aleatoric(c: Context) -> Value:
     kinds=CLASSIFICATION,
     better=0,
     unit="",
-    summary="trace of the covariance of the terms' probabilities, mean over points",
+    summary="trace of the covariance of the components' probabilities, mean over points",
     citation=KWON,
     needs=(),
 )

@@ -30,7 +30,7 @@ def log_likelihood(c: Context) -> Value:
 def log_likelihood_moment(c: Context) -> Value:
     """(1/N) sum_n log N(y_n; m_n, e_n + a_n), with mean m, epistemic variance e and aleatoric variance a.
 
-    Many published numbers are this one. It punishes a mixture whose terms disagree: it is here to be compared.
+    Many published numbers are this one. It punishes a mixture whose components disagree: it is here to be compared.
     """
     mean, epistemic, aleatoric = c.gaussian.moments()
     return mean_value(normal_log_density(c.targets, mean, (epistemic + aleatoric).sqrt()))

@@ -76,7 +76,7 @@ def coverage_95(c: Context) -> Value:
     kinds=REGRESSION,
     better=0,
     unit="target",
-    summary="spread of the terms' means, root mean square over points",
+    summary="spread of the components' means, root mean square over points",
     citation="Kendall & Gal 2017, arXiv:1703.04977",
     needs=(),
 )
@@ -90,7 +90,7 @@ def epistemic_std(c: Context) -> Value:
     kinds=REGRESSION,
     better=0,
     unit="target",
-    summary="standard deviation of the terms' noise, root mean square over points",
+    summary="standard deviation of the components' noise, root mean square over points",
     citation="Kendall & Gal 2017, arXiv:1703.04977",
     needs=(),
 )
