@@ -27,6 +27,7 @@ from bnnbench.registry import Registry, nearest
 
 MOST = 100_000  # of whole-number hyperparameters (members, samples, widths): beyond it no machine ends a run
 MOST_LAYERS = 1_000  # of flows, which are built one after the other
+ROLES = {"baseline": "baseline", "references": "reference"}  # tag -> what a method is for the reader of a table
 State = Any  # a pytree of tensors
 Info = dict[str, Tensor]  # a few scalars worth plotting; `loss` is tested for finiteness every step
 
@@ -134,6 +135,11 @@ class Method(ABC):
             scores: of the evaluations `sampler` and `test`, by metric.
         """
         return diagnose_draws(scores, self.temperature, smaller_step(self))
+
+
+def role_of(method: type[Method]) -> str:
+    """What a method is to the reader of a table: `baseline`, `reference` (gold standard or exact) or `method`."""
+    return next((role for tag, role in ROLES.items() if tag in method.tags), "method")
 
 
 def smaller_step(method: Method) -> str:
