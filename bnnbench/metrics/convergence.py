@@ -126,7 +126,7 @@ def ess(c: Context) -> Value:
     kinds=("regression", "classification"),
     better=1,
     unit="",
-    summary="share of points with a split R-hat below 1.05, of components' means and log scales (or class probabilities)",
+    summary="share of points with a split R-hat below 1.05, of means and log scales (or of class probabilities)",
     citation=SOURCE,
     needs=("chains",),
 )

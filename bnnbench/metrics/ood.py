@@ -133,7 +133,7 @@ def aupr_total(c: Context) -> Value:
     kinds=OOD,
     better=-1,
     unit="",
-    summary="false positives among the task's own inputs where 95 % of the out-of-distribution ones are found, total entropy",
+    summary="false positives where 95 % of the out-of-distribution inputs are found, by the total entropy",
     citation="Liang et al. 2018, arXiv:1706.02690",
     needs=("outside",),
 )
