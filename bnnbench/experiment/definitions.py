@@ -19,10 +19,10 @@ Definitions = tuple[list[MethodRecord], list[TaskRecord], list[MetricRecord]]
 
 def definitions(cells: Sequence[Cell]) -> Definitions:
     """What a report needs of everything in the plan."""
-    methods = {name: order for order, name in enumerate(METHODS.names())}
-    tasks = {name: order for order, name in enumerate(TASKS.names())}
     used_methods = {cell.method.name: cell.method for cell in cells}
     used_tasks = {cell.task.name: cell for cell in cells}
+    methods = _order([*METHODS.names(), *used_methods])
+    tasks = _order([*TASKS.names(), *used_tasks])
     known = [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS]
     return (
         [
@@ -52,6 +52,11 @@ def definitions(cells: Sequence[Cell]) -> Definitions:
         ],
         [replace(record, order=order) for order, record in enumerate(known)],
     )
+
+
+def _order(names: list[str]) -> dict[str, int]:
+    """Place of each name: that of the registry, then of what is not registered."""
+    return {name: order for order, name in enumerate(dict.fromkeys(names))}
 
 
 def is_registered(store: ResultStore, wanted: Definitions) -> bool:
