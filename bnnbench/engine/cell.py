@@ -12,7 +12,6 @@ from torch import Tensor
 
 from bnnbench import random
 from bnnbench.methods import Method
-from bnnbench.methods.optimise import selection_end
 from bnnbench.records import CellRecord, canonical
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import Budget
@@ -72,11 +71,3 @@ def label(method: Method, task: Task) -> str:
     plain = _fields(default(type(method), task))
     changed = [f"{name}={value}" for name, value in _fields(method).items() if value != plain[name]]
     return ",".join(changed) or "default"
-
-
-def structure(cell: Cell) -> tuple:
-    """Cells of equal structure can be one tensor program: only float fields, splits and seeds may differ."""
-    fixed = {name: value for name, value in _fields(cell.method).items() if not isinstance(value, float)}
-    method, steps = cell.method, cell.steps
-    moments = tuple(method.schedule(steps)), selection_end(method.early_stopping_fraction, steps)
-    return cell.task.name, cell.rule, type(method), canonical(fixed), moments, cell.budget.name

@@ -17,8 +17,9 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
-from bnnbench.engine.cell import Cell, structure
+from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import Pack
+from bnnbench.engine.packing import structure
 
 # On a machine with the CUDA toolkit and no GPU every process would begin with a warning about that.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

@@ -7,7 +7,6 @@ original units and in the dtype of the data: float64 for tables, since float32 h
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +21,6 @@ from bnnbench.data.arrays import Data, Split
 from bnnbench.data.labels import check_target
 from bnnbench.data.scales import check_spread, standardisation
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.size import activations, device_memory, is_large, parameters
 from bnnbench.errors import UserError
 from bnnbench.methods import Method
 from bnnbench.model import Problem, Rows, Table
@@ -170,65 +168,3 @@ def padded(rows: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor
     index = np.stack([np.concatenate([row, np.full(longest - len(row), row[0])]) for row in rows])
     mask = np.stack([np.arange(longest) < len(row) for row in rows])
     return torch.as_tensor(index, device=device), torch.as_tensor(mask, device=device)
-
-
-@lru_cache(maxsize=1024)  # of a flow it takes seconds
-def replica_bytes(cell: Cell) -> int:
-    """Estimate of the memory one replica needs in training, collected draws included.
-
-    State, gradient, Adam and the kept best state count as eight copies of the parameters; activations are one
-    minibatch and those of it, forward and backward. Measured peaks lie below (see tests/run/test_pack.py).
-    """
-    data = cell.task.data(cell.root)
-    outputs, shape = cell.task.likelihood(cell.rule, len(data.classes)).outputs, data.x.shape[1:]
-    with torch.device("meta"):  # sizes alone: nothing is allocated, however large they are
-        network = cell.method.prepare(_ghost(cell)).network
-    size = parameters(network)
-    of_its_own = getattr(network, "numbers_per_example", None)  # of flows, most of whose numbers are no layer's output
-    inside = of_its_own() if of_its_own else sum(activations(cell.task, cell.rule, shape, outputs))
-    units = 2 * (math.prod(shape) + inside)
-    draws = len(cell.method.schedule(cell.steps))
-    networks = max(cell.method.num_networks, 1)
-    return 4 * (networks * (8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)
-
-
-def _ghost(cell: Cell) -> Problem:
-    """A cell's problem on a table of one row of zeros."""
-    data = cell.task.data(cell.root)
-    x, one = torch.zeros(1, *data.x.shape[1:]), torch.ones(())
-    rows = Rows(torch.zeros(1, dtype=torch.int64), one[None], one, one, x[0], x[0], one, one)
-    return cell.task.problem(cell.rule, Table(x, one[None]), rows, len(data.classes), cell.steps)
-
-
-def refuse_too_large(cell: Cell, device: torch.device) -> None:
-    """Raise where one replica needs more memory than the device has; what is asked for is never tried.
-
-    Raises:
-        UserError: it needs more.
-    """
-    try:
-        needed = replica_bytes(cell)
-    except UserError:
-        raise
-    except Exception:  # a network that cannot be sized may still be trained
-        return
-    if needed > (memory := device_memory(device)):
-        raise UserError(
-            f"{cell.method.name} on {cell.task.name} would need about {needed / 1e9:,.0f} GB of memory, and this "
-            f"machine has {memory / 1e9:,.0f}; take fewer or smaller networks, or fewer samples."
-        )
-
-
-def pack_limit(cell: Cell, memory: int, device: torch.device) -> int:
-    """How many replicas of this cell fit into `memory` bytes, at least 1 and at most 512.
-
-    1 if the method is not vmappable, and on a CPU for networks that are bound by arithmetic and not by dispatch.
-    """
-    if not cell.method.vmappable:
-        return 1
-    data = cell.task.data(cell.root)
-    with torch.device("meta"):
-        network = cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))
-    if device.type == "cpu" and is_large(network):
-        return 1
-    return max(1, min(512, memory // replica_bytes(cell)))

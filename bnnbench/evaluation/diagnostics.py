@@ -1,4 +1,4 @@
-"""What samplers report of themselves, as scores of the evaluation `sampler`."""
+"""What samplers report of themselves, as scores of the evaluation `sampler`, and draws that have exploded."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.stats
+import torch
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from bnnbench import names
 from bnnbench.engine.train import Fitted, History
+from bnnbench.metrics.base import double
+from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
+from bnnbench.model.predictive import each
 from bnnbench.records import EvaluationRecord, MetricRecord, Score
 
 DIAGNOSTICS = (
@@ -27,6 +32,7 @@ DIAGNOSTICS = (
     MetricRecord("noise_deficit", -1, "", "share of weights whose injected noise would have to be negative"),
 )
 BATCHES = 8
+MARGIN = 1.0  # nats by which an exploded draw loses on the median row
 
 
 def sampler_record(
@@ -83,3 +89,28 @@ def draws_kept(fitted: Fitted) -> int:
 def as_mapping(records: tuple[EvaluationRecord, ...], *evaluations: str) -> Mapping[str, float]:
     """Scores of these evaluations by metric."""
     return {score.metric: score.value for record in records if record.name in evaluations for score in record.scores}
+
+
+def share_exploded(predictive: Predictive, y: Tensor, shift: float, scale: float) -> float:
+    """Share of the S components that lose to a guess by more than a nat, or are not finite, on the median of N rows.
+
+    The guess is N(shift, scale^2), or that all classes are alike. The median tells an explosion, which spoils all rows,
+    from a sound network that errs on a few. A component's standard deviation counts as no smaller than the guess's:
+    to be too sure of a fair prediction is no explosion either.
+
+    Args:
+        predictive: components [S, N ...]. y: targets [N]. shift, scale: of the train targets, for a regression.
+    """
+    predictive = double(predictive)
+    if isinstance(predictive, GaussianPredictive):
+        one = torch.ones_like(predictive.mean[:1])
+        guess: Predictive = GaussianPredictive(shift * one, scale * one)
+        predictive = predictive._replace(scale=predictive.scale.clamp(min=scale))
+    else:
+        assert isinstance(predictive, CategoricalPredictive)
+        classes = predictive.log_probs.shape[-1]
+        guess = CategoricalPredictive(torch.full_like(predictive.log_probs[:1], -math.log(classes)))
+    components = [each(lambda part, s=s: part[s : s + 1], predictive) for s in range(len(predictive[0]))]
+    alone = torch.stack([component.log_prob(y) for component in components])  # [S, N]
+    lost = (guess.log_prob(y) - alone).nan_to_num(nan=math.inf)
+    return float((lost.median(1).values > MARGIN).double().mean())

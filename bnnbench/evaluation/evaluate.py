@@ -13,9 +13,8 @@ from bnnbench.data.arrays import spread
 from bnnbench.engine.size import is_large
 from bnnbench.engine.train import History
 from bnnbench.evaluation.blocks import block_scores
-from bnnbench.evaluation.diagnostics import sampler_record
+from bnnbench.evaluation.diagnostics import sampler_record, share_exploded
 from bnnbench.evaluation.evaluator import Evaluator, TestSets, sets_of
-from bnnbench.evaluation.exploded import share_exploded
 from bnnbench.evaluation.figure_data import figure_data
 from bnnbench.evaluation.pruning import SAMPLES, SCORED, masks, pruned_sets, ranks
 from bnnbench.metrics import score

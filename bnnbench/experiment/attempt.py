@@ -14,7 +14,8 @@ from bnnbench import names, random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.compile import is_compiled
-from bnnbench.engine.pack import refuse_too_large, stack
+from bnnbench.engine.pack import stack
+from bnnbench.engine.packing import refuse_too_large
 from bnnbench.engine.size import parameters
 from bnnbench.engine.stored import to_arrays
 from bnnbench.engine.train import History, OutOfTime, Progress, train

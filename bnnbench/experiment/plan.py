@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bnnbench.arguments import whole_of
-from bnnbench.engine.cell import Cell, structure
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.packing import structure
 from bnnbench.errors import UserError
 from bnnbench.experiment.request import Request
 from bnnbench.experiment.selection import Choice, select_methods, select_tasks, select_test_sets

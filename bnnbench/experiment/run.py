@@ -14,10 +14,10 @@ import torch
 from rich.console import Console
 
 from bnnbench.engine.cell import Cell
+from bnnbench.engine.packing import all_packs
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.definitions import definitions
 from bnnbench.experiment.outstanding import outstanding, read_outstanding
-from bnnbench.experiment.packing import all_packs
 from bnnbench.experiment.plan import Plan, build_plan
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.provenance import session_record

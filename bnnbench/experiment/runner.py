@@ -11,10 +11,10 @@ from bnnbench import random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.compile import is_compiled
+from bnnbench.engine.packing import all_packs, restricted
 from bnnbench.errors import StorageError, UserError
 from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.attempt import Settings, attempt
-from bnnbench.experiment.packing import all_packs, restricted
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.rescore import add_evaluations
 from bnnbench.experiment.waiting import AGAIN_S, awaited, heartbeat

@@ -5,7 +5,7 @@ import torch
 from helpers import make_cells, make_pack
 from torch.utils._pytree import tree_leaves
 
-from bnnbench.engine.pack import pack_limit, replica_bytes
+from bnnbench.engine.packing import pack_limit, replica_bytes
 from bnnbench.engine.step import initial_state, make_step
 from bnnbench.engine.train import train
 from bnnbench.methods import METHODS

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from bnnbench.evaluation.exploded import MARGIN, share_exploded
+from bnnbench.evaluation.diagnostics import MARGIN, share_exploded
 from bnnbench.model import CategoricalPredictive, GaussianPredictive
 
 RNG = np.random.default_rng(0)

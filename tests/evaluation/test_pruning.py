@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bnnbench.evaluation.sets import predictions
 from helpers import BUDGET, make_cells, make_pack, small
 from image_samples import PLAIN, image_pack
 from torch.testing import assert_close
@@ -17,9 +18,8 @@ from bnnbench.engine.step import PREDICT
 from bnnbench.engine.train import train
 from bnnbench.evaluation import evaluate as scoring
 from bnnbench.evaluation.evaluate import evaluate
-from bnnbench.evaluation.histogram import WEIGHT_BINS, weight_histogram
+from bnnbench.evaluation.figure_data import WEIGHT_BINS, weight_histogram
 from bnnbench.evaluation.pruning import FRACTIONS, evaluation_name, masks, order, prunable
-from bnnbench.evaluation.sets import predictions
 from bnnbench.methods import METHODS
 
 SHORT = replace(BUDGET, steps=20, validation_checks=2)

@@ -9,10 +9,9 @@ from helpers import TASKS as SYNTHETIC
 from helpers import make_cells
 from image_samples import pictures
 
-from bnnbench.engine.cell import structure
+from bnnbench.engine.packing import packs, structure
 from bnnbench.errors import UserError
 from bnnbench.experiment.overrides import configurations, parse_overrides
-from bnnbench.experiment.packing import packs
 from bnnbench.experiment.plan import build_plan
 from bnnbench.experiment.request import Request
 from bnnbench.methods import METHODS

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.checks.problems import KnownNoise
 from bnnbench.methods.hmc import HMC
-from bnnbench.model.parameters import flatten
 from bnnbench.model import Homoscedastic
+from bnnbench.model.parameters import flatten
 
 GENERATOR = torch.Generator().manual_seed(1)
 N, CHAINS = 30, 400

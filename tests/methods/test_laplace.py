@@ -19,8 +19,8 @@ from bnnbench.methods.gaussians import from_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import AdamState, adam_init
-from bnnbench.model.parameters import flatten, unflatten
 from bnnbench.model import Categorical, GaussianPrior, Heteroscedastic, Homoscedastic, LaplacePrior
+from bnnbench.model.parameters import flatten, unflatten
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(30, 2, generator=GENERATOR, dtype=torch.float64)

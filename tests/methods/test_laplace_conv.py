@@ -21,8 +21,8 @@ from bnnbench.methods.curvature import _gram
 from bnnbench.methods.gaussians import from_matrices, to_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.optimise import adam_init
-from bnnbench.model.parameters import flatten, unflatten
 from bnnbench.model import Categorical, GaussianPrior
+from bnnbench.model.parameters import flatten, unflatten
 
 ROWS, CLASSES = 30, 3
 GENERATOR = torch.Generator().manual_seed(0)

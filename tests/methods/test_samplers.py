@@ -20,11 +20,11 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.checks.problems import KnownNoise
 from bnnbench.methods.csgmcmc import CyclicalSGMCMC
-from bnnbench.model.parameters import flatten, unflatten
 from bnnbench.methods.psgld import PSGLD, Preconditioned
 from bnnbench.methods.sghmc import SGHMC, Moving
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Heteroscedastic, Homoscedastic, Problem
+from bnnbench.model.parameters import flatten, unflatten
 
 CHAINS, STEPS = 4000, 60
 FROZEN = 1 - 1e-13  # decay of a preconditioner that stands still
