@@ -23,7 +23,7 @@ from bnnbench.experiment.plan import packs
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.waiting import AGAIN_S, awaited, heartbeat
 from bnnbench.records import CellRecord, Outcome, Status
-from bnnbench.store.owners import owner_id
+from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 
 MEMORY_SHARE = 0.25  # of the device's memory, for one pack

@@ -1,15 +1,28 @@
-"""Faults of disk, locks and servers, said in one sentence with the remedy; everything else stays a traceback."""
+"""Faults of disk, locks and servers: tried again where they may pass, else said in one sentence with the remedy.
+
+Everything else stays a traceback.
+"""
 
 from __future__ import annotations
 
+import functools
+import logging
+import secrets
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
 
 from bnnbench.errors import UserError
 from bnnbench.store.passwords import masked
+
+TRIES = 8
+FIRST_S = 0.1
+log = logging.getLogger(__name__)
+M = TypeVar("M", bound=Callable[..., Any])
 
 NOT_SQLITE = "{place} is not an SQLite database and was left as it is; name another file with --db."
 CHANGED = (
@@ -99,3 +112,30 @@ def value_faults(place: object) -> Iterator[None]:
         yield
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise UserError(CHANGED.format(place=place, reason=f"a value cannot be read, {error}")) from error
+
+
+def pauses(longest: float) -> Iterator[float]:
+    """Seconds before each further try: twice as long every time, and by chance, so that two do not keep in step."""
+    return (min(longest, FIRST_S * 2**k) * (0.5 + secrets.randbelow(1000) / 1000) for k in range(TRIES))
+
+
+def retried(method: M) -> M:
+    """A method of a database that is run anew after a lock, a lost connection or a restart of the server.
+
+    It is one transaction, and one that failed left no trace, so that nothing is stored twice. With pauses of 0.1 s to
+    12.8 s a server may be away for 25 s, and a lock may last eight times the timeout.
+    """
+
+    @functools.wraps(method)
+    def patient(self: Any, *given: Any, **kwargs: Any) -> Any:
+        args = [list(arg) if isinstance(arg, Iterator) else arg for arg in given]  # which would be used up
+        for number, pause in enumerate(pauses(self.timeout)):
+            try:
+                return method(self, *args, **kwargs)
+            except Passing as fault:
+                if not number:
+                    log.warning("%s Trying again.", fault)
+                time.sleep(pause)
+        return method(self, *args, **kwargs)
+
+    return cast(M, patient)

@@ -10,10 +10,9 @@ import numpy as np
 from sqlalchemy import Row, select
 
 from bnnbench.errors import UserError
-from bnnbench.store.artifact_root import ArtifactRoot
-from bnnbench.store.artifacts import read_artifact
-from bnnbench.store.cells import chunks
-from bnnbench.store.retry import retried
+from bnnbench.store.artifacts import ArtifactRoot, read_artifact
+from bnnbench.store.faults import retried
+from bnnbench.store.rows import chunks
 from bnnbench.store.tables import IS_CURRENT, Artifact, Attempt, Cell, Method, Task
 
 _SHOWN = 12  # digits of a fingerprint in messages

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, orm, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from bnnbench.store.retry import pauses
+from bnnbench.store.faults import pauses
 
 
 def options(url: URL, timeout: float) -> dict[str, Any]:

@@ -17,13 +17,12 @@ from bnnbench.records import (
 )
 from bnnbench.store import tables
 from bnnbench.store.artifacts import write_artifact
-from bnnbench.store.cells import by_fingerprint, finished, stored_or_new
 from bnnbench.store.claims import Claims
+from bnnbench.store.faults import retried
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.passwords import masked_command
 from bnnbench.store.reading import Reading
-from bnnbench.store.retry import retried
-from bnnbench.store.rows import Rows, insert_attempts, insert_evaluations
+from bnnbench.store.rows import Rows, by_fingerprint, finished, insert_attempts, insert_evaluations, stored_or_new
 
 
 class ResultStore(Reading, Lookup, Claims):
