@@ -266,7 +266,7 @@ def _computed(metric: Metric, context: Context) -> Value | None:
     except Exception as error:
         if metric.compute.__module__.startswith("bnnbench."):
             raise
-        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); mend or uninstall it.")
+        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); fix or uninstall it.")
         return None
 
 

@@ -61,7 +61,7 @@ def database_faults(place: object) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:  # half of a surrogate pair: what a terminal made of bytes that are no UTF-8
-        raise UserError(f"{error.object!r:.200} is no text, and no database holds it; write it anew.") from error
+        raise UserError(f"{error.object!r:.200} is not text that a database can hold; write it again.") from error
     except DBAPIError as error:
         name = getattr(error.orig, "sqlite_errorname", None)
         fault = _server(error, place) if name is None else _sqlite(name, str(error.orig), place)
@@ -120,7 +120,7 @@ def pauses(longest: float) -> Iterator[float]:
 
 
 def retried(method: M) -> M:
-    """A method of a database that is run anew after a lock, a lost connection or a restart of the server.
+    """A method of a database that is run again after a lock, a lost connection or a restart of the server.
 
     It is one transaction, and one that failed left no trace, so that nothing is stored twice. With pauses of 0.1 s to
     12.8 s a server may be away for 25 s, and a lock may last eight times the timeout.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Row, select
 
+from bnnbench import names
 from bnnbench.errors import UserError
 from bnnbench.store.artifacts import ArtifactRoot, read_artifact
 from bnnbench.store.faults import retried
@@ -50,7 +51,7 @@ class Lookup(ArtifactRoot):
             info = dict(found[0]._mapping)
             kinds = select(Artifact.kind).where(Artifact.attempt_id == info.pop("attempt")).order_by(Artifact.kind)
             info["artifacts"] = list(connection.scalars(kinds))
-        info["split"] = f"{info.pop('rule')}-{info.pop('index')}"
+        info["split"] = names.split(info.pop("rule"), info.pop("index"))
         return info
 
     def artifact(self, fingerprint: str, kind: str) -> dict[str, np.ndarray]:
@@ -89,7 +90,9 @@ class Lookup(ArtifactRoot):
 
 def _unclear(prefix: str, found: Sequence[Row], fingerprints: Sequence[str]) -> str:
     if found:
-        shown = "; ".join(f"{r.fingerprint[:_SHOWN]} {r.method} {r.task} {r.rule}-{r.index}" for r in found[:5])
+        shown = "; ".join(
+            f"{r.fingerprint[:_SHOWN]} {r.method} {r.task} {names.split(r.rule, r.index)}" for r in found[:5]
+        )
         more = " ..." if len(found) > 5 else ""
         return f"Several cells begin with {prefix!r}: {shown}{more}. Give more digits."
     if not fingerprints:

@@ -243,7 +243,7 @@ def test_splits_that_come_with_the_data() -> None:
     refused(lambda: fixed(range(-1, 40), range(40, 50)), "names the row -1")
     refused(lambda: fixed(range(41), range(40, 50)), "names the row 40 twice")
     refused(lambda: fixed(np.arange(40.0), range(40, 50)), "no pair of row indices")
-    refused(lambda: fixed(range(2), range(40, 50)), "'mine' has 1 rows to fit, 1 to validate and 10 to test")
+    refused(lambda: fixed(range(2), range(40, 50)), "'mine' has 1 rows to train on, 1 to validate and 10 to test")
     refused(lambda: fixed(range(40), np.arange(0)), "and 0 to test")
 
 

@@ -177,12 +177,10 @@ def test_a_wrong_file_stays_until_forced(entry: Card, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(
     entry: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    def refuse(self: Path, content: bytes) -> int:
-        with self.open("wb") as stream:
-            stream.write(content[:10])
+    def refuse(handle: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr("os.fsync", refuse)
     with pytest.raises(UserError, match=rf"Cannot write .*{os.strerror(code)}.*--data-dir"):
         fetch(entry, tmp_path)
     assert _left(tmp_path) == []
@@ -351,5 +349,5 @@ def test_cards_of_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     checkout = cards.folder()
     monkeypatch.setattr(cards, "HERE", tmp_path)
     assert cards.folder() == checkout
-    (tmp_path / "cards").mkdir()
-    assert cards.folder() == tmp_path / "cards"
+    (tmp_path / "card_files").mkdir()
+    assert cards.folder() == tmp_path / "card_files"
