@@ -94,7 +94,7 @@ def spread(rows: int, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices: nobody fits on `validate` or `test`."""
+    """Row indices; `validation` and `test` are never trained on."""
 
     train: np.ndarray
     validation: np.ndarray

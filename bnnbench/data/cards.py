@@ -1,4 +1,4 @@
-"""Data cards: what is known of each data set, and the checksums that tie it down."""
+"""Data cards: what is known of each data set, and the checksums of its files."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def _part(name: str, index: int, given: Part, n: int) -> Part:
     both = np.concatenate([train.reshape(-1), test.reshape(-1)])
     what = f"Split {index} that came with the task {name!r}"
     if train.ndim != 1 or test.ndim != 1 or (len(both) and both.dtype.kind not in "iu"):
-        raise UserError(f"{what} is no pair of row indices or masks [{n}].")
+        raise UserError(f"{what} is not a pair of row indices or masks [{n}].")
     if (wrong := both[(both < 0) | (both >= n)]).size:
         raise UserError(f"{what} names the row {wrong[0]}, but there are the rows 0 to {n - 1}.")
     both = both.astype(np.int64)

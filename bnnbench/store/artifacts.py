@@ -98,7 +98,7 @@ class ArtifactRoot(Database):
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of unfinished trainings, among the artifacts."""
+        """The folder of checkpoints of unfinished trainings, among the artifacts."""
         return self.root / "checkpoints"
 
     def refuse_output(self, out: Path) -> None:
@@ -162,7 +162,7 @@ class ArtifactRoot(Database):
 
 
 def _check(folder: Path) -> None:
-    """Before anything is computed: a posterior that cannot be written would be lost."""
+    """Refuse an unusable folder before anything is computed: a posterior that cannot be written would be lost."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}, where artifacts go, is not a folder; remove it, or name another with --artifacts.")
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())

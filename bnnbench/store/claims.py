@@ -1,4 +1,4 @@
-"""Which cells are open, and which process is at them: several `bnnbench run` may share one database."""
+"""Which cells are open, and which process works on them: several `bnnbench run` may share one database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bnnbench.store.faults import retried
 from bnnbench.store.rows import by_fingerprint, finished, stored, stored_or_new
 from bnnbench.store.tables import Cell
 
-LAPSE_S = 60.0  # a claim without a sign of life for so long is void, unless its owner is seen to live
+LAPSE_S = 60.0  # a claim without a heartbeat for so long is void, unless its owner is seen to be alive
 
 
 class Claims(Database):
@@ -60,7 +60,7 @@ class Claims(Database):
             return True
 
     def heartbeat(self, owner: str) -> None:
-        """A sign of life for all that the owner has claimed; due well within every 60 s."""
+        """Renew all claims of the owner; due well within every 60 s."""
         with self.writing() as session:
             session.execute(update(Cell).where(Cell.owner == owner).values(heartbeat=server.now(session)))
 
@@ -74,8 +74,8 @@ class Claims(Database):
 def holds(owner: str | None, heartbeat: float | None, now: float) -> bool:
     """Whether a claim stands.
 
-    A process of this host is looked at: while it lives, it keeps what it has claimed. Of others only signs of life are
-    known; one dated more than a minute from now, in the past or by a clock that was wrong, counts for nothing.
+    A process of this host keeps its claims as long as it is alive. Of other hosts only heartbeats are known; one dated
+    more than a minute from now, in the past or by a clock that was wrong, does not count.
     """
     alive = False if owner is None else lives(owner)
     return abs(now - (heartbeat or 0.0)) < LAPSE_S if alive is None else alive
@@ -88,7 +88,7 @@ def owner_id() -> str:
 
 
 def lives(owner: str) -> bool | None:
-    """Whether the owner is a living process of this machine; None where nothing can be known of it from here."""
+    """Whether the owner is a living process of this machine; None where that cannot be told from here."""
     _, boot, pid, start = _parts(owner)
     if boot != _boot() or not pid.isdigit() or os.name != "posix":
         return None
@@ -102,14 +102,14 @@ def described(owner: str) -> str:
 
 
 def _parts(owner: str) -> list[str]:
-    """Host, boot, pid and start; without words where the name is not of this form."""
+    """Host, boot, pid and start; all empty where the name is not of this form."""
     parts = owner.rsplit(":", 3)
     return parts if len(parts) == 4 else ["", "", "", ""]
 
 
 @cache
 def _boot() -> str:
-    """This boot of this machine, and the container that counts the pids; the host's name where neither is told."""
+    """This boot of this machine, and the container that counts the pids; the host's name where neither is known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
@@ -118,7 +118,7 @@ def _boot() -> str:
 
 
 def _start(pid: int) -> str | None:
-    """When the process began, in the system's own words; None if there is no such process, or it is a zombie."""
+    """When the process began, as the system prints it; None if there is no such process, or it is a zombie."""
     if Path("/proc/self/stat").exists():
         try:
             # The second field, the program's name in parentheses, may itself hold spaces and parentheses.

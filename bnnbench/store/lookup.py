@@ -1,4 +1,4 @@
-"""One cell and its files, by the beginning of its fingerprint."""
+"""One cell and its files, by a prefix of its fingerprint."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Lookup(ArtifactRoot):
 
     @retried
     def find(self, prefix: str) -> dict[str, Any]:
-        """The cell whose fingerprint begins so: parts of its identity, and its current attempt.
+        """The cell whose fingerprint has this prefix: parts of its identity, and its current attempt.
 
         `status` and all else of the attempt are None if there is none yet; `artifacts` lists the kinds stored.
 
         Raises:
-            UserError: no cell begins so, or several do.
+            UserError: no cell has this prefix, or several have.
         """
         attempt = [c.label(c.key) for c in Attempt.__table__.columns if c.key not in ("id", "cell_id", "session_id")]
         query = (

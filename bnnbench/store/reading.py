@@ -122,8 +122,8 @@ class Reading(Database):
         ]
 
     def running(self) -> pd.DataFrame:
-        """The cells that a living process has claimed: columns of the cell, its owner, and the seconds (of the epoch)
-        of the claim and of the last sign of life."""
+        """The cells that a live process has claimed: columns of the cell, its owner, and times of the claim and of the
+        last heartbeat in seconds since the epoch."""
         claim = {"owner": Cell.owner, "claimed": Cell.claimed, "heartbeat": Cell.heartbeat}
         columns = {**_CELL, **claim, **_IDENTITY, **_SPLIT_ORDER}
         query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).where(Cell.owner.is_not(None))

@@ -40,7 +40,7 @@ def by_fingerprint(cells: Iterable[CellRecord]) -> dict[str, CellRecord]:
 
 
 def chunks(fingerprints: Iterable[str]) -> Iterator[list[str]]:
-    """Pieces small enough for an IN."""
+    """Pieces small enough for one IN clause."""
     everything = list(fingerprints)
     return (everything[i : i + _CHUNK] for i in range(0, len(everything), _CHUNK))
 
@@ -92,7 +92,7 @@ def stored_or_new(session: orm.Session, cells: Mapping[str, CellRecord]) -> dict
 def insert_attempts(
     session: orm.Session, new: Sequence[tuple[int, Outcome, Rows]], session_id: int, metrics: Mapping[str, int]
 ) -> None:
-    """Insert attempts with all that hangs on them.
+    """Insert attempts with their evaluations, curves and artifacts.
 
     Args:
         new: id of the cell, what became of it, and rows of its artifacts that lack the attempt's id.

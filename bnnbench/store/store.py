@@ -64,7 +64,7 @@ class ResultStore(Reading, Lookup, Claims):
         A cell that is finished already stays as it is, unless forced; then the new attempt becomes the current one.
 
         Args:
-            owner: whose claims end; None ends them whoever holds them.
+            owner: whose claims end; None ends everybody's.
 
         Returns:
             The number of attempts stored.
@@ -127,7 +127,7 @@ def _upsert(session: orm.Session, table: type[tables.Base], key: tuple[str, ...]
 
 
 def _metric_ids(session: orm.Session, evaluations: Iterable[EvaluationRecord]) -> dict[str, int]:
-    """Name -> id. A metric nobody registered gets a bare definition: trained numbers are not lost for want of it."""
+    """Name -> id. A metric that nobody registered gets a bare definition, so that its scores are not lost."""
     wanted = {score.metric: None for evaluation in evaluations for score in evaluation.scores}
     ids = {row.name: row.id for row in session.scalars(select(tables.Metric))}
     new = [tables.Metric(name=name) for name in wanted if name not in ids]

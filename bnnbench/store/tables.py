@@ -40,12 +40,12 @@ class Base(DeclarativeBase):
 
 
 def _owned_by(column: str) -> Any:
-    """A foreign key to the row this one is part of, and with which it goes."""
+    """A foreign key to the row that this one is part of and deleted with."""
     return mapped_column(ForeignKey(column, ondelete="CASCADE"), index=True)
 
 
 def utc_now() -> datetime:
-    """Now in UTC without a zone: SQLite keeps none."""
+    """Now in UTC, without a time zone: SQLite stores none."""
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
@@ -116,8 +116,8 @@ class Metric(Base):
 
 
 class Cell(Base):
-    """The unit of work, and who is at it: owner, and the seconds (of the epoch) of the claim and of the last sign of
-    life."""
+    """The unit of work, and the process that works on it: owner, and times of claim and last heartbeat in seconds since
+    the epoch."""
 
     __tablename__ = "cell"
 

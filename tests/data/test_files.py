@@ -283,7 +283,7 @@ def test_import_of_a_data_root(data_root: Path, tmp_path: Path) -> None:
 def test_import_refuses_what_is_no_copy(entry: Card, tmp_path: Path) -> None:
     source, root = _source("folder", tmp_path), tmp_path / "root"
     (source / "a/housing/data.txt").write_bytes(b"altered")
-    with pytest.raises(UserError, match=r"is no copy of housing: data\.txt does not match its checksum; nothing was"):
+    with pytest.raises(UserError, match=r"is not a copy of housing: data\.txt does not match its checksum; nothing"):
         import_local(entry, source, root)
     (source / "a/housing/index.txt").unlink()
     (source / "a/housing/data.txt").unlink()
