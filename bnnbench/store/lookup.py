@@ -35,7 +35,7 @@ class Lookup(ArtifactRoot):
         query = (
             select(
                 Task.name.label("task"), Method.name.label("method"), Cell.label.label("config"),
-                Cell.rule, Cell.index.label("index"), Cell.seed, Cell.budget, Task.version.label("task_version"),
+                Cell.rule, Cell.index.label("number"), Cell.seed, Cell.budget, Task.version.label("task_version"),
                 Method.version.label("method_version"), Cell.fingerprint, Cell.config.label("configuration"),
                 Attempt.session_id.label("session"), *attempt, Attempt.id.label("attempt"),
             )
@@ -51,7 +51,7 @@ class Lookup(ArtifactRoot):
             info = dict(found[0]._mapping)
             kinds = select(Artifact.kind).where(Artifact.attempt_id == info.pop("attempt")).order_by(Artifact.kind)
             info["artifacts"] = list(connection.scalars(kinds))
-        info["split"] = names.split(info.pop("rule"), info.pop("index"))
+        info["split"] = names.split(info.pop("rule"), info.pop("number"))
         return info
 
     def artifact(self, fingerprint: str, kind: str) -> dict[str, np.ndarray]:
@@ -91,7 +91,7 @@ class Lookup(ArtifactRoot):
 def _unclear(prefix: str, found: Sequence[Row], fingerprints: Sequence[str]) -> str:
     if found:
         shown = "; ".join(
-            f"{r.fingerprint[:_SHOWN]} {r.method} {r.task} {names.split(r.rule, r.index)}" for r in found[:5]
+            f"{r.fingerprint[:_SHOWN]} {r.method} {r.task} {names.split(r.rule, r.number)}" for r in found[:5]
         )
         more = " ..." if len(found) > 5 else ""
         return f"Several cells begin with {prefix!r}: {shown}{more}. Give more digits."
