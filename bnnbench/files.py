@@ -11,26 +11,37 @@ from pathlib import Path
 
 from bnnbench.errors import StorageError
 
+ELSEWHERE = "use another folder"
+
 
 @contextmanager
-def file_faults(action: str, path: Path) -> Iterator[None]:
-    """Turn an OSError into a UserError; `action` is `write` or `read`."""
+def file_faults(action: str, path: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Turn an OSError into a StorageError.
+
+    Args:
+        action: `write` or `read`.
+        elsewhere: the remedy where permissions are missing: how to use another place.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "free some disk space and run again"
+            remedy = f"free some disk space and run again, or {elsewhere}"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            remedy = "change the permissions or use another folder"
+            remedy = f"change the permissions or {elsewhere}"
         else:
-            remedy = "check the path and the disk"
+            remedy = f"check the path and the disk, or {elsewhere}"
         reason = error.strerror or type(error).__name__
         raise StorageError(f"Cannot {action} {path} ({reason}); {remedy}.") from error
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file so that it is whole or absent, whatever happens; makes its folder."""
-    with file_faults("write", path):
+def write_file(path: Path, data: bytes, elsewhere: str = ELSEWHERE) -> None:
+    """Write a file so that it is whole or absent, whatever happens; makes its folder.
+
+    Raises:
+        StorageError: it cannot be written; the sentence ends in `elsewhere`.
+    """
+    with file_faults("write", path, elsewhere):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name[:20]}.{uuid.uuid4().hex}")
         try:

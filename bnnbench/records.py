@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from bnnbench import names
+
 
 class Status(enum.StrEnum):
     """What became of a cell."""
@@ -69,7 +71,7 @@ class CellRecord:
     @property
     def split(self) -> str:
         """Rule and index in one word, `10fold-3`."""
-        return f"{self.rule}-{self.index}"
+        return names.split(self.rule, self.index)
 
     @property
     def fingerprint(self) -> str:

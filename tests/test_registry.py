@@ -206,7 +206,7 @@ def odd(c):
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 0, result.output
     assert "1 ok now" in result.stdout
-    assert "Warning: The metric 'wrong' is left out (ZeroDivisionError: by nothing); mend" in result.stderr
+    assert "Warning: The metric 'wrong' is left out (ZeroDivisionError: by nothing); fix" in result.stderr
     assert result.stderr.count("Warning: The metric 'odd' is left out (AttributeError") == 1
 
 

@@ -1,4 +1,4 @@
-"""Data cards: what is known of each data set, and the checksums that tie it down."""
+"""Data cards: what is known of each data set, and the checksums of its files."""
 
 from __future__ import annotations
 
@@ -81,4 +81,4 @@ def card(name: str) -> Card:
         fields |= {key: tuple(fields[key]) for key in ("columns", "shape", "issues") if key in fields}
         return Card(name=name, **fields)
     except (tomllib.TOMLDecodeError, TypeError) as error:
-        raise UserError(f"The data card {path} cannot be read ({error}); mend it.") from error
+        raise UserError(f"The data card {path} cannot be read ({error}); fix it.") from error

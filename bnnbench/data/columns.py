@@ -1,5 +1,4 @@
-"""What a user has in hand, as arrays: DataFrames and Series, lists, tensors, arrays; or a sentence on the column at
-fault."""
+"""A user's DataFrames, Series, lists, tensors and arrays as checked numpy arrays; errors name the column."""
 
 from __future__ import annotations
 
@@ -106,7 +105,7 @@ def as_array(values: Any) -> np.ndarray:
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise UserError(f"Data of type {type(values).__name__} make no array ({error}).") from None
+        raise UserError(f"Data of type {type(values).__name__} cannot be made an array ({error}).") from None
     return array if array.flags.writeable else array.copy()
 
 

@@ -62,7 +62,7 @@ def fetch(card: Card, root: Path, *, force: bool = False, progress: bool = True)
 
 
 def _reason(error: Exception) -> str:
-    """Few words on why a download failed; the library's own text runs over many lines."""
+    """Why a download failed, in a few words; the library's own text runs over many lines."""
     import requests
 
     response = getattr(error, "response", None)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from bnnbench.arguments import is_special, path_of
 from bnnbench.data.cards import REPOSITORY, Card, card, names
 from bnnbench.errors import UserError
+from bnnbench.files import write_file
 
 LARGEST = 2**30  # bytes of a file, uncompressed: more than any file of a data set has
 
@@ -150,7 +151,7 @@ def keep(card: Card, root: Path, name: str, form: str, raw: bytes) -> None:
         UserError: the folder cannot be written.
     """
     folder = root / card.folder
-    place(raw, folder / form)
+    write_file(folder / form, raw, elsewhere="choose another folder with --data-dir or $BNNBENCH_DATA")
     if form != name:
         try:
             (folder / name).unlink(missing_ok=True)
@@ -158,19 +159,3 @@ def keep(card: Card, root: Path, name: str, form: str, raw: bytes) -> None:
             raise UserError(
                 f"Cannot remove {folder / name} ({error.strerror}), which would be read instead of {form}; remove it."
             ) from error
-
-
-def place(content: bytes, path: Path) -> None:
-    """Write beside the target, then rename, so that nobody ever sees half a file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {path} ({error.strerror}); choose another folder with --data-dir or $BNNBENCH_DATA."
-        ) from error

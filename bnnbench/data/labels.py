@@ -46,7 +46,7 @@ def _regression(y: np.ndarray, target: str) -> np.ndarray:
 
 
 def check_target(y: np.ndarray, target: str = "") -> None:
-    """See that a regression's target varies, and that float64 resolves how (see `scales.check_spread`).
+    """Check that a regression's target varies, and that float64 resolves how (see `scales.check_spread`).
 
     Raises:
         UserError: a target that is constant: a density of it has no scale.

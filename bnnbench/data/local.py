@@ -61,7 +61,7 @@ def import_local(card: Card, path: str | os.PathLike[str], root: Path) -> None:
         fault = "does not match its checksum" if first in altered else "is not there"
         more = len(lacking) - 1
         others = f", nor {'are' if more > 1 else 'is'} {more} other{'s' if more > 1 else ''} usable" if more else ""
-        raise UserError(f"{path} is no copy of {card.name}: {first} {fault}{others}; nothing was imported.")
+        raise UserError(f"{path} is not a copy of {card.name}: {first} {fault}{others}; nothing was imported.")
     for name, (form, raw) in found.items():
         keep(card, root, name, form, raw)
 

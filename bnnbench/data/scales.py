@@ -39,7 +39,7 @@ def is_constant(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def check_spread(values: np.ndarray, names: Sequence[str] = ()) -> None:
-    """See that the columns of a table [N, d] can be standardised without loss of what they say.
+    """Check that the columns of a table [N, d] can be standardised without loss of precision.
 
     Raises:
         UserError: a column whose spread is small beside the size of its values, so that float64 does not resolve it,

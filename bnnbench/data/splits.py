@@ -1,4 +1,4 @@
-"""Split rules: which rows to fit, to validate and to test. Splits depend on names and data, never on a seed.
+"""Split rules: which rows train, validate and test. Splits depend on names and data, never on a seed.
 
 Rules:
     10fold: one permutation keyed by the task's name, cut into 10 contiguous test sets whose sizes differ by at most 1.
@@ -23,11 +23,11 @@ from bnnbench.errors import UserError
 FOLDS = 10
 VALIDATION_ROWS = 5000  # at most
 GAP_VALUES = 10  # distinct values an input needs for a gap in it to mean anything
-LEAST = 2, 1, 1  # rows to fit (one has no spread), to validate and to test
+LEAST = 2, 1, 1  # rows to train on (one has no spread), to validate and to test
 
 ALONE = "add rows, or give one split by `fixed` in `Data.of` and the rule 'fixed'"
 
-Part = tuple[np.ndarray, np.ndarray]  # rows to train (fit and validate), rows to test
+Part = tuple[np.ndarray, np.ndarray]  # rows to train on and to validate, rows to test
 
 
 def count(name: str, rule: str) -> int:
@@ -66,8 +66,8 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
         rows = (~held).sum(), held.sum(), len(test)
         if any(have < least for have, least in zip(rows, LEAST, strict=True)):
             raise UserError(
-                f"Split {index} of the {rule!r} splits of the task {name!r} has {rows[0]} rows to fit, {rows[1]} to "
-                f"validate and {rows[2]} to test; there must be {LEAST[0]}, {LEAST[1]} and {LEAST[2]} at least."
+                f"Split {index} of the {rule!r} splits of the task {name!r} has {rows[0]} rows to train on, {rows[1]} "
+                f"to validate and {rows[2]} to test; there must be {LEAST[0]}, {LEAST[1]} and {LEAST[2]} at least."
             )
         result.append(Split(train=train[~held], validation=train[held], test=test))
     return result
@@ -76,13 +76,6 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
 def groups(x: np.ndarray) -> np.ndarray:
     """Group number of each row [N]; rows with identical inputs share one."""
     return np.unique(x, axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def leakage(data: Data, rows: list[Split]) -> float:
-    """Share of test rows, over all splits, whose inputs also stand among the training rows."""
-    group = groups(data.x)
-    leaked = [np.isin(group[s.test], group[np.concatenate([s.train, s.validation])]) for s in rows]
-    return float(np.concatenate(leaked).mean())
 
 
 def _offered(data: Data) -> list[str]:
@@ -145,7 +138,7 @@ def _part(name: str, index: int, given: Part, n: int) -> Part:
     both = np.concatenate([train.reshape(-1), test.reshape(-1)])
     what = f"Split {index} that came with the task {name!r}"
     if train.ndim != 1 or test.ndim != 1 or (len(both) and both.dtype.kind not in "iu"):
-        raise UserError(f"{what} is no pair of row indices or masks [{n}].")
+        raise UserError(f"{what} is not a pair of row indices or masks [{n}].")
     if (wrong := both[(both < 0) | (both >= n)]).size:
         raise UserError(f"{what} names the row {wrong[0]}, but there are the rows 0 to {n - 1}.")
     both = both.astype(np.int64)

@@ -19,7 +19,7 @@ from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.rescore import add_evaluations
 from bnnbench.experiment.waiting import AGAIN_S, awaited, heartbeat
 from bnnbench.records import Outcome, Status
-from bnnbench.store.owners import owner_id
+from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 
 

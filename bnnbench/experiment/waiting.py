@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from bnnbench.errors import UserError
-from bnnbench.store.owners import described
+from bnnbench.store.claims import described
 from bnnbench.store.store import ResultStore
 
 HEARTBEAT_S = 15.0  # on another machine a claim lapses after 60 s without one

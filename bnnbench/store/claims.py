@@ -1,20 +1,24 @@
-"""Which cells are open, and who is at them: several `bnnbench run` may share one database."""
+"""Which cells are open, and which process works on them: several `bnnbench run` may share one database."""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 
 from sqlalchemy import update
 
 from bnnbench.records import CellRecord
 from bnnbench.store import server
-from bnnbench.store.cells import by_fingerprint, finished, stored, stored_or_new
 from bnnbench.store.database import Database
-from bnnbench.store.owners import lives
-from bnnbench.store.retry import retried
+from bnnbench.store.faults import retried
+from bnnbench.store.rows import by_fingerprint, finished, stored, stored_or_new
 from bnnbench.store.tables import Cell
 
-LAPSE_S = 60.0  # a claim without a sign of life for so long is void, unless its owner is seen to live
+LAPSE_S = 60.0  # a claim without a heartbeat for so long is void, unless its owner is seen to be alive
 
 
 class Claims(Database):
@@ -56,7 +60,7 @@ class Claims(Database):
             return True
 
     def heartbeat(self, owner: str) -> None:
-        """A sign of life for all that the owner has claimed; due well within every 60 s."""
+        """Renew all claims of the owner; due well within every 60 s."""
         with self.writing() as session:
             session.execute(update(Cell).where(Cell.owner == owner).values(heartbeat=server.now(session)))
 
@@ -70,8 +74,59 @@ class Claims(Database):
 def holds(owner: str | None, heartbeat: float | None, now: float) -> bool:
     """Whether a claim stands.
 
-    A process of this host is looked at: while it lives, it keeps what it has claimed. Of others only signs of life are
-    known; one dated more than a minute from now, in the past or by a clock that was wrong, counts for nothing.
+    A process of this host keeps its claims as long as it is alive. Of other hosts only heartbeats are known; one dated
+    more than a minute from now, in the past or by a clock that was wrong, does not count.
     """
     alive = False if owner is None else lives(owner)
     return abs(now - (heartbeat or 0.0)) < LAPSE_S if alive is None else alive
+
+
+def owner_id() -> str:
+    """This process, `host:boot:pid:start`: a later process may have the same pid, but not the same start."""
+    pid = os.getpid()
+    return f"{socket.gethostname()}:{_boot()}:{pid}:{_start(pid)}"
+
+
+def lives(owner: str) -> bool | None:
+    """Whether the owner is a living process of this machine; None where that cannot be told from here."""
+    _, boot, pid, start = _parts(owner)
+    if boot != _boot() or not pid.isdigit() or os.name != "posix":
+        return None
+    return _start(int(pid)) == start
+
+
+def described(owner: str) -> str:
+    """The owner in words."""
+    host, _, pid, _ = _parts(owner)
+    return f"process {pid} on {host}" if pid else owner
+
+
+def _parts(owner: str) -> list[str]:
+    """Host, boot, pid and start; all empty where the name is not of this form."""
+    parts = owner.rsplit(":", 3)
+    return parts if len(parts) == 4 else ["", "", "", ""]
+
+
+@cache
+def _boot() -> str:
+    """This boot of this machine, and the container that counts the pids; the host's name where neither is known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _start(pid: int) -> str | None:
+    """When the process began, as the system prints it; None if there is no such process, or it is a zombie."""
+    if Path("/proc/self/stat").exists():
+        try:
+            # The second field, the program's name in parentheses, may itself hold spaces and parentheses.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else fields[19]
+    if os.name != "posix":
+        return "0"
+    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return shown.stdout.strip().replace(":", ".") or None

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from bnnbench.errors import UserError
 from bnnbench.store import schema, server, sqlite
 from bnnbench.store.address import Address
-from bnnbench.store.faults import database_faults, is_passing
+from bnnbench.store.faults import database_faults, is_transient
 
 log = logging.getLogger(__name__)
 _WRITERS = 0x626E6E62  # key of PostgreSQL's advisory lock of bnnbench's writers
@@ -147,7 +147,7 @@ class Database:
             try:
                 session.commit()
             except DBAPIError as error:
-                if transaction is None or not is_passing(error):
+                if transaction is None or not is_transient(error):
                     raise
                 if not server.went_through(self._engine, transaction, self.timeout):
                     raise

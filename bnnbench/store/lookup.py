@@ -1,4 +1,4 @@
-"""One cell and its files, by the beginning of its fingerprint."""
+"""One cell and its files, by a prefix of its fingerprint."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Row, select
 
+from bnnbench import names
 from bnnbench.errors import UserError
-from bnnbench.store.artifact_root import ArtifactRoot
-from bnnbench.store.artifacts import read_artifact
-from bnnbench.store.cells import chunks
-from bnnbench.store.retry import retried
+from bnnbench.store.artifacts import ArtifactRoot, read_artifact
+from bnnbench.store.faults import retried
+from bnnbench.store.rows import chunks
 from bnnbench.store.tables import IS_CURRENT, Artifact, Attempt, Cell, Method, Task
 
 _SHOWN = 12  # digits of a fingerprint in messages
@@ -24,18 +24,18 @@ class Lookup(ArtifactRoot):
 
     @retried
     def find(self, prefix: str) -> dict[str, Any]:
-        """The cell whose fingerprint begins so: parts of its identity, and its current attempt.
+        """The cell whose fingerprint has this prefix: parts of its identity, and its current attempt.
 
         `status` and all else of the attempt are None if there is none yet; `artifacts` lists the kinds stored.
 
         Raises:
-            UserError: no cell begins so, or several do.
+            UserError: no cell has this prefix, or several have.
         """
         attempt = [c.label(c.key) for c in Attempt.__table__.columns if c.key not in ("id", "cell_id", "session_id")]
         query = (
             select(
                 Task.name.label("task"), Method.name.label("method"), Cell.label.label("config"),
-                Cell.rule, Cell.index.label("index"), Cell.seed, Cell.budget, Task.version.label("task_version"),
+                Cell.rule, Cell.index.label("number"), Cell.seed, Cell.budget, Task.version.label("task_version"),
                 Method.version.label("method_version"), Cell.fingerprint, Cell.config.label("configuration"),
                 Attempt.session_id.label("session"), *attempt, Attempt.id.label("attempt"),
             )
@@ -51,7 +51,7 @@ class Lookup(ArtifactRoot):
             info = dict(found[0]._mapping)
             kinds = select(Artifact.kind).where(Artifact.attempt_id == info.pop("attempt")).order_by(Artifact.kind)
             info["artifacts"] = list(connection.scalars(kinds))
-        info["split"] = f"{info.pop('rule')}-{info.pop('index')}"
+        info["split"] = names.split(info.pop("rule"), info.pop("number"))
         return info
 
     def artifact(self, fingerprint: str, kind: str) -> dict[str, np.ndarray]:
@@ -90,7 +90,9 @@ class Lookup(ArtifactRoot):
 
 def _unclear(prefix: str, found: Sequence[Row], fingerprints: Sequence[str]) -> str:
     if found:
-        shown = "; ".join(f"{r.fingerprint[:_SHOWN]} {r.method} {r.task} {r.rule}-{r.index}" for r in found[:5])
+        shown = "; ".join(
+            f"{r.fingerprint[:_SHOWN]} {r.method} {r.task} {names.split(r.rule, r.number)}" for r in found[:5]
+        )
         more = " ..." if len(found) > 5 else ""
         return f"Several cells begin with {prefix!r}: {shown}{more}. Give more digits."
     if not fingerprints:

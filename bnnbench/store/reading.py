@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +11,10 @@ from sqlalchemy import Select, String, cast, func, inspect, or_, select
 
 from bnnbench.errors import UserError
 from bnnbench.store import server
-from bnnbench.store.cells import chunks
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
-from bnnbench.store.encoding import NON_FINITE, decode_series
-from bnnbench.store.faults import value_faults
-from bnnbench.store.retry import retried
+from bnnbench.store.faults import retried, value_faults
+from bnnbench.store.rows import NON_FINITE, chunks, read_series
 from bnnbench.store.tables import (
     IS_CURRENT,
     Attempt,
@@ -120,13 +117,13 @@ class Reading(Database):
         frame["evaluation"] = frame["evaluation"].fillna("")
         found = _in_order(frame, ["evaluation"]).to_dict("records")
         return [
-            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, _series(row["columns"]))
+            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, read_series(row["columns"]))
             for row in found
         ]
 
     def running(self) -> pd.DataFrame:
-        """The cells that a living process has claimed: columns of the cell, its owner, and the seconds (of the epoch)
-        of the claim and of the last sign of life."""
+        """The cells that a live process has claimed: columns of the cell, its owner, and times of the claim and of the
+        last heartbeat in seconds since the epoch."""
         claim = {"owner": Cell.owner, "claimed": Cell.claimed, "heartbeat": Cell.heartbeat}
         columns = {**_CELL, **claim, **_IDENTITY, **_SPLIT_ORDER}
         query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).where(Cell.owner.is_not(None))
@@ -183,15 +180,6 @@ class Reading(Database):
                 result = connection.execute(query)
                 frame = pd.DataFrame.from_records([tuple(row) for row in result.all()], columns=list(result.keys()))
             return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})
-
-
-def _series(text: str) -> dict[str, np.ndarray]:
-    """Columns of a curve; none if it is damaged."""
-    try:
-        series = decode_series(json.loads(text))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return {}
-    return series if all(v.ndim == 1 and v.dtype.kind in "biuf" for v in series.values()) else {}
 
 
 def _labelled(columns: Columns) -> list[Any]:

@@ -1,23 +1,98 @@
-"""From the runner's records to rows, in few statements: while they run, nobody else can write."""
+"""Between the runner's records and rows of the tables, in few statements: while they run, nobody else can write.
+
+Databases disagree about NaN and infinities, so numbers name them; curves keep seven digits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, orm
+import numpy as np
+from sqlalchemy import Connection, insert, orm, select
 
-from bnnbench.records import EvaluationRecord, Outcome, Series
-from bnnbench.store.encoding import encode_series, encode_value, finite_or_none
-from bnnbench.store.tables import Artifact, Attempt, Base, Curve, Evaluation, Score, utc_now
+from bnnbench.records import CellRecord, EvaluationRecord, Outcome, Series, Status
+from bnnbench.store.tables import (
+    IS_CURRENT,
+    Artifact,
+    Attempt,
+    Base,
+    Cell,
+    Curve,
+    Evaluation,
+    Method,
+    Score,
+    Task,
+    utc_now,
+)
 
+NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 Rows = list[dict[str, Any]]
+_FINISHED = [status.value for status in Status if status.finished]
+_CHUNK = 500  # values in one IN; some databases take no more than 999
+
+
+def by_fingerprint(cells: Iterable[CellRecord]) -> dict[str, CellRecord]:
+    """Fingerprint -> cell, in the given order without repetition."""
+    return {cell.fingerprint: cell for cell in cells}
+
+
+def chunks(fingerprints: Iterable[str]) -> Iterator[list[str]]:
+    """Pieces small enough for one IN clause."""
+    everything = list(fingerprints)
+    return (everything[i : i + _CHUNK] for i in range(0, len(everything), _CHUNK))
+
+
+def finished(database: Connection | orm.Session, fingerprints: Iterable[str]) -> set[str]:
+    """Those whose current attempt is finished."""
+    found = select(Cell.fingerprint).join(Attempt).where(IS_CURRENT, Attempt.status.in_(_FINISHED))
+    return {
+        row.fingerprint
+        for chunk in chunks(fingerprints)
+        for row in database.execute(found.where(Cell.fingerprint.in_(chunk)))
+    }
+
+
+def stored(session: orm.Session, fingerprints: Iterable[str]) -> dict[str, Cell]:
+    """Fingerprint -> row of those that are in the database."""
+    return {
+        row.fingerprint: row
+        for chunk in chunks(fingerprints)
+        for row in session.scalars(select(Cell).where(Cell.fingerprint.in_(chunk)))
+    }
+
+
+def stored_or_new(session: orm.Session, cells: Mapping[str, CellRecord]) -> dict[str, Cell]:
+    """Fingerprint -> row of every cell; those that are new are inserted.
+
+    Raises:
+        ValueError: the method or the task of a cell was not registered.
+    """
+    rows = stored(session, cells)
+    if len(rows) < len(cells):
+        methods = {(row.name, row.version): row.id for row in session.scalars(select(Method))}
+        tasks = {(row.name, row.version): row.id for row in session.scalars(select(Task))}
+        for fingerprint, cell in cells.items():
+            if fingerprint in rows:
+                continue
+            method, task = methods.get((cell.method, cell.method_version)), tasks.get((cell.task, cell.task_version))
+            if method is None or task is None:
+                raise ValueError(
+                    f"{cell.method} version {cell.method_version} or {cell.task} version {cell.task_version} "
+                    "is not registered; call ResultStore.register first."
+                )
+            same = {name: getattr(cell, name) for name in ("config", "label", "rule", "index", "seed", "budget")}
+            rows[fingerprint] = Cell(fingerprint=fingerprint, method_id=method, task_id=task, **same)
+            session.add(rows[fingerprint])
+    return rows
 
 
 def insert_attempts(
     session: orm.Session, new: Sequence[tuple[int, Outcome, Rows]], session_id: int, metrics: Mapping[str, int]
 ) -> None:
-    """Insert attempts with all that hangs on them.
+    """Insert attempts with their evaluations, curves and artifacts.
 
     Args:
         new: id of the cell, what became of it, and rows of its artifacts that lack the attempt's id.
@@ -82,3 +157,49 @@ def _attempt(outcome: Outcome) -> dict[str, Any]:
 def _curves(attempt_id: int, evaluation_id: int | None, curves: Mapping[str, Series]) -> Iterable[dict[str, Any]]:
     parent = {"attempt_id": attempt_id, "evaluation_id": evaluation_id}
     return [{**parent, "name": name, "columns": encode_series(series)} for name, series in curves.items()]
+
+
+def encode_value(value: float) -> tuple[float | None, str]:
+    """What goes into the columns value and kind."""
+    value = float(value)
+    return (value, "finite") if math.isfinite(value) else (None, str(value))
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """For columns in which NaN and infinities mean nothing more than `unknown`."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def encode_series(series: Series) -> dict[str, list[Any]]:
+    """Columns as JSON: integers exactly, floats to seven significant digits, NaN and infinities by name.
+
+    Raises:
+        ValueError: a column is not a vector of numbers, or columns differ in length.
+    """
+    arrays = {name: np.asarray(column) for name, column in series.items()}
+    if any(array.ndim != 1 or array.dtype.kind not in "biuf" for array in arrays.values()):
+        raise ValueError(f"Columns {sorted(arrays)} must be vectors of numbers.")
+    if len({array.size for array in arrays.values()}) > 1:
+        raise ValueError(f"Columns {sorted(arrays)} differ in length.")
+    return {name: [_shorten(value) for value in array.tolist()] for name, array in arrays.items()}
+
+
+def _shorten(value: float) -> float | str:
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else str(value)
+    return int(value)
+
+
+def read_series(text: str) -> dict[str, np.ndarray]:
+    """The columns of a curve from its stored JSON, integers as such; none if it is damaged."""
+    try:
+        series = {name: _column(values) for name, values in json.loads(text).items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return series if all(v.ndim == 1 and v.dtype.kind in "biuf" for v in series.values()) else {}
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    if any(isinstance(value, str) for value in values):
+        return np.array([NON_FINITE[value] if isinstance(value, str) else value for value in values], dtype=float)
+    return np.array(values, dtype=None if values else float)

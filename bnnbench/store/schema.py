@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0003"  # the newest revision in migrations/versions; known here so that opening needs no Alembic
-_HEART = {"cell", "attempt", "score"}  # tables of every revision, by names of its own
+_CORE = {"cell", "attempt", "score"}  # tables of every revision
 MIGRATIONS = "bnnbench.store:migrations"  # as a package resource, so that it is found in an installed wheel too
 
 
@@ -38,7 +38,7 @@ def revision(connection: Connection, place: object) -> str | None:
     found = None
     if "alembic_version" in tables:
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if others and (found is None or not tables & _HEART):  # Alembic serves many programs
+    if others and (found is None or not tables & _CORE):  # Alembic serves many programs
         raise UserError(f"The database {place} belongs to another program ({others[0]} ...); use another --db.")
     if found not in (None, HEAD) and not _known(found):
         raise UserError(f"The database {place} was written by a newer bnnbench; upgrade bnnbench or use another --db.")

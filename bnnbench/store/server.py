@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, orm, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from bnnbench.store.retry import pauses
+from bnnbench.store.faults import pauses
 
 
 def options(url: URL, timeout: float) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def options(url: URL, timeout: float) -> dict[str, Any]:
 
 
 def now(database: Connection | orm.Session) -> float:
-    """Seconds of the epoch, by the one clock that all who share the database have."""
+    """Seconds since the epoch, by the one clock that all processes on the database share."""
     connection = database.connection() if isinstance(database, orm.Session) else database
     if connection.dialect.name == "postgresql":
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from bnnbench.store.retry import pauses
+from bnnbench.store.faults import pauses
 
 COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside one at work
 _CLOSING_S = 0.1  # the longest pause between two tries to be the last one

@@ -17,13 +17,12 @@ from bnnbench.records import (
 )
 from bnnbench.store import tables
 from bnnbench.store.artifacts import write_artifact
-from bnnbench.store.cells import by_fingerprint, finished, stored_or_new
 from bnnbench.store.claims import Claims
+from bnnbench.store.faults import retried
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.passwords import masked_command
 from bnnbench.store.reading import Reading
-from bnnbench.store.retry import retried
-from bnnbench.store.rows import Rows, insert_attempts, insert_evaluations
+from bnnbench.store.rows import Rows, by_fingerprint, finished, insert_attempts, insert_evaluations, stored_or_new
 
 
 class ResultStore(Reading, Lookup, Claims):
@@ -65,7 +64,7 @@ class ResultStore(Reading, Lookup, Claims):
         A cell that is finished already stays as it is, unless forced; then the new attempt becomes the current one.
 
         Args:
-            owner: whose claims end; None ends them whoever holds them.
+            owner: whose claims end; None ends everybody's.
 
         Returns:
             The number of attempts stored.
@@ -128,7 +127,7 @@ def _upsert(session: orm.Session, table: type[tables.Base], key: tuple[str, ...]
 
 
 def _metric_ids(session: orm.Session, evaluations: Iterable[EvaluationRecord]) -> dict[str, int]:
-    """Name -> id. A metric nobody registered gets a bare definition: trained numbers are not lost for want of it."""
+    """Name -> id. A metric that nobody registered gets a bare definition, so that its scores are not lost."""
     wanted = {score.metric: None for evaluation in evaluations for score in evaluation.scores}
     ids = {row.name: row.id for row in session.scalars(select(tables.Metric))}
     new = [tables.Metric(name=name) for name in wanted if name not in ids]

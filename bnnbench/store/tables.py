@@ -14,6 +14,7 @@ from sqlalchemy import (
     Index,
     MetaData,
     UniqueConstraint,
+    false,
     func,
     select,
     text,
@@ -21,8 +22,6 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 from bnnbench.records import Status
-
-LAST = 1_000_000  # place of a metric that nobody registered
 
 
 class Base(DeclarativeBase):
@@ -41,12 +40,12 @@ class Base(DeclarativeBase):
 
 
 def _owned_by(column: str) -> Any:
-    """A foreign key to the row this one is part of, and with which it goes."""
+    """A foreign key to the row that this one is part of and deleted with."""
     return mapped_column(ForeignKey(column, ondelete="CASCADE"), index=True)
 
 
 def utc_now() -> datetime:
-    """Now in UTC without a zone: SQLite keeps none."""
+    """Now in UTC, without a time zone: SQLite stores none."""
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
@@ -79,8 +78,8 @@ class Method(Base):
     citation: Mapped[str]
     tags: Mapped[list[str]]
     order: Mapped[int] = mapped_column("position")
-    role: Mapped[str]
-    other_target: Mapped[bool]
+    role: Mapped[str] = mapped_column(server_default="method")
+    other_target: Mapped[bool] = mapped_column(server_default=false())
 
 
 class Task(Base):
@@ -98,7 +97,7 @@ class Task(Base):
     citation: Mapped[str]
     order: Mapped[int] = mapped_column("position")
     notes: Mapped[list[str]]
-    warning: Mapped[str]
+    warning: Mapped[str] = mapped_column(server_default=text("''"))
 
 
 class Metric(Base):
@@ -111,14 +110,14 @@ class Metric(Base):
     better: Mapped[int] = mapped_column(default=0)
     unit: Mapped[str] = mapped_column(default="")
     summary: Mapped[str] = mapped_column(default="")
-    kinds: Mapped[list[str]] = mapped_column(default=list)
-    headline: Mapped[bool] = mapped_column(default=False)
-    order: Mapped[int] = mapped_column("position", default=LAST)
+    kinds: Mapped[list[str]] = mapped_column(server_default="[]")
+    headline: Mapped[bool] = mapped_column(server_default=false())
+    order: Mapped[int] = mapped_column("position", server_default="1000000")  # of one that nobody registered: the last
 
 
 class Cell(Base):
-    """The unit of work, and who is at it: owner, and the seconds (of the epoch) of the claim and of the last sign of
-    life."""
+    """The unit of work, and the process that works on it: owner, and times of claim and last heartbeat in seconds since
+    the epoch."""
 
     __tablename__ = "cell"
 

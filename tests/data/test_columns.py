@@ -104,7 +104,7 @@ BAD = {
     "one dimension": (Y, Y, "Data need inputs [N, d] or [N, C, H, W] and targets [N], not [50] and [50]"),
     "no rows": (X[:0], Y[:0], "not [0, 2] and [0]"),
     "no columns": (FRAME[[]], Y, "not [50, 0] and [50]"),
-    "ragged": ([[1.0], [1.0, 2.0]], [1.0, 2.0], "make no array"),
+    "ragged": ([[1.0], [1.0, 2.0]], [1.0, 2.0], "cannot be made an array"),
     "nothing": (None, Y, "not objects []"),
     "two targets": (X, X, "not [50, 2] and [50, 2]"),
     "target nan": (X, np.where(Y > 1, np.nan, Y), "The target holds a missing value"),
@@ -242,8 +242,8 @@ def test_splits_that_come_with_the_data() -> None:
     refused(lambda: fixed(range(40), range(40, 51)), "'mine' names the row 50, but there are the rows 0 to 49")
     refused(lambda: fixed(range(-1, 40), range(40, 50)), "names the row -1")
     refused(lambda: fixed(range(41), range(40, 50)), "names the row 40 twice")
-    refused(lambda: fixed(np.arange(40.0), range(40, 50)), "no pair of row indices")
-    refused(lambda: fixed(range(2), range(40, 50)), "'mine' has 1 rows to fit, 1 to validate and 10 to test")
+    refused(lambda: fixed(np.arange(40.0), range(40, 50)), "not a pair of row indices")
+    refused(lambda: fixed(range(2), range(40, 50)), "'mine' has 1 rows to train on, 1 to validate and 10 to test")
     refused(lambda: fixed(range(40), np.arange(0)), "and 0 to test")
 
 

@@ -24,7 +24,7 @@ from bnnbench.reporting.figures import style
 from bnnbench.reporting.figures.gather import ALSO, NEEDED, sound
 from bnnbench.reporting.figures.text import HEAD, TAIL, label
 from bnnbench.reporting.output import LONGEST, Output, file_stem
-from bnnbench.store.reading import _series
+from bnnbench.store.rows import read_series
 from bnnbench.store.store import ResultStore
 
 NAMES = (
@@ -229,7 +229,7 @@ DAMAGE = (
 
 @pytest.mark.parametrize("text", DAMAGE)
 def test_damaged_series_are_no_series(text):
-    series = _series(text)
+    series = read_series(text)
     for name in {*NEEDED, *ALSO}:
         assert not sound(name, {k: np.array(v, dtype=float) for k, v in series.items()}) or name in (
             "training",

@@ -16,14 +16,14 @@ from store_samples import make_cell, make_outcome, prepared
 
 from bnnbench.records import Status
 from bnnbench.store import server
-from bnnbench.store.owners import described, lives, owner_id
+from bnnbench.store.claims import described, lives, owner_id
 from bnnbench.store.store import ResultStore
 
 ELSEWHERE = "another-host:another-boot:1:1"  # of which nothing but its heartbeat is known
 
 
 def dead_owner() -> str:
-    code = "from bnnbench.store.owners import owner_id; print(owner_id())"
+    code = "from bnnbench.store.claims import owner_id; print(owner_id())"
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -43,7 +43,7 @@ def test_owner_id_tells_the_living_from_the_dead():
 
 def test_a_zombie_is_dead():
     child = subprocess.Popen(
-        [sys.executable, "-c", "from bnnbench.store.owners import owner_id; print(owner_id(), flush=True); input()"],
+        [sys.executable, "-c", "from bnnbench.store.claims import owner_id; print(owner_id(), flush=True); input()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert child.stdout is not None
@@ -92,7 +92,7 @@ def test_claims_of_the_dead_and_the_silent_lapse(store, monkeypatch):
 
 def test_a_living_process_keeps_its_claims_however_silent(store, monkeypatch):
     """One that is busy, stopped, or could not reach the database for an hour."""
-    code = "from bnnbench.store.owners import owner_id; print(owner_id(), flush=True); input()"
+    code = "from bnnbench.store.claims import owner_id; print(owner_id(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

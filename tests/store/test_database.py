@@ -72,14 +72,14 @@ def test_an_upgrade_keeps_all_rows(path, tmp_path, monkeypatch):
         store.record(session, [make_outcome(make_cell())])
         before = store.scores()
     shutil.copytree(Path(schema.__file__).parent / "migrations", tmp_path / "migrations")
-    (tmp_path / "migrations/versions/0003_next.py").write_text(
-        "from alembic import op\nimport sqlalchemy as sa\nrevision, down_revision = '0003', '0002'\n"
+    (tmp_path / "migrations/versions/9999_next.py").write_text(
+        f"from alembic import op\nimport sqlalchemy as sa\nrevision, down_revision = '9999', {schema.HEAD!r}\n"
         "def upgrade():\n    with op.batch_alter_table('cell', recreate='always') as batch:\n"
         "        batch.alter_column('label', type_=sa.String(99))\n"
     )
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", str(tmp_path / "migrations"))
-        patch.setattr(schema, "HEAD", "0003")
+        patch.setattr(schema, "HEAD", "9999")
         with monkeypatch.context() as fixed:
             fixed.setattr("os.access", lambda name, mode, **_: mode != os.W_OK)
             with pytest.raises(UserError, match=r"of an older bnnbench and must be upgraded first, but: .* read-only"):

@@ -18,7 +18,7 @@ from test_claims import ELSEWHERE, work
 
 from bnnbench.errors import UserError
 from bnnbench.store import server
-from bnnbench.store.owners import owner_id
+from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 from bnnbench.store.tables import Base
 

@@ -14,7 +14,7 @@ import bnnbench
 from bnnbench.errors import UserError
 from bnnbench.experiment import waiting
 from bnnbench.records import CellRecord, Status
-from bnnbench.store.owners import owner_id
+from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 
 
@@ -59,7 +59,7 @@ def test_who_is_waited_for(tmp_path):
     assert line.startswith(f"waiting for {place}, which holds wine 10fold-0 bbp and 2 more cells since {since[:10]}")
 
 
-OTHER = "from bnnbench.store.owners import owner_id; print(owner_id(), flush=True); input()"
+OTHER = "from bnnbench.store.claims import owner_id; print(owner_id(), flush=True); input()"
 
 
 def test_a_run_says_for_whom_it_waits_and_goes_on_when_the_other_dies(tmp_path, capfd):

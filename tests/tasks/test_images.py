@@ -280,7 +280,7 @@ def test_cifar_archives_that_are_none(tmp_path: Path) -> None:
     _fails(lambda: LOADERS["cifar100"](card("cifar100"), tmp_path), f"{path} does not match its checksum")
     for raw in (path.read_bytes(), b"", b"no archive at all" * 100):
         _fails(
-            lambda raw=raw: cifar.members(raw, "a.tar.gz", lambda _: True), "a.tar.gz is no tar archive, or a damaged"
+            lambda raw=raw: cifar.members(raw, "a.tar.gz", lambda _: True), "a.tar.gz is not a tar archive, or damaged"
         )
 
 
@@ -330,13 +330,13 @@ def test_a_picture_that_is_none() -> None:
     assert pixels.shape == (3, 32, 32)
     np.testing.assert_allclose(pixels.mean((1, 2)), [255, 0, 128], atol=3)
     for content in (b"", b"<html></html>", stream.getvalue()[:300]):
-        _fails(lambda content=content: cifar.picture(content, "a.jpg"), "a.jpg is no JPEG file, or a damaged one")
+        _fails(lambda content=content: cifar.picture(content, "a.jpg"), "a.jpg is not a JPEG file, or damaged")
     stream = io.BytesIO()
     Image.new("RGB", (31, 32)).save(stream, "JPEG")
     _fails(lambda: cifar.picture(stream.getvalue(), "a.jpg"), "a.jpg has 31 x 32 pixels instead of 32 x 32")
     stream = io.BytesIO()
     Image.new("RGB", (32, 32)).save(stream, "PNG")
-    _fails(lambda: cifar.picture(stream.getvalue(), "a.jpg"), "a.jpg is no JPEG file")
+    _fails(lambda: cifar.picture(stream.getvalue(), "a.jpg"), "a.jpg is not a JPEG file")
 
 
 def test_types_of_data() -> None:

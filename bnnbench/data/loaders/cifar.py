@@ -37,7 +37,7 @@ def members(raw: bytes, name: str, wanted: Callable[[str], bool]) -> dict[str, b
                 if stream is not None:
                     found[member.name] = stream.read()
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise UserError(f"{name} is no tar archive, or a damaged one; get a fresh copy.") from error
+        raise UserError(f"{name} is not a tar archive, or damaged; get a fresh copy.") from error
     return found
 
 
@@ -68,7 +68,7 @@ def picture(content: bytes, name: str) -> np.ndarray:
         with Image.open(BytesIO(content), formats=("JPEG",)) as image:
             size, pixels = image.size, np.asarray(image.convert("RGB")) if image.size == (SIDE, SIDE) else None
     except (OSError, SyntaxError) as error:
-        raise UserError(f"{name} is no JPEG file, or a damaged one; get a fresh copy.") from error
+        raise UserError(f"{name} is not a JPEG file, or damaged; get a fresh copy.") from error
     if pixels is None:
         raise UserError(f"{name} has {size[0]} x {size[1]} pixels instead of {SIDE} x {SIDE}.")
     return pixels.transpose(2, 0, 1)

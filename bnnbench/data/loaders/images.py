@@ -65,8 +65,8 @@ def _binary(card: Card, root: Path, labels: int, train: tuple[str, ...], test: s
     if lacking := [name for name in names if name not in content]:
         raise UserError(f"{path} does not hold {lacking[0]}; the set wanted is CIFAR's binary version.")
     parts = [cifar.records(content[name], labels, f"{name} in {path}") for name in names]
-    *fit, (pixels, targets) = parts
-    both = np.concatenate([part[0] for part in fit]), np.concatenate([part[1][:, -1] for part in fit])
+    *training, (pixels, targets) = parts
+    both = np.concatenate([part[0] for part in training]), np.concatenate([part[1][:, -1] for part in training])
     return both, (pixels, targets[:, -1])
 
 

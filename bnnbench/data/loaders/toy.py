@@ -1,4 +1,4 @@
-"""Toy regressions in one dimension: two whose truth is known everywhere, and the table of a predecessor."""
+"""Toy regressions in one dimension: two whose truth is known everywhere, and Antoran's table."""
 
 from __future__ import annotations
 
