@@ -298,6 +298,7 @@ def test_listings():
     for name in METHODS.names():
         assert name in succeed("list methods")
     assert "diabetes" in succeed("list tasks")
+    assert re.search(r"fgsm-norm +no +mnist, mnist-lenet", succeed("list test-sets"))
     assert "log_likelihood" in succeed("list metrics")
     assert "3,000" in succeed("list budgets")
     assert "yacht" in succeed("data list")
