@@ -15,7 +15,7 @@ from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.experiment.check import method_to_check
 from bnnbench.experiment.machine import device_of, set_threads
 from bnnbench.experiment.overrides import parse_overrides
-from bnnbench.experiment.renamed import renamed, split_arguments
+from bnnbench.experiment.renamed import renamed, without_rule
 from bnnbench.experiment.request import Request
 from bnnbench.experiment.run import Summary, run_request
 from bnnbench.methods import METHODS, Method
@@ -85,7 +85,8 @@ def run(
     10
     """
     tasks = renamed("tasks=", tasks, "all", "task=", task)
-    splits, split_rule = split_arguments(splits, split_rule, folds)
+    splits, split_rule = without_rule(splits, split_rule)
+    splits = renamed("--splits", splits, None, "--folds", folds)
     place = device_of(device)
     set_threads(threads)
     request = Request(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,15 @@ from helpers import CPU
 from scipy.special import xlogy
 
 import bnnbench
+from bnnbench.data.arrays import Data
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
-from bnnbench.errors import UserError
+from bnnbench.errors import RenamedWarning, UserError
 from bnnbench.experiment import attempt
 from bnnbench.methods import METHODS
+from bnnbench.methods.map import MAP
 from bnnbench.store.store import ResultStore
-from bnnbench.tasks import TASKS
+from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import BUDGETS
 
 LIKE = {"budget": "smoke", "threads": 1, "device": "cpu"}
@@ -159,6 +162,77 @@ def test_splits_of_a_part_of_a_plan_give_the_numbers_of_the_whole(tmp_path):
     bnnbench.run("map", "diabetes", splits="4", db=tmp_path / "part.db", **LIKE)
     whole, part = (bnnbench.scores(tmp_path / f"{name}.db", split="10fold-4") for name in ("whole", "part"))
     np.testing.assert_allclose(part["value"], whole["value"], rtol=1e-4)
+
+
+@dataclass(frozen=True)
+class Own(MAP):
+    """A method that is not registered."""
+
+    name, tags = "own", ()
+    lr: float = 0.02
+
+
+def own_task():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    split = np.arange(50), np.arange(50, 60)
+    return Task("mine", "regression", ("own",), ("fixed",), (6,), loader=lambda: Data.of(x, x[:, 0], fixed=split))
+
+
+def test_objects_run_as_names_do(tmp_path, monkeypatch):
+    db, task = tmp_path / "a.db", own_task()
+    assert bnnbench.run([Own(lr=0.1), "map"], ["toy-homoscedastic", task], db=db, **LIKE).statuses == {"ok": 4}
+    assert bnnbench.run(Own(lr=0.1), task, db=db, **LIKE).missing == 0
+    assert bnnbench.run(Own(), task, db=db, **LIKE).missing == 1
+    scores = bnnbench.scores(db, method="own", evaluation="test", metric="rmse")
+    assert sorted(zip(scores["task"], scores["config"], strict=True)) == [
+        ("mine", "default"), ("mine", "lr=0.1"), ("toy-homoscedastic", "lr=0.1"),
+    ]  # fmt: skip
+    assert (tmp_path / "out/index.md") in bnnbench.report(db, tmp_path / "out", formats=("md",))
+    one = scores["fingerprint"].iloc[0]
+    with pytest.raises(UserError, match=r"of the method 'own', which is not registered in this process; register it"):
+        bnnbench.load(db, one)
+    monkeypatch.setitem(METHODS._entries, "own", Own)
+    monkeypatch.setitem(TASKS._entries, "mine", task)
+    assert isinstance(bnnbench.load(db, one).method, Own)
+
+
+def test_an_object_of_a_registered_class_is_the_cell_of_its_settings(tmp_path):
+    db = tmp_path / "a.db"
+    assert bnnbench.run("map", "toy-homoscedastic", settings="map.lr=0.1", db=db, **LIKE).missing == 1
+    assert bnnbench.run(MAP(lr=0.1), TASKS.get("toy-homoscedastic"), db=db, **LIKE).missing == 0
+
+
+def test_an_object_is_checked():
+    verdicts = list(bnnbench.check(Own(lr=0.01)))
+    assert {verdict.passed for verdict in verdicts} == {True, None}
+    with pytest.raises(UserError, match="another method of this name is registered"):
+        bnnbench.check(type("Other", (MAP,), {"name": "map"})())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"folds": "0"}, "--folds is now --splits."),
+        ({"splits": "10fold"}, "--splits 10fold is now --split-rule 10fold."),
+        ({"task": "diabetes"}, "task= is now tasks=."),
+    ],
+)
+def test_former_spellings_work_and_say_what_they_are_now(options, sentence, tmp_path):
+    now = {"tasks": "diabetes"} if "task" not in options else {}
+    with pytest.warns(RenamedWarning) as caught:
+        plan = bnnbench.run("constant", **now, **options, dry_run=True, db=tmp_path / "a.db", **LIKE)
+    assert [(str(warning.message), warning.filename) for warning in caught] == [(sentence, __file__)]
+    assert plan.packs == (("diabetes", "constant", 1 if "folds" in options else 10),)
+
+
+def test_a_report_takes_tasks(tmp_path):
+    db = tmp_path / "a.db"
+    bnnbench.run("constant", "toy-homoscedastic,diabetes", splits=[0], db=db, **LIKE)
+    for options in ({"tasks": "diabetes"}, {"tasks": ["diabetes"]}):
+        bnnbench.report(db, tmp_path, formats=("md",), **options)
+        assert "toy-homoscedastic" not in (tmp_path / "index.md").read_text()
+    with pytest.warns(RenamedWarning, match="task= is now tasks="):
+        bnnbench.report(db, tmp_path, formats=("md",), task="diabetes")
 
 
 def test_denormal_numbers_are_zero_in_all_threads_of_a_run(tmp_path):

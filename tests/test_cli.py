@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from bnnbench.cli import main
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
-from bnnbench.store import artifacts, sqlite
+from bnnbench.store import sqlite
 
 SMALL = "run --methods constant,map,sgld --task toy-homoscedastic,toy-antoran --budget smoke --threads 1 --device cpu"
 
@@ -109,6 +109,9 @@ def db(made, here):
         ("--splits 1", "The task 'toy-homoscedastic' has splits 0 to 0 under 'fixed', no 1."),
         ("--task diabetes --splits 0,10", "The task 'diabetes' has splits 0 to 9 under '10fold', no 10."),
         ("--splits=-1", "has splits 0 to 0 under 'fixed', no -1."),
+        ("--task rotation", "rotation is a family of test sets: use --task mnist --test-sets rotation."),
+        ("--test-sets rotation", "No chosen task has the test sets rotation; choose --task mnist or mnist-lenet."),
+        ("--test-sets kmnits", "There is no family of test sets 'kmnits'; did you mean kmnist"),
         ("--seeds 0", "--seeds must be at least 1, not 0."),
         ("--seeds many", "'many' is not a valid integer."),
         ("--threads 0", "--threads must be at least 1, not 0."),
@@ -220,7 +223,7 @@ def test_full_disk_for_artifacts(here, monkeypatch):
 
     line = "run --methods constant --task toy-homoscedastic --budget smoke --threads 1"
     with monkeypatch.context() as patch:
-        patch.setattr(artifacts.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         result = invoke(line)
     assert result.exit_code == 2
     assert result.stderr.strip().endswith("(No space left on device); free some disk space and run again.")
@@ -295,6 +298,7 @@ def test_listings():
     for name in METHODS.names():
         assert name in succeed("list methods")
     assert "diabetes" in succeed("list tasks")
+    assert re.search(r"fgsm-norm +no +mnist, mnist-lenet", succeed("list test-sets"))
     assert "log_likelihood" in succeed("list metrics")
     assert "3,000" in succeed("list budgets")
     assert "yacht" in succeed("data list")
@@ -368,6 +372,40 @@ def test_splits_run_alone(here):
     line = "run --methods constant --task diabetes --budget smoke --threads 1 --device cpu"
     assert succeed(f"{line} --splits 0,3").startswith("2 cells: 0 finished before, 2 ok now.\n")
     assert "8 of 10 cells would be trained." in succeed(f"{line} --dry-run")
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "hint"),
+    [
+        ("--folds 0,3", "--splits 0,3", "Warning: --folds is now --splits.\n"),
+        ("--splits 10fold", "--split-rule 10fold", "Warning: --splits 10fold is now --split-rule 10fold.\n"),
+        ("--tasks diabetes", "--task diabetes", ""),
+    ],
+)
+def test_former_spellings_of_a_run(former, now, hint, here):
+    line = "run --methods constant --task diabetes --budget smoke --threads 1 --device cpu"
+    said = invoke(f"{line} {former}")
+    assert said.exit_code == 0, said.output
+    assert said.stderr.count("Warning: ") == bool(hint)
+    assert hint in said.stderr
+    again = invoke(f"{line} {now}")
+    assert "none now" in again.stdout
+    assert "Warning" not in again.stderr
+    assert again.stdout.partition("\n")[2] == said.stdout.partition("\n")[2]
+
+
+def test_tasks_is_an_alias_of_task_in_reports(db, here):
+    for option in ("--task", "--tasks"):
+        succeed(f"report {option} toy-antoran")
+        assert "toy-homoscedastic" not in Path("reports/index.md").read_text()
+
+
+def test_all_beside_names(here):
+    line = "run --methods all,prior-only --task toy-antoran --dry-run"
+    assert "There is no method 'prior-only'" in refuse(line)
+    both = succeed("run --methods all,hmc --task toy-antoran --dry-run")
+    assert " hmc " in both
+    assert " sgld " in both
 
 
 def test_an_empty_file_becomes_a_database(here):

@@ -32,9 +32,9 @@ def report(formats: str, **options: Any) -> None:
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["methods", "tasks", "metrics", "budgets"]))
+@click.argument("what", type=click.Choice(["methods", "tasks", "test-sets", "metrics", "budgets"]))
 def list_(what: str) -> None:
-    """Show the registered methods, tasks, metrics or budgets.
+    """Show the registered methods, tasks, families of test sets, metrics or budgets.
 
     \b
     Example:
@@ -57,6 +57,14 @@ def listings() -> dict[str, Callable[[], tuple[list[str], list[tuple]]]]:
         state = {True: "present", False: "to be fetched"}
         return header, [(t.name, t.kind, ", ".join(t.groups), ", ".join(t.rules), state[t.present()]) for t in TASKS]
 
+    def test_sets() -> tuple[list[str], list[tuple]]:
+        from bnnbench.tasks import TASKS
+
+        known = {family.name: family for task in TASKS for family in task.test_set_families}
+        tasks_of = {f: ", ".join(t.name for t in TASKS if f in t.test_set_families) for f in known.values()}
+        header, part = ["test sets", "groups", "in all", "tasks"], {True: "no", False: "yes"}
+        return header, [(f.name, ", ".join(f.groups), part[f.optional], tasks_of[f]) for f in known.values()]
+
     def metrics() -> tuple[list[str], list[tuple]]:
         from bnnbench.metrics import METRICS
 
@@ -70,7 +78,7 @@ def listings() -> dict[str, Callable[[], tuple[list[str], list[tuple]]]]:
         header = ["budget", "gradients per network", "predictive samples", "for"]
         return header, [(b.name, f"{b.steps:,}", b.samples, b.summary) for b in BUDGETS.values()]
 
-    return {"methods": methods, "tasks": tasks, "metrics": metrics, "budgets": budgets}
+    return {"methods": methods, "tasks": tasks, "test-sets": test_sets, "metrics": metrics, "budgets": budgets}
 
 
 @click.command()

@@ -49,10 +49,10 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
       bnnbench run --methods all --task mnist --test-sets rotation,kmnist,fgsm
     """
     from bnnbench import api
-    from bnnbench.experiment.renamed import split_arguments
+    from bnnbench.experiment.renamed import without_rule
 
-    splits, rule = split_arguments(options.pop("splits"), options.pop("split_rule"), options.pop("folds"))
-    summary = api.run(db=db, dry_run=dry_run, quiet=False, splits=splits, split_rule=rule, **options)
+    options["splits"], options["split_rule"] = without_rule(options["splits"], options["split_rule"])
+    summary = api.run(db=db, dry_run=dry_run, quiet=False, **options)
     for warning in summary.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if dry_run:
@@ -65,7 +65,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
     click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
     from bnnbench.cli.summary import print_tables
 
-    print_tables(db, options["tasks"], options["methods"], options["budget"], rule)
+    print_tables(db, options["tasks"], options["methods"], options["budget"], options["split_rule"])
     if summary.all_failed:
         sys.exit(1)
 

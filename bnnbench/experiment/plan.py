@@ -45,15 +45,15 @@ def build_plan(request: Request) -> Plan:
     _refuse_unknown_rule(request, tasks)
     for task in tasks:
         supporting = [choice for choice in methods if _supports(choice.cls, task, request)]
-        if supporting and (context := _context(task, test_sets[task], request, plan)) is not None:
+        if supporting and (shared := _shared(task, test_sets[task], request, plan)) is not None:
             for choice in supporting:
-                _add_method(choice, context, request, plan)
+                _add_method(choice, shared, request, plan)
     if not plan.cells:
         raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")
     return plan
 
 
-class Context(NamedTuple):
+class Shared(NamedTuple):
     """What the cells of a task in this run share.
 
     Attributes:
@@ -68,7 +68,7 @@ class Context(NamedTuple):
     indices: list[int]
 
 
-def _context(task: Task, test_sets: tuple[str, ...], request: Request, plan: Plan) -> Context | None:
+def _shared(task: Task, test_sets: tuple[str, ...], request: Request, plan: Plan) -> Shared | None:
     """What the cells of a task share; None, with a warning, where it came by a group and cannot run."""
     rule = request.split_rule or task.rules[0]
     if rule not in task.rules and not request.names_task(task):
@@ -82,47 +82,47 @@ def _context(task: Task, test_sets: tuple[str, ...], request: Request, plan: Pla
         plan.warnings.append(f"{task.name}: skipped. {error}")
         return None
     budget = task.budget(request.budget.name) if task.budgets else request.budget
-    return Context(task, rule, budget, test_sets, rows, _indices(task, rule, count, request.splits))
+    return Shared(task, rule, budget, test_sets, rows, _indices(task, rule, count, request.splits))
 
 
-def _add_method(choice: Choice, context: Context, request: Request, plan: Plan) -> None:
+def _add_method(choice: Choice, shared: Shared, request: Request, plan: Plan) -> None:
     """Add the cells of a method on a task to the plan, or a warning where it came by a group and cannot run."""
-    task, grid = context.task, request.settings.get(choice.cls.name, {})
+    task, grid = shared.task, request.settings.get(choice.cls.name, {})
     combinations = math.prod(map(len, grid.values())) if choice.by_name else 0
-    count = request.seeds * len(context.indices) * (combinations + len(choice.objects))
+    count = request.seeds * len(shared.indices) * (combinations + len(choice.objects))
     if (count := len(plan.cells) + count) > MOST_CELLS:
         raise UserError(f"A run holds {MOST_CELLS:,} cells at most, and this one {count:,} or more; split it.")
     try:
-        plan.cells.extend(_cells(choice, context, request))
+        plan.cells.extend(_cells(choice, shared, request))
     except UserError as error:
         if grid or (request.names_task(task) and request.names_method(choice.cls)):
             raise
         plan.warnings.append(f"{choice.cls.name} on {task.name}: skipped. {error}")
 
 
-def _cells(choice: Choice, context: Context, request: Request) -> list[Cell]:
+def _cells(choice: Choice, shared: Shared, request: Request) -> list[Cell]:
     """The cells of a method on a task; whatever the method's own code raises when it is planned becomes a sentence."""
     try:
         return [
-            Cell(context.task, method, context.rule, index, seed, context.budget, request.root, context.test_sets)
-            for method, splits in _configured(choice, context, request)
-            for seed, index in itertools.product(range(request.seeds), context.indices[:splits])
+            Cell(shared.task, method, shared.rule, index, seed, shared.budget, request.root, shared.test_sets)
+            for method, splits in _configured(choice, shared, request)
+            for seed, index in itertools.product(range(request.seeds), shared.indices[:splits])
         ]
     except UserError:
         raise
     except (Exception, SystemExit) as error:
         name = choice.cls.name
-        raise UserError(f"The method {name!r} cannot be planned on {context.task.name!r} ({_named(error)}).") from error
+        raise UserError(f"The method {name!r} cannot be planned on {shared.task.name!r} ({_named(error)}).") from error
 
 
-def _configured(choice: Choice, context: Context, request: Request) -> Iterator[tuple[Method, int | None]]:
+def _configured(choice: Choice, shared: Shared, request: Request) -> Iterator[tuple[Method, int | None]]:
     """The configurations of a method on a task, each with the number of splits that it runs, None for all."""
-    task, cls = context.task, choice.cls
+    task, cls = shared.task, choice.cls
     grid = request.settings.get(cls.name, {})
     for method in choice.configurations(grid, task.defaults(cls.name, cls.tags)):
-        cell = Cell(task, method, context.rule, 0, 0, context.budget, request.root)
+        cell = Cell(task, method, shared.rule, 0, 0, shared.budget, request.root)
         _ = hash(cell), cell.record, structure(cell)  # what the method's own code may fail at
-        first_only = method.most_rows is not None and context.rows > method.most_rows
+        first_only = method.most_rows is not None and shared.rows > method.most_rows
         yield method, 1 if first_only else None
 
 

@@ -27,19 +27,19 @@ def renamed(now: str, value: Any, default: Any, before: str, former: Any) -> Any
     return former
 
 
-def split_arguments(splits: Any, split_rule: Any, folds: Any) -> tuple[Any, Any]:
-    """`--splits` and `--split-rule`, which were `--folds` and `--splits`.
+def without_rule(splits: Any, split_rule: Any) -> tuple[Any, Any]:
+    """`--splits` and `--split-rule`, where the former may hold a rule, as it once did.
 
     Raises:
-        UserError: one of them is given under both names.
+        UserError: both hold a rule.
     """
     if isinstance(splits, str) and splits in {rule for task in TASKS for rule in task.rules}:
         if split_rule is not None:
             raise UserError(f"--splits {splits} is a split rule, and so is --split-rule {split_rule}; give one.")
         _say(f"--splits {splits} is now --split-rule {splits}.")
-        splits, split_rule = None, splits
-    return renamed("--splits", splits, None, "--folds", folds), split_rule
+        return None, splits
+    return splits, split_rule
 
 
 def _say(sentence: str) -> None:
-    warnings.warn(sentence, RenamedWarning, stacklevel=4)
+    warnings.warn(sentence, RenamedWarning, stacklevel=4)  # at the call of the API, whose function called ours

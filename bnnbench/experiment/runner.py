@@ -32,6 +32,15 @@ class Ended(NamedTuple):
     message: str
 
 
+class Finished(NamedTuple):
+    """What became of cells that were tried together; the pack and its checkpoint, where it was trained."""
+
+    cells: Sequence[Cell]
+    outcomes: list[Outcome]
+    evaluator: Evaluator | None
+    checkpoint: Checkpoint | None
+
+
 def run_cells(
     store: ResultStore,
     cells: Sequence[Cell],
@@ -56,26 +65,38 @@ def run_cells(
                     waiting.append(pack)
                     continue
                 session = start_session() if session is None else session
-                for part, outcomes, evaluator, checkpoint in run_pack(pack, settings, progress):
-                    store.record(session, outcomes, owner, settings.force)
-                    if checkpoint is not None:
-                        checkpoint.remove()
-                    ended.update(Ended(o.status, o.cell.task, o.cell.method, o.message) for o in outcomes)
-                    if evaluator is not None and part[0].test_sets:
-                        progress.start(f"{part[0].task.name} {part[0].method.name}: further test sets")
-                        with random.compiled_kernels(is_compiled(part[0], settings.device)):
-                            faults += add_evaluations(store, evaluator)[1]
-                    progress.finish(_line(part, outcomes), _work(part))
+                for part in run_pack(pack, settings, progress):
+                    store.record(session, part.outcomes, owner, settings.force)
+                    faults += _completed(store, part, settings, progress)
+                    ended.update(Ended(o.status, o.cell.task, o.cell.method, o.message) for o in part.outcomes)
             waiting = restricted(waiting, unfinished(store, [c for pack in waiting for c in pack], settings.force))
             if waiting and len(waiting) == len(todo):
-                line = awaited(store, fingerprints)
-                progress.start(line)
-                if line != told:
-                    progress.say(line)
-                told = line
-                time.sleep(AGAIN_S)
+                told = _wait(store, fingerprints, told, progress)
             todo = waiting
     return ended, faults
+
+
+def _completed(store: ResultStore, part: Finished, settings: Settings, progress: RunProgress) -> list[str]:
+    """What follows once cells are stored: their further test sets; returns why some could not be scored."""
+    if part.checkpoint is not None:
+        part.checkpoint.remove()
+    first, faults = part.cells[0], []
+    if part.evaluator is not None and first.test_sets:
+        progress.start(f"{first.task.name} {first.method.name}: further test sets")
+        with random.compiled_kernels(is_compiled(first, settings.device)):
+            _, faults = add_evaluations(store, part.evaluator)
+    progress.finish(_line(part.cells, part.outcomes), _work(part.cells))
+    return faults
+
+
+def _wait(store: ResultStore, fingerprints: Collection[str], told: str, progress: RunProgress) -> str:
+    """Wait for other processes; returns the line that says for which, which is shown once."""
+    line = awaited(store, fingerprints)
+    progress.start(line)
+    if line != told:
+        progress.say(line)
+    time.sleep(AGAIN_S)
+    return line
 
 
 def unfinished(store: ResultStore, cells: Sequence[Cell], force: bool = False) -> list[Cell]:
@@ -94,9 +115,7 @@ def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
     return f"{first.task.name} {first.rule} {first.method.name}: {counts} ({outcomes[0].wall_s:.1f} s)"
 
 
-def run_pack(
-    pack: Sequence[Cell], settings: Settings, progress: RunProgress
-) -> Iterator[tuple[Sequence[Cell], list[Outcome], Evaluator | None, Checkpoint | None]]:
+def run_pack(pack: Sequence[Cell], settings: Settings, progress: RunProgress) -> Iterator[Finished]:
     """Train a pack; if it raises, each of its cells alone, in the same mode. One that cannot be trained ends nothing
     but itself."""
     progress.start(f"{pack[0].task.name} {pack[0].method.name}")
@@ -109,10 +128,10 @@ def run_pack(
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:2000]
     else:
-        yield pack, *attempted
+        yield Finished(pack, *attempted)
         return
     if len(pack) == 1:
-        yield pack, [Outcome(pack[0].record, Status.FAILED, reason)], None, None
+        yield Finished(pack, [Outcome(pack[0].record, Status.FAILED, reason)], None, None)
         return
     for cell in pack:
         yield from run_pack([cell], settings, progress)

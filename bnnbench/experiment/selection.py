@@ -136,5 +136,6 @@ def _refuse_families(names: Sequence[str]) -> None:
         return
     first = next(task.name for task in TASKS if task.test_set_families)
     tasks = ",".join(name for name in names if name not in families) or first
-    what = "is a family of test sets" if len(found) == 1 else "are families of test sets"
+    one = "is a family" if found[0] in known else "is a group"
+    what = f"{one if len(found) == 1 else 'are families'} of test sets"
     raise UserError(f"{', '.join(found)} {what}: use --task {tasks} --test-sets {','.join(found)}.")

@@ -108,7 +108,8 @@ class Task:
         for names_ in (self.groups, self.rules):
             if not isinstance(names_, tuple) or not names_:
                 raise UserError(f"{what}: its groups and its split rules must be tuples of names, not {names_!r}.")
-        for noun, name in (("name", self.name), *(("group", group) for group in self.groups)):
+        families = (("family of test sets", family.name) for family in self.test_set_families)
+        for noun, name in (("name", self.name), *(("group", group) for group in self.groups), *families):
             if not NAME.fullmatch(name):
                 raise UserError(
                     f"The {noun} {name!r} of a task makes no file name: give letters, digits and . _ = + -, beginning "

@@ -245,7 +245,7 @@ def test_families_among_the_tasks():
     """Where they once stood: the answer is the command of today."""
     for tasks, sentence in [
         ("rotation", "rotation is a family of test sets: use --task mnist --test-sets rotation."),
-        ("mnist-lenet,shift", "shift is a family of test sets: use --task mnist-lenet --test-sets shift."),
+        ("mnist-lenet,shift", "shift is a group of test sets: use --task mnist-lenet --test-sets shift."),
         ("fgsm,all,pgd", "fgsm, pgd are families of test sets: use --task all --test-sets fgsm,pgd."),
     ]:
         with pytest.raises(UserError) as caught:
