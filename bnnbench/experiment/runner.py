@@ -62,7 +62,7 @@ def run_cells(
                     waiting.append(pack)
                     continue
                 session = start_session() if session is None else session
-                for cells, outcomes, evaluator, checkpoint in _run_pack(pack, settings, progress):
+                for cells, outcomes, evaluator, checkpoint in run_pack(pack, settings, progress):
                     store.record(session, outcomes, owner, settings.force)
                     if checkpoint is not None:
                         checkpoint.remove()
@@ -130,7 +130,7 @@ def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
     return f"{first.task.name} {first.rule} {first.method.name}: {counts} ({outcomes[0].wall_s:.1f} s)"
 
 
-def _run_pack(
+def run_pack(
     pack: Sequence[Cell], settings: Settings, progress: RunProgress
 ) -> Iterator[tuple[Sequence[Cell], list[Outcome], Evaluator | None, Checkpoint | None]]:
     """Train a pack; if it raises, each of its cells alone, in the same mode. One that cannot be trained ends nothing
@@ -151,4 +151,4 @@ def _run_pack(
         yield pack, [Outcome(pack[0].record, Status.FAILED, reason)], None, None
         return
     for cell in pack:
-        yield from _run_pack([cell], settings, progress)
+        yield from run_pack([cell], settings, progress)

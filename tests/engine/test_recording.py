@@ -17,7 +17,7 @@ from bnnbench.engine import validation as monitor
 from bnnbench.engine.recording import layers_of, recorded
 from bnnbench.engine.step import VALIDATE
 from bnnbench.engine.train import train
-from bnnbench.experiment.attempt import _training_curve
+from bnnbench.experiment.attempt import training_curves
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 COLUMNS = ["weight_mean", "weight_std", "activation_mean", "activation_std", *(f"activation_{q}" for q in LEVELS)]

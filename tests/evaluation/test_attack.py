@@ -17,7 +17,7 @@ from bnnbench.engine.train import train
 from bnnbench.evaluation import sets
 from bnnbench.evaluation.attack import attacked, gradient_sign, loss_gradient
 from bnnbench.evaluation.evaluate import evaluate
-from bnnbench.evaluation.sets import adversarial
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.tasks import TestSet
 from bnnbench.tasks.attacks import Attack
 

@@ -14,7 +14,7 @@ from bnnbench.checks.checks import LINEAR
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
 from bnnbench.engine.train import train
-from bnnbench.evaluation.diagnostics import as_mapping, draws_kept, interval, looks_with_draws, sampler_record
+from bnnbench.evaluation.diagnostics import as_mapping, draws_kept, interval, checks_with_draws, sampler_record
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.methods import METHODS
@@ -161,9 +161,9 @@ def test_interval_needs_four_finite_values():
 
 def test_looks_that_tell_of_draws():
     """A look after k updates tells of those since the look before it; draws are taken after update t + 1."""
-    looks = looks_with_draws(np.array([10, 20, 30, 40, 45]), [0, 9, 10, 29, 40])
+    looks = checks_with_draws(np.array([10, 20, 30, 40, 45]), [0, 9, 10, 29, 40])
     assert looks.tolist() == [True, True, True, False, True]
-    cycles = looks_with_draws(np.arange(50, 3001, 50), CyclicalSGMCMC().schedule(3000))
+    cycles = checks_with_draws(np.arange(50, 3001, 50), CyclicalSGMCMC().schedule(3000))
     expected = [750 * c + offset for c in range(1, 5) for offset in (-100, -50, 0)]
     assert (np.arange(50, 3001, 50)[cycles]).tolist() == expected
 

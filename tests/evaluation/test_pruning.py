@@ -18,8 +18,8 @@ from bnnbench.engine.train import train
 from bnnbench.evaluation import evaluate as scoring
 from bnnbench.evaluation.evaluate import evaluate
 from bnnbench.evaluation.histogram import WEIGHT_BINS, weight_histogram
-from bnnbench.evaluation.pruning import FRACTIONS, evaluation_name, masks, order, prunable
-from bnnbench.evaluation.sets import predictions
+from bnnbench.evaluation.pruning import FRACTIONS, pruned, masks, order, prunable
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.methods import METHODS
 
 SHORT = replace(BUDGET, steps=20, validation_checks=2)
@@ -61,7 +61,7 @@ def test_share_zero_keeps_all():
 
 
 def test_names():
-    assert [evaluation_name(share) for share in FRACTIONS] == [f"pruned-{name}" for name in NAMES]
+    assert [pruned(share) for share in FRACTIONS] == [f"pruned-{name}" for name in NAMES]
 
 
 def keep(mean, sd, share):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import bnnbench
-from bnnbench.evaluation.pruning import FRACTIONS, evaluation_name
+from bnnbench.evaluation.pruning import FRACTIONS, pruned
 from bnnbench.experiment import added as shifts
 from bnnbench.experiment import attempt
 from bnnbench.methods import METHODS
@@ -16,7 +16,7 @@ from bnnbench.store.store import ResultStore
 
 TASKS = "toy-homoscedastic,digits"
 LIKE = {"budget": "smoke", "folds": "0", "threads": 1, "device": "cpu"}
-PRUNED = {evaluation_name(share) for share in FRACTIONS}
+PRUNED = {pruned(share) for share in FRACTIONS}
 NAMES = ["constant", "map", "mc-dropout", "bbp-gaussian", "laplace-diag", "sgld", "swag"]
 
 

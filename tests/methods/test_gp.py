@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.engine.train import train
 from bnnbench.errors import UserError
-from bnnbench.evaluation.sets import predictions
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.methods.gp import GP, JITTER, KERNELS, GPState, arccos, log_marginal, scales, surrogate, thinned
 
 KEY = random.key(0)
@@ -49,7 +49,7 @@ def test_against_scikit_learn_at_equal_hyperparameters():
     process = of_scikit(state)
     want = process.log_marginal_likelihood()
     assert log_marginal(KERNELS["rbf"], state).item() == pytest.approx(want, rel=1e-10)
-    got = GP().predict(KEY, state, None, make_problem(x, y), at, 1)
+    got = GP().posterior(state, None, make_problem(x, y)).predictive(KEY, make_problem(x, y), at, 1)
     mean, sd = process.predict(at.numpy(), return_std=True)
     noise = scales(state.theta)[2].item()
     np.testing.assert_allclose(got.mean[0], mean, rtol=1e-8, atol=1e-10)
@@ -108,7 +108,9 @@ def test_padding_changes_nothing(kernel, limit):
     padded = dataclasses.replace(problem, rows=problem.rows._replace(index=index, weight=weight))
     found = [method.finish(KEY, method.init(KEY, p), p) for p in (problem, padded)]
     assert_close(found[0].theta, found[1].theta, rtol=1e-8, atol=1e-10)
-    got = [method.predict(KEY, s, None, p, at, 1) for s, p in zip(found, (problem, padded), strict=True)]
+    got = [
+        method.posterior(s, None, p).predictive(KEY, p, at, 1) for s, p in zip(found, (problem, padded), strict=True)
+    ]
     assert_close(got[0], got[1], rtol=1e-8, atol=1e-8)
 
 
@@ -128,7 +130,7 @@ def test_bands_grow_away_from_the_data(kernel):
     method, problem = GP(kernel=kernel), make_problem(x, y)
     state = method.finish(KEY, method.init(KEY, problem), problem)
     away = torch.linspace(0, 12, 7).double()[:, None] * torch.ones(1, x.shape[1]).double()
-    sd = method.predict(KEY, state, None, problem, away, 1).scale[0]
+    sd = method.posterior(state, None, problem).predictive(KEY, problem, away, 1).scale[0]
     assert sd[-1] > 3 * sd[0]
     assert (sd.diff() > -1e-6).all()
 
@@ -140,7 +142,7 @@ def test_differentiable_in_the_inputs(kernel):
     at = torch.cat([x[:2], rows(2, seed=4)[0]])
 
     def total(at):
-        terms = method.predict(KEY, state, None, problem, at, 1)
+        terms = method.posterior(state, None, problem).predictive(KEY, problem, at, 1)
         return (terms.mean.square() + terms.scale).sum()
 
     step = 1e-5 * torch.eye(12, dtype=torch.float64).reshape(12, 4, 3)

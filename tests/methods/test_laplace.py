@@ -236,7 +236,7 @@ def test_a_linear_model_given_its_noise_is_exact(method):
     state = method.finish(random.key(0), adam_init(params), problem)
     assert_close(covariance_of(method, state), covariance, rtol=1e-9, atol=1e-12)
     x = torch.tensor([[0.3, -1.0], [2.0, 5.0]]).double()
-    terms = method.predict(random.key(1), state, None, problem, x, 20_000)
+    terms = method.posterior(state, None, problem).predictive(random.key(1), problem, x, 20_000)
     at = torch.cat([x, torch.ones(2, 1).double()], 1)
     variance = (at @ covariance @ at.T).diag()
     # 6 standard errors each: four comparisons alarm once in 10^8
@@ -250,7 +250,7 @@ def test_samples_have_the_covariance(method):
     2 million. log_noise is independent of the weights."""
     problem = problem_of(Homoscedastic())
     state = method.finish(random.key(1), fit_of(problem), problem)
-    draws = method.weights(random.key(2), state, None, problem, 20_000)
+    draws = method.posterior(state, None, problem).sample(random.key(2), problem, 20_000)
     mean, sd = method.moments(state, None)
     flat = vmap(flatten)(of_weights(draws)) - flatten(of_weights(mean))
     rows = last_layer(mean) | (not isinstance(method, LaplaceLast))
@@ -271,17 +271,17 @@ def test_linearised_terms_are_those_of_the_jacobian(method, likelihood):
     """f_map + J (w_s - w_map), with the very samples of `weights`; rows of any order are of the same functions."""
     problem = problem_of(likelihood)
     state = method.finish(random.key(1), fit_of(problem), problem)
-    draws = method.weights(random.key(2), state, None, problem, 5)
+    draws = method.posterior(state, None, problem).sample(random.key(2), problem, 5)
     change = vmap(flatten)(of_weights(draws)) - flatten(of_weights(state.params))
     out = network(of_weights(state.params), X)[0] + torch.einsum("nkp,sp->snk", jacobian(state.params, X), change)
-    terms = method.predict(random.key(2), state, None, problem, X, 5)
+    terms = method.posterior(state, None, problem).predictive(random.key(2), problem, X, 5)
     if isinstance(likelihood, Categorical):
         assert_close(terms.log_probs, out.log_softmax(2))
     else:
         noise = out[..., 1].exp().log1p() if out.shape[2] == 2 else draws["log_noise"].exp()[:, None].expand(5, 30)
         assert_close(terms.mean, out[..., 0])
         assert_close(terms.scale, 1e-3 + noise)
-    flipped = method.predict(random.key(2), state, None, problem, X.flip(0)[:7], 5)
+    flipped = method.posterior(state, None, problem).predictive(random.key(2), problem, X.flip(0)[:7], 5)
     assert_close(flipped[0], terms[0].flip(1)[:, :7])
 
 
@@ -289,10 +289,10 @@ def test_linearised_terms_are_those_of_the_jacobian(method, likelihood):
 def test_sampled_terms_are_the_network_s(likelihood):
     problem, method = problem_of(likelihood), LaplaceKron(predictive="sampled")
     state = method.finish(random.key(1), fit_of(problem), problem)
-    draws = method.weights(random.key(2), state, None, problem, 5)
-    terms = method.predict(random.key(2), state, None, problem, X, 5)
+    draws = method.posterior(state, None, problem).sample(random.key(2), problem, 5)
+    terms = method.posterior(state, None, problem).predictive(random.key(2), problem, X, 5)
     assert_close(terms, problem.predict(draws, X), rtol=0, atol=0)
-    linear = KRON.predict(random.key(2), state, None, problem, X, 5)
+    linear = KRON.posterior(state, None, problem).predictive(random.key(2), problem, X, 5)
     assert not torch.allclose(terms[0], linear[0])
 
 
@@ -303,7 +303,7 @@ def test_prediction_is_differentiable_in_the_inputs(method, predictive):
     state = method.finish(random.key(1), fit_of(problem), problem)
 
     def total(x):
-        terms = method.predict(random.key(2), state, None, problem, x, 3)
+        terms = method.posterior(state, None, problem).predictive(random.key(2), problem, x, 3)
         return terms.mean.square().sum() + terms.scale.sum()
 
     step = 1e-6 * torch.eye(60).double()[7].reshape(30, 2)
@@ -354,7 +354,7 @@ def test_temperature_and_prior_scale(method):
     )
     means, sds = cold.moments(state, None)
     assert_close(sds, {name: value / 2 for name, value in method.moments(state, None)[1].items()})
-    draws, halves = (m.weights(random.key(3), state, None, problem, 2) for m in (method, cold))
+    draws, halves = (m.posterior(state, None, problem).sample(random.key(3), problem, 2) for m in (method, cold))
     assert_close(halves, {name: (value + means[name]) / 2 for name, value in draws.items()})
     wide = replace(method, prior_scale=3.0)
     found = covariance_of(wide, wide.finish(random.key(1), fit_of(problem), problem))
@@ -377,8 +377,8 @@ def test_trains_to_the_optimum_of_map(likelihood):
     assert_close(trained(KRON, problem), trained(MAP(), problem), rtol=0, atol=0)
     wide = trained(MAP(), problem_of(likelihood, scale=2.0))
     assert_close(trained(LaplaceKron(prior_scale=2.0), problem), wide, rtol=0, atol=0)
-    terms = KRON.predict(random.key(3), wide, None, problem, X, 5)
-    assert_close(terms, MAP().predict(random.key(3), wide, None, problem, X, 5), rtol=0, atol=0)
+    terms = KRON.posterior(wide, None, problem).predictive(random.key(3), problem, X, 5)
+    assert_close(terms, MAP().posterior(wide, None, problem).predictive(random.key(3), problem, X, 5), rtol=0, atol=0)
     assert KRON.moments(wide, None) is None
 
 
@@ -394,7 +394,9 @@ def test_replicas_together_equal_each_alone(method, precision):
     def both(w, weight):
         part = replace(problem, rows=problem.rows._replace(weight=weight, total=weight.sum()))
         state = method.finish(random.key(1), adam_init(w), part)
-        return covariance_of(method, state), method.predict(random.key(1), state, None, part, X[:3], 2)
+        return covariance_of(method, state), method.posterior(state, None, part).predictive(
+            random.key(1), part, X[:3], 2
+        )
 
     stacked = {name: torch.stack([p[name] for p in params]) for name in params[0]}
     together = vmap(both, randomness="error")(stacked, weights)

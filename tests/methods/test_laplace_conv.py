@@ -217,10 +217,10 @@ def test_a_kernel_as_large_as_the_image_is_a_linear_layer(method):
 def test_linearised_terms_are_those_of_the_jacobian(method):
     problem = problem_of(cnn())
     state = method.finish(random.key(1), fit_of(problem), problem)
-    draws = method.weights(random.key(2), state, None, problem, 4)
+    draws = method.posterior(state, None, problem).sample(random.key(2), problem, 4)
     change = vmap(flatten)(draws) - flatten(state.params)
     out = network(state.params, X) + torch.einsum("nkp,sp->snk", jacobian(state.params, X), change)
-    found = method.predict(random.key(2), state, None, problem, X, 4).log_probs
+    found = method.posterior(state, None, problem).predictive(random.key(2), problem, X, 4).log_probs
     assert_close(found, out.log_softmax(2))
     given = [method.predict_given(draws, state, problem, part).log_probs for part in X.split(11)]
     assert_close(torch.cat(given, 1), found)
@@ -233,8 +233,8 @@ def test_a_prepared_state_gives_the_same_numbers(method):
     ready = method.prepared(state, None)
     again = method.prepared(ready, None)
     for other in (ready, again):
-        draws = method.weights(random.key(2), other, None, problem, 3)
-        assert_close(draws, method.weights(random.key(2), state, None, problem, 3), rtol=0, atol=0)
+        draws = method.posterior(other, None, problem).sample(random.key(2), problem, 3)
+        assert_close(draws, method.posterior(state, None, problem).sample(random.key(2), problem, 3), rtol=0, atol=0)
         assert_close(method.moments(other, None), method.moments(state, None), rtol=0, atol=0)
     fit = fit_of(problem)
     assert method.prepared(fit, None) is fit
@@ -251,7 +251,7 @@ def test_replicas_together_equal_each_alone(method):
     def both(w, weight):
         part = replace(problem, rows=problem.rows._replace(weight=weight, total=weight.sum()))
         state = method.finish(random.key(1), adam_init(w), part)
-        draws = method.weights(random.key(1), method.prepared(state, None), None, part, 2)
+        draws = method.posterior(method.prepared(state, None), None, part).sample(random.key(1), part, 2)
         return method.moments(state, None)[1], draws, method.predict_given(draws, state, part, X[:3]).log_probs
 
     stacked = {name: torch.stack([p[name] for p in params]) for name in params[0]}

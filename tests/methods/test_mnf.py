@@ -50,7 +50,7 @@ def test_training_and_prediction_draw_from_one_law(method):
     change = 0.3 * random.normal(random.key(5), state.params[OWN].shape, torch.float64)
     state = state._replace(params=state.params | {OWN: state.params[OWN] + change})  # away from the start
     trained = vmap(lambda k: method.update(k, state, problem)[1]["nll"])(random.split(random.key(1), 3000))
-    weights = method.weights(random.key(2), state, None, problem, 3000)
+    weights = method.posterior(state, None, problem).sample(random.key(2), problem, 3000)
     rows = Batch(X, Y, torch.ones(40, dtype=torch.float64))
     drawn = vmap(lambda w: problem.mean_nll(w, rows))(weights)
     error = math.sqrt(float(trained.var() + drawn.var()) / 3000)

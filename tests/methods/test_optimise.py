@@ -105,5 +105,5 @@ def test_map_is_adam_on_the_energy():
 def test_map_predicts_with_one_term():
     problem = make_problem(X, Y)
     state = MAP().init(random.key(1), problem)
-    assert MAP().predict(random.key(0), state, None, problem, X, 7).mean.shape == (1, 30)
+    assert MAP().posterior(state, None, problem).predictive(random.key(0), problem, X, 7).mean.shape == (1, 30)
     assert configure(MAP, {"lr": "1e-4"}) == MAP(1e-4)

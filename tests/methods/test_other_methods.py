@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.engine.train import train
 from bnnbench.errors import UserError
-from bnnbench.evaluation.sets import predictions
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.methods import METHODS, configure
 from bnnbench.methods.ensemble import DeepEnsemble
 from bnnbench.methods.map import MAP
@@ -33,8 +33,8 @@ def test_members_are_networks_of_their_own():
         assert_close({k: v[i] for k, v in state.params.items()}, member.params)
     for value in state.params.values():
         assert len(value.flatten().unique()) == value.numel()
-    terms = method.predict(random.key(0), state, None, problem, X, 99)
-    alone = [MAP().predict(random.key(0), m, None, problem, X, 1).mean for m in members]
+    terms = method.posterior(state, None, problem).predictive(random.key(0), problem, X, 99)
+    alone = [MAP().posterior(m, None, problem).predictive(random.key(0), problem, X, 1).mean for m in members]
     assert_close(terms.mean, torch.cat(alone))
 
 
@@ -68,7 +68,7 @@ def test_definition(method):
     assert method.citation or method.name in {"constant"}
     for field in dataclasses.fields(method):
         assert isinstance(getattr(default, field.name), float | int | str | bool | None), field.name
-    if method.trained:
+    if method.num_networks > 0:
         steps = list(default.schedule(50))
         assert all(0 <= step < 50 for step in steps)
         assert default.networks >= 1

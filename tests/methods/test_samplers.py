@@ -113,10 +113,10 @@ def langevin(h, heat, G):
 @pytest.mark.parametrize("method", [SGLD, CyclicalSGMCMC, PSGLD])
 def test_langevin_stays_in_its_law(method, temperature):
     """The recursion's own law, which is N(m, T Sigma) up to 10 % at this step."""
-    h, t, settings = 0.02, 0, {"floor": 1.0}
+    h, t, settings = 0.02, 0, {"final_lr_fraction": 1.0}
     if method is CyclicalSGMCMC:  # the middle of a cycle's last stage, at half its share of the peak
         t = 225  # cycles of 250 steps
-        h, settings = 0.02 * 0.5 * (1 + math.cos(0.9 * math.pi)), {"lr": 0.02, "floor": 0.0}
+        h, settings = 0.02 * 0.5 * (1 + math.cos(0.9 * math.pi)), {"lr": 0.02, "final_lr_fraction": 0.0}
         h, settings["lr"] = 20 * h, 0.4
     G = np.ones(3)
     if method is PSGLD:
@@ -146,7 +146,7 @@ def test_sghmc_stays_in_its_law(temperature):
     ones, root = repeated(torch.ones(3).double()), repeated(SQUARE.sqrt())
     factor = {name: torch.ones(CHAINS).double() for name in LIKE}
     state = Moving(spread(z[:, :3]), spread(z[:, 3:]), root, repeated(SQUARE), ones, factor)
-    method = SGHMC(lr=h, floor=1.0, burn_in=0.0, friction=alpha, stabiliser=0.1, temperature=temperature)
+    method = SGHMC(lr=h, final_lr_fraction=1.0, burn_in=0.0, friction=alpha, stabiliser=0.1, temperature=temperature)
     state, infos = run(method, state)
     same_law(
         torch.cat([flat_of(state.params), flat_of(state.velocity)], 1),
@@ -190,7 +190,9 @@ def test_gamma_is_the_derivative_of_the_preconditioner():
          for i, e in enumerate(1e-6 * torch.eye(13).double())]
     )  # fmt: skip
     state = Preconditioned(params, unflatten(old, params))
-    method = PSGLD(lr=0.1, decay=0.6, stabiliser=0.1, temperature=0.7, floor=1.0, reach=1e6)  # no drift is cut
+    method = PSGLD(
+        lr=0.1, decay=0.6, stabiliser=0.1, temperature=0.7, final_lr_fraction=1.0, reach=1e6
+    )  # no drift is cut
 
     def added(key):
         with_it, without = (replace(method, gamma=g).update(key, state, problem)[0].params for g in (True, False))
@@ -213,7 +215,7 @@ def test_without_gamma_the_law_is_another(gamma):
     # each row of `parallel` is a problem of its own with 3 weights of prior scale 1
     parallel = vmap(lambda v: unflatten(v, LIKE))(w[: size // 3 * 3].reshape(-1, 3))
     state = Preconditioned(parallel, {name: torch.ones_like(value) for name, value in parallel.items()})
-    method = PSGLD(lr=0.02, floor=1.0, decay=0.0, stabiliser=0.5, gamma=gamma)
+    method = PSGLD(lr=0.02, final_lr_fraction=1.0, decay=0.0, stabiliser=0.5, gamma=gamma)
     keys = random.split(random.key(1), size // 3)
     step = vmap(lambda k, s: method.update(k, s, problem)[0], randomness="error")
     for i in range(200):
@@ -264,7 +266,7 @@ def test_a_valley_too_narrow_for_the_step_throws_no_chain_out():
     problem = make_problem(x, x[:, 0], Heteroscedastic(), hidden=(20,), steps=100)
 
     def largest(reach):
-        method = SGLD(lr=0.03, reach=reach, floor=0.99)
+        method = SGLD(lr=0.03, reach=reach, final_lr_fraction=0.99)
         state = method.init(random.key(0), problem)
         state["layers.1.bias"] = torch.tensor([0.0, -7.0]).double()  # a noise of 2e-3
         for t in range(100):
@@ -282,7 +284,7 @@ def test_cyclical_step_sizes_are_the_paper_s():
     """Zhang et al. 2020, equation 1: alpha_k = alpha_0 / 2 (cos(pi mod(k - 1, K / M) / (K / M)) + 1), k from 1, to a
     part of alpha_0 that is left."""
     for floor in (0.0, 0.2):
-        method, problem = CyclicalSGMCMC(lr=0.3, cycles=5, floor=floor), linear(steps=200)
+        method, problem = CyclicalSGMCMC(lr=0.3, cycles=5, final_lr_fraction=floor), linear(steps=200)
         for k in range(1, 201):
             paper = 0.5 * (math.cos(math.pi * ((k - 1) % 40) / 40) + 1)
             found = method.step_size(at(problem, k - 1))
@@ -345,7 +347,7 @@ def test_sghmc_noise_makes_room_for_that_of_the_minibatch():
     problem = FullBatch(**vars(wide(hidden=500)))
     params = problem.init_params(random.key(0))
     h, alpha, heat, mean, square, M = 2e-3, 0.05, 0.7 / 40, 0.6, 1.0, 1.5
-    method = SGHMC(lr=h, floor=1.0, burn_in=0.0, friction=alpha, stabiliser=0.5, temperature=0.7)
+    method = SGHMC(lr=h, final_lr_fraction=1.0, burn_in=0.0, friction=alpha, stabiliser=0.5, temperature=0.7)
     state = moving(params, mean, square, velocity=0.1)
     new, info = method.update(random.key(1), state, problem)
     batch = problem.minibatch(None)
@@ -367,7 +369,7 @@ def test_sghmc_noise_makes_room_for_that_of_the_minibatch():
 def test_sghmc_says_so_when_the_step_is_too_large():
     """h^2 (V - g^2) / M^2 > 2 alpha h T / (n M): all weights need negative noise, get none: the cell is in doubt."""
     problem = wide()
-    params, method = problem.init_params(random.key(0)), SGHMC(burn_in=0.0, floor=1.0, lr=0.1)
+    params, method = problem.init_params(random.key(0)), SGHMC(burn_in=0.0, final_lr_fraction=1.0, lr=0.1)
     new, info = method.update(random.key(1), moving(params, 0.0, 1.0), problem)
     again, _ = replace(method, friction=0.05).update(random.key(1), moving(params, 0.0, 1.0), problem)
     assert info["noise_deficit"] == 1
@@ -440,7 +442,10 @@ def test_hyperprior_draws_from_the_conditional_gamma_law():
 
 def test_hyperprior_weighs_the_prior_s_pull():
     """With the factor 3 of a tensor the velocity differs by -h / M (3 - 1) w / (n s^2), s that of a scaled prior."""
-    problem, method = wide(hidden=4), SGHMC(lr=0.01, floor=1.0, burn_in=0.0, hyperprior=True, every=7, prior_scale=2.0)
+    problem, method = (
+        wide(hidden=4),
+        SGHMC(lr=0.01, final_lr_fraction=1.0, burn_in=0.0, hyperprior=True, every=7, prior_scale=2.0),
+    )
     state = moving(problem.init_params(random.key(0)), 0.0, 1.0)
     thrice = state._replace(precision={name: 3 * value for name, value in state.precision.items()})
     a, b = (method.update(random.key(1), s, at(problem, 1))[0].velocity for s in (thrice, state))

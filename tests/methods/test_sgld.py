@@ -48,7 +48,7 @@ def test_without_data_it_returns_the_prior(likelihood):
     distance to the start by h / scale^2 and inflates the variance by h / (2 scale^2), 1.3 % here."""
     x, y = torch.randn(10, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(10)
     problem = make_problem(x, y, likelihood, hidden=(3,), weight=torch.zeros(10), steps=400)
-    flat = chains(problem, SGLD(lr=0.05, floor=0.2))
+    flat = chains(problem, SGLD(lr=0.05, final_lr_fraction=0.2))
     scales = {2: 1.0, 3: math.sqrt(2 / 3)}  # by fan-in; 1 for biases
     law = []
     for name, value in problem.init_params(random.key(0)).items():
@@ -73,7 +73,7 @@ def test_conjugate_linear_regression(temperature):
     everything = problem._gather(problem.rows.index, problem.rows.weight)
     problem = FullBatch(**vars(problem))
     assert_close(problem.minibatch(random.key(0)), everything)
-    flat = chains(problem, SGLD(lr=0.02, floor=0.1, temperature=temperature))
+    flat = chains(problem, SGLD(lr=0.02, final_lr_fraction=0.1, temperature=temperature))
 
     design = torch.cat([x, torch.ones(30, 1).double()], 1)  # weights, then the bias
     precision = design.T @ design / 0.25 + torch.eye(3)  # prior N(0, 1): sqrt(2 / fan-in) = 1 for two inputs
@@ -100,7 +100,7 @@ def test_one_step(n, temperature, t):
     weight = (torch.arange(40) < n).double()
     problem = FullBatch(**vars(make_problem(x, y, KnownNoise(), hidden=(20,), weight=weight)))
     problem = type(problem)(**{**vars(problem), "t": torch.tensor(float(t)).double()})
-    method = SGLD(lr=0.01, floor=0.3, temperature=temperature)
+    method = SGLD(lr=0.01, final_lr_fraction=0.3, temperature=temperature)
     state = method.init(random.key(0), problem)
     batch = problem.minibatch(random.key(0))
     params = {name: value.clone().requires_grad_() for name, value in state.items()}
@@ -133,9 +133,15 @@ def test_predicts_by_its_draws():
     x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
     problem = make_problem(x, x[:, 0])
     draws = vmap(problem.init_params)(random.split(random.key(0), 4))
-    terms = SGLD().predict(random.key(0), problem.init_params(random.key(1)), draws, problem, x, 99)
+    terms = (
+        SGLD().posterior(problem.init_params(random.key(1)), draws, problem).predictive(random.key(0), problem, x, 99)
+    )
     for s in range(4):
-        one = SGLD().predict(random.key(0), {k: v[s] for k, v in draws.items()}, None, problem, x, 99)
+        one = (
+            SGLD()
+            .posterior({k: v[s] for k, v in draws.items()}, None, problem)
+            .predictive(random.key(0), problem, x, 99)
+        )
         assert_close(terms.mean[s], one.mean[0])
 
 
@@ -145,7 +151,7 @@ def test_a_budget_of_fewer_terms_takes_draws_evenly():
     draws = vmap(problem.init_params)(random.split(random.key(0), 6))
     method = SGLD()
     assert [method.terms(None, 6, samples) for samples in (3, 6, 99)] == [3, 6, 6]
-    few = method.weights(random.key(0), None, draws, problem, 3)
+    few = method.posterior(None, draws, problem).sample(random.key(0), problem, 3)
     assert_close(few, {name: value[[1, 3, 5]] for name, value in draws.items()}, rtol=0, atol=0)
-    part = method.weights(random.key(0), None, draws, problem, random.Span(1, 3, 3))
+    part = method.posterior(None, draws, problem).sample(random.key(0), problem, random.Span(1, 3, 3))
     assert_close(part, {name: value[[3, 5]] for name, value in draws.items()}, rtol=0, atol=0)

@@ -38,7 +38,7 @@ def test_weights_have_the_law_of_the_formula(scale):
     """Mean and covariance of 20,000 samples of 7 weights; 6 sigma, 35 comparisons, once in 10^7. The diagonal with
     K - 1 instead of K, or deviations from another mean, are further off."""
     method = SWAG(rank=RANK, samples=K, scale=scale)
-    found = method.weights(random.key(0), STATE, TENSORS, None, SAMPLES)
+    found = method.posterior(STATE, TENSORS, None).sample(random.key(0), None, SAMPLES)
     flat = torch.cat([value.reshape(SAMPLES, -1) for value in found.values()], 1).numpy()
     mean, cov = formula(FLAT, RANK, scale)
     sd = np.sqrt(np.diag(cov))
@@ -56,7 +56,7 @@ def test_fewer_draws_than_the_rank():
     _, cov = formula(FLAT, K)
     sds = method.moments(STATE, TENSORS)[1]
     assert_close(torch.cat([v.reshape(-1) for v in sds.values()]), torch.from_numpy(np.sqrt(np.diag(cov))))
-    found = method.weights(random.key(0), STATE, TENSORS, None, SAMPLES)
+    found = method.posterior(STATE, TENSORS, None).sample(random.key(0), None, SAMPLES)
     flat = torch.cat([value.reshape(SAMPLES, -1) for value in found.values()], 1)
     error = (torch.cov(flat.T).numpy() - cov) / np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
     assert np.abs(error).max() < 6 * math.sqrt(2 / SAMPLES)
@@ -66,7 +66,8 @@ def test_a_prepared_state_gives_the_same_weights():
     method = SWAG(rank=RANK, samples=K)
     ready = method.prepared(STATE, TENSORS)
     assert_close(
-        method.weights(random.key(0), ready, TENSORS, None, 4), method.weights(random.key(0), STATE, TENSORS, None, 4)
+        method.posterior(ready, TENSORS, None).sample(random.key(0), None, 4),
+        method.posterior(STATE, TENSORS, None).sample(random.key(0), None, 4),
     )
     assert method.prepared(STATE, None) is STATE
 
@@ -74,9 +75,9 @@ def test_a_prepared_state_gives_the_same_weights():
 def test_one_draw_and_none():
     """One iterate has no spread; while training, the state itself is the only term."""
     one = {name: value[:1] for name, value in TENSORS.items()}
-    found = SWAG().weights(random.key(0), STATE, one, None, 3)
+    found = SWAG().posterior(STATE, one, None).sample(random.key(0), None, 3)
     assert_close(found["b"], one["b"].expand(3, 3))
-    found = SWAG().weights(random.key(0), STATE, None, None, 3)
+    found = SWAG().posterior(STATE, None, None).sample(random.key(0), None, 3)
     assert_close(found["b"], STATE.params["b"][None])
 
 
