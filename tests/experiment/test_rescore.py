@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 import bnnbench
-from bnnbench.evaluation.pruning import FRACTIONS, pruned
-from bnnbench.experiment import added as shifts
-from bnnbench.experiment import attempt
+from bnnbench.engine.cell import Cell
+from bnnbench.evaluation.pruning import FRACTIONS
+from bnnbench.experiment import added, attempt
 from bnnbench.methods import METHODS
+from bnnbench.names import pruned
 from bnnbench.store.store import ResultStore
 
 TASKS = "toy-homoscedastic,digits"
@@ -66,13 +67,13 @@ def test_what_a_cell_lacks_is_scored_from_its_posterior(db, untrained):
 
 def test_only_what_is_missing_is_computed(db, untrained, monkeypatch):
     forget(db, "name = 'pruned-0.40'")
-    asked, original = [], shifts.evaluate
+    asked, original = [], added.evaluate_only
 
-    def watched(trained, names, points):
-        asked.append((trained.pack.method.name, names))
-        return original(trained, names, points)
+    def watched(evaluator, names, sets):
+        asked.append((evaluator.pack.method.name, names))
+        return original(evaluator, names, sets)
 
-    monkeypatch.setattr(shifts, "evaluate", watched)
+    monkeypatch.setattr(added, "evaluate_only", watched)
     with ResultStore(db, read_only=True) as store:
         has = store.scores(evaluation="pruned-0.60")
     assert run(db).rescored == len(asked) > 0
@@ -123,7 +124,7 @@ def test_a_run_without_work_changes_no_byte(db, untrained, monkeypatch):
     assert run(db, "map,sgld").missing == 0
     assert db.read_bytes() == before
     assert {path.name for path in db.parent.iterdir()} == {"results.db", "results.artifacts"}
-    monkeypatch.setattr(METHODS.get("map"), "reference", "Nobody 1900")  # a definition that changed is written
+    monkeypatch.setattr(METHODS.get("map"), "citation", "Nobody 1900")  # a definition that changed is written
     assert run(db).missing == 0
     with ResultStore(db, read_only=True) as store:
         assert "Nobody 1900" in set(store.methods()["reference"])
@@ -131,7 +132,7 @@ def test_a_run_without_work_changes_no_byte(db, untrained, monkeypatch):
 
 def test_distances_from_hmc_that_an_interrupted_run_left_out_are_added(tmp_path, monkeypatch):
     options = LIKE | {"db": tmp_path / "results.db"}
-    monkeypatch.setattr(METHODS.get("hmc"), "updates", lambda self, steps: steps)
+    monkeypatch.setattr(Cell, "steps", property(lambda cell: cell.budget.steps))  # of hmc, too
     with monkeypatch.context() as patch:
         patch.setattr("bnnbench.api.add_fidelity", lambda *_: 0)
         bnnbench.run("map,hmc", "toy-homoscedastic", **options)

@@ -49,7 +49,8 @@ def test_against_scikit_learn_at_equal_hyperparameters():
     process = of_scikit(state)
     want = process.log_marginal_likelihood()
     assert log_marginal(KERNELS["rbf"], state).item() == pytest.approx(want, rel=1e-10)
-    got = GP().posterior(state, None, make_problem(x, y)).predictive(KEY, make_problem(x, y), at, 1)
+    problem = make_problem(x, y)
+    got = GP().posterior(state, None, problem).predictive(KEY, problem, at, 1)
     mean, sd = process.predict(at.numpy(), return_std=True)
     noise = scales(state.theta)[2].item()
     np.testing.assert_allclose(got.mean[0], mean, rtol=1e-8, atol=1e-10)
@@ -71,7 +72,7 @@ def test_the_cheap_gradient_is_that_of_the_marginal_likelihood(kernel):
 
 @pytest.mark.filterwarnings("ignore:The optimal value found")  # lengthscales of what does not matter are infinite
 @pytest.mark.parametrize("which", ["made", "diabetes"])
-def test_the_learnt_marginal_likelihood_is_no_worse_than_scikit_learns(which):
+def test_the_learned_marginal_likelihood_is_no_worse_than_scikit_learns(which):
     if which == "made":
         x, y = rows(60)
     else:
@@ -80,8 +81,8 @@ def test_the_learnt_marginal_likelihood_is_no_worse_than_scikit_learns(which):
     problem = make_problem(x, y)
     state = GP().init(KEY, problem)
     best = of_scikit(state, "fmin_l_bfgs_b", (1e-3, 1e5)).log_marginal_likelihood_value_
-    learnt = log_marginal(KERNELS["rbf"], GP().finish(KEY, state, problem)).item()
-    assert learnt > best - 0.5
+    learned = log_marginal(KERNELS["rbf"], GP().finish(KEY, state, problem)).item()
+    assert learned > best - 0.5
 
 
 def test_the_arc_cosine_kernel_is_that_of_random_relu_features():
@@ -151,18 +152,17 @@ def test_differentiable_in_the_inputs(kernel):
 
 
 def test_a_cell_of_the_engine_beats_the_constant():
-    cells = make_cells("gp", folds=[0, 1])
-    fit, floor = train(make_pack(cells), False), train(make_pack(make_cells("constant", folds=[0, 1])), False)
+    fit, floor = (train(make_pack(make_cells(name, folds=[0, 1])), False)[0] for name in ("gp", "constant"))
     assert fit.live.all()
     for r, split in enumerate(fit.pack.splits):
         x, y = fit.pack.data.x[split.test], torch.tensor(fit.pack.data.y[split.test])
-        gp, constant = (predictions(f, [x, x])[r].log_prob(y).mean() for f in (fit, floor))
+        gp, constant = (Evaluator(f).predictions([x, x])[r].log_prob(y).mean() for f in (fit, floor))
         assert gp > constant + 0.3
 
 
-def test_refused_and_folds():
+def test_refused_and_most_rows():
     with pytest.raises(UserError, match=r"gp\.kernel must be rbf or arccos, not 'rfb'\."):
         GP(kernel="rfb").check()
     with pytest.raises(UserError, match=r"gp\.iterations must be positive"):
         GP(iterations=0).check()
-    assert (GP().folds(2000), GP().folds(2001)) == (None, 1)
+    assert (GP().most_rows, GP(rows=7).most_rows) == (2000, 7)
