@@ -1,4 +1,4 @@
-"""A new evaluation never trains anew: stored posteriors are scored; and a run without work writes nothing."""
+"""A new evaluation never trains again: stored posteriors are scored; and a run without work writes nothing."""
 
 import shutil
 import sqlite3

@@ -143,8 +143,8 @@ def test_differentiable_in_the_inputs(kernel):
     at = torch.cat([x[:2], rows(2, seed=4)[0]])
 
     def total(at):
-        terms = method.posterior(state, None, problem).predictive(KEY, problem, at, 1)
-        return (terms.mean.square() + terms.scale).sum()
+        found = method.posterior(state, None, problem).predictive(KEY, problem, at, 1)
+        return (found.mean.square() + found.scale).sum()
 
     step = 1e-5 * torch.eye(12, dtype=torch.float64).reshape(12, 4, 3)
     numeric = torch.stack([(total(at + s) - total(at - s)) / 2e-5 for s in step]).reshape(4, 3)
