@@ -93,7 +93,7 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
     """Load, split and stack the data of cells of equal structure, for networks of a dtype.
 
     Raises:
-        UserError: a split whose fitting rows give no unit (see `tasks.scales`).
+        UserError: a split whose training rows give no unit (see `data.scales`).
     """
     first = cells[0]
     task, method, data = first.task, first.method, first.task.data(first.root)
@@ -123,7 +123,7 @@ def floats_of(methods: Sequence[Method], dtype: torch.dtype, device: torch.devic
 
 @lru_cache(maxsize=256)
 def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, Any]:
-    """Shift and scale of inputs and target, by the fitting rows of a split; images take seconds."""
+    """Shift and scale of inputs and target, by the training rows of a split; images take seconds."""
     data, fit = task.data(root), task.splits(rule, root)[index].train
     x, y = data.x[fit], data.y[fit]
     try:
@@ -132,7 +132,9 @@ def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, A
         if task.kind == "regression":
             check_target(y, data.target)
     except UserError as error:
-        raise UserError(f"Among the rows that split {rule}-{index} of the task {task.name!r} fits: {error}") from error
+        raise UserError(
+            f"Among the training rows of split {rule}-{index} of the task {task.name!r}: {error}"
+        ) from error
     if task.standardised:
         x_shift, x_scale = standardisation(x, axes=(0, *range(2, x.ndim)))
     else:

@@ -1,4 +1,4 @@
-"""Predictions of a pack: chunks of weight samples, each drawn once, over chunks of rows.
+"""Predictions of a pack: chunks of samples, each drawn once, over chunks of rows.
 
 How a prediction is cut never changes a number: a sample's noise belongs to the sample. Small networks are predicted
 with all samples at once, large ones with a few at a time, so that memory does not grow with samples or rows.

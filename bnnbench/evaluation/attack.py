@@ -4,7 +4,7 @@ The attacker maximises L(x) = -log (1/S) sum_s p(y | x, w_s). With l_s = log p(y
 
     grad L = -sum_s softmax(l)_s grad l_s,
 
-which is accumulated a few samples at a time, relative to the largest term so far.
+which is accumulated a few samples at a time, relative to the largest so far.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from bnnbench.evaluation.pruning import SAMPLES, SCORED, masks, pruned_sets, ran
 from bnnbench.metrics import score
 from bnnbench.metrics.ood import ood_scores
 from bnnbench.model import CategoricalPredictive, Predictive
+from bnnbench.model.truth import mapped
 from bnnbench.records import EvaluationRecord
 from bnnbench.tasks import TestSet
 from bnnbench.tasks.shifts import SWEEP_IMAGES
@@ -116,7 +117,7 @@ def record(
     pack = evaluator.pack
     cell = pack.cells[r]
     y = None if test_set.y is None else torch.as_tensor(test_set.y)
-    truth = None if test_set.truth is None else (torch.as_tensor(test_set.truth[0]), torch.as_tensor(test_set.truth[1]))
+    truth = None if test_set.truth is None else mapped(torch.as_tensor, test_set.truth)
     key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
     chains = pack.method.num_chains or None if name == names.TEST else None
     scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, only=only)

@@ -45,7 +45,7 @@ def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, n
         return {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
     if test_set.out_of_distribution:
         return {"entropy": curves.entropies(predictive)}
-    return {"violins": curves.class_violins(predictive)} if name == "rotated-digit" else {}
+    return {"violins": curves.class_violins(predictive)} if name == names.ROTATED_DIGIT else {}
 
 
 @_of.register

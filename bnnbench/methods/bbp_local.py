@@ -1,4 +1,4 @@
-"""Bayes by Backprop with noise that is drawn for every example: local reparametrisation and flipout."""
+"""Bayes by Backprop with noise of its own for every example: local reparametrisation and flipout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bnnbench.model.likelihoods import LOG_NOISE
 @METHODS.register
 @dataclass(frozen=True)
 class BBPLocal(BBPGaussian):
-    """Bayes by Backprop with local reparametrisation: activations are drawn, for every example anew.
+    """Bayes by Backprop with local reparametrisation: activations are sampled, for every example separately.
 
     Under q a linear layer's activation is N(x mu, x^2 sigma^2), so its noise is uncorrelated between the examples of
     a minibatch, and the gradient's variance falls with the batch size. Prediction draws weights.

@@ -72,7 +72,7 @@ class BootstrapEnsemble(DeepEnsemble):
     """Mixture of MAP networks, each trained on its own sample of the train rows.
 
     Attributes:
-        subset_fraction: rows of a sample, as a share of the train rows.
+        subset_fraction: rows of a sample, as a fraction of the train rows.
         replacement: whether a row may be drawn several times.
     """
 
@@ -109,21 +109,21 @@ class BootstrapEnsemble(DeepEnsemble):
         return super().posterior(state.fit, draws, problem)
 
 
-def resample(key: Tensor, index: Tensor, count: Tensor, share: Tensor | float) -> Tensor:
-    """How often each of `count` rows is among floor(share * count) draws with replacement; int64 [len(index)].
+def resample(key: Tensor, index: Tensor, count: Tensor, fraction: Tensor | float) -> Tensor:
+    """How often each of `count` rows is among floor(fraction * count) draws with replacement; int64 [len(index)].
 
     Each draw has a key of its own, and none falls on a padding row: the length of the padding changes nothing.
     """
     number = torch.arange(index.shape[0], device=index.device)
     place = random.randint(random.fold_in(key, number), (), count)
-    return torch.zeros_like(index).scatter_add(0, place, (number < torch.floor(share * count)).long())
+    return torch.zeros_like(index).scatter_add(0, place, (number < torch.floor(fraction * count)).long())
 
 
-def subsample(key: Tensor, index: Tensor, count: Tensor, share: Tensor | float) -> Tensor:
-    """1 for floor(share * count) of the rows, drawn without replacement, else 0; int64 [len(index)].
+def subsample(key: Tensor, index: Tensor, count: Tensor, fraction: Tensor | float) -> Tensor:
+    """1 for floor(fraction * count) of the rows, drawn without replacement, else 0; int64 [len(index)].
 
     Each row has a key of its own; padding rows come last in the order of the draws.
     """
     number = torch.arange(index.shape[0], device=index.device)
     order = torch.where(number < count, random.uniform(random.fold_in(key, index), (), torch.float64), 2.0).argsort()
-    return torch.zeros_like(index).scatter(0, order, (number < torch.floor(share * count)).long())
+    return torch.zeros_like(index).scatter(0, order, (number < torch.floor(fraction * count)).long())

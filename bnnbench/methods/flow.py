@@ -79,13 +79,13 @@ class FlowFit(Method):
             if getattr(self, name) != getattr(type(self), name):
                 raise UserError(f"{self.name} has no {name}: leave {self.name}.{name} out.")
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+    def flow(self, dim: int, context: int, sampled: bool) -> Flow:
         """The flow before training, by default what the family makes.
 
         Args:
-            drawn: whether the fit draws from it and so wants its inverse in closed form, rather than its density.
+            sampled: whether the fit draws from it and so wants its inverse in closed form, rather than its density.
         """
-        del drawn
+        del sampled
         return self.make(dim, **self._shape(context))
 
     def prepare(self, problem: Problem) -> Problem:
@@ -97,7 +97,7 @@ class FlowFit(Method):
         place = next((module for module in network.modules() if isinstance(module, Unfitted)), None)
         if place is None:
             raise TypeError(f"{self.name} needs a density to fit, not a {type(network).__name__}")
-        flow = self.flow(place.dim, place.context, place.drawn).to(next(place.parameters()))
+        flow = self.flow(place.dim, place.context, place.sampled).to(next(place.parameters()))
         if network is place:
             return flow
         network.flow = flow
@@ -129,8 +129,8 @@ class NoFlow(FlowFit):
     without = ("layers", "width")
     layers: int = 1
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del context, drawn
+    def flow(self, dim: int, context: int, sampled: bool) -> Flow:
+        del context, sampled
         return Flow(Chain([Constant(dim)]))
 
 
@@ -244,8 +244,8 @@ class Planar(FlowFit):
     lr: float = 1e-2  # at less, modes are lost as the density cools; at 0.03 one fit in five to `energy-2` diverged
     layers: int = 32
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        return _towards(drawn, flows.planar(dim, self.layers, context))
+    def flow(self, dim: int, context: int, sampled: bool) -> Flow:
+        return _towards(sampled, flows.planar(dim, self.layers, context))
 
 
 @METHODS.register
@@ -259,9 +259,9 @@ class Radial(FlowFit):
     lr: float = 3e-2
     layers: int = 32
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+    def flow(self, dim: int, context: int, sampled: bool) -> Flow:
         del context
-        return _towards(drawn, flows.radial(dim, self.layers))
+        return _towards(sampled, flows.radial(dim, self.layers))
 
 
 def density(problem: Problem) -> DensityProblem:
@@ -270,7 +270,7 @@ def density(problem: Problem) -> DensityProblem:
     return problem
 
 
-def _towards(drawn: bool, flow: Flow) -> Flow:
+def _towards(sampled: bool, flow: Flow) -> Flow:
     """The flow, which leads from noise to data in closed form, or the like from data to noise."""
     assert isinstance(flow.bijection, Inverse)
-    return flow if drawn else Flow(flow.bijection.bijection)
+    return flow if sampled else Flow(flow.bijection.bijection)

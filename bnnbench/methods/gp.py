@@ -20,7 +20,7 @@ RATE, BETA1, BETA2 = 0.1, 0.9, 0.99  # of Adam, its rate falling along half a co
 
 
 class GPState(NamedTuple):
-    """Hyperparameters and standardised rows, all in float64; the matrices are made anew from them.
+    """Hyperparameters and standardised rows, all in float64; the matrices are computed from them.
 
     Attributes:
         theta: log lengthscales [d], log amplitude, log standard deviation of the noise: [d + 2].
@@ -68,7 +68,7 @@ class GP(Method):
     Attributes:
         kernel: `rbf`, or `arccos`, the arc-cosine kernel of order 1 (Cho & Saul 2009), which is a network with one
             infinite hidden layer of ReLU.
-        rows: the hyperparameters are learnt on at most so many rows, evenly spaced; on larger tasks one split is run.
+        rows: the hyperparameters are fitted to at most so many rows, evenly spaced; on larger tasks one split is run.
         iterations: steps of Adam on the log marginal likelihood.
     """
 

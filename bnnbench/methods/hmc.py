@@ -68,7 +68,7 @@ class HMC(Method):
         steps_multiplier: leapfrog steps of each chain, in multiples of the budget's number of updates.
         length: length of a trajectory in u; pi / 2 is a quarter of the prior's period.
         max_leapfrog_steps: most steps of a trajectory; where step sizes are small, it is shorter than `length`.
-        burn_in: share of the steps before the first draw is kept, in which the step size is adapted; its first half
+        burn_in: fraction of the steps before the first draw is kept, in which the step size is adapted; its first half
             makes short trajectories, to come near the typical set with many Metropolis tests.
         step: step size at the start.
         samples: draws kept of each chain.

@@ -89,12 +89,12 @@ class MNF(Variational):
     def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
         mean, sigma = moments_of(params)
         prior = {name: problem.scale_of(name, value).expand_as(value) for name, value in mean.items()}
-        terms: Params = {}
-        with keyed(key, sigma=sigma, prior=prior, kl=terms):
+        divergences: Params = {}
+        with keyed(key, sigma=sigma, prior=prior, kl=divergences):
             nll = problem.mean_nll(sampled_noise_level(key, mean, sigma) | cut(problem.network, params[OWN]), batch)
         if LOG_NOISE in mean:  # it has a prior of its own, N(-1, 1)
-            terms[LOG_NOISE] = gaussian_kl(mean[LOG_NOISE] + 1, sigma[LOG_NOISE], prior[LOG_NOISE])
-        return nll, torch.stack(list(terms.values())).sum()
+            divergences[LOG_NOISE] = gaussian_kl(mean[LOG_NOISE] + 1, sigma[LOG_NOISE], prior[LOG_NOISE])
+        return nll, torch.stack(list(divergences.values())).sum()
 
     def posterior(self, state: AdamState, draws: Any, problem: Problem) -> Multiplied:
         del draws, problem

@@ -36,7 +36,7 @@ def adam_step(
 ) -> tuple[AdamState, dict[str, Tensor]]:
     """One step down the objective at the problem's present step; the info holds its value as `loss`.
 
-    An objective may return its terms beside its value; they join the info. `pace` is as in `adam_update`.
+    An objective may return its summands beside its value; they join the info. `pace` is as in `adam_update`.
     """
 
     def value(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
@@ -74,7 +74,7 @@ def adam_update(
 def held(scalar: Tensor) -> Tensor:
     """The same 0-dim tensor, kept in memory by the compiler.
 
-    A scalar of the step that every weight needs is otherwise evaluated anew for every weight, cosines and powers
+    A scalar of the step that every weight needs is otherwise evaluated again for every weight, cosines and powers
     included: a third of an Adam step. Reductions are what Inductor never evaluates twice.
     """
     return scalar.expand(16).amax()

@@ -4,7 +4,7 @@ With the energy per datum U(w) = -(1/n) log p(data, w), a step of size h under t
 
     w <- w - h (G grad U(w) - (T/n) Gamma) + sqrt(2 h G T / n) * xi,    xi ~ N(0, 1).
 
-Gamma_i = dG_i/dw_i keeps a preconditioner that depends on w from changing the law that is sampled.
+Gamma_i = dG_i/dw_i keeps a preconditioner that depends on w from changing the distribution that is sampled.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PSGLD(SGLD):
 
     Attributes:
         decay: of the running mean. stabiliser: lambda.
-        gamma: whether the term Gamma is kept.
+        gamma: whether Gamma is kept.
     """
 
     name = "psgld"

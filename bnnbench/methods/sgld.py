@@ -33,8 +33,8 @@ class SGLD(Method):
 
     Attributes:
         lr: step size h on the energy per datum, at the start.
-        final_lr_fraction: share of it that is left at the end.
-        burn_in: share of the steps before the first draw is kept.
+        final_lr_fraction: fraction of it that is left at the end.
+        burn_in: fraction of the steps before the first draw is kept.
         samples: draws kept.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
         reach: longest drift of a step, the root mean square of h grad U / s over weights, s the prior's scale. The

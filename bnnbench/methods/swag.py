@@ -32,7 +32,7 @@ class SWAG(Method):
 
     Attributes:
         lr: peak learning rate of the fit. swa_lr: constant learning rate after it.
-        burn_in: share of the steps that the fit gets.
+        burn_in: fraction of the steps that the fit gets.
         early_stopping: whether the iterates go on from the fit's best state, and not from its last.
         samples: iterates kept, K. rank: deviations of the low-rank part, R.
         scale: factor of the covariance; 1 is the paper's.
@@ -72,7 +72,7 @@ class SWAG(Method):
 
     def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         end = phase_end(self.burn_in, torch.full_like(problem.t, problem.steps))
-        # The best state's running means are of another step: Adam begins anew, corrections included.
+        # The best state's running means are of another step: Adam begins again, corrections included.
         state = tree_map(lambda new, old: torch.where(problem.t == end, new, old), adam_init(state.params), state)
         gradient, loss = grad_and_value(problem.energy)(state.params, problem.minibatch(key))
         fitting = problem.t < end

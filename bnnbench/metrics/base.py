@@ -27,6 +27,7 @@ from bnnbench.model.predictive import (
     Predictive,
     each,
 )
+from bnnbench.model.truth import DensityTruth, NormalTruth, Truth, mapped
 from bnnbench.records import MetricRecord, Score
 from bnnbench.registry import Registry, warn
 
@@ -49,17 +50,16 @@ class Context:
         predictive: the mixture on N points.
         y: observed targets or class indices [N], None where no labels fit (out-of-distribution inputs, grids).
         key: for metrics that draw, int32 tensor [2]; never needed by the others.
-        truth: mean and standard deviation, each [N], of the normal distribution y really has, of toy tasks; of
-            densities log p at the points, and the area that each stands for: 0 of random draws.
+        truth: what is known of the true distribution at the points; metrics need `normal_truth` or `density_truth`.
         outside: the same posterior's predictive on out-of-distribution inputs.
         reference: predictive of the HMC reference at the same points, in the same units.
-        chains: number of Markov chains whose draws the terms are, chain after chain, each as long as the others.
+        chains: number of Markov chains whose draws the components are, chain after chain, each as long as the others.
     """
 
     predictive: Predictive
     y: Tensor | None = None
     key: Tensor | None = None
-    truth: tuple[Tensor, Tensor] | None = None
+    truth: Truth | None = None
     outside: Predictive | None = None
     reference: Predictive | None = None
     chains: int | None = None
@@ -114,7 +114,7 @@ class Context:
 
     @property
     def logits(self) -> Tensor | None:
-        """Logits of a classification's terms [S, N, K], for metrics that need them."""
+        """Logits of a classification's components [S, N, K], for metrics that need them."""
         return getattr(self.predictive, "logits", None)
 
     @property
@@ -134,9 +134,19 @@ class Context:
         return self.predictive.log_weights if isinstance(self.predictive, DensityPredictive) else None
 
     @property
+    def normal_truth(self) -> NormalTruth | None:
+        """The normal distribution that y really has, where a toy task knows it."""
+        return self.truth if isinstance(self.truth, NormalTruth) else None
+
+    @property
+    def density_truth(self) -> DensityTruth | None:
+        """The true density at the points, where a density task knows it."""
+        return self.truth if isinstance(self.truth, DensityTruth) else None
+
+    @property
     def grid(self) -> Tensor | None:
         """The area that each point of a grid stands for, [N]."""
-        return self.truth[1] if self.truth is not None and self.y is None else None
+        return self.density_truth.area if self.density_truth is not None and self.y is None else None
 
     @property
     def targets(self) -> Tensor:
@@ -159,6 +169,7 @@ class Metric:
         citation: authors, year, arXiv or DOI; empty where it is common knowledge.
         needs: fields of Context that must be there for the metric to apply.
         compute: the metric itself.
+        headline: whether the main tables of reports show it.
     """
 
     name: str
@@ -169,6 +180,7 @@ class Metric:
     citation: str
     needs: tuple[str, ...]
     compute: Callable[[Context], Value]
+    headline: bool = False
 
     def applies(self, kind: str, context: Context) -> bool:
         """Whether the metric scores this kind of task and finds what it needs."""
@@ -180,7 +192,7 @@ class Metric:
 
     def record(self) -> MetricRecord:
         """The definition as the store keeps it."""
-        return MetricRecord(self.name, self.better, self.unit, self.summary)
+        return MetricRecord(self.name, self.better, self.unit, self.summary, self.kinds, self.headline)
 
 
 KINDS = ("regression", "classification", "density", "variational", "ood")
@@ -216,11 +228,12 @@ def metric(
     summary: str,
     citation: str = "",
     needs: tuple[str, ...] = ("y",),
+    headline: bool = False,
 ) -> Callable[[Callable[[Context], Value]], Metric]:
     """Decorator: register a function Context -> Value as a metric (attributes as in `Metric`)."""
 
     def register(compute: Callable[[Context], Value]) -> Metric:
-        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute))
+        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute, headline))
 
     return register
 
@@ -230,7 +243,7 @@ def score(
     y: Tensor | None,
     key: Tensor | None,
     kind: str,
-    truth: tuple[Tensor, Tensor] | None = None,
+    truth: Truth | None = None,
     outside: Predictive | None = None,
     *,
     reference: Predictive | None = None,
@@ -244,7 +257,7 @@ def score(
         double(predictive),
         y if y is None or not y.is_floating_point() else y.double(),
         key,
-        None if truth is None else (truth[0].double(), truth[1].double()),
+        None if truth is None else mapped(Tensor.double, truth),
         None if outside is None else double(outside),
         None if reference is None else double(reference),
         chains,
@@ -263,7 +276,7 @@ def _computed(metric: Metric, context: Context) -> Value | None:
     except Exception as error:
         if metric.compute.__module__.startswith("bnnbench."):
             raise
-        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); mend or uninstall it.")
+        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); fix or uninstall it.")
         return None
 
 

@@ -38,7 +38,7 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, noise: Tensor | None = None, weight: float | Tensor = 1.0) -> Tensor:
         """log p(x | z) + weight (log p(z) - log q(z | x)) [N] of binary images x [N, pixels].
 
-        z is drawn by noise [N, latent] or [latent]. With weight 1 its mean bounds log p(x).
+        z is a function of noise [N, latent] or [latent]. With weight 1 its mean bounds log p(x).
         """
         z, log_q = self.posterior(x, noise)
         log_p = -F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(-1)

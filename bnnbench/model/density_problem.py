@@ -22,12 +22,12 @@ class Unfitted(Flow):
 
     Attributes:
         context: numbers that condition the flow.
-        drawn: whether a fit draws from it, or else asks for its density: what should be in closed form.
+        sampled: whether a fit samples from it, or else asks for its density: what should be in closed form.
     """
 
-    def __init__(self, dim: int, context: int = 0, drawn: bool = False) -> None:
+    def __init__(self, dim: int, context: int = 0, sampled: bool = False) -> None:
         super().__init__(Chain([Constant(dim)]))
-        self.context, self.drawn = context, drawn
+        self.context, self.sampled = context, sampled
 
 
 class LogDensity(Likelihood):

@@ -1,11 +1,13 @@
 """Distances of stored predictives from that of HMC, computed without training."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import CPU
 
-from bnnbench.experiment.fidelity import add_fidelity, new_fidelity
+from bnnbench.experiment.fidelity import fidelity, fidelity_missing
 from bnnbench.records import CellRecord, MethodRecord, Outcome, SessionRecord, Status, TaskRecord
 from bnnbench.store.store import ResultStore
 
@@ -40,6 +42,18 @@ def record(store, cell, arrays, status=Status.OK):
     outcome = Outcome(cell, status, artifacts={} if arrays is None else {"predictive": arrays})
     store.record(store.start_session(SESSION), [outcome])
     return cell.fingerprint
+
+
+def missing(store, tasks, kind="regression"):
+    """What lacks a comparison on these tasks; of the cells of a plan their tasks alone are read."""
+    return fidelity_missing(store, [SimpleNamespace(task=SimpleNamespace(name=name, kind=kind)) for name in tasks])
+
+
+def add_fidelity(store, tasks):
+    """How many cells were given a comparison."""
+    done = [fidelity(store, piece, CPU) for piece in missing(store, tasks)]
+    assert not any(faults for _, faults in done)
+    return sum(cells for cells, _ in done)
 
 
 def scores(store, fingerprint, evaluation="fidelity"):
@@ -91,7 +105,7 @@ def test_hmc_run_later_adds_to_earlier_cells_and_each_is_added_once(store):
     assert add_fidelity(store, ["toy"]) == 2
     before = scores(store, early)
     late = record(store, cell("swag"), mixture([0.5]))
-    assert [fingerprint for fingerprint, _ in new_fidelity(store, ["toy"])] == [late]
+    assert [piece.cells for piece in missing(store, ["toy"])] == [(late,)]
     assert add_fidelity(store, ["toy", "other"]) == 1
     assert add_fidelity(store, ["toy", "other"]) == 0
     assert scores(store, early) == before
@@ -135,4 +149,5 @@ def test_nothing_for_class_probabilities(store):
     probabilities = {"test/log_probs": np.zeros((4, POINTS, 2))}
     record(store, cell("hmc"), probabilities)
     record(store, cell("map"), probabilities)
+    assert missing(store, ["toy"], "classification") == []
     assert add_fidelity(store, ["toy"]) == 0

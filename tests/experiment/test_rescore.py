@@ -10,13 +10,13 @@ import pytest
 import bnnbench
 from bnnbench.engine.cell import Cell
 from bnnbench.evaluation.pruning import FRACTIONS
-from bnnbench.experiment import added, attempt
+from bnnbench.experiment import attempt, rescore
 from bnnbench.methods import METHODS
 from bnnbench.names import pruned
 from bnnbench.store.store import ResultStore
 
 TASKS = "toy-homoscedastic,digits"
-LIKE = {"budget": "smoke", "folds": "0", "threads": 1, "device": "cpu"}
+LIKE = {"budget": "smoke", "splits": "0", "threads": 1, "device": "cpu"}
 PRUNED = {pruned(share) for share in FRACTIONS}
 NAMES = ["constant", "map", "mc-dropout", "bbp-gaussian", "laplace-diag", "sgld", "swag"]
 
@@ -67,13 +67,13 @@ def test_what_a_cell_lacks_is_scored_from_its_posterior(db, untrained):
 
 def test_only_what_is_missing_is_computed(db, untrained, monkeypatch):
     forget(db, "name = 'pruned-0.40'")
-    asked, original = [], added.evaluate_only
+    asked, original = [], rescore.evaluate_only
 
     def watched(evaluator, names, sets):
         asked.append((evaluator.pack.method.name, names))
         return original(evaluator, names, sets)
 
-    monkeypatch.setattr(added, "evaluate_only", watched)
+    monkeypatch.setattr(rescore, "evaluate_only", watched)
     with ResultStore(db, read_only=True) as store:
         has = store.scores(evaluation="pruned-0.60")
     assert run(db).rescored == len(asked) > 0
@@ -90,7 +90,7 @@ def test_without_the_posteriors_one_sentence_names_the_remedy(db, untrained):
     (warning,) = summary.warnings
     assert warning == (
         f"{2 * len(NAMES)} finished cells lack evaluations and have no stored posterior to score; "
-        "--force trains them anew."
+        "--force trains them again."
     )
     assert db.read_bytes() == before
 
@@ -127,14 +127,14 @@ def test_a_run_without_work_changes_no_byte(db, untrained, monkeypatch):
     monkeypatch.setattr(METHODS.get("map"), "citation", "Nobody 1900")  # a definition that changed is written
     assert run(db).missing == 0
     with ResultStore(db, read_only=True) as store:
-        assert "Nobody 1900" in set(store.methods()["reference"])
+        assert "Nobody 1900" in set(store.methods()["citation"])
 
 
 def test_distances_from_hmc_that_an_interrupted_run_left_out_are_added(tmp_path, monkeypatch):
     options = LIKE | {"db": tmp_path / "results.db"}
     monkeypatch.setattr(Cell, "steps", property(lambda cell: cell.budget.steps))  # of hmc, too
     with monkeypatch.context() as patch:
-        patch.setattr("bnnbench.api.add_fidelity", lambda *_: 0)
+        patch.setattr("bnnbench.experiment.stages.STAGES", ())
         bnnbench.run("map,hmc", "toy-homoscedastic", **options)
     assert "fidelity" not in set(bnnbench.scores(options["db"])["evaluation"])
     monkeypatch.setattr(attempt, "train", None)
