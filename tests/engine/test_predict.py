@@ -97,8 +97,7 @@ def test_chunks_change_nothing(name, together, numbers, monkeypatch):
     one = predicted(fit, x)
     assert len(pieces(fit)) == 1
     cut(monkeypatch, fit, together, numbers)
-    chunked = name not in ("constant", "map", "hmc", "ensemble-deep", "ensemble-bootstrap")
-    assert len(pieces(fit)) == (-(-expected(fit) // together) if chunked else 1)
+    assert len(pieces(fit)) == -(-expected(fit) // together)
     assert_close(predicted(fit, x), one, rtol=1e-6, atol=1e-12)
 
 
