@@ -24,7 +24,7 @@ from torch import nn
 from bnnbench import random
 from bnnbench.data.arrays import Data, Split
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.predict import predict
+from bnnbench.engine.predict import posterior_of, predict
 from bnnbench.engine.products import fast_products
 from bnnbench.methods import METHODS
 from bnnbench.tasks import TASKS
@@ -122,7 +122,8 @@ class Prediction:
 
     def __call__(self) -> None:
         with random.compiled_kernels(True):
-            predict(self.steps.pack, self.steps.state, None, self.steps.pack.keys, self.x, 100)
+            posterior = posterior_of(self.steps.pack, self.steps.state, None)
+            predict(self.steps.pack, posterior, self.steps.pack.keys, self.x, 100)
         ready()
 
 

@@ -15,10 +15,10 @@ from bnnbench import random
 from bnnbench.data.arrays import Data, Split
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import Pack, stack
-from bnnbench.engine.train import Trained
+from bnnbench.engine.train import Fitted, History
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.progress import RunProgress
-from bnnbench.experiment.runner import _run_pack
+from bnnbench.experiment.runner import run_pack
 from bnnbench.methods import METHODS, Method
 from bnnbench.model import (
     DensityProblem,
@@ -108,7 +108,7 @@ TASKS = {
     "variational": SyntheticDensity("synthetic-va", "variational", ("synthetic",), ("folds",), batch_size=32),
 }
 # Settings under which a method's laws are cheap: what they multiply is the same work again.
-SMALL = {"hmc": {"multiple": 1, "parallel": 2}, "gp": {"iterations": 10}}
+SMALL = {"hmc": {"steps_multiplier": 1, "num_chains": 2}, "gp": {"iterations": 10}}
 SMALL |= {method.name: {"layers": 2, "width": 8} for method in METHODS if "flow" in method.tags}
 # Flows that fit draws and energies alike are tried on draws alone, and those whose code others share not at all.
 ALIKE = ("flow-nice", "flow-spline-ar", "flow-radial")
@@ -143,13 +143,13 @@ def make_pack(cells: list[Cell], dtype: torch.dtype = torch.float64) -> Pack:
     return stack(cells, CPU, dtype)
 
 
-def replica(trained: Trained, r: int) -> dict:
+def replica(fitted: Fitted, history: History, r: int) -> dict:
     """All that training leaves of one replica."""
-    posterior = {"state": trained.state} | ({} if trained.draws is None else {"draws": trained.draws})
-    posterior = tree_map(lambda leaf: leaf[r], posterior)
-    curves = {name: values if name == "step" else values[r] for name, values in trained.curves.items()}
-    kept = None if trained.step_kept is None else trained.step_kept[r]
-    return {"posterior": posterior, "live": trained.live[r], "curves": curves, "kept": kept}
+    found = {"state": fitted.state} | ({} if fitted.draws is None else {"draws": fitted.draws})
+    found = tree_map(lambda leaf: leaf[r], found)
+    curves = {name: values if name == "step" else values[r] for name, values in history.curves.items()}
+    kept = None if history.step_kept is None else history.step_kept[r]
+    return {"found": found, "live": fitted.live[r], "curves": curves, "kept": kept}
 
 
 def make_problem(
@@ -182,4 +182,4 @@ def normal(loc: float | Tensor, scale: float | Tensor) -> torch.distributions.No
 
 def outcomes_of(cells: list[Cell], settings: Settings, progress: RunProgress) -> list[Outcome]:
     """What the runner makes of a pack, in the order of the cells."""
-    return [outcome for _, outcomes, *_ in _run_pack(cells, settings, progress) for outcome in outcomes]
+    return [outcome for _, outcomes, *_ in run_pack(cells, settings, progress) for outcome in outcomes]

@@ -19,7 +19,11 @@ from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.images import ImageTask
 from bnnbench.tasks.shifts import DIGITS
 
-SMALL = {"swag": {"samples": 5, "rank": 3}, "hmc": {"multiple": 1, "parallel": 2}, "mc-dropout": {"rate": 0.3}}
+SMALL = {
+    "swag": {"samples": 5, "rank": 3},
+    "hmc": {"steps_multiplier": 1, "num_chains": 2},
+    "mc-dropout": {"rate": 0.3},
+}
 BUDGET = Budget("smoke", 12, 5, 4, False, "")
 
 

@@ -41,7 +41,7 @@ def db(tmp_path_factory):
 @pytest.mark.parametrize("task", TRAINED_ON)
 @pytest.mark.parametrize("method", [m.name for m in METHODS if not {"references", "flow"} & set(m.tags)])
 def test_a_loaded_posterior_is_the_one_that_was_scored(db, method, task):
-    """Its terms at the test rows against those stored when it was scored. Measured: the same to the bit where the
+    """Its mixture at the test rows against the one stored when it was scored. Measured: the same to the bit where the
     pack had one replica; a pack of ten multiplies its matrices in another order."""
     with ResultStore(db, read_only=True) as store:
         found = store.attempts(task=task, method=method).iloc[-1]
@@ -50,9 +50,9 @@ def test_a_loaded_posterior_is_the_one_that_was_scored(db, method, task):
     test = TASKS.get(task).splits(rule)[int(index)].test
     posterior = bnnbench.load(db, found.fingerprint)
     with torch.no_grad():
-        terms = posterior.terms(TASKS.get(task).data().x[test])
+        mixture = posterior.mixture(TASKS.get(task).data().x[test])
     exact = found.pack_size == 1
-    for name, value in terms._asdict().items():
+    for name, value in mixture._asdict().items():
         np.testing.assert_allclose(
             value.numpy(), kept[f"test/{name}"], rtol=0 if exact else 1e-4, atol=0 if exact else 1e-5
         )
@@ -65,14 +65,14 @@ def test_predict_gives_moments_of_the_mixture(db):
     posterior = bnnbench.load(db, scores.fingerprint[0])
     x = np.linspace(-2, 2, 7)[:, None]
     with torch.no_grad():
-        terms = posterior.terms(x)
+        mixture = posterior.mixture(x)
     got = posterior.predict(x)
-    np.testing.assert_allclose(got["mean"], terms.mean.numpy().mean(0), rtol=1e-5)
-    np.testing.assert_allclose(got["epistemic_std"], terms.mean.numpy().std(0), rtol=1e-4)
-    np.testing.assert_allclose(got["aleatoric_std"] ** 2, (terms.scale.numpy() ** 2).mean(0), rtol=1e-4)
+    np.testing.assert_allclose(got["mean"], mixture.mean.numpy().mean(0), rtol=1e-5)
+    np.testing.assert_allclose(got["epistemic_std"], mixture.mean.numpy().std(0), rtol=1e-4)
+    np.testing.assert_allclose(got["aleatoric_std"] ** 2, (mixture.scale.numpy() ** 2).mean(0), rtol=1e-4)
     total = got["epistemic_std"] ** 2 + got["aleatoric_std"] ** 2
     np.testing.assert_allclose(got["total_std"] ** 2, total, rtol=1e-4)
-    assert posterior.terms(x, samples=3).mean.shape == (3, 7)
+    assert posterior.mixture(x, samples=3).mean.shape == (3, 7)
 
 
 def test_predict_gives_class_probabilities(db):

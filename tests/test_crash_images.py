@@ -15,17 +15,18 @@ from bnnbench.tasks import TASKS
 
 PLAN = "--methods map --task mnist --budget quick --threads 1 --device cpu"
 KILLS = 3
-# What the command line does, with a checkpoint at every look, and a word on where training began.
+# What the command line does, with a checkpoint at every validation check, and a word on where training began.
 DRIVER = """
 from bnnbench.cli import main
-from bnnbench.engine import checkpoint, train
+from bnnbench.engine import checkpoint
 checkpoint.EVERY_S = 0.0
-resume = train.resume
-def told(*arguments):
-    found = resume(*arguments)
-    print("went on from", found[0], flush=True)
+read = checkpoint.Checkpoint.read
+def told(self):
+    found = read(self)
+    if found is not None:
+        print("went on from", int(checkpoint.stored("", found)["step"]), flush=True)
     return found
-train.resume = told
+checkpoint.Checkpoint.read = told
 main()
 """
 

@@ -50,10 +50,10 @@ class CyclicalSGMCMC(SGLD):
         fraction(self, "explore")
 
     def step_size(self, problem: Problem) -> Tensor:
-        decay = 0.5 * (1 + torch.cos(math.pi * self._phase(problem)))
+        decay = 0.5 * (1 + torch.cos(math.pi * self.phase(problem)))
         return held(self.lr * (self.final_lr_fraction + (1 - self.final_lr_fraction) * decay))
 
-    def _phase(self, problem: Problem) -> Tensor:
+    def phase(self, problem: Problem) -> Tensor:
         """How far the present cycle has come, in [0, 1)."""
         return torch.remainder(problem.t * self.cycles / problem.steps, 1.0)
 

@@ -134,8 +134,8 @@ def kronecker(problem: Problem, params: Params, names: Sequence[str], choose: Ch
         for name, (a, g) in taps(problem, params, batch.x, names, places).items():
             count = places.get(name, 1)
             w = weight.repeat_interleave(count, 0) if count > 1 else weight
-            inputs[name] = _gram(a.flatten(0, -2), w)
-            outputs[name] = _gram(g.flatten(1, -2), w) / (problem.n * count)
+            inputs[name] = gram(a.flatten(0, -2), w)
+            outputs[name] = gram(g.flatten(1, -2), w) / (problem.n * count)
         return inputs, outputs
 
     inputs, outputs = problem.over_data(total, _chunk(problem, params, places))
@@ -146,7 +146,7 @@ def kronecker(problem: Problem, params: Params, names: Sequence[str], choose: Ch
     return Kronecker(inputs, outputs, choose(eigenvalues))
 
 
-def _gram(x: Tensor, weight: Tensor) -> Tensor:
+def gram(x: Tensor, weight: Tensor) -> Tensor:
     """Sum of w x x^T over the rows of x [B, d] or [K, B, d], weights [B, 1]: [d, d].
 
     A wide one by 4 x 4 blocks, of which 10 are computed: BLAS's product would not use the symmetry.

@@ -159,7 +159,7 @@ class FactorisedGaussian(Posterior):
 def perturbed(key: Tensor, mean: Params, sd: Params) -> Params:
     """One reparametrised draw mean + sd * eps of all parameters."""
     eps = noise(key, mean)
-    return {name: torch.addcmul(value, sd[name], eps[name]) for name, value in mean.items()}
+    return {name: torch.addcmul(value, sd[name], eps[name].to(value)) for name, value in mean.items()}
 
 
 @tree

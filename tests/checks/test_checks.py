@@ -43,22 +43,22 @@ class SummedMixture(BBPMixture):
 class ColdNoise(SGLD):
     """Injected noise scaled by 0.1."""
 
-    def heat(self, problem):
-        return 0.01 * super().heat(problem)
+    def scaled_temperature(self, problem):
+        return 0.01 * super().scaled_temperature(problem)
 
 
 class MeanGradient(SGLD):
     """The gradient of the mean where that of the sum belongs: the noise of a posterior of one datum."""
 
-    def heat(self, problem):
-        return super().heat(problem) * problem.n
+    def scaled_temperature(self, problem):
+        return super().scaled_temperature(problem) * problem.n
 
 
 class Cooled(CyclicalSGMCMC):
     """No noise in the first part of a cycle: what is left of it cannot warm the chain up again."""
 
-    def heat(self, problem):
-        return torch.where(self._phase(problem) < 0.6, 0.0, super().heat(problem))
+    def scaled_temperature(self, problem):
+        return torch.where(self.phase(problem) < 0.6, 0.0, super().scaled_temperature(problem))
 
 
 @pytest.mark.slow

@@ -40,17 +40,17 @@ class PowerCut(Exception):
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
-    """A checkpoint at every look."""
+    """A checkpoint at every validation check."""
     monkeypatch.setattr(module, "EVERY_S", -1.0)
 
 
-def broken(pack, folder, looks):
-    """Train a pack that is interrupted at the start of a later look; its checkpoint is that of the one before."""
+def broken(pack, folder, checks):
+    """Train a pack that is interrupted at the start of a later check; its checkpoint is that of the one before."""
     seen = []
 
     def progress(steps):
         seen.append(steps)
-        if len(seen) == looks:
+        if len(seen) == checks:
             raise PowerCut
 
     with pytest.raises(PowerCut):
@@ -65,28 +65,29 @@ def again(pack, folder):
 
 
 def same(a, b):
-    """All that training leaves, to the bit."""
-    for r in range(len(a.pack.cells)):
-        assert_close(replica(a, r), replica(b, r), rtol=0, atol=0, equal_nan=True)
-    assert a.steps == b.steps
-    np.testing.assert_array_equal(a.diverged_at, b.diverged_at)
-    assert set(a.recording) == set(b.recording)
-    for name, values in a.recording.items():
-        np.testing.assert_array_equal(values, b.recording[name])
-        assert values.dtype == b.recording[name].dtype
+    """All that training leaves, to the bit: pairs of what was fitted and how it went."""
+    for r in range(len(a[0].pack.cells)):
+        assert_close(replica(*a, r), replica(*b, r), rtol=0, atol=0, equal_nan=True)
+    (_, one), (_, other) = a, b
+    assert one.steps == other.steps
+    np.testing.assert_array_equal(one.diverged_at, other.diverged_at)
+    assert set(one.recording) == set(other.recording)
+    for name, values in one.recording.items():
+        np.testing.assert_array_equal(values, other.recording[name])
+        assert values.dtype == other.recording[name].dtype
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("seeds", "looks"), [((0,), 2), ((0, 1), 4)])
-def test_an_interrupted_training_ends_as_an_unbroken_one(method, seeds, looks, tmp_path):
+@pytest.mark.parametrize(("seeds", "checks"), [((0,), 2), ((0, 1), 4)])
+def test_an_interrupted_training_ends_as_an_unbroken_one(method, seeds, checks, tmp_path):
     pack = image_pack(method, seeds)
     whole = train(pack, False)
-    assert broken(pack, tmp_path, looks) == [3, 6, 9, 12][:looks]
+    assert broken(pack, tmp_path, checks) == [3, 6, 9, 12][:checks]
     fit, seen = again(image_pack(method, seeds), tmp_path)
-    assert seen == [3, 6, 9, 12][looks - 2 :]
+    assert seen == [3, 6, 9, 12][checks - 2 :]
     same(fit, whole)
-    assert bool(fit.recording) == (method != "ensemble-deep")
-    assert fit.earlier_s > 0 == whole.earlier_s
+    assert fit[1].recording
+    assert fit[1].earlier_s > 0 == whole[1].earlier_s
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -100,16 +101,16 @@ def test_again_and_again_on_tables(method, tmp_path):
     same(fit, whole)
 
 
-@pytest.mark.parametrize("looks", [3, 4, 5])
-def test_a_training_that_breaks_off_around_the_end_of_its_fit(looks, tmp_path):
-    """The fit ends between two looks: the checkpoint is that of the look before, of its end, and of the look after."""
+@pytest.mark.parametrize("checks", [3, 4, 5])
+def test_a_training_that_breaks_off_around_the_end_of_its_fit(checks, tmp_path):
+    """The fit ends between two checks: the checkpoint is that of the one before, of its end, and of the one after."""
     budget = replace(TABLE_BUDGET, steps=40)
     pack = make_pack(make_cells(SWAG(0.3, burn_in=0.6), "classification", budget=budget), torch.float32)
     whole = train(pack, False)
-    assert (whole.step_kept < 24).any(), "the best state is not to be the last"
-    assert broken(pack, tmp_path, looks) == [10, 20, 24, 30, 40][:looks]
+    assert (whole[1].step_kept < 24).any(), "the best state is not to be the last"
+    assert broken(pack, tmp_path, checks) == [10, 20, 24, 30, 40][:checks]
     fit, seen = again(pack, tmp_path)
-    assert seen == [10, 20, 24, 30, 40][looks - 2 :]
+    assert seen == [10, 20, 24, 30, 40][checks - 2 :]
     same(fit, whole)
 
 
@@ -129,8 +130,8 @@ def test_a_frozen_replica_stays_frozen(tmp_path):
     broken(pack, tmp_path, 3)
     fit, _ = again(pack, tmp_path)
     same(fit, whole)
-    assert fit.live.tolist() == [True, False]
-    assert fit.diverged_at.tolist() == [-1, 1]
+    assert fit[0].live.tolist() == [True, False]
+    assert fit[1].diverged_at.tolist() == [-1, 1]
 
 
 def rewritten(path, change):
@@ -188,7 +189,7 @@ def whole():
 
 
 def goes_wrong(path, caplog, whole):
-    """One sentence that names the file; and training starts anew."""
+    """One sentence that names the file; and training starts again."""
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         fit, seen = again(image_pack("map"), path.parent)
@@ -197,7 +198,7 @@ def goes_wrong(path, caplog, whole):
     assert said.endswith("; training starts from the beginning.")
     assert "\n" not in said
     assert seen == [3, 6, 9, 12]
-    assert fit.earlier_s == 0
+    assert fit[1].earlier_s == 0
     same(fit, whole)
 
 
@@ -287,10 +288,10 @@ def test_a_run_goes_on_and_clears_up(tmp_path, monkeypatch):
     assert [path.suffix for path in folder.iterdir()] == [".checkpoint"]
     with ResultStore(db, read_only=True) as store:
         assert store.attempts().empty
-    begun, resume = [], training.resume
-    monkeypatch.setattr(training, "resume", lambda *a: begun.append(resume(*a)) or begun[-1])
+    begun, read = [], Checkpoint.read
+    monkeypatch.setattr(Checkpoint, "read", lambda self: begun.append(read(self)) or begun[-1])
     assert bnnbench.run("map,sgld", "digits", db=db, **LIKE).statuses == {"ok": 2}
-    assert [found[0] for found in begun] == [10]
+    assert [int(module.stored("", found)["step"]) for found in begun if found] == [10]
     assert not any(folder.iterdir())
     assert bnnbench.scores(db).equals(bnnbench.scores(unbroken))
 

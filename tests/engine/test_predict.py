@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
 from bnnbench.engine import predict as module
-from bnnbench.engine.predict import predict, terms, whole
+from bnnbench.engine.predict import components, joined, one_of, predict, rows_at_once, whole
 from bnnbench.engine.step import over_replicas
 from bnnbench.engine.train import train
-from bnnbench.evaluation.pruning import masks, prunable, ranks
+from bnnbench.evaluation.pruning import masks, ranks
 from bnnbench.methods import METHODS
 from bnnbench.model import Params
 
@@ -33,12 +33,12 @@ def method_of(name):
 
 @lru_cache
 def fitted(name):
-    return train(make_pack(make_cells(method_of(name), "classification", (0, 1), SHORT)), False)
+    return train(make_pack(make_cells(method_of(name), "classification", (0, 1), SHORT)), False)[0]
 
 
 @lru_cache
 def fitted_images(name):
-    return train(image_pack(name, (0, 1)), False)
+    return train(image_pack(name, (0, 1)), False)[0]
 
 
 def inputs(fit, rows=11):
@@ -48,11 +48,13 @@ def inputs(fit, rows=11):
 
 
 def predicted(fit, x, factors: Params | None = None):
-    return predict(fit.pack, fit.state, fit.draws, fit.pack.keys, x, SAMPLES, factors)
+    if factors is None:
+        return predict(fit.pack, fit.posterior, fit.pack.keys, x, SAMPLES)
+    return joined(pieces(fit, factors), x, rows_at_once(fit.pack, fit.posterior, SAMPLES))
 
 
 def pieces(fit, factors=None):
-    return list(terms(fit.pack, fit.state, fit.draws, fit.pack.keys, SAMPLES, factors))
+    return list(components(fit.pack, fit.posterior, fit.pack.keys, SAMPLES, factors))
 
 
 def cut(monkeypatch, fit, samples, numbers=1):
@@ -63,13 +65,13 @@ def cut(monkeypatch, fit, samples, numbers=1):
 
 
 def expected(fit):
-    """Number of terms, from what the methods say of themselves."""
+    """Number of components, from what the methods say of themselves."""
     method = fit.pack.method
     if method.name in ("constant", "map"):
         return 1
     if method.name.startswith("ensemble"):
         return method.members
-    return len(method.schedule(fit.steps)) * method.chains if method.chains else SAMPLES
+    return len(method.schedule(fit.pack.steps)) * method.num_chains if method.num_chains else SAMPLES
 
 
 def leaves(fit):
@@ -77,7 +79,7 @@ def leaves(fit):
 
 
 @every_method
-def test_number_of_terms(name):
+def test_number_of_components(name):
     fit = fitted(name)
     found = predicted(fit, inputs(fit))
     assert found.log_probs.shape == (2, expected(fit), 11, 3)
@@ -95,8 +97,7 @@ def test_chunks_change_nothing(name, together, numbers, monkeypatch):
     one = predicted(fit, x)
     assert len(pieces(fit)) == 1
     cut(monkeypatch, fit, together, numbers)
-    chunked = name not in ("constant", "map", "hmc", "ensemble-deep", "ensemble-bootstrap")
-    assert len(pieces(fit)) == (-(-expected(fit) // together) if chunked else 1)
+    assert len(pieces(fit)) == -(-expected(fit) // together)
     assert_close(predicted(fit, x), one, rtol=1e-6, atol=1e-12)
 
 
@@ -104,14 +105,15 @@ def test_chunks_change_nothing(name, together, numbers, monkeypatch):
 def test_chunks_of_images(name, monkeypatch):
     fit = fitted_images(name)
     x = inputs(fit, 5)
-    one = predict(fit.pack, fit.state, fit.draws, fit.pack.keys, x, SAMPLES)
+    one = predicted(fit, x)
     cut(monkeypatch, fit, 2)
-    assert_close(predict(fit.pack, fit.state, fit.draws, fit.pack.keys, x, SAMPLES), one, rtol=1e-6, atol=1e-12)
+    assert_close(predicted(fit, x), one, rtol=1e-6, atol=1e-12)
 
 
 def test_large_networks_are_cut():
     """In the end it is memory: 1,200 units and 100 samples are more than a chunk."""
-    assert any(METHODS.get(name)().terms(None, 0, 9) == 9 for name in ("bbp-gaussian", "mc-dropout", "swag"))
+    for name in ("bbp-gaussian", "mc-dropout", "swag"):
+        assert one_of(fitted(name).posterior, 0).size(9) == 9
     wide = 784 * 1200 + 1200 * 1200
     assert module.CHUNK_WEIGHTS // wide < 100
 
@@ -140,25 +142,22 @@ def test_a_span_is_a_part_of_the_whole():
     assert torch.equal(random.split(random.key(3), random.Span(2, 4, 10)), full[0, 2:4])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if prunable(METHODS.get(name)())])
+@pytest.mark.parametrize("name", [name for name in NAMES if METHODS.get(name).prunable])
 @pytest.mark.parametrize("share", [0.4, 0.9])
 def test_pruning_under_chunks(name, share, monkeypatch):
     """Against weights set to zero by hand."""
     fit = fitted(name)
     x, pack = inputs(fit), fit.pack
-    ordered = over_replicas(
-        pack, lambda method, problem, state, draws: ranks(method, state, draws), fit.state, fit.draws
-    )
-    factors = masks(ordered, share)
+    factors = masks(ranks(pack, fit.posterior), share)
     kept = [leaf.clone() for leaf in leaves(fit)]
 
-    def by_hand(method, problem, key, state, draws, factors, x):
-        weights = method.weights(key, state, draws, problem, SAMPLES)
+    def by_hand(method, problem, key, posterior, factors, x):
+        weights = posterior.sample(key, problem, posterior.size(SAMPLES))
         weights = {k: torch.where(factors[k] == 0, 0.0, v) if k in factors else v for k, v in weights.items()}
         return problem.predict(weights, x).log_probs
 
     with torch.no_grad():
-        want = over_replicas(pack, by_hand, pack.keys, fit.state, fit.draws, factors, x)
+        want = over_replicas(pack, by_hand, pack.keys, fit.posterior, factors, x)
     assert not torch.allclose(want, predicted(fit, x).log_probs)
     for together in (2, 100):
         cut(monkeypatch, fit, together)

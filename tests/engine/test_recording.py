@@ -13,23 +13,33 @@ from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.engine import recording
-from bnnbench.engine import validation as monitor
+from bnnbench.engine.predict import posterior_of
 from bnnbench.engine.recording import layers_of, recorded
 from bnnbench.engine.step import VALIDATE
 from bnnbench.engine.train import train
-from bnnbench.experiment.attempt import _training_curve
+from bnnbench.experiment.attempt import training_curves
+from bnnbench.tasks.images import ImageTask
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 COLUMNS = ["weight_mean", "weight_std", "activation_mean", "activation_std", *(f"activation_{q}" for q in LEVELS)]
 
 
-@lru_cache
 def fitted(method, seeds=(0,)):
+    """A trained pack; how it went is `recording_of`'s."""
+    return trained(method, seeds)[0]
+
+
+@lru_cache
+def trained(method, seeds=(0,)):
     return train(image_pack(method, seeds), False)
 
 
+def recording_of(method, seeds=(0,)):
+    return trained(method, seeds)[1].recording
+
+
 def watched(fit):
-    """The rows that are looked at, [R, N, 1, 8, 8]."""
+    """The validation rows, [R, N, 1, 8, 8]."""
     x = fit.pack.problem.table.x[torch.as_tensor(fit.pack.splits[0].validation)]
     return x.expand(len(fit.pack.cells), *x.shape)
 
@@ -66,7 +76,7 @@ def agree(found, want, r=0):
 def test_map_against_a_plain_forward_pass(seeds):
     fit = fitted("map", seeds)
     x = watched(fit)
-    found = recorded(fit.pack, fit.state, fit.pack.keys, x)
+    found = recorded(fit.pack, fit.posterior, fit.pack.keys, x)
     for r in range(len(seeds)):
         agree(found, by_hand(fit.pack, one(fit, fit.state, r).params, x[r], r), r)
 
@@ -75,7 +85,7 @@ def test_quantiles_are_order_statistics():
     """Exactly so; a share q of the activations lies below them, to one."""
     fit = fitted("map")
     x = watched(fit)
-    found = recorded(fit.pack, fit.state, fit.pack.keys, x)
+    found = recorded(fit.pack, fit.posterior, fit.pack.keys, x)
     params, rows = one(fit, fit.state).params, fit.pack.problem.rows
     out = F.conv2d((x[0] - rows.x_shift[0]) / rows.x_scale[0], params["0.weight"], params["0.bias"]).ravel()
     for q, level in LEVELS.items():
@@ -87,85 +97,90 @@ def test_quantiles_are_order_statistics():
 def test_bbp_shows_one_weight_sample():
     """The network under means + sds x noise: with another key, other numbers; never those of the means alone."""
     fit = fitted("bbp-gaussian")
-    x, method = watched(fit), fit.pack.method
-    found = recorded(fit.pack, fit.state, fit.pack.keys, x)
-    sample = method.weights(fit.pack.keys[0], one(fit, fit.state), None, fit.pack.problem, 1)
+    x = watched(fit)
+    found = recorded(fit.pack, fit.posterior, fit.pack.keys, x)
+    posterior = one(fit, fit.posterior)
+    sample = posterior.sample(fit.pack.keys[0], fit.pack.problem, 1)
     agree(found, by_hand(fit.pack, {name: value[0] for name, value in sample.items()}, x[0]))
-    mean, _ = method.moments(one(fit, fit.state), None)
+    mean, _ = posterior.moments()
     assert found["weight_mean/3"][0] != pytest.approx(mean["3.weight"].mean().item(), rel=1e-3)
-    other = recorded(fit.pack, fit.state, random.fold_in(fit.pack.keys, 1), x)
+    other = recorded(fit.pack, fit.posterior, random.fold_in(fit.pack.keys, 1), x)
     assert other["weight_mean/3"][0] != found["weight_mean/3"][0]
 
 
 @pytest.mark.parametrize("method", ["map", "bbp-gaussian", "bbp-local", "bbp-flipout", "sgld", "swag", "laplace-diag"])
-def test_recorded_at_every_look_and_in_the_last_state(method):
-    fit = fitted(method)
-    assert fit.recording["step"].tolist() == fit.curves["step"].tolist() == [3, 6, 9, 12]
-    for name, values in fit.recording.items():
+def test_recorded_at_every_validation_check_and_in_the_last_state(method):
+    fit, history = trained(method)
+    assert history.recording["step"].tolist() == history.curves["step"].tolist() == [3, 6, 9, 12]
+    for name, values in history.recording.items():
         assert name == "step" or values.shape == (1, 4)
         assert np.isfinite(values).all()
     if method == "sgld":  # which keeps its last state; one weight sample is that state
-        found = recorded(fit.pack, fit.state, random.fold_in(fit.pack.keys, VALIDATE), watched(fit))
-        assert {name: values[0, -1] for name, values in fit.recording.items() if name != "step"} == pytest.approx(
+        last = posterior_of(fit.pack, fit.state, None)
+        found = recorded(fit.pack, last, random.fold_in(fit.pack.keys, VALIDATE), watched(fit))
+        assert {name: values[0, -1] for name, values in history.recording.items() if name != "step"} == pytest.approx(
             {name: value[0] for name, value in found.items()}
         )
-        assert fit.recording["weight_std/3"][0, 0] != fit.recording["weight_std/3"][0, 3]
+        assert history.recording["weight_std/3"][0, 0] != history.recording["weight_std/3"][0, 3]
 
 
 @pytest.mark.parametrize("method", ["map", "bbp-gaussian", "bbp-local", "mc-dropout", "sgld", "swag"])
 def test_replicas_are_recorded_as_alone(method):
-    both = fitted(method, (0, 1))
+    both = recording_of(method, (0, 1))
     for r in (0, 1):
-        alone = fitted(method, (r,))
-        assert set(alone.recording) == set(both.recording)
-        for name, values in alone.recording.items():
+        alone = recording_of(method, (r,))
+        assert set(alone) == set(both)
+        for name, values in alone.items():
             if name != "step":
-                np.testing.assert_allclose(both.recording[name][r], values[0], rtol=1e-6, atol=1e-9)
+                np.testing.assert_allclose(both[name][r], values[0], rtol=1e-6, atol=1e-9)
 
 
 def test_dropout_is_left_out():
     """Recorded is the network without masks: no key changes it."""
     fit = fitted("mc-dropout")
     x = watched(fit)
-    found = [recorded(fit.pack, fit.state, random.fold_in(fit.pack.keys, k), x) for k in range(2)]
+    found = [recorded(fit.pack, fit.posterior, random.fold_in(fit.pack.keys, k), x) for k in range(2)]
     assert {k: v.tolist() for k, v in found[0].items()} == {k: v.tolist() for k, v in found[1].items()}
     agree(found[0], by_hand(fit.pack, one(fit, fit.state).params, x[0]))
 
 
 @pytest.mark.parametrize("method", ["ensemble-deep", "ensemble-bootstrap"])
-def test_ensembles_are_not_recorded(method):
-    fit = fitted(method)
-    assert fit.recording == {}
-    assert set(_training_curve(fit, 0)) == {"training", "kept"}
+def test_of_ensembles_one_member_is_recorded(method):
+    """The first: a weight sample of an ensemble is one of its networks."""
+    fit, history = trained(method)
+    x, members = watched(fit), getattr(fit.state, "fit", fit.state).params
+    found = recorded(fit.pack, fit.posterior, fit.pack.keys, x)
+    agree(found, by_hand(fit.pack, {name: value[0, 0] for name, value in members.items()}, x[0]))
+    assert set(training_curves(history, 0)) == {"training", "recording", "kept"}
 
 
 def test_of_multiplicative_flows_the_plain_layers_are_recorded():
-    found = fitted("mnf").recording
+    found = recording_of("mnf")
     assert {name.partition("/")[2] for name in found if name != "step"} == {"0", "3", "5"}
 
 
 def test_tables_are_not_recorded():
     pack = make_pack(make_cells("map", "classification"))
-    assert not monitor.is_recorded(pack)
-    assert train(pack, False).recording == {}
+    assert not pack.task.record_layers
+    assert train(pack, False)[1].recording == {}
 
 
 def test_what_is_stored():
-    fit = fitted("map", (0, 1))
+    _, history = trained("map", (0, 1))
     for r in (0, 1):
-        stored = _training_curve(fit, r)["recording"]
+        stored = training_curves(history, r)["recording"]
         assert stored["step"].tolist() == [3, 6, 9, 12]
-        np.testing.assert_array_equal(stored["weight_mean/0"], fit.recording["weight_mean/0"][r])
+        np.testing.assert_array_equal(stored["weight_mean/0"], history.recording["weight_mean/0"][r])
 
 
 def test_many_rows_and_many_activations_are_thinned(monkeypatch):
     fit = fitted("map")
     x = watched(fit)
     monkeypatch.setattr(recording, "ROWS", 5)
-    few = recorded(fit.pack, fit.state, fit.pack.keys, x)
+    few = recorded(fit.pack, fit.posterior, fit.pack.keys, x)
     agree(few, by_hand(fit.pack, one(fit, fit.state).params, x[0, :5]))
     monkeypatch.setattr(recording, "SORTED", 7)
-    fewer = recorded(fit.pack, fit.state, fit.pack.keys, x)
+    fewer = recorded(fit.pack, fit.posterior, fit.pack.keys, x)
     assert fewer["activation_q05/0"][0] >= few["activation_q05/0"][0]
     np.testing.assert_array_equal(fewer["activation_mean/0"], few["activation_mean/0"])
 
@@ -179,8 +194,8 @@ def test_layers_that_hold_parameters():
 def test_recording_leaves_the_training_as_it_is(monkeypatch):
     """No hook stays behind, and no number of the training depends on it."""
     fit = fitted("bbp-gaussian")
-    monkeypatch.setattr(monitor, "is_recorded", lambda pack: False)
-    without = train(make_pack(image_cells("bbp-gaussian"), torch.float64), False)
-    assert without.recording == {}
+    monkeypatch.setattr(ImageTask, "record_layers", False)
+    without, history = train(make_pack(image_cells("bbp-gaussian"), torch.float64), False)
+    assert history.recording == {}
     assert_close(without.state, fit.state, rtol=0, atol=0)
     assert not any(layer._forward_hooks for layer in fit.pack.problem.network.modules())

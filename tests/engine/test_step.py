@@ -9,7 +9,7 @@ from helpers import BUDGET, CPU, FIT, make_cells, make_pack, normal, outcomes_of
 from torch.testing import assert_close
 
 from bnnbench.engine.pack import padded
-from bnnbench.engine.predict import predict
+from bnnbench.engine.predict import posterior_of, predict
 from bnnbench.engine.train import OutOfTime, train
 from bnnbench.experiment import attempt
 from bnnbench.experiment.attempt import Settings
@@ -31,7 +31,7 @@ def test_early_stopping_keeps_the_state_best_on_the_validation_rows():
     """Brute force: the states after 20, 40, ... 200 updates come from shorter loops over the same keys."""
     budget = replace(BUDGET, steps=200, validation_checks=10)
     cells = make_cells(MAP(0.1), budget=budget)
-    pack, looked = make_pack(cells), []
+    pack, scores = make_pack(cells), []
 
     class Spy(MAP):
         def schedule(self, steps):
@@ -40,41 +40,40 @@ def test_early_stopping_keeps_the_state_best_on_the_validation_rows():
         def collect(self, state):
             return state.params
 
-    fit = train(make_pack([replace(c, method=Spy(0.1)) for c in cells]), False)
+    fit, history = train(make_pack([replace(c, method=Spy(0.1)) for c in cells]), False)
     for i in range(10):
         params = {name: value[:, i] for name, value in fit.draws.items()}
-        state = fit.state._replace(params=params)
-        scores = []
+        posterior, own = posterior_of(pack, fit.state._replace(params=params), None), []
         for r, split in enumerate(pack.splits):
             x = torch.tensor(pack.data.x[split.validation])
-            terms = predict(pack, state, None, pack.keys, x.expand(3, *x.shape), 1)
-            law = torch.distributions.Normal(terms.mean[r, 0], terms.scale[r, 0])
-            scores.append(law.log_prob(torch.tensor(pack.data.y[split.validation])).mean())
-        looked.append(torch.stack(scores))
-    looked = torch.stack(looked)
-    best = looked.argmax(0)
-    assert fit.step_kept.tolist() == (20 * (best + 1)).tolist()
+            mixture = predict(pack, posterior, pack.keys, x.expand(3, *x.shape), 1)
+            component = torch.distributions.Normal(mixture.mean[r, 0], mixture.scale[r, 0])
+            own.append(component.log_prob(torch.tensor(pack.data.y[split.validation])).mean())
+        scores.append(torch.stack(own))
+    scores = torch.stack(scores)
+    best = scores.argmax(0)
+    assert history.step_kept.tolist() == (20 * (best + 1)).tolist()
     assert (best < 9).any(), "the problem is to be one that overfits"
     for name, value in fit.state.params.items():
         assert_close(value, torch.stack([fit.draws[name][r, best[r]] for r in range(3)]))
-    assert_close(torch.tensor(fit.curves["validation"]), looked.T)
-    assert fit.curves["step"].tolist() == list(range(20, 201, 20))
+    assert_close(torch.tensor(history.curves["validation"]), scores.T)
+    assert history.curves["step"].tolist() == list(range(20, 201, 20))
 
 
 def test_without_early_stopping_the_last_state_stays():
-    short = train(make_pack(make_cells(MAP(early_stopping=False))), False)
-    assert short.step_kept is None
-    with_draws = train(make_pack(make_cells(SGLD(samples=4))), False)
+    _, history = train(make_pack(make_cells(MAP(early_stopping=False))), False)
+    assert history.step_kept is None
+    with_draws, _ = train(make_pack(make_cells(SGLD(samples=4))), False)
     for name, value in with_draws.state.items():
         assert_close(with_draws.draws[name][:, -1], value)
 
 
 def test_draws_are_the_states_of_the_schedule():
     """The k-th of many draws is the last state of a run that ends there (no schedule of learning rates in between)."""
-    cells = make_cells(SGLD(floor=0.999999, samples=5, burn_in=0.0))
-    fit = train(make_pack(cells), False)
+    cells = make_cells(SGLD(final_lr_fraction=0.999999, samples=5, burn_in=0.0))
+    fit, _ = train(make_pack(cells), False)
     assert list(cells[0].method.schedule(100)) == [19, 39, 59, 79, 99]
-    shorter = train(make_pack([replace(c, budget=replace(BUDGET, steps=40)) for c in cells]), False)
+    shorter, _ = train(make_pack([replace(c, budget=replace(BUDGET, steps=40)) for c in cells]), False)
     for name, value in shorter.state.items():
         assert fit.draws[name].shape[:2] == (3, 5)
         assert_close(fit.draws[name][:, 1], value, rtol=1e-4, atol=1e-6)
@@ -82,23 +81,25 @@ def test_draws_are_the_states_of_the_schedule():
 
 def test_all_that_optimise_are_stopped_early():
     """What is left is sampled, or exact."""
-    trained = [method for method in METHODS if method.trained and "references" not in method.tags]
-    assert [method.name for method in trained if not method().early_stopping and not method().chains] == []
+    trained = [cls() for cls in METHODS if cls().num_networks > 0 and "references" not in cls.tags]
+    assert [method.name for method in trained if not method.early_stopping and not method.num_chains] == []
 
 
 @pytest.mark.parametrize("method", METHODS.names())
 def test_every_network_gets_the_same_number_of_gradients(method):
-    """Only a reference may take more, and only references and chains may doubt themselves after so few."""
+    """Only a reference may take more, and only references and chains may flag themselves after so few."""
     outcomes = run_pack(make_cells(method))
     reference = "references" in METHODS.get(method).tags
-    assert METHODS.get(method)().updates(100) == 100 or reference
-    assert [o.gradients for o in outcomes] == [100 * small(method).networks] * 3
+    assert METHODS.get(method)().steps_multiplier == 1 or reference
+    assert [o.gradients for o in outcomes] == [100 * small(method).num_networks] * 3
     assert {o.pack_size for o in outcomes} == {3}
-    fine = {Status.OK, Status.UNCONVERGED} if reference or small(method).chains else {Status.OK}
+    fine = {Status.OK, Status.UNCONVERGED} if reference or small(method).num_chains else {Status.OK}
     assert all(o.status in fine and not o.compiled and o.wall_s > 0 for o in outcomes)
 
 
-@pytest.mark.parametrize("method", [m.name for m in METHODS if m.trained and not {"references", "flow"} & set(m.tags)])
+@pytest.mark.parametrize(
+    "method", [m.name for m in METHODS if m().num_networks and not {"references", "flow"} & set(m.tags)]
+)
 def test_an_update_draws_one_minibatch(method, monkeypatch):
     """So that the gradients stored are those that were taken, at the batch size of the task."""
     drawn, original = [], Problem.minibatch
@@ -179,6 +180,6 @@ def test_evaluations_are_those_of_the_task():
         assert {name: value.shape for name, value in kept.items()} == {
             "test/mean": (1, 10), "test/scale": (1, 10), "test/y": (10,)
         }  # fmt: skip
-        law = normal(*(torch.tensor(kept[f"test/{name}"][0]) for name in ("mean", "scale")))
+        component = normal(*(torch.tensor(kept[f"test/{name}"][0]) for name in ("mean", "scale")))
         score = {s.metric: s.value for s in outcome.evaluations[0].scores}["log_likelihood"]
-        assert score == pytest.approx(law.log_prob(torch.tensor(kept["test/y"])).mean().item(), rel=1e-5)
+        assert score == pytest.approx(component.log_prob(torch.tensor(kept["test/y"])).mean().item(), rel=1e-5)

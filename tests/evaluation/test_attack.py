@@ -1,6 +1,5 @@
 """Attacks: their gradient against finite differences of the averaged predictive, and where their images lie."""
 
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,13 +10,13 @@ from torch.testing import assert_close
 
 from bnnbench import random
 from bnnbench.engine import predict as prediction
-from bnnbench.engine.predict import predict, terms
+from bnnbench.engine.predict import components, one_of, predict
 from bnnbench.engine.step import PREDICT
 from bnnbench.engine.train import train
-from bnnbench.evaluation import sets
+from bnnbench.evaluation import evaluator as evaluating
 from bnnbench.evaluation.attack import attacked, gradient_sign, loss_gradient
-from bnnbench.evaluation.evaluate import evaluate
-from bnnbench.evaluation.sets import adversarial
+from bnnbench.evaluation.evaluate import evaluate_only
+from bnnbench.evaluation.evaluator import Evaluator, sets_of
 from bnnbench.tasks import TestSet
 from bnnbench.tasks.attacks import Attack
 
@@ -28,7 +27,7 @@ every_method = pytest.mark.parametrize("method", METHODS)
 
 @lru_cache
 def fitted(method, seeds=(0, 1)):
-    return train(image_pack(method, seeds), False)
+    return train(image_pack(method, seeds), False)[0]
 
 
 def images(fit, n=6):
@@ -40,12 +39,12 @@ def images(fit, n=6):
 
 
 def chunks(fit):
-    return list(terms(fit.pack, fit.state, fit.draws, fit.pack.keys, SAMPLES))
+    return list(components(fit.pack, fit.posterior, fit.pack.keys, SAMPLES))
 
 
 def loss(fit, x, y):
     """-log (1/S) sum_s p(y | x, w_s), from the probabilities."""
-    probabilities = predict(fit.pack, fit.state, fit.draws, fit.pack.keys, x, SAMPLES).log_probs.exp().mean(1)
+    probabilities = predict(fit.pack, fit.posterior, fit.pack.keys, x, SAMPLES).log_probs.exp().mean(1)
     return -probabilities.gather(-1, y[..., None])[..., 0].log()
 
 
@@ -90,27 +89,26 @@ def test_chunks_of_samples_change_nothing(method, together, monkeypatch):
     whole = loss_gradient(chunks(fit), x, y)
     in_chunks(monkeypatch, fit, together)
     parts = chunks(fit)
-    own = fit.pack.method.terms(fit.state, 0 if fit.draws is None else len(next(iter(fit.draws.values()))[0]), SAMPLES)
-    assert len(parts) == (1 if own is None else -(-own // together))
+    assert len(parts) == -(-one_of(fit.posterior, 0).size(SAMPLES) // together)
     assert_close(loss_gradient(parts, x, y), whole, rtol=1e-9, atol=1e-12)
 
 
-def test_a_term_that_rules_the_label_out_does_no_harm():
+def test_a_component_that_rules_the_label_out_does_no_harm():
     """Probabilities down to e^-2000, the largest in the last chunk or the first."""
     base = torch.tensor([-2000.0, -3.0, -900.0], dtype=torch.float64)
     x, y = torch.full((1, 1, 1, 1, 1), 0.5, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.long)
-    slope = torch.tensor([7.0, 2.0, -1.0], dtype=torch.float64)
+    gradient = torch.tensor([7.0, 2.0, -1.0], dtype=torch.float64)
 
-    def term(s):
-        log_probs = lambda x: (base[s] + slope[s] * x.reshape(1, 1, 1, 1)).expand(1, 1, 1, 2)  # noqa: E731
+    def component(s):
+        log_probs = lambda x: (base[s] + gradient[s] * x.reshape(1, 1, 1, 1)).expand(1, 1, 1, 2)  # noqa: E731
         return lambda x: prediction.CategoricalPredictive(log_probs(x))
 
     for order in [(0, 1, 2), (1, 0, 2), (2, 0, 1)]:
-        assert loss_gradient([term(s) for s in order], x, y).item() == pytest.approx(-2.0)
+        assert loss_gradient([component(s) for s in order], x, y).item() == pytest.approx(-2.0)
 
 
 def under(some, x, y, attack, scale, rows):
-    """The images after an attack, each step's gradient computed anew."""
+    """The images after an attack, each step's gradient computed again."""
 
     def sign(image):
         return gradient_sign(some, image, y, rows)
@@ -173,25 +171,25 @@ def points(fit, attack):
 @pytest.mark.parametrize("attack", [Attack(0.3), Attack(0.3, 10), Attack(0.7, standardised=True)])
 def test_what_ignores_the_image_is_not_attacked(attack):
     fit = fitted("constant")
-    found = adversarial(fit, points(fit, attack))
+    found = Evaluator(fit).adversarial(points(fit, attack))
     assert torch.equal(found, torch.as_tensor(fit.pack.data.x[160:]).double().expand_as(found))
 
 
 def test_each_replica_is_attacked_through_its_own_posterior():
     fit = fitted("map")
-    both = adversarial(fit, points(fit, Attack(0.2)))
+    both = Evaluator(fit).adversarial(points(fit, Attack(0.2)))
     assert not torch.equal(both[0], both[1])
     for r in (0, 1):
         alone = fitted("map", (r,))
-        assert_close(adversarial(alone, points(alone, Attack(0.2)))[0], both[r], rtol=0, atol=1e-9)
+        assert_close(Evaluator(alone).adversarial(points(alone, Attack(0.2)))[0], both[r], rtol=0, atol=1e-9)
 
 
 def test_strengths_share_one_gradient(monkeypatch):
-    fit, calls = replace(fitted("map")), []
-    monkeypatch.setattr(sets, "gradient_sign", lambda *a: calls.append(1) or gradient_sign(*a))
+    fit, calls = fitted("map"), []
+    monkeypatch.setattr(evaluating, "gradient_sign", lambda *a: calls.append(1) or gradient_sign(*a))
     names = {"pgd-0.10", "pgd-0.30", "fgsm-0.05", "fgsm-0.20", "fgsm-0.30", "fgsm-norm-0.05", "fgsm-norm-0.70"}
-    records = evaluate(fit, names)
-    assert [{record.name for record in own.records} for own in records] == [names] * 2
+    records = evaluate_only(Evaluator(fit), names, sets_of(fit.pack, shifted=True))
+    assert [{record.name for record in own} for own in records] == [names] * 2
     assert len(calls) == 1 + 2 * 9  # one for the first steps of all, and those after it
 
 
@@ -202,12 +200,12 @@ def test_scores_are_those_of_the_attacked_images(name):
     attack = Attack(float(strength), 10 if family == "pgd" else 1, family == "fgsm-norm")
     x, y = images(fit, 40)
     key = random.fold_in(fit.pack.keys, PREDICT)
-    some = list(terms(fit.pack, fit.state, fit.draws, key, SAMPLES))
+    some = list(components(fit.pack, fit.posterior, key, SAMPLES))
     found = under(some, x, y, attack, fit.pack.problem.rows.x_scale, 40)
-    probabilities = predict(fit.pack, fit.state, fit.draws, key, found, SAMPLES).log_probs.exp().mean(1)
-    own = evaluate(fit, {name})
+    probabilities = predict(fit.pack, fit.posterior, key, found, SAMPLES).log_probs.exp().mean(1)
+    own = evaluate_only(Evaluator(fit), {name}, sets_of(fit.pack, shifted=True))
     for r in (0, 1):
-        (record,) = own[r].records
+        (record,) = own[r]
         values = {score.metric: score.value for score in record.scores}
         assert record.n == 40
         assert values["error"] == pytest.approx((probabilities[r].argmax(-1) != y[r]).double().mean().item())

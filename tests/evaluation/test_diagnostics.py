@@ -14,7 +14,7 @@ from bnnbench.checks.checks import LINEAR
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
 from bnnbench.engine.train import train
-from bnnbench.evaluation.diagnostics import as_mapping, draws_kept, interval, looks_with_draws, sampler_record
+from bnnbench.evaluation.diagnostics import as_mapping, checks_with_draws, draws_kept, interval, sampler_record
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.methods import METHODS
@@ -44,15 +44,15 @@ def run(method, **budget):
 
 
 def test_means_are_over_the_updates_in_which_draws_were_kept():
-    """Looks at the curves are after 10, 20 ... 80 updates: those after the 51st tell of updates 51 to 80."""
-    fit = train(make_pack(make_cells(Ramp(), budget=EIGHT)), False)
+    """Validation checks are after 10, 20 ... 80 updates: those after the 51st tell of updates 51 to 80."""
+    fit, history = train(make_pack(make_cells(Ramp(), budget=EIGHT)), False)
     for r in range(3):
-        record = sampler_record(fit, r)
+        record = sampler_record(fit, history, r)
         scores = {score.metric: score.value for score in record.scores}
         assert (record.name, record.n) == ("sampler", 4)
         assert scores["step_size"] == pytest.approx(np.mean(range(51, 81)))
         assert scores["draws_kept"] == 4
-        during = fit.curves["temperature_configurational"][r][5:]
+        during = history.curves["temperature_configurational"][r][5:]
         assert scores["temperature_configurational"] == pytest.approx(during.mean())
         assert "unheard_of" not in scores
 
@@ -60,21 +60,18 @@ def test_means_are_over_the_updates_in_which_draws_were_kept():
 def test_draws_are_counted_over_all_chains():
     @dataclass(frozen=True)
     class Three(Ramp):
-        @property
-        def chains(self):
-            return 3
+        num_chains = 3
 
     cells = make_cells(Ramp(), budget=EIGHT)
-    fit = train(make_pack(cells), False)
+    fit, _ = train(make_pack(cells), False)
     assert draws_kept(fit) == 4
-    fit.pack = replace(fit.pack, method=Three())
-    assert draws_kept(fit) == 12
+    assert draws_kept(replace(fit, pack=replace(fit.pack, method=Three()))) == 12
 
 
 @pytest.mark.parametrize("method", ["constant", "map", "ensemble-deep"])
 def test_methods_without_draws_report_no_sampler(method):
-    fit = train(make_pack(make_cells(method, budget=replace(EIGHT, steps=8, validation_checks=2))), False)
-    assert sampler_record(fit, 0) is None
+    fit, history = train(make_pack(make_cells(method, budget=replace(EIGHT, steps=8, validation_checks=2))), False)
+    assert sampler_record(fit, history, 0) is None
     assert "sampler" not in [e.name for e in run(method, steps=8, validation_checks=2)[0].evaluations]
 
 
@@ -88,9 +85,9 @@ def test_iterates_of_swag_are_draws_too():
 
 
 def test_the_training_curve_holds_all_that_an_update_reports():
-    fit = train(make_pack(make_cells(Ramp(), budget=EIGHT)), False)
-    assert_close(torch.tensor(fit.curves["step_size"]), (torch.arange(8) * 10 + 5.5).double().expand(3, 8))
-    assert_close(torch.tensor(fit.curves["unheard_of"]), (torch.arange(8) * 20 + 9.0).double().expand(3, 8))
+    _, history = train(make_pack(make_cells(Ramp(), budget=EIGHT)), False)
+    assert_close(torch.tensor(history.curves["step_size"]), (torch.arange(8) * 10 + 5.5).double().expand(3, 8))
+    assert_close(torch.tensor(history.curves["unheard_of"]), (torch.arange(8) * 20 + 9.0).double().expand(3, 8))
     outcome = run(Ramp())[1]
     curve = outcome.curves["training"]
     assert {"step", "loss", "validation", "step_size", "unheard_of"} <= set(curve)
@@ -100,8 +97,8 @@ def test_the_training_curve_holds_all_that_an_update_reports():
 
 
 @dataclass(frozen=True)
-class Doubtful(Ramp):
-    """In doubt on the second split alone, by what it is told."""
+class Flagged(Ramp):
+    """Flags itself on the second split alone, by what it is told."""
 
     def diagnose(self, scores):
         TOLD.append(scores)
@@ -111,9 +108,9 @@ class Doubtful(Ramp):
 TOLD = []
 
 
-def test_a_cell_in_doubt_is_scored_and_says_why():
+def test_a_flagged_cell_is_scored_and_says_why():
     TOLD.clear()
-    outcomes = run(Doubtful())
+    outcomes = run(Flagged())
     assert [o.status for o in outcomes] == [Status.OK, Status.UNCONVERGED, Status.OK]
     assert [o.message for o in outcomes] == ["", "its chains disagree", ""]
     assert outcomes[1].artifacts.keys() == {"posterior", "predictive"}
@@ -159,11 +156,11 @@ def test_interval_needs_four_finite_values():
     assert interval(np.ones(6)) == (1.0, 1.0)
 
 
-def test_looks_that_tell_of_draws():
-    """A look after k updates tells of those since the look before it; draws are taken after update t + 1."""
-    looks = looks_with_draws(np.array([10, 20, 30, 40, 45]), [0, 9, 10, 29, 40])
-    assert looks.tolist() == [True, True, True, False, True]
-    cycles = looks_with_draws(np.arange(50, 3001, 50), CyclicalSGMCMC().schedule(3000))
+def test_validation_checks_that_tell_of_draws():
+    """A check after k updates tells of those since the check before it; draws are taken after update t + 1."""
+    found = checks_with_draws(np.array([10, 20, 30, 40, 45]), [0, 9, 10, 29, 40])
+    assert found.tolist() == [True, True, True, False, True]
+    cycles = checks_with_draws(np.arange(50, 3001, 50), CyclicalSGMCMC().schedule(3000))
     expected = [750 * c + offset for c in range(1, 5) for offset in (-100, -50, 0)]
     assert (np.arange(50, 3001, 50)[cycles]).tolist() == expected
 
@@ -174,7 +171,7 @@ HEALTHY = {"temperature_low": 0.8, "temperature_high": 1.2, "draws_exploded": 0.
 
 
 @pytest.mark.parametrize("name", ["sgld", "psgld", "sghmc", "csgmcmc", "hmc", "swag"])
-def test_every_method_with_draws_doubts_what_has_exploded(name):
+def test_every_method_with_draws_flags_what_has_exploded(name):
     method = METHODS.get(name)()
     assert method.diagnose(HEALTHY) == method.diagnose({}) == ""
     assert "4% of the draws have exploded" in method.diagnose(HEALTHY | {"draws_exploded": 0.04})
@@ -184,7 +181,7 @@ def test_every_method_with_draws_doubts_what_has_exploded(name):
         assert f"--set {name}.{method.step_field}=" in hot
 
 
-def test_doubts_are_of_the_whole_interval_and_of_the_temperature_meant():
+def test_flags_are_of_the_whole_interval_and_of_the_temperature_meant():
     def diagnosed(low, high, temperature):
         return diagnose_draws({"temperature_low": low, "temperature_high": high}, temperature, "do less")
 
@@ -204,8 +201,8 @@ def test_the_advice_is_a_third_of_the_step():
 class Cold(SGLD):
     """A tenth of the noise."""
 
-    def heat(self, problem):
-        return 0.01 * super().heat(problem)
+    def scaled_temperature(self, problem):
+        return 0.01 * super().scaled_temperature(problem)
 
 
 @dataclass(frozen=True)
@@ -229,9 +226,10 @@ def test_temperatures_on_a_conjugate_problem():
 
     def accused(method):
         budget = replace(BUDGET, steps=1000, validation_checks=40)
-        fit = train(stack([Cell(LINEAR, method, "known", 0, seed, budget) for seed in range(40)], CPU), False)
+        fit, history = train(stack([Cell(LINEAR, method, "known", 0, seed, budget) for seed in range(40)], CPU), False)
         return sum(
-            "not warmed up" in method.diagnose(as_mapping((sampler_record(fit, r),), "sampler")) for r in range(40)
+            "not warmed up" in method.diagnose(as_mapping((sampler_record(fit, history, r),), "sampler"))
+            for r in range(40)
         )
 
     assert accused(SGLD(lr=0.1)) == 0

@@ -13,12 +13,12 @@ Y = RNG.normal(5.0, 2.0, 101)
 
 
 def share(mean, scale):
-    terms = GaussianPredictive(torch.as_tensor(mean).float(), torch.as_tensor(scale).float())
-    return share_exploded(terms, torch.as_tensor(Y), 5.0, 2.0)
+    mixture = GaussianPredictive(torch.as_tensor(mean).float(), torch.as_tensor(scale).float())
+    return share_exploded(mixture, torch.as_tensor(Y), 5.0, 2.0)
 
 
 def test_against_scipy():
-    """200 terms of all scales and errors, half of them exploded by the definition."""
+    """200 components of all scales and errors, half of them exploded by the definition."""
     scale = np.exp(RNG.normal(0.7, 1.0, (200, 1))) * np.ones((200, 101))
     mean = Y + RNG.normal(0.0, np.exp(RNG.normal(1.3, 1.0, (200, 1))), (200, 101))
     lost = stats.norm(5.0, 2.0).logpdf(Y) - stats.norm(mean, np.maximum(scale, 2.0)).logpdf(Y)
@@ -58,5 +58,5 @@ def test_classes():
     wrong = torch.full((30, 3), 0.0005).scatter_(1, ((y + 1) % 3)[:, None], 0.999).log()
     some = right.clone()
     some[:14] = wrong[:14]
-    terms = CategoricalPredictive(torch.stack([right, wrong, some, torch.full((30, 3), 1 / 3).log()]))
-    assert share_exploded(terms, y, 0.0, 1.0) == 0.25
+    mixture = CategoricalPredictive(torch.stack([right, wrong, some, torch.full((30, 3), 1 / 3).log()]))
+    assert share_exploded(mixture, y, 0.0, 1.0) == 0.25

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bnnbench.evaluation.sets import predictions
-from helpers import BUDGET, make_cells, make_pack, small
+from helpers import BUDGET, make_cells, make_pack
 from image_samples import PLAIN, image_pack
 from torch.testing import assert_close
 from torch.utils._pytree import tree_map
@@ -17,10 +16,12 @@ from bnnbench.engine import size
 from bnnbench.engine.step import PREDICT
 from bnnbench.engine.train import train
 from bnnbench.evaluation import evaluate as scoring
-from bnnbench.evaluation.evaluate import evaluate
+from bnnbench.evaluation.evaluate import evaluate, evaluate_only
+from bnnbench.evaluation.evaluator import Evaluator, sets_of
 from bnnbench.evaluation.figure_data import WEIGHT_BINS, weight_histogram
-from bnnbench.evaluation.pruning import FRACTIONS, evaluation_name, masks, order, prunable
+from bnnbench.evaluation.pruning import FRACTIONS, masks, order
 from bnnbench.methods import METHODS
+from bnnbench.names import pruned
 
 SHORT = replace(BUDGET, steps=20, validation_checks=2)
 PRUNED = {f"pruned-{share}" for share in ("0.00", "0.10", "0.20", "0.40", "0.60", "0.80", "0.90", "0.99", "0.995")}
@@ -61,7 +62,7 @@ def test_share_zero_keeps_all():
 
 
 def test_names():
-    assert [evaluation_name(share) for share in FRACTIONS] == [f"pruned-{name}" for name in NAMES]
+    assert [pruned(share) for share in FRACTIONS] == [f"pruned-{name}" for name in NAMES]
 
 
 def keep(mean, sd, share):
@@ -70,23 +71,30 @@ def keep(mean, sd, share):
     return {name: mask[0] for name, mask in masks(stacked, share).items()}
 
 
-def fitted(method, task="homoscedastic"):
+def trained(method, task="homoscedastic"):
     return train(make_pack(make_cells(method, task, budget=SHORT)), False)
+
+
+def evaluated(method, task="homoscedastic"):
+    fit, history = trained(method, task)
+    return evaluate(Evaluator(fit), history)
+
+
+def only(evaluator, names):
+    return evaluate_only(evaluator, names, sets_of(evaluator.pack, shifted=False))
 
 
 @pytest.mark.parametrize("method", ["swag", "sgld", "bbp-gaussian"])
 def test_a_pruned_predictive_is_that_of_the_weight_samples_without_some(method):
     """One hidden layer of ReLU by hand, on the second replica: standardisation, 0 in place of weights, and noise."""
-    fit = fitted(method)
+    fit, history = trained(method)
     pack, share = fit.pack, 0.6
-    assert prunable(pack.method)
-    state, draws, key = (
-        None if tree is None else tree_map(lambda leaf: leaf[1], tree) for tree in (fit.state, fit.draws, pack.keys)
-    )
+    assert pack.method.prunable
+    posterior, key = tree_map(lambda leaf: leaf[1], (fit.posterior, pack.keys))
     rows = type(pack.problem.rows)(*(leaf[1] for leaf in pack.problem.rows))
     problem = pack.problem_of(pack.problem.table, rows, torch.tensor(20.0).double())
-    weights = pack.method.weights(random.fold_in(key, PREDICT), state, draws, problem, SHORT.samples)
-    mean, sd = pack.method.moments(state, draws)
+    weights = posterior.sample(random.fold_in(key, PREDICT), problem, posterior.size(SHORT.samples))
+    mean, sd = posterior.moments()
     names = [name for name in weights if name != "log_noise"]
     ratio = np.concatenate([(mean[name].abs() / sd[name]).numpy().ravel() for name in names])
     least = np.sort(ratio)[int(share * len(ratio))]
@@ -101,12 +109,12 @@ def test_a_pruned_predictive_is_that_of_the_weight_samples_without_some(method):
     hidden = np.maximum(np.einsum("ni,shi->snh", z, w0) + b0[:, None], 0)
     out = fit_y.mean() + fit_y.std() * (np.einsum("snh,soh->sno", hidden, w1) + b1[:, None])[..., 0]
     noise = fit_y.std() * (1e-3 + np.exp(weights["log_noise"].numpy()))[:, None]
-    terms = -0.5 * ((y - out) / noise) ** 2 - np.log(noise) - 0.5 * np.log(2 * np.pi)
-    record = {e.name: e for e in evaluate(fit)[1].records}["pruned-0.60"]
+    logs = -0.5 * ((y - out) / noise) ** 2 - np.log(noise) - 0.5 * np.log(2 * np.pi)
+    record = {e.name: e for e in evaluate(Evaluator(fit), history)[1].records}["pruned-0.60"]
     got = {score.metric: score.value for score in record.scores}
     assert got["rmse"] == pytest.approx(np.sqrt(np.mean((out.mean(0) - y) ** 2)), rel=1e-6)
     assert got["log_likelihood"] == pytest.approx(
-        (np.logaddexp.reduce(terms, 0) - np.log(len(out))).mean(), rel=1e-6
+        (np.logaddexp.reduce(logs, 0) - np.log(len(out))).mean(), rel=1e-6
     )  # fmt: skip
 
 
@@ -115,48 +123,48 @@ def test_a_pruned_predictive_is_that_of_the_weight_samples_without_some(method):
     [("heteroscedastic", {"log_likelihood", "rmse"}), ("classification", {"log_likelihood", "error"})],
 )
 def test_pruned_evaluations(task, metrics):
-    for evaluated in evaluate(fitted("bbp-gaussian", task)):
-        pruned = {e.name: e for e in evaluated.records if e.name.startswith("pruned")}
-        assert set(pruned) == {f"pruned-{name}" for name in NAMES}
-        for evaluation in pruned.values():
+    for own in evaluated("bbp-gaussian", task):
+        found = {e.name: e for e in own.records if e.name.startswith("pruned")}
+        assert set(found) == {f"pruned-{name}" for name in NAMES}
+        for evaluation in found.values():
             assert {score.metric for score in evaluation.scores} == metrics
             assert (evaluation.n, evaluation.curves) == (10, {})
-        assert not any(name.startswith("pruned") for name in evaluated.kept)
+        assert not any(name.startswith("pruned") for name in own.kept)
 
 
 def test_a_large_network_is_pruned_on_a_part_of_the_images_and_scored_whole_on_them(monkeypatch):
     monkeypatch.setattr(scoring, "SWEEP_IMAGES", 25)
-    fit = train(image_pack("bbp-gaussian", task=PLAIN), False)
-    assert "pruned-0.00" not in {e.name for e in evaluate(fit, PRUNED)[0].records}
+    fit, _ = train(image_pack("bbp-gaussian", task=PLAIN), False)
+    assert "pruned-0.00" not in {e.name for e in only(Evaluator(fit), PRUNED)[0]}
     monkeypatch.setattr(size, "LARGE", 1000)
-    records = {e.name: e for e in evaluate(fit, PRUNED)[0].records}
+    records = {e.name: e for e in only(Evaluator(fit), PRUNED)[0]}
     assert set(records) == PRUNED
     assert {record.n for record in records.values()} == {25}
     (split,) = fit.pack.splits
     rows = split.test[spread(40, 25)]
-    (predictive,) = predictions(fit, [fit.pack.data.x[rows]])
+    (predictive,) = Evaluator(fit).predictions([fit.pack.data.x[rows]])
     wrong = predictive.mixture_log_probs().argmax(1).numpy() != fit.pack.data.y[rows]
     found = {score.metric: score.value for score in records["pruned-0.00"].scores}
     assert found["error"] == pytest.approx(wrong.mean())
 
 
 def test_methods_without_a_distribution_of_weights_are_not_pruned():
-    assert not any(e.name.startswith("pruned") for e in evaluate(fitted("map"))[0].records)
-    assert {m.name for m in METHODS if prunable(small(m.name))} >= {"bbp-gaussian", "swag", "sgld", "hmc", "sghmc"}
-    assert not any(prunable(small(name)) for name in ("constant", "map", "ensemble-deep", "mc-dropout", "gp"))
+    assert not any(e.name.startswith("pruned") for e in evaluated("map")[0].records)
+    assert {m.name for m in METHODS if m.prunable} >= {"bbp-gaussian", "swag", "sgld", "hmc", "sghmc"}
+    assert not any(METHODS.get(name).prunable for name in ("constant", "map", "ensemble-deep", "mc-dropout", "gp"))
 
 
 def test_only_the_evaluations_asked_for():
-    fit = fitted("bbp-gaussian")
-    whole = {e.name: e for e in evaluate(fit)[2].records}
-    some = evaluate(fit, {"pruned-0.90", "train"})[2].records
+    fit, history = trained("bbp-gaussian")
+    whole = {e.name: e for e in evaluate(Evaluator(fit), history)[2].records}
+    some = only(Evaluator(fit), {"pruned-0.90", "train"})[2]
     assert [e.name for e in some] == ["train", "pruned-0.90"]
     assert all([s.value for s in e.scores] == [s.value for s in whole[e.name].scores] for e in some)
 
 
 def test_the_histogram_of_weights_is_in_units_of_the_prior_and_loses_what_lies_outside():
     """Prior scales of this network: sqrt(2 / 3) for the first layer's weights, sqrt(2 / 8) for the second's."""
-    fit = fitted("swag")
+    fit, _ = trained("swag")
     first, second = (fit.draws[f"layers.{i}.weight"] for i in (0, 1))
     first[:], second[:] = (2 / 3) ** 0.5 * 1.05, (2 / 8) ** 0.5 * 9.0
     drawn = weight_histogram(fit, 0)
@@ -170,9 +178,20 @@ def test_the_histogram_of_weights_is_in_units_of_the_prior_and_loses_what_lies_o
 
 
 def test_the_histogram_of_weights_stands_beside_the_first_split_alone():
-    curves = [e.records[0].curves for e in evaluate(fitted("sgld"))]
+    curves = [e.records[0].curves for e in evaluated("sgld")]
     assert ["weights" in c for c in curves] == [True, False, False]
     drawn = curves[0]["weights"]
     assert 0.9 < (drawn["density"] * np.diff(WEIGHT_BINS)).sum() <= 1 + 1e-9
-    assert_close(torch.tensor(drawn["density"]), torch.tensor(weight_histogram(fitted("sgld"), 0)["density"]))
-    assert weight_histogram(fitted("constant"), 0) is None
+    assert_close(torch.tensor(drawn["density"]), torch.tensor(weight_histogram(trained("sgld")[0], 0)["density"]))
+    for name in ("constant", "mc-dropout"):
+        assert weight_histogram(trained(name)[0], 0) is None
+
+
+def test_the_histogram_of_an_ensemble_is_of_its_members():
+    fit, _ = trained("ensemble-deep")
+    found = weight_histogram(fit, 1)
+    params, scales = fit.state.params, {"layers.0.weight": (2 / 3) ** 0.5, "layers.1.weight": (2 / 8) ** 0.5}
+    everything = np.concatenate([(params[name][1] / scale).numpy().ravel() for name, scale in scales.items()])
+    assert len(everything) == 5 * (3 * 8 + 8)
+    counts, _ = np.histogram(everything, bins=WEIGHT_BINS)
+    np.testing.assert_allclose(found["density"], counts / (len(everything) * np.diff(WEIGHT_BINS)))

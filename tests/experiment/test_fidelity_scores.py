@@ -1,11 +1,13 @@
 """Distances of stored predictives from that of HMC, computed without training."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import CPU
 
-from bnnbench.experiment.fidelity import add_fidelity, new_fidelity
+from bnnbench.experiment.fidelity import fidelity, fidelity_missing
 from bnnbench.records import CellRecord, MethodRecord, Outcome, SessionRecord, Status, TaskRecord
 from bnnbench.store.store import ResultStore
 
@@ -13,13 +15,13 @@ SESSION = SessionRecord("abc", False, {}, "cpu", "host", 1, "bnnbench run")
 POINTS = 3
 
 
-def terms(means, scale=1.0, name="test"):
-    """The same mixture at every point: one term a mean."""
+def mixture(means, scale=1.0, name="test"):
+    """The same mixture at every point: one component a mean."""
     mean = np.repeat(np.asarray(means, float)[:, None], POINTS, 1)
     return {f"{name}/mean": mean, f"{name}/scale": np.full_like(mean, scale), f"{name}/y": np.zeros(POINTS)}
 
 
-HMC = terms([0.0, 0.0, 1.0, 1.0])  # of mean 0.5 and variance 1.25
+HMC = mixture([0.0, 0.0, 1.0, 1.0])  # of mean 0.5 and variance 1.25
 
 
 def cell(method, label="default", index=0, **changes):
@@ -42,6 +44,18 @@ def record(store, cell, arrays, status=Status.OK):
     return cell.fingerprint
 
 
+def missing(store, tasks, kind="regression"):
+    """What lacks a comparison on these tasks; of the cells of a plan their tasks alone are read."""
+    return fidelity_missing(store, [SimpleNamespace(task=SimpleNamespace(name=name, kind=kind)) for name in tasks])
+
+
+def add_fidelity(store, tasks):
+    """How many cells were given a comparison."""
+    done = [fidelity(store, piece, CPU) for piece in missing(store, tasks)]
+    assert not any(faults for _, faults in done)
+    return sum(cells for cells, _ in done)
+
+
 def scores(store, fingerprint, evaluation="fidelity"):
     frame = store.scores(fingerprint=fingerprint, evaluation=evaluation)
     return dict(zip(frame["metric"], frame["value"], strict=True))
@@ -50,9 +64,9 @@ def scores(store, fingerprint, evaluation="fidelity"):
 def test_distances_by_hand(store):
     """Of two normals of one width: the gap of their means. Of two widths about one mean: their difference times
     E|Z| = sqrt(2 / pi). Both over the standard deviation of HMC."""
-    flat = record(store, cell("hmc"), terms([2.0] * 4, 0.5))
-    moved = record(store, cell("map"), terms([2.3], 0.5))
-    wide = record(store, cell("swag"), terms([2.0] * 5, 1.0))
+    flat = record(store, cell("hmc"), mixture([2.0] * 4, 0.5))
+    moved = record(store, cell("map"), mixture([2.3], 0.5))
+    wide = record(store, cell("swag"), mixture([2.0] * 5, 1.0))
     assert add_fidelity(store, ["toy"]) == 3
     got = scores(store, moved)
     assert set(got) == {"w1_to_hmc", "mean_gap", "log_sd_ratio", "log_epistemic_ratio"}
@@ -75,23 +89,23 @@ def test_hmc_s_own_entry_compares_the_halves_of_its_chains(store):
 
 
 def test_the_grid_is_compared_where_both_have_one(store):
-    record(store, cell("hmc"), HMC | terms([0.0, 0.0], 1.0, "grid"))
-    both = record(store, cell("map"), terms([0.5]) | terms([3.0], 1.0, "grid"))
-    without = record(store, cell("swag"), terms([0.5]))
+    record(store, cell("hmc"), HMC | mixture([0.0, 0.0], 1.0, "grid"))
+    both = record(store, cell("map"), mixture([0.5]) | mixture([3.0], 1.0, "grid"))
+    without = record(store, cell("swag"), mixture([0.5]))
     assert add_fidelity(store, ["toy"]) == 3
     assert scores(store, both, "fidelity-grid")["mean_gap"] == pytest.approx(3)
     assert store.evaluated([without]) == {without: {"fidelity"}}
 
 
 def test_hmc_run_later_adds_to_earlier_cells_and_each_is_added_once(store):
-    early = record(store, cell("map"), terms([0.5]))
+    early = record(store, cell("map"), mixture([0.5]))
     assert add_fidelity(store, ["toy"]) == 0
     record(store, cell("hmc"), HMC)
     assert add_fidelity(store, ["other"]) == 0
     assert add_fidelity(store, ["toy"]) == 2
     before = scores(store, early)
-    late = record(store, cell("swag"), terms([0.5]))
-    assert [fingerprint for fingerprint, _ in new_fidelity(store, ["toy"])] == [late]
+    late = record(store, cell("swag"), mixture([0.5]))
+    assert [piece.cells for piece in missing(store, ["toy"])] == [(late,)]
     assert add_fidelity(store, ["toy", "other"]) == 1
     assert add_fidelity(store, ["toy", "other"]) == 0
     assert scores(store, early) == before
@@ -100,16 +114,16 @@ def test_hmc_run_later_adds_to_earlier_cells_and_each_is_added_once(store):
 def test_only_of_the_same_task_split_and_budget(store):
     record(store, cell("hmc"), HMC)
     others = [{"index": 1}, {"task": "other"}, {"budget": "quick"}]
-    apart = [record(store, cell("map", **change), terms([0.5])) for change in others]
+    apart = [record(store, cell("map", **change), mixture([0.5])) for change in others]
     assert add_fidelity(store, ["toy", "other"]) == 1
     assert store.evaluated(apart) == {fingerprint: set() for fingerprint in apart}
 
 
-def test_the_reference_is_the_default_configuration_of_the_first_seed(store):
-    record(store, cell("hmc", "samples=3"), terms([9.0] * 4))
-    record(store, cell("hmc", seed=1), terms([5.0] * 4))
-    first = record(store, cell("hmc"), terms([0.0] * 4))
-    one = record(store, cell("map"), terms([1.0]))
+def test_the_gold_standard_is_the_default_configuration_of_the_first_seed(store):
+    record(store, cell("hmc", "samples=3"), mixture([9.0] * 4))
+    record(store, cell("hmc", seed=1), mixture([5.0] * 4))
+    first = record(store, cell("hmc"), mixture([0.0] * 4))
+    one = record(store, cell("map"), mixture([1.0]))
     assert add_fidelity(store, ["toy"]) == 4
     assert scores(store, one)["mean_gap"] == pytest.approx(1)
     assert scores(store, first)["mean_gap"] == pytest.approx(0, abs=1e-9)
@@ -118,7 +132,7 @@ def test_the_reference_is_the_default_configuration_of_the_first_seed(store):
 def test_unconverged_cells_take_part_and_unscored_ones_do_not(store):
     record(store, cell("hmc"), HMC, Status.UNCONVERGED)
     lost = record(store, cell("map"), None, Status.DIVERGED)
-    there = record(store, cell("swag"), terms([0.5]))
+    there = record(store, cell("swag"), mixture([0.5]))
     assert add_fidelity(store, ["toy"]) == 2
     assert scores(store, there)
     assert store.evaluated([lost]) == {lost: set()}
@@ -126,7 +140,7 @@ def test_unconverged_cells_take_part_and_unscored_ones_do_not(store):
 
 def test_nothing_where_the_files_are_gone(store):
     record(store, cell("hmc"), HMC)
-    record(store, cell("map"), terms([0.5]))
+    record(store, cell("map"), mixture([0.5]))
     shutil.rmtree(store.root)
     assert add_fidelity(store, ["toy"]) == 0
 
@@ -135,4 +149,5 @@ def test_nothing_for_class_probabilities(store):
     probabilities = {"test/log_probs": np.zeros((4, POINTS, 2))}
     record(store, cell("hmc"), probabilities)
     record(store, cell("map"), probabilities)
+    assert missing(store, ["toy"], "classification") == []
     assert add_fidelity(store, ["toy"]) == 0

@@ -11,9 +11,8 @@ from image_samples import CONV, PADDED, PLAIN, SMALL
 import bnnbench
 from bnnbench.engine import predict as predicting
 from bnnbench.errors import UserError
-from bnnbench.evaluation.evaluate import evaluate
-from bnnbench.experiment import added as adding
-from bnnbench.experiment import attempt
+from bnnbench.evaluation.evaluate import evaluate_only
+from bnnbench.experiment import attempt, rescore
 from bnnbench.methods import METHODS
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
@@ -132,9 +131,12 @@ def test_families_that_are_asked_for_later(task, everything, tmp_path, monkeypat
     before = bnnbench.scores(db)
     monkeypatch.setattr(attempt, "train", None)
     asked = []
-    monkeypatch.setattr(
-        adding, "evaluate", lambda trained, only, points: asked.append(set(only)) or evaluate(trained, only, points)
-    )
+
+    def watched(evaluator, wanted, sets):
+        asked.append(set(wanted))
+        return evaluate_only(evaluator, wanted, sets)
+
+    monkeypatch.setattr(rescore, "evaluate_only", watched)
     for families, names in [("rotation", ROTATIONS), ("fgsm,rotation", FGSM), ("shift", PGD)]:
         asked.clear()
         summary = run(db, SWEPT[task], task.name, test_sets=families)
@@ -241,14 +243,14 @@ def test_a_damaged_posterior_costs_no_more_than_its_own_cell(fault, tmp_path, mo
 def test_an_interruption_loses_one_family_at_most(tmp_path, monkeypatch):
     db, scored = tmp_path / "results.db", []
 
-    def dying(trained, names, points):
+    def dying(evaluator, names, sets):
         if any(name.startswith("pgd") for name in names):
             raise KeyboardInterrupt
         scored.extend(names)
-        return evaluate(trained, names, points)
+        return evaluate_only(evaluator, names, sets)
 
     with monkeypatch.context() as patch:
-        patch.setattr(adding, "evaluate", dying)
+        patch.setattr(rescore, "evaluate_only", dying)
         with pytest.raises(KeyboardInterrupt):
             run(db, ["map"], PLAIN.name, test_sets="shift")
     assert set(scored) == ROTATIONS | FGSM

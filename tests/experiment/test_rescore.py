@@ -1,4 +1,4 @@
-"""A new evaluation never trains anew: stored posteriors are scored; and a run without work writes nothing."""
+"""A new evaluation never trains again: stored posteriors are scored; and a run without work writes nothing."""
 
 import shutil
 import sqlite3
@@ -8,15 +8,16 @@ import pandas as pd
 import pytest
 
 import bnnbench
-from bnnbench.evaluation.pruning import FRACTIONS, evaluation_name
-from bnnbench.experiment import added as shifts
-from bnnbench.experiment import attempt
+from bnnbench.engine.cell import Cell
+from bnnbench.evaluation.pruning import FRACTIONS
+from bnnbench.experiment import attempt, rescore
 from bnnbench.methods import METHODS
+from bnnbench.names import pruned
 from bnnbench.store.store import ResultStore
 
 TASKS = "toy-homoscedastic,digits"
 LIKE = {"budget": "smoke", "splits": "0", "threads": 1, "device": "cpu"}
-PRUNED = {evaluation_name(share) for share in FRACTIONS}
+PRUNED = {pruned(share) for share in FRACTIONS}
 NAMES = ["constant", "map", "mc-dropout", "bbp-gaussian", "laplace-diag", "sgld", "swag"]
 
 
@@ -66,13 +67,13 @@ def test_what_a_cell_lacks_is_scored_from_its_posterior(db, untrained):
 
 def test_only_what_is_missing_is_computed(db, untrained, monkeypatch):
     forget(db, "name = 'pruned-0.40'")
-    asked, original = [], shifts.evaluate
+    asked, original = [], rescore.evaluate_only
 
-    def watched(trained, names, points):
-        asked.append((trained.pack.method.name, names))
-        return original(trained, names, points)
+    def watched(evaluator, names, sets):
+        asked.append((evaluator.pack.method.name, names))
+        return original(evaluator, names, sets)
 
-    monkeypatch.setattr(shifts, "evaluate", watched)
+    monkeypatch.setattr(rescore, "evaluate_only", watched)
     with ResultStore(db, read_only=True) as store:
         has = store.scores(evaluation="pruned-0.60")
     assert run(db).rescored == len(asked) > 0
@@ -131,9 +132,9 @@ def test_a_run_without_work_changes_no_byte(db, untrained, monkeypatch):
 
 def test_distances_from_hmc_that_an_interrupted_run_left_out_are_added(tmp_path, monkeypatch):
     options = LIKE | {"db": tmp_path / "results.db"}
-    monkeypatch.setattr(METHODS.get("hmc"), "updates", lambda self, steps: steps)
+    monkeypatch.setattr(Cell, "steps", property(lambda cell: cell.budget.steps))  # of hmc, too
     with monkeypatch.context() as patch:
-        patch.setattr("bnnbench.experiment.run.add_fidelity", lambda *_: 0)
+        patch.setattr("bnnbench.experiment.stages.STAGES", ())
         bnnbench.run("map,hmc", "toy-homoscedastic", **options)
     assert "fidelity" not in set(bnnbench.scores(options["db"])["evaluation"])
     monkeypatch.setattr(attempt, "train", None)

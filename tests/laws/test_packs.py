@@ -15,7 +15,7 @@ from bnnbench.engine import predict
 from bnnbench.engine.step import initial_state, make_step
 from bnnbench.engine.stored import to_arrays
 from bnnbench.engine.train import train
-from bnnbench.evaluation.sets import predictions
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.methods import METHODS, Method
@@ -28,6 +28,7 @@ SHORT = replace(BUDGET, steps=8, validation_checks=2)
 
 
 def trained(cells, dtype=torch.float64, compiled=False):
+    """What training found, and how it went."""
     return _trained(tuple(cells), dtype, compiled)
 
 
@@ -56,13 +57,14 @@ def test_packed_equals_alone_for_a_hundred_updates(method):
 
 
 def equals_alone(together, fold):
-    cell = together.pack.cells[fold]
+    cell = together[0].pack.cells[fold]
     alone = trained([cell])
     if cell.method.vmappable:
-        assert_close(replica(together, fold), replica(alone, 0), rtol=1e-5, atol=1e-8)
+        assert_close(replica(*together, fold), replica(*alone, 0), rtol=1e-5, atol=1e-8)
     else:  # its state may hold the padding
         x = cell.task.data().x[:80]
-        assert_close(predictions(together, [x] * 3)[fold], predictions(alone, [x])[0], rtol=1e-5, atol=1e-8)
+        packed, own = Evaluator(together[0]).predictions([x] * 3)[fold], Evaluator(alone[0]).predictions([x])[0]
+        assert_close(packed, own, rtol=1e-5, atol=1e-8)
 
 
 @every_method
@@ -71,16 +73,18 @@ def test_neighbours_change_nothing(method, task):
     with_sound = trained(make_cells(method, task, [0, 1, 2], SHORT), torch.float32)
     with_broken = trained(make_cells(method, task, [0, 1, BROKEN], SHORT), torch.float32)
     for r in (0, 1):
-        same(replica(with_broken, r), replica(with_sound, r))
+        same(replica(*with_broken, r), replica(*with_sound, r))
     if task != "classification":
-        assert with_broken.live.tolist() == [True, True, False]
-        assert with_broken.diverged_at.tolist() == [-1, -1, 0 if with_broken.steps else -1]
+        fit, history = with_broken
+        assert fit.live.tolist() == [True, True, False]
+        assert history.diverged_at.tolist() == [-1, -1, 0 if history.steps else -1]
 
 
 @every_method
 def test_a_resumed_part_of_a_pack_equals_the_whole(method, task):
     whole = trained(make_cells(method, task, budget=SHORT))
-    assert_close(replica(trained(make_cells(method, task, [1, 2], SHORT)), 1), replica(whole, 2), rtol=1e-9, atol=1e-12)
+    part = trained(make_cells(method, task, [1, 2], SHORT))
+    assert_close(replica(*part, 1), replica(*whole, 2), rtol=1e-9, atol=1e-12)
 
 
 @every_method
@@ -93,15 +97,15 @@ def test_same_key_same_numbers(method, task):
     second = train(make_pack(cells), False)
     other = trained([replace(cell, seed=1) for cell in cells])
     for r in range(3):
-        same(replica(first, r), replica(second, r))
-    equal = [torch.equal(a, b) for a, b in zip(tree_leaves(first.state), tree_leaves(other.state), strict=True)]
-    assert not all(equal) or not first.steps
+        same(replica(*first, r), replica(*second, r))
+    leaves = zip(tree_leaves(first[0].state), tree_leaves(other[0].state), strict=True)
+    assert not all(torch.equal(a, b) for a, b in leaves) or not first[1].steps
 
 
 @every_method
 def test_state_keeps_its_structure(method, task):
     pack = make_pack(make_cells(method, task))
-    if not pack.method.trained:
+    if not pack.method.num_networks:
         pytest.skip("makes no updates")
     state, live = initial_state(pack), torch.ones(3, dtype=torch.bool)
     new, _, info = make_step(pack)(
@@ -124,7 +128,7 @@ def test_floats_differ_between_replicas(method, task):
     packed = trained([make_cells(m, task, [1], SHORT)[0] for m in grid])
     for r, m in enumerate(grid):
         alone = trained(make_cells(m, task, [1], SHORT))
-        assert_close(replica(packed, r), replica(alone, 0), rtol=1e-9, atol=1e-12)
+        assert_close(replica(*packed, r), replica(*alone, 0), rtol=1e-9, atol=1e-12)
 
 
 def test_a_broken_hyperparameter_stays_with_its_replica():
@@ -134,10 +138,10 @@ def test_a_broken_hyperparameter_stays_with_its_replica():
     broken = train(
         replace(pack, floats={"lr": torch.tensor([cells[0].method.lr, torch.nan, cells[2].method.lr])}), False
     )
-    assert broken.live.tolist() == [True, False, True]
-    assert broken.diverged_at.tolist() == [-1, 1, -1]  # the first loss is still that of the start
+    assert broken[0].live.tolist() == [True, False, True]
+    assert broken[1].diverged_at.tolist() == [-1, 1, -1]  # the first loss is still that of the start
     for r in (0, 2):
-        same(replica(broken, r), replica(sound, r))
+        same(replica(*broken, r), replica(*sound, r))
 
 
 @dataclass(frozen=True)
@@ -159,9 +163,9 @@ class Exploding(MAP):
 
 def test_a_diverged_replica_is_frozen_at_its_last_finite_state():
     cells = make_cells(Exploding(), budget=SHORT)
-    fit = train(make_pack(cells), False)
+    fit, history = train(make_pack(cells), False)
     assert not fit.live.any()
-    assert fit.diverged_at.tolist() == [7, 7, 7]
+    assert history.diverged_at.tolist() == [7, 7, 7]
     same(fit.state, tree_map(lambda leaf: leaf[:, 0], fit.draws))
     outcomes = outcomes_of(cells, Settings(CPU), RunProgress(None, 1, 1, quiet=True))
     assert [o.status for o in outcomes] == [Status.DIVERGED] * 3
@@ -185,9 +189,9 @@ def test_a_stray_draw_fails_in_words():
 def check_compiled(method, task):
     """A pack of two, one of its cells alone, and the pack not compiled: float32, six steps."""
     few = replace(BUDGET, steps=6, validation_checks=1)
-    together = trained(make_cells(method, task, [0, 1], few), torch.float32, compiled=True)
-    alone = trained(make_cells(method, task, [1], few), torch.float32, compiled=True)
-    eager = trained(make_cells(method, task, [0, 1], few), torch.float32)
+    together, _ = trained(make_cells(method, task, [0, 1], few), torch.float32, compiled=True)
+    alone, _ = trained(make_cells(method, task, [1], few), torch.float32, compiled=True)
+    eager, _ = trained(make_cells(method, task, [0, 1], few), torch.float32)
     assert tree_structure(together.state) == tree_structure(eager.state)
     for a, b, c in zip(*map(tree_leaves, (together.state, alone.state, eager.state)), strict=True):
         assert_close(a[1], b[0], rtol=1e-4, atol=1e-5)
@@ -203,20 +207,19 @@ def test_compiled_packed_equals_compiled_alone(method):
 @every_method
 def test_compiled_equals_eager(method, task):
     """In one process, so that no program made for one structure may serve another."""
-    if METHODS.get(method).trained:
+    if small(method).num_networks:
         check_compiled(method, task)
 
 
 @every_method
 def test_chunks_of_a_prediction_change_nothing(method, task, monkeypatch):
-    fit = trained(make_cells(method, task, budget=SHORT))
+    fit, _ = trained(make_cells(method, task, budget=SHORT))
     x = np.random.default_rng(0).normal(3, 1, (23, 3))
     inputs = [x[:23], x[:11], x[:17]]
-    whole = predictions(fit, inputs)
+    whole = Evaluator(fit).predictions(inputs)
     for numbers in (1, 3 * 5 * 8 * 4):  # one row at a time, four rows
         monkeypatch.setattr(predict, "CHUNK_NUMBERS", numbers)
-        fit.drawn.clear()
-        assert_close(predictions(fit, inputs), whole, rtol=1e-12, atol=1e-12)
+        assert_close(Evaluator(fit).predictions(inputs), whole, rtol=1e-12, atol=1e-12)
     assert [p[0].shape[1] for p in whole] == [23, 11, 17]
 
 
@@ -225,14 +228,14 @@ def test_predictions_are_differentiable_in_the_inputs(method, task):
     pack = make_pack(make_cells(method, task, [0], SHORT))
     state, rows = tree_map(lambda leaf: leaf[0], (initial_state(pack), tuple(pack.problem.rows)))
     problem = pack.problem_of(pack.problem.table, type(pack.problem.rows)(*rows), pack.problem.t)
+    posterior = pack.method.posterior(state, None, pack.method.target(problem))
     x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3
     assert isinstance(problem, Problem)
 
     def total(x):
-        terms = pack.method.predict(random.key(0), state, None, problem, x, 3)
-        return terms[0].square().sum()
+        return posterior.predictive(random.key(0), problem, x, 3)[0].square().sum()
 
-    if not pack.method.trained:
+    if not pack.method.num_networks:
         return
     gradient = torch.func.grad(total)(x)
     step = 1e-5 * torch.eye(12, dtype=torch.float64)[5].reshape(4, 3)
@@ -243,7 +246,7 @@ def test_predictions_are_differentiable_in_the_inputs(method, task):
 @every_method
 def test_names_and_arrays_of_a_posterior(method, task):
     """What is stored is one replica's, finite, and small: nothing of the data is in it."""
-    fit = trained(make_cells(method, task, budget=SHORT))
+    fit, _ = trained(make_cells(method, task, budget=SHORT))
     for r in range(3):
         arrays = to_arrays(fit, r)
         assert all(np.isfinite(value).all() for value in arrays.values())

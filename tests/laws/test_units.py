@@ -18,7 +18,8 @@ from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
 from bnnbench.engine.train import train
 from bnnbench.errors import UserError
-from bnnbench.evaluation.evaluate import evaluate
+from bnnbench.evaluation.evaluate import evaluate_only
+from bnnbench.evaluation.evaluator import Evaluator, sets_of
 from bnnbench.methods import METHODS
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import budget_of
@@ -48,8 +49,9 @@ def scores_of(method: str, x: np.ndarray, y: np.ndarray, kind: str = "regression
     fixed = np.arange(TEST, len(x)), np.arange(TEST)
     task = Task("units", kind, ("units",), ("fixed",), (8,), loader=lambda: Data.of(x, y, fixed=fixed))
     cell = Cell(task, METHODS.get(method)(**FIELDS.get(method, {})), "fixed", 0, 0, budget_of("smoke"))
-    (evaluated,) = evaluate(train(stack([cell], CPU), compiled=False), only=("test",))
-    return {score.metric: score.value for score in evaluated.records[0].scores}
+    fitted, _ = train(stack([cell], CPU), compiled=False)
+    ((record,),) = evaluate_only(Evaluator(fitted), ("test",), sets_of(fitted.pack, shifted=False))
+    return {score.metric: score.value for score in record.scores}
 
 
 def rounding(method: str, values: np.ndarray, offset: float) -> float:
@@ -57,7 +59,7 @@ def rounding(method: str, values: np.ndarray, offset: float) -> float:
     networks that are trained in it."""
     sd = np.where(np.ptp(values, 0) > 0, values.std(0), 1.0)
     lost = EPS * (1 + abs(offset) + (np.abs(values).max(0) / sd).max())
-    return AMPLIFIED * (lost + (EPS32 if METHODS.get(method).trained else 0.0))
+    return AMPLIFIED * (lost + (EPS32 if METHODS.get(method)().num_networks else 0.0))
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)

@@ -10,8 +10,9 @@ from torch.func import vmap
 from torch.testing import assert_close
 
 from bnnbench import random
-from bnnbench.methods.bbp import BBPGaussian, cross_entropy_gaussian, entropy, perturb
+from bnnbench.methods.bbp import BBPGaussian, cross_entropy_gaussian, entropy
 from bnnbench.model import Homoscedastic
+from bnnbench.model.posteriors import perturbed
 
 GENERATOR = torch.Generator().manual_seed(0)
 MEAN = torch.randn(7, generator=GENERATOR, dtype=torch.float64)
@@ -84,7 +85,7 @@ def test_objective_is_the_negative_elbo_over_n(batch_size):
 def test_perturbed_parameters_are_normal_and_independent():
     """Mean, sd and correlation of 20,000 draws of 7 + 3 weights; 6 sigma, 65 comparisons alarm once in 10^7."""
     mean, sigma = {"a": MEAN, "b": torch.zeros(3).double()}, {"a": SIGMA, "b": torch.ones(3).double()}
-    draws = vmap(lambda k: perturb(k, mean, sigma))(random.split(random.key(3), 20_000))
+    draws = vmap(lambda k: perturbed(k, mean, sigma))(random.split(random.key(3), 20_000))
     z = torch.cat([(draws[name] - mean[name]) / sigma[name] for name in mean], 1)
     assert (z.mean(0).abs() < 6 / math.sqrt(20_000)).all()
     assert ((z.T @ z / 20_000 - torch.eye(10)).abs() < 6 * math.sqrt(2 / 20_000)).all()
@@ -106,10 +107,10 @@ def test_without_data_it_becomes_the_prior():
 
 
 def test_predictive_samples_are_functions():
-    """Each term is one weight sample for all rows: rows in another order give the terms in that order."""
+    """Each component is one weight sample for all rows: rows in another order give the components in that order."""
     problem = make_problem(X, Y)
-    state = METHOD.init(random.key(0), problem)
-    terms = METHOD.predict(random.key(1), state, None, problem, X, 6)
-    assert terms.mean.shape == (6, 40)
-    assert_close(METHOD.predict(random.key(1), state, None, problem, X.flip(0), 6).mean, terms.mean.flip(1))
-    assert terms.mean.std(0).min() > 0
+    posterior = METHOD.posterior(METHOD.init(random.key(0), problem), None, problem)
+    mixture = posterior.predictive(random.key(1), problem, X, 6)
+    assert mixture.mean.shape == (6, 40)
+    assert_close(posterior.predictive(random.key(1), problem, X.flip(0), 6).mean, mixture.mean.flip(1))
+    assert mixture.mean.std(0).min() > 0

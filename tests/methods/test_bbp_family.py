@@ -45,7 +45,7 @@ def prior_of(method, value, scale=1.0):
     return normal(torch.zeros_like(value), torch.full_like(value, s))
 
 
-def own_parts(state) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def moments_of(state) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Mean and standard deviation by name."""
     names = [name[5:] for name in state.params if name.startswith("mean.")]
     return {name: (state.params[f"mean.{name}"], softplus(state.params[f"rho.{name}"])) for name in names}
@@ -55,16 +55,16 @@ def losses(method, state, problem, keys=4000):
     return vmap(lambda k: method.update(k, state, problem)[1]["loss"])(random.split(random.key(1), keys))
 
 
-def test_cross_entropy_from_a_laplace_law():
+def test_cross_entropy_from_a_laplace_distribution():
     """Quadrature to 1e-7, with means of both signs, zero, and far from it; Monte Carlo within 5 sigma (once in
     10^5)."""
     mean = torch.tensor([0.0, 0.3, -0.3, 4.0, -2.0, 1e-3], dtype=torch.float64)
     sigma = torch.tensor([0.5, 0.2, 2.0, 0.1, 1.0, 1e-3], dtype=torch.float64)
-    law = D.Laplace(torch.zeros(()).double(), torch.tensor(0.7).double())
+    prior = D.Laplace(torch.zeros(()).double(), torch.tensor(0.7).double())
     found = cross_entropy_laplace(mean, sigma, torch.tensor(0.7).double())
-    assert_close(found, expect(lambda w: -law.log_prob(w), mean, sigma), rtol=1e-7, atol=1e-7)
+    assert_close(found, expect(lambda w: -prior.log_prob(w), mean, sigma), rtol=1e-7, atol=1e-7)
     w = mean + sigma * torch.randn(100_000, 6, generator=GENERATOR, dtype=torch.float64)
-    each = -law.log_prob(w)
+    each = -prior.log_prob(w)
     assert ((each.mean(0) - found).abs() < 5 * each.std(0) / math.sqrt(100_000)).all()
 
 
@@ -85,14 +85,15 @@ def test_objective_is_the_one_documented(method, likelihood, settings, n, batch_
     """-(1/n) E_q log p(y | w) + (beta / n) (E_q [-log p(w)] - T H[q]): the first by networks of weights drawn with
     torch, on all rows, the bracket by quadrature. 5 sigma, 20 cases: a false alarm in 10^5.
 
-    The estimators have one expectation: an activation drawn for each row, or a sign flipped, leaves the law of each
-    row's output as it is.
+    The estimators have one expectation: an activation drawn for each row, or a sign flipped, leaves the distribution of
+    each row's output as it is.
     """
     weight = (torch.arange(40) < n).double()
     method = method(sigma=0.3, **settings)
-    problem = method.prepare(make_problem(X, Y, likelihood, hidden=(3,), weight=weight, batch_size=batch_size))
+    problem = make_problem(X, Y, likelihood, hidden=(3,), weight=weight, batch_size=batch_size)
+    problem = method.target(method.prepare(problem))
     state = method.init(random.key(0), problem)
-    q, beta, heat = own_parts(state), settings.get("beta", 1.0), settings.get("temperature", 1.0)
+    q, beta, temperature = moments_of(state), settings.get("beta", 1.0), settings.get("temperature", 1.0)
     bracket = 0.0
     for name, (mean, sigma) in q.items():
         prior = prior_of(type(method), mean, settings.get("prior_scale", 1.0))
@@ -102,7 +103,7 @@ def test_objective_is_the_one_documented(method, likelihood, settings, n, batch_
             expect(lambda w, k=k, prior=prior: -_at(prior, k, w), m, s)
             for k, (m, s) in enumerate(zip(mean.reshape(-1), sigma.reshape(-1), strict=True))
         ]
-        bracket += float(sum(cross)) - heat * float((0.5 * torch.log(2 * math.pi * math.e * sigma**2)).sum())
+        bracket += float(sum(cross)) - temperature * float((0.5 * torch.log(2 * math.pi * math.e * sigma**2)).sum())
     draws = 20_000
     w = {k: m + s * torch.randn(draws, *m.shape, generator=GENERATOR, dtype=torch.float64) for k, (m, s) in q.items()}
     hidden = (X[:n] @ w["layers.0.weight"].transpose(1, 2) + w["layers.0.bias"][:, None]).relu()
@@ -115,7 +116,7 @@ def test_objective_is_the_one_documented(method, likelihood, settings, n, batch_
 
 
 def _at(prior, k, w):
-    """Log-density of the k-th weight's law at w: all weights of a tensor have the same."""
+    """Log-density of the k-th weight's distribution at w: all weights of a tensor have the same."""
     if isinstance(prior, D.MixtureSameFamily):
         sds = prior.component_distribution.scale.reshape(-1, 2)[k]
         return torch.logaddexp(normal(0.0, sds[0]).log_prob(w), normal(0.0, sds[1]).log_prob(w)) - math.log(2)
@@ -125,7 +126,7 @@ def _at(prior, k, w):
 def test_the_mixture_is_mixed_per_weight():
     """E_q[-log p] by quadrature weight by weight, where every tensor holds weights of both components: one mixture a
     tensor is 25 standard errors off. 5 sigma, once in 10^6."""
-    problem = make_problem(X, Y, hidden=(5,))
+    problem = BBPMixture().target(make_problem(X, Y, hidden=(5,)))
     state = BBPMixture().init(random.key(0), problem)
     both = {name: (0.05 * 20 ** (torch.arange(value.numel()) % 2).double()).reshape(value.shape)
             for name, value in state.params.items() if name.startswith("rho.")}  # fmt: skip
@@ -133,7 +134,7 @@ def test_the_mixture_is_mixed_per_weight():
     once, thrice = (losses(BBPMixture(sigma=0.3, beta=beta), state, problem) for beta in (1.0, 3.0))
     found = (thrice - once) * 40 / 2  # E_q[-log p(w)] - H[q], of one sample
     entropy, each, whole, draws = 0.0, 0.0, [], 4000
-    for mean, sigma in own_parts(state).values():
+    for mean, sigma in moments_of(state).values():
         prior = prior_of(BBPMixture, mean)
         entropy += (0.5 * torch.log(2 * math.pi * math.e * sigma**2)).sum()
         each += sum(
@@ -160,13 +161,13 @@ def test_without_data_q_is_the_best_under_the_prior(method, factor):
     (log_noise, whose prior is N(-1, 1): -1)."""
     steps = 250
     problem = make_problem(X, Y, Homoscedastic(), hidden=(2,), weight=torch.zeros(40).double(), steps=steps)
-    problem = method.prepare(problem)
+    problem = method.target(method.prepare(problem))
     method = replace(method, lr=0.1)
     state = method.init(random.key(0), problem)
     for t in range(steps):
         now = replace(problem, t=torch.tensor(float(t), dtype=torch.float64))
         state, _ = method.update(random.fold_in(random.key(1), t), state, now)
-    for name, (mean, sigma) in own_parts(state).items():
+    for name, (mean, sigma) in moments_of(state).items():
         scale = factor * (math.sqrt(2 / mean.shape[1]) if mean.dim() == 2 else 1.0)
         if name == "log_noise":
             scale = math.sqrt(method.temperature)
@@ -182,7 +183,7 @@ def test_local_noise_lowers_the_variance_of_the_gradient():
         X, Y + 0.3 * torch.randn(40, generator=GENERATOR), Homoscedastic(), hidden=(10,), batch_size=32
     )
     state = BBPGaussian(sigma=0.3).init(random.key(0), problem)
-    batch, q, spread = problem.minibatch(random.key(9)), own_parts(state), {}
+    batch, q, spread = problem.minibatch(random.key(9)), moments_of(state), {}
     means, sigmas = ({name: pair[i] for name, pair in q.items()} for i in (0, 1))
     for method in (BBPGaussian(), BBPLocal(), BBPFlipout()):
 
@@ -201,25 +202,27 @@ def test_local_noise_lowers_the_variance_of_the_gradient():
 
 @every_method
 def test_predictions_draw_weights(method):
-    """A term is one network for all rows, also where training draws activations; its weights have the law of q
+    """A component is one network for all rows, also where training draws activations; its weights are distributed as q
     (6 sigma, 2 x 16 comparisons: once in 10^7)."""
-    problem = method().prepare(make_problem(X, Y, Homoscedastic()))
+    problem = method().target(method().prepare(make_problem(X, Y, Homoscedastic())))
     state = method(sigma=0.3).init(random.key(0), problem)
-    terms = method().predict(random.key(1), state, None, problem, X, 6)
-    assert_close(method().predict(random.key(1), state, None, problem, X.flip(0), 6).mean, terms.mean.flip(1))
-    draws = method().weights(random.key(2), state, None, problem, 10_000)
-    for name, (mean, sigma) in own_parts(state).items():
+    posterior = method().posterior(state, None, problem)
+    mixture = posterior.predictive(random.key(1), problem, X, 6)
+    assert_close(posterior.predictive(random.key(1), problem, X.flip(0), 6).mean, mixture.mean.flip(1))
+    draws = posterior.sample(random.key(2), problem, 10_000)
+    for name, (mean, sigma) in moments_of(state).items():
         z = (draws[name] - mean) / sigma
         assert (z.mean(0).abs() < 6 / 100).all()
         assert ((z**2).mean(0) - 1).abs().max() < 6 * math.sqrt(2) / 100
-    means, sds = method().moments(state, None)
-    assert_close({k: (means[k], sds[k]) for k in means}, own_parts(state))
+    means, sds = posterior.moments()
+    assert_close({k: (means[k], sds[k]) for k in means}, moments_of(state))
 
 
 def test_only_the_task_s_gaussian_prior():
     problem = make_problem(X, Y, prior=LaplacePrior())
     for method in (BBPGaussian(), BBPLocal(), BBPFlipout()):
         with pytest.raises(TypeError, match=f"{method.name} needs a Gaussian prior, not LaplacePrior"):
-            method.prepare(problem)
-    assert isinstance(BBPLaplace().init(random.key(0), problem), AdamState)
-    assert np.isfinite(float(losses(BBPMixture(), BBPMixture().init(random.key(0), problem), problem, 2).mean()))
+            method.target(problem)
+    assert isinstance(BBPLaplace().init(random.key(0), BBPLaplace().target(problem)), AdamState)
+    mixed = BBPMixture().target(problem)
+    assert np.isfinite(float(losses(BBPMixture(), BBPMixture().init(random.key(0), mixed), mixed, 2).mean()))

@@ -1,4 +1,4 @@
-"""The bootstrap ensemble: exact sizes of its samples, their law, and that members see nothing else."""
+"""The bootstrap ensemble: exact sizes of its samples, their distribution, and that members see nothing else."""
 
 import math
 from dataclasses import replace
@@ -61,7 +61,7 @@ def test_subsamples_of_a_row_depend_on_its_place_in_the_table():
 
 
 @every_draw
-def test_counts_have_their_law(draw):
+def test_counts_have_their_distribution(draw):
     """Of 10 rows, 6 drawn: means 0.6, and the covariance of a multinomial or of draws without replacement. 6 sigma on
     10 means and 55 products, whose standard deviations are measured: once in 10^6."""
     counts = counts_of(draw, 10, 0.6).double()
@@ -80,7 +80,7 @@ def test_counts_have_their_law(draw):
 @pytest.mark.parametrize("replacement", [False, True])
 def test_members_see_their_own_sample_and_nothing_else(replacement):
     """Targets moved far away, in the rows that a member lacks, change nothing of it, and something of the others."""
-    method = BootstrapEnsemble(members=3, share=0.5, replacement=replacement)
+    method = BootstrapEnsemble(members=3, subset_fraction=0.5, replacement=replacement)
 
     def trained(y):
         problem = make_problem(X, y, Homoscedastic(), steps=20)
@@ -115,13 +115,15 @@ def test_members_see_their_own_sample_and_nothing_else(replacement):
     # What is stored holds no counts, and predicts as before.
     stored = method.finish(random.key(2), state, problem)
     assert stored.counts.shape == (3, 0)
-    terms = method.predict(random.key(3), stored, None, problem, X, 99)
-    assert terms.mean.shape == (3, 20)
-    assert_close(terms, method.predict(random.key(3), state, None, problem, X, 99), rtol=0, atol=0)
-    assert_close(terms.mean[1], single.predict(random.key(3), fit, None, problem, X, 1).mean[0])
+    mixture = method.posterior(stored, None, problem).predictive(random.key(3), problem, X, 99)
+    assert mixture.mean.shape == (3, 20)
+    assert_close(
+        mixture, method.posterior(state, None, problem).predictive(random.key(3), problem, X, 99), rtol=0, atol=0
+    )
+    assert_close(mixture.mean[1], single.posterior(fit, None, problem).predictive(random.key(3), problem, X, 1).mean[0])
 
 
-@pytest.mark.parametrize("share", ["0", "1.1", "nan", "-0.5"])
-def test_share_out_of_range(share):
+@pytest.mark.parametrize("fraction", ["0", "1.1", "nan", "-0.5"])
+def test_subset_fraction_out_of_range(fraction):
     with pytest.raises(UserError, match=r"ensemble-bootstrap.subset_fraction must lie in \(0, 1\]"):
-        configure(BootstrapEnsemble, {"share": share})
+        configure(BootstrapEnsemble, {"subset_fraction": fraction})

@@ -83,22 +83,24 @@ def test_rate_zero_is_map():
         state, info = method.update(random.key(t), state, ours)
         other, info_map = twin.update(random.key(t), other, problem)
         assert_close((state, info), (other, info_map))
-    terms = method.predict(random.key(1), state, None, ours, X, 4)
-    assert_close(terms.mean, twin.predict(random.key(1), other, None, problem, X, 1).mean.expand(4, -1))
+    mixture = method.posterior(state, None, ours).predictive(random.key(1), ours, X, 4)
+    single = twin.posterior(other, None, problem).predictive(random.key(1), problem, X, 1)
+    assert_close(mixture.mean, single.mean.expand(4, -1))
 
 
 def test_a_sample_is_one_function():
-    """One mask per sample for all rows: with one hidden layer each term is the network with some units off."""
+    """One mask per sample for all rows: with one hidden layer each component is the network with some units off."""
     problem = make_problem(X, X[:, 0], hidden=(4,))
     method = MCDropout(rate=0.5)
     state, converted = method.init(random.key(0), problem), method.prepare(problem)
     p = state.params
-    terms = method.predict(random.key(2), state, None, converted, X, 50).mean
+    posterior = method.posterior(state, None, converted)
+    mixture = posterior.predictive(random.key(2), converted, X, 50).mean
     hidden = (X @ p["layers.0.weight"].T + p["layers.0.bias"]).relu()
     masks = torch.cartesian_prod(*[torch.tensor([0.0, 2.0])] * 4)
     possible = (hidden * masks[:, None]) @ p["layers.1.weight"][0] + p["layers.1.bias"][0]
-    distance = (terms[:, None] - possible).abs().amax(-1)
+    distance = (mixture[:, None] - possible).abs().amax(-1)
     assert (distance.min(1).values < 1e-5).all()
     assert len(distance.argmin(1).unique()) > 8  # of 16; 50 draws miss half of them once in 10^13
-    reversed_rows = method.predict(random.key(2), state, None, converted, X.flip(0), 50).mean
-    assert_close(reversed_rows, terms.flip(1))
+    reversed_rows = posterior.predictive(random.key(2), converted, X.flip(0), 50).mean
+    assert_close(reversed_rows, mixture.flip(1))

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
-from bnnbench.engine.predict import predict
+from bnnbench.engine.predict import posterior_of, predict
 from bnnbench.engine.train import train
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.progress import RunProgress
@@ -34,17 +34,17 @@ class Single(MAP):
 
 
 def test_members_are_those_of_networks_trained_and_stopped_alone():
-    ensemble = train(make_pack(make_cells(DeepEnsemble(3, 0.1), budget=LONG)), False)
-    assert ensemble.step_kept.shape == (3, 3)
+    ensemble, history = train(make_pack(make_cells(DeepEnsemble(3, 0.1), budget=LONG)), False)
+    assert history.step_kept.shape == (3, 3)
     for number in range(3):
-        alone = train(make_pack(make_cells(Single(0.1, number=number), budget=LONG)), False)
-        assert ensemble.step_kept[:, number].tolist() == alone.step_kept.tolist()
+        alone, own = train(make_pack(make_cells(Single(0.1, number=number), budget=LONG)), False)
+        assert history.step_kept[:, number].tolist() == own.step_kept.tolist()
         assert_close(tree_map(lambda leaf, m=number: leaf[:, m], ensemble.state), alone.state, rtol=1e-7, atol=1e-10)
-    assert any(len(set(steps)) > 1 for steps in ensemble.step_kept.tolist()), "members are to differ in their best step"
+    assert any(len(set(steps)) > 1 for steps in history.step_kept.tolist()), "members are to differ in their best step"
 
 
 def test_members_of_a_bootstrap_are_judged_on_the_same_validation_rows():
-    """Brute force: states at the looks, scored member by member with torch's normal."""
+    """Brute force: states at the validation checks, scored member by member with torch's normal."""
 
     class Spy(BootstrapEnsemble):
         def schedule(self, steps):
@@ -53,17 +53,17 @@ def test_members_of_a_bootstrap_are_judged_on_the_same_validation_rows():
         def collect(self, state):
             return state
 
-    fit = train(make_pack(make_cells(Spy(3, 0.1, share=0.5), budget=LONG)), False)
-    looked = torch.empty(6, 3, 3)
-    for look in range(6):
-        state = tree_map(lambda leaf, i=look: leaf[:, i], fit.draws)
+    fit, history = train(make_pack(make_cells(Spy(3, 0.1, subset_fraction=0.5), budget=LONG)), False)
+    scores = torch.empty(6, 3, 3)
+    for check in range(6):
+        posterior = posterior_of(fit.pack, tree_map(lambda leaf, i=check: leaf[:, i], fit.draws), None)
         for r, split in enumerate(fit.pack.splits):
             x = torch.tensor(fit.pack.data.x[split.validation])
-            terms = predict(fit.pack, state, None, fit.pack.keys, x.expand(3, *x.shape), 1)
-            law = normal(terms.mean[r], terms.scale[r])
-            looked[look, r] = law.log_prob(torch.tensor(fit.pack.data.y[split.validation])).mean(1)
-    best = looked.argmax(0)
-    assert fit.step_kept.tolist() == (10 * (best + 1)).tolist()
+            mixture = predict(fit.pack, posterior, fit.pack.keys, x.expand(3, *x.shape), 1)
+            component = normal(mixture.mean[r], mixture.scale[r])
+            scores[check, r] = component.log_prob(torch.tensor(fit.pack.data.y[split.validation])).mean(1)
+    best = scores.argmax(0)
+    assert history.step_kept.tolist() == (10 * (best + 1)).tolist()
     for name, value in fit.state.fit.params.items():
         for r in range(3):
             for m in range(3):
@@ -86,12 +86,12 @@ class Exploding(DeepEnsemble):
 
 def test_an_exploded_member_goes_back_and_the_others_go_on():
     """A mixture of five hardly tells (log 5/4 nats at most), and would keep it where the others still improve."""
-    sound = train(make_pack(make_cells(DeepEnsemble(5, 0.01), budget=LONG)), False)
-    assert (sound.step_kept[:, [0, 2, 3, 4]].max(1) > 20).all(), "the others are to improve after the explosion"
-    fit = train(make_pack(make_cells(Exploding(5, 0.01), budget=LONG)), False)
-    assert (fit.step_kept[:, 1] <= 20).all()
+    sound, sound_history = train(make_pack(make_cells(DeepEnsemble(5, 0.01), budget=LONG)), False)
+    assert (sound_history.step_kept[:, [0, 2, 3, 4]].max(1) > 20).all(), "the others are to improve after the explosion"
+    fit, history = train(make_pack(make_cells(Exploding(5, 0.01), budget=LONG)), False)
+    assert (history.step_kept[:, 1] <= 20).all()
     others = [0, 2, 3, 4]
-    assert fit.step_kept[:, others].tolist() == sound.step_kept[:, others].tolist()
+    assert history.step_kept[:, others].tolist() == sound_history.step_kept[:, others].tolist()
     for name, value in fit.state.params.items():
         assert_close(value[:, others], sound.state.params[name][:, others], rtol=0, atol=0)
     assert fit.state.params["layers.1.bias"].abs().max() < 10
@@ -105,18 +105,18 @@ def test_a_member_whose_loss_is_not_finite_is_a_diverged_cell():
     pack = make_pack(make_cells(Exploding(5, 0.01), budget=LONG))
     sound = train(pack, False)
     away = torch.tensor([1e3, float("nan"), 1e3], dtype=torch.float64)
-    fit = train(replace(pack, floats=pack.floats | {"away": away}), False)
-    assert fit.live.tolist() == [True, False, True]
+    broken = train(replace(pack, floats=pack.floats | {"away": away}), False)
+    assert broken[0].live.tolist() == [True, False, True]
     for r in (0, 2):
-        assert_close(replica(fit, r), replica(sound, r), rtol=0, atol=0)
+        assert_close(replica(*broken, r), replica(*sound, r), rtol=0, atol=0)
 
 
 def test_the_steps_of_all_members_are_stored():
     cells = make_cells(DeepEnsemble(3, 0.1), budget=LONG)
-    fit = train(make_pack(cells, torch.float32), False)
+    _, history = train(make_pack(cells, torch.float32), False)
     for r, outcome in enumerate(outcomes_of(cells, Settings(CPU), RunProgress(None, 1, 1, quiet=True))):
-        assert outcome.curves["kept"]["step"].tolist() == fit.step_kept[r].tolist()
-        assert outcome.step_kept == np.median(fit.step_kept[r])
+        assert outcome.curves["kept"]["step"].tolist() == history.step_kept[r].tolist()
+        assert outcome.step_kept == np.median(history.step_kept[r])
     (single,) = outcomes_of(make_cells("map", folds=[0]), Settings(CPU), RunProgress(None, 1, 1, quiet=True))
     assert "kept" not in single.curves
 
@@ -124,7 +124,7 @@ def test_the_steps_of_all_members_are_stored():
 class Shared(MAP):
     """Says that it trains two networks, and has the state of one."""
 
-    networks = 2
+    num_networks = 2
 
 
 def test_a_state_without_members_is_refused_in_words():

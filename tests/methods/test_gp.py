@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.engine.train import train
 from bnnbench.errors import UserError
-from bnnbench.evaluation.sets import predictions
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.methods.gp import GP, JITTER, KERNELS, GPState, arccos, log_marginal, scales, surrogate, thinned
 
 KEY = random.key(0)
@@ -49,7 +49,8 @@ def test_against_scikit_learn_at_equal_hyperparameters():
     process = of_scikit(state)
     want = process.log_marginal_likelihood()
     assert log_marginal(KERNELS["rbf"], state).item() == pytest.approx(want, rel=1e-10)
-    got = GP().predict(KEY, state, None, make_problem(x, y), at, 1)
+    problem = make_problem(x, y)
+    got = GP().posterior(state, None, problem).predictive(KEY, problem, at, 1)
     mean, sd = process.predict(at.numpy(), return_std=True)
     noise = scales(state.theta)[2].item()
     np.testing.assert_allclose(got.mean[0], mean, rtol=1e-8, atol=1e-10)
@@ -71,7 +72,7 @@ def test_the_cheap_gradient_is_that_of_the_marginal_likelihood(kernel):
 
 @pytest.mark.filterwarnings("ignore:The optimal value found")  # lengthscales of what does not matter are infinite
 @pytest.mark.parametrize("which", ["made", "diabetes"])
-def test_the_learnt_marginal_likelihood_is_no_worse_than_scikit_learns(which):
+def test_the_learned_marginal_likelihood_is_no_worse_than_scikit_learns(which):
     if which == "made":
         x, y = rows(60)
     else:
@@ -80,8 +81,8 @@ def test_the_learnt_marginal_likelihood_is_no_worse_than_scikit_learns(which):
     problem = make_problem(x, y)
     state = GP().init(KEY, problem)
     best = of_scikit(state, "fmin_l_bfgs_b", (1e-3, 1e5)).log_marginal_likelihood_value_
-    learnt = log_marginal(KERNELS["rbf"], GP().finish(KEY, state, problem)).item()
-    assert learnt > best - 0.5
+    learned = log_marginal(KERNELS["rbf"], GP().finish(KEY, state, problem)).item()
+    assert learned > best - 0.5
 
 
 def test_the_arc_cosine_kernel_is_that_of_random_relu_features():
@@ -108,7 +109,9 @@ def test_padding_changes_nothing(kernel, limit):
     padded = dataclasses.replace(problem, rows=problem.rows._replace(index=index, weight=weight))
     found = [method.finish(KEY, method.init(KEY, p), p) for p in (problem, padded)]
     assert_close(found[0].theta, found[1].theta, rtol=1e-8, atol=1e-10)
-    got = [method.predict(KEY, s, None, p, at, 1) for s, p in zip(found, (problem, padded), strict=True)]
+    got = [
+        method.posterior(s, None, p).predictive(KEY, p, at, 1) for s, p in zip(found, (problem, padded), strict=True)
+    ]
     assert_close(got[0], got[1], rtol=1e-8, atol=1e-8)
 
 
@@ -128,7 +131,7 @@ def test_bands_grow_away_from_the_data(kernel):
     method, problem = GP(kernel=kernel), make_problem(x, y)
     state = method.finish(KEY, method.init(KEY, problem), problem)
     away = torch.linspace(0, 12, 7).double()[:, None] * torch.ones(1, x.shape[1]).double()
-    sd = method.predict(KEY, state, None, problem, away, 1).scale[0]
+    sd = method.posterior(state, None, problem).predictive(KEY, problem, away, 1).scale[0]
     assert sd[-1] > 3 * sd[0]
     assert (sd.diff() > -1e-6).all()
 
@@ -140,8 +143,8 @@ def test_differentiable_in_the_inputs(kernel):
     at = torch.cat([x[:2], rows(2, seed=4)[0]])
 
     def total(at):
-        terms = method.predict(KEY, state, None, problem, at, 1)
-        return (terms.mean.square() + terms.scale).sum()
+        found = method.posterior(state, None, problem).predictive(KEY, problem, at, 1)
+        return (found.mean.square() + found.scale).sum()
 
     step = 1e-5 * torch.eye(12, dtype=torch.float64).reshape(12, 4, 3)
     numeric = torch.stack([(total(at + s) - total(at - s)) / 2e-5 for s in step]).reshape(4, 3)
@@ -149,18 +152,17 @@ def test_differentiable_in_the_inputs(kernel):
 
 
 def test_a_cell_of_the_engine_beats_the_constant():
-    cells = make_cells("gp", folds=[0, 1])
-    fit, floor = train(make_pack(cells), False), train(make_pack(make_cells("constant", folds=[0, 1])), False)
+    fit, floor = (train(make_pack(make_cells(name, folds=[0, 1])), False)[0] for name in ("gp", "constant"))
     assert fit.live.all()
     for r, split in enumerate(fit.pack.splits):
         x, y = fit.pack.data.x[split.test], torch.tensor(fit.pack.data.y[split.test])
-        gp, constant = (predictions(f, [x, x])[r].log_prob(y).mean() for f in (fit, floor))
+        gp, constant = (Evaluator(f).predictions([x, x])[r].log_prob(y).mean() for f in (fit, floor))
         assert gp > constant + 0.3
 
 
-def test_refused_and_folds():
+def test_refused_and_most_rows():
     with pytest.raises(UserError, match=r"gp\.kernel must be rbf or arccos, not 'rfb'\."):
         GP(kernel="rfb").check()
     with pytest.raises(UserError, match=r"gp\.iterations must be positive"):
         GP(iterations=0).check()
-    assert (GP().folds(2000), GP().folds(2001)) == (None, 1)
+    assert (GP().most_rows, GP(rows=7).most_rows) == (2000, 7)

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo: its law, its integrator, its adaptation, and NumPyro's answers on a small network."""
+"""Hamiltonian Monte Carlo: its draws, its integrator, its adaptation, and NumPyro's answers on a small network."""
 
 import math
 from dataclasses import replace
@@ -51,9 +51,9 @@ def test_conjugate_linear_regression():
     weight = torch.ones(3, N).double() * torch.tensor([[1.0], [1.0], [0.0]]).double()
     steps, problem, keys, infos, kept = 760, linear(steps=760), random.split(random.key(0), 3), [], []
 
-    def parts(heat, factor, counts):
-        method = HMC(parallel=CHAINS, temperature=heat, prior_scale=factor, leapfrogs=20, step=0.1)
-        return method, problem.subset(counts)
+    def parts(temperature, factor, counts):
+        method = HMC(num_chains=CHAINS, temperature=temperature, prior_scale=factor, max_leapfrog_steps=20, step=0.1)
+        return method, method.target(problem.subset(counts))
 
     def start(key, *settings):
         method, own = parts(*settings)
@@ -137,13 +137,13 @@ def test_energy_is_conserved_to_second_order():
 
 
 def test_trajectories_are_reversible():
-    """Forward, the momentum turned round, and back: the start, its momentum turned round."""
+    """Forward, the momentum reversed, and back: the start, its momentum reversed."""
     problem, method = make_problem(X, Y, Homoscedastic(), hidden=(3,)), HMC()
     state = method.init(random.key(3), problem)
     there, _ = flight(problem, method, state, 0.02, 25)
     assert (flat(there.present.params) - flat(state.present.params)).norm(dim=1).min() > 0.1
-    turned = there._replace(momentum={name: -value for name, value in there.momentum.items()})
-    back, _ = flight(problem, method, turned, 0.02, 25)
+    reversed_ = there._replace(momentum={name: -value for name, value in there.momentum.items()})
+    back, _ = flight(problem, method, reversed_, 0.02, 25)
     assert_close(flat(back.present.params), flat(state.present.params), rtol=0, atol=1e-8)
     assert_close(flat(back.momentum), -flat(state.momentum), rtol=0, atol=1e-8)
     assert_close(flat(there.position.params), flat(state.position.params), rtol=0, atol=0)  # not yet accepted
@@ -179,7 +179,7 @@ def test_burn_in_is_annealed_and_then_all_is_fixed():
         lefts.append(float(state.left))
         accepted.append(float(info["acceptance"]))
 
-    method = HMC(parallel=8, step=0.1, burn_in=0.6, leapfrogs=30, length=0.5)
+    method = HMC(num_chains=8, step=0.1, burn_in=0.6, max_leapfrog_steps=30, length=0.5)
     train(method, linear(), 500, each)
     assert powers[0] < 0.01
     assert powers == sorted(powers)
@@ -201,7 +201,7 @@ def test_burn_in_is_annealed_and_then_all_is_fixed():
 
 def test_power_leaves_the_prior_at_the_start():
     """The first trajectories are under the prior: `start` is the Hamiltonian without the likelihood."""
-    problem, method = linear(), HMC(parallel=4)
+    problem, method = linear(), HMC(num_chains=4)
     state = method.init(random.key(0), problem)
     prior = normal(0.0, 1.0).log_prob(flat(state.present.params)).sum(1)
     assert_close(state.start, -prior + 0.5 * flat(state.momentum).square().sum(1))
@@ -211,15 +211,16 @@ def test_power_leaves_the_prior_at_the_start():
 
 
 def test_weights_are_chain_after_chain():
-    """Draw s of chain c, of 3 draws and 2 chains, is term 3 c + s; moments are over all of them."""
+    """Draw s of chain c, of 3 draws and 2 chains, is component 3 c + s; moments are over all of them."""
     draws = {"w": torch.tensor([[[0.0], [10.0]], [[1.0], [11.0]], [[2.0], [12.0]]])}  # [draws, chains, 1]
-    found = HMC().weights(random.key(0), None, draws, None, 99)["w"]
+    posterior = HMC().posterior(None, draws, None)
+    found = posterior.sample(random.key(0), None, posterior.size(99))["w"]
     assert found.flatten().tolist() == [0, 1, 2, 10, 11, 12]
-    mean, sd = HMC().moments(None, draws)
+    mean, sd = posterior.moments()
     assert float(mean["w"]) == 6
     assert float(sd["w"]) == pytest.approx(found.std(correction=0).item())
-    state = HMC(parallel=2).init(random.key(0), linear())
-    assert_close(HMC(parallel=2).weights(random.key(0), state, None, None, 9), state.position.params)
+    state = HMC(num_chains=2).init(random.key(0), linear())
+    assert_close(HMC(num_chains=2).posterior(state, None, None).sample(random.key(0), None, 2), state.position.params)
 
 
 @pytest.mark.parametrize(("steps", "burn_in", "samples"), [(1000, 0.5, 100), (10, 0.5, 100), (100, 0.9, 3)])
@@ -231,9 +232,9 @@ def test_schedule(steps, burn_in, samples):
     assert kept[-1] == steps - 1
 
 
-def test_doubts():
+def test_diagnose():
     fine = {"share_converged": 0.95, "divergent": 0.01, "ess": 500.0}
-    method = HMC(parallel=4)
+    method = HMC(num_chains=4)
     assert method.diagnose(fine) == method.diagnose({}) == ""
     assert "on 80% of the test points only" in method.diagnose(fine | {"share_converged": 0.8})
     assert "sample size is 99 " in method.diagnose(fine | {"ess": 99.0})
@@ -285,9 +286,10 @@ def test_numpyro_agrees():
     assert (middle[1].abs() < 5 * 1.25 * (middle[2] - middle[0]) / 2 / 10 + 0.02).all()
 
 
-def against_numpyro(parallel, steps, leapfrogs):
+def against_numpyro(chains, steps, leapfrogs):
     """[2, chains, 6]: each chain's mean of z = (f - mean) / sd, and of z^2 - 1."""
-    problem, method = replace(numpyro_problem(), steps=steps), HMC(parallel=parallel, step=0.05, leapfrogs=leapfrogs)
+    problem = replace(numpyro_problem(), steps=steps)
+    method = HMC(num_chains=chains, step=0.05, max_leapfrog_steps=leapfrogs)
     probe, kept = torch.tensor([-3.0, -1.0, 0.0, 1.5, 3.0]).double()[:, None], []
     compiled = torch.compile(lambda k, s, now: method.update(k, s, replace(problem, t=now))[0], fullgraph=True)
     state = method.init(random.key(0), problem)

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.layers.taps import with_taps
-from bnnbench.methods.gaussians import from_matrices
+from bnnbench.methods.gaussians import from_matrices, to_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import AdamState, adam_init
@@ -135,13 +135,14 @@ def expected_covariance(method, problem, params, weight=WEIGHT, delta=1.0, scale
     return covariance
 
 
-def covariance_of(method, state):
+def covariance_of(method, state, problem):
     """The exact covariance of the method's draws: what it makes of unit vectors in place of normals."""
-    like, w = method._matrices(state), of_weights(state.params)
+    curved = method.posterior(state, None, problem).weights
+    like, w = to_matrices(curved.mean, curved.layers), of_weights(state.params)
 
     def draw(z):
-        change = from_matrices(state.covariance.colour(unflatten(z, like)), w)
-        return flatten({name: method._sd(state, name) * value for name, value in change.items()})
+        change = from_matrices(curved.covariance.colour(unflatten(z, like)), w)
+        return flatten({name: curved.sd[name] * value for name, value in change.items()})
 
     root = torch.stack([draw(z) for z in torch.eye(len(flatten(like))).double()], 1)
     return root @ root.T
@@ -189,8 +190,8 @@ def test_covariance_is_the_dense_inverse(method, likelihood, hidden):
     problem = problem_of(likelihood, hidden)
     state = method.finish(random.key(1), fit_of(problem), problem)
     expected = expected_covariance(method, problem, state.params)
-    assert_close(covariance_of(method, state), expected, rtol=1e-8, atol=1e-12)
-    mean, sd = method.moments(state, None)
+    assert_close(covariance_of(method, state, problem), expected, rtol=1e-8, atol=1e-12)
+    mean, sd = method.posterior(state, None, problem).moments()
     assert_close(mean, fit_of(problem).params, rtol=0, atol=0)
     assert_close(flatten(of_weights(sd)), expected.diag().sqrt(), rtol=1e-8, atol=1e-12)
     if "log_noise" in sd:
@@ -214,7 +215,7 @@ def test_without_data_it_is_the_prior(method, likelihood):
     s = torch.where(
         last_layer(state.params) | (not isinstance(method, LaplaceLast)), prior_sd(of_weights(state.params)), 0.0
     )
-    assert_close(covariance_of(method, state), torch.diag(s**2))
+    assert_close(covariance_of(method, state, problem), torch.diag(s**2))
 
 
 @pytest.mark.parametrize("method", [KRON, FULL, LAST], ids=lambda m: m.name)
@@ -234,14 +235,14 @@ def test_a_linear_model_given_its_noise_is_exact(method):
     gradient = torch.func.grad(energy)(of_weights(params))
     assert_close(flatten(gradient), torch.zeros(3).double(), rtol=0, atol=1e-9)  # the optimum is the posterior's mean
     state = method.finish(random.key(0), adam_init(params), problem)
-    assert_close(covariance_of(method, state), covariance, rtol=1e-9, atol=1e-12)
+    assert_close(covariance_of(method, state, problem), covariance, rtol=1e-9, atol=1e-12)
     x = torch.tensor([[0.3, -1.0], [2.0, 5.0]]).double()
-    terms = method.predict(random.key(1), state, None, problem, x, 20_000)
+    mixture = method.posterior(state, None, problem).predictive(random.key(1), problem, x, 20_000)
     at = torch.cat([x, torch.ones(2, 1).double()], 1)
     variance = (at @ covariance @ at.T).diag()
     # 6 standard errors each: four comparisons alarm once in 10^8
-    assert ((terms.mean.mean(0) - at @ mean).abs() < 6 * (variance / 20_000).sqrt()).all()
-    assert ((terms.mean.var(0) / variance - 1).abs() < 6 * math.sqrt(2 / 20_000)).all()
+    assert ((mixture.mean.mean(0) - at @ mean).abs() < 6 * (variance / 20_000).sqrt()).all()
+    assert ((mixture.mean.var(0) / variance - 1).abs() < 6 * math.sqrt(2 / 20_000)).all()
 
 
 @every_method
@@ -250,8 +251,9 @@ def test_samples_have_the_covariance(method):
     2 million. log_noise is independent of the weights."""
     problem = problem_of(Homoscedastic())
     state = method.finish(random.key(1), fit_of(problem), problem)
-    draws = method.weights(random.key(2), state, None, problem, 20_000)
-    mean, sd = method.moments(state, None)
+    posterior = method.posterior(state, None, problem)
+    draws = posterior.sample(random.key(2), problem, 20_000)
+    mean, sd = posterior.moments()
     flat = vmap(flatten)(of_weights(draws)) - flatten(of_weights(mean))
     rows = last_layer(mean) | (not isinstance(method, LaplaceLast))
     assert (flat[:, ~rows] == 0).all()
@@ -267,33 +269,33 @@ def test_samples_have_the_covariance(method):
 
 @every_method
 @every_likelihood
-def test_linearised_terms_are_those_of_the_jacobian(method, likelihood):
-    """f_map + J (w_s - w_map), with the very samples of `weights`; rows of any order are of the same functions."""
+def test_linearised_components_are_those_of_the_jacobian(method, likelihood):
+    """f_map + J (w_s - w_map), with the very samples of `sample`; rows of any order are of the same functions."""
     problem = problem_of(likelihood)
     state = method.finish(random.key(1), fit_of(problem), problem)
-    draws = method.weights(random.key(2), state, None, problem, 5)
+    draws = method.posterior(state, None, problem).sample(random.key(2), problem, 5)
     change = vmap(flatten)(of_weights(draws)) - flatten(of_weights(state.params))
     out = network(of_weights(state.params), X)[0] + torch.einsum("nkp,sp->snk", jacobian(state.params, X), change)
-    terms = method.predict(random.key(2), state, None, problem, X, 5)
+    mixture = method.posterior(state, None, problem).predictive(random.key(2), problem, X, 5)
     if isinstance(likelihood, Categorical):
-        assert_close(terms.log_probs, out.log_softmax(2))
+        assert_close(mixture.log_probs, out.log_softmax(2))
     else:
         noise = out[..., 1].exp().log1p() if out.shape[2] == 2 else draws["log_noise"].exp()[:, None].expand(5, 30)
-        assert_close(terms.mean, out[..., 0])
-        assert_close(terms.scale, 1e-3 + noise)
-    flipped = method.predict(random.key(2), state, None, problem, X.flip(0)[:7], 5)
-    assert_close(flipped[0], terms[0].flip(1)[:, :7])
+        assert_close(mixture.mean, out[..., 0])
+        assert_close(mixture.scale, 1e-3 + noise)
+    flipped = method.posterior(state, None, problem).predictive(random.key(2), problem, X.flip(0)[:7], 5)
+    assert_close(flipped[0], mixture[0].flip(1)[:, :7])
 
 
 @every_likelihood
-def test_sampled_terms_are_the_network_s(likelihood):
+def test_sampled_components_are_the_network_s(likelihood):
     problem, method = problem_of(likelihood), LaplaceKron(predictive="sampled")
     state = method.finish(random.key(1), fit_of(problem), problem)
-    draws = method.weights(random.key(2), state, None, problem, 5)
-    terms = method.predict(random.key(2), state, None, problem, X, 5)
-    assert_close(terms, problem.predict(draws, X), rtol=0, atol=0)
-    linear = KRON.predict(random.key(2), state, None, problem, X, 5)
-    assert not torch.allclose(terms[0], linear[0])
+    draws = method.posterior(state, None, problem).sample(random.key(2), problem, 5)
+    mixture = method.posterior(state, None, problem).predictive(random.key(2), problem, X, 5)
+    assert_close(mixture, problem.predict(draws, X), rtol=0, atol=0)
+    linear = KRON.posterior(state, None, problem).predictive(random.key(2), problem, X, 5)
+    assert not torch.allclose(mixture[0], linear[0])
 
 
 @every_method
@@ -303,8 +305,8 @@ def test_prediction_is_differentiable_in_the_inputs(method, predictive):
     state = method.finish(random.key(1), fit_of(problem), problem)
 
     def total(x):
-        terms = method.predict(random.key(2), state, None, problem, x, 3)
-        return terms.mean.square().sum() + terms.scale.sum()
+        mixture = method.posterior(state, None, problem).predictive(random.key(2), problem, x, 3)
+        return mixture.mean.square().sum() + mixture.scale.sum()
 
     step = 1e-6 * torch.eye(60).double()[7].reshape(30, 2)
     numeric = (total(X + step) - total(X - step)) / 2e-6
@@ -331,7 +333,7 @@ def test_marginal_likelihood_picks_the_precision(method, likelihood):
     assert 1e-4 < delta < 1e4
     assert delta != pytest.approx(1.0)
     expected = expected_covariance(method, problem, state.params, delta=delta)
-    assert_close(covariance_of(method, state), expected, rtol=1e-8, atol=1e-12)
+    assert_close(covariance_of(method, state, problem), expected, rtol=1e-8, atol=1e-12)
 
 
 @every_method
@@ -340,7 +342,7 @@ def test_a_number_is_the_precision(method):
     problem, method = problem_of(Heteroscedastic()), replace(method, precision="30")
     state = method.finish(random.key(1), fit_of(problem), problem)
     expected = expected_covariance(method, problem, state.params, delta=30.0)
-    assert_close(covariance_of(method, state), expected, rtol=1e-8, atol=1e-12)
+    assert_close(covariance_of(method, state, problem), expected, rtol=1e-8, atol=1e-12)
     assert_close(state.params, fit_of(problem).params, rtol=0, atol=0)
 
 
@@ -349,15 +351,16 @@ def test_temperature_and_prior_scale(method):
     problem = problem_of(Homoscedastic())
     state = method.finish(random.key(1), fit_of(problem), problem)
     cold = replace(method, temperature=0.25)
-    assert_close(
-        covariance_of(cold, cold.finish(random.key(1), fit_of(problem), problem)), covariance_of(method, state) / 4
-    )
-    means, sds = cold.moments(state, None)
-    assert_close(sds, {name: value / 2 for name, value in method.moments(state, None)[1].items()})
-    draws, halves = (m.weights(random.key(3), state, None, problem, 2) for m in (method, cold))
+    found = covariance_of(cold, cold.finish(random.key(1), fit_of(problem), problem), problem)
+    assert_close(found, covariance_of(method, state, problem) / 4)
+    whole, half = (m.posterior(state, None, problem) for m in (method, cold))
+    means, sds = half.moments()
+    assert_close(sds, {name: value / 2 for name, value in whole.moments()[1].items()})
+    draws, halves = (posterior.sample(random.key(3), problem, 2) for posterior in (whole, half))
     assert_close(halves, {name: (value + means[name]) / 2 for name, value in draws.items()})
     wide = replace(method, prior_scale=3.0)
-    found = covariance_of(wide, wide.finish(random.key(1), fit_of(problem), problem))
+    problem = wide.target(problem)
+    found = covariance_of(wide, wide.finish(random.key(1), fit_of(problem), problem), problem)
     assert_close(found, expected_covariance(method, problem, state.params, scale=3.0), rtol=1e-8, atol=1e-12)
 
 
@@ -366,6 +369,7 @@ def test_trains_to_the_optimum_of_map(likelihood):
     """The same to the bit; with a prior's scale, that of the problem under this prior."""
 
     def trained(method, problem):
+        problem = method.target(problem)
         state = method.init(random.key(0), problem)
         for t in range(20):
             now = replace(problem, t=torch.tensor(float(t), dtype=torch.float64))
@@ -377,9 +381,9 @@ def test_trains_to_the_optimum_of_map(likelihood):
     assert_close(trained(KRON, problem), trained(MAP(), problem), rtol=0, atol=0)
     wide = trained(MAP(), problem_of(likelihood, scale=2.0))
     assert_close(trained(LaplaceKron(prior_scale=2.0), problem), wide, rtol=0, atol=0)
-    terms = KRON.predict(random.key(3), wide, None, problem, X, 5)
-    assert_close(terms, MAP().predict(random.key(3), wide, None, problem, X, 5), rtol=0, atol=0)
-    assert KRON.moments(wide, None) is None
+    mixture = KRON.posterior(wide, None, problem).predictive(random.key(3), problem, X, 5)
+    assert_close(mixture, MAP().posterior(wide, None, problem).predictive(random.key(3), problem, X, 5), rtol=0, atol=0)
+    assert KRON.posterior(wide, None, problem).moments() is None
 
 
 @every_method
@@ -394,7 +398,8 @@ def test_replicas_together_equal_each_alone(method, precision):
     def both(w, weight):
         part = replace(problem, rows=problem.rows._replace(weight=weight, total=weight.sum()))
         state = method.finish(random.key(1), adam_init(w), part)
-        return covariance_of(method, state), method.predict(random.key(1), state, None, part, X[:3], 2)
+        mixture = method.posterior(state, None, part).predictive(random.key(1), part, X[:3], 2)
+        return covariance_of(method, state, part), mixture
 
     stacked = {name: torch.stack([p[name] for p in params]) for name in params[0]}
     together = vmap(both, randomness="error")(stacked, weights)

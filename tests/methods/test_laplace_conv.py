@@ -17,12 +17,13 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.layers.taps import tap_names, tapped, with_taps
-from bnnbench.methods.curvature import _gram
+from bnnbench.methods.curvature import gram
 from bnnbench.methods.gaussians import from_matrices, to_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.optimise import adam_init
 from bnnbench.model import Categorical, GaussianPrior
-from bnnbench.model.parameters import flatten, unflatten
+from bnnbench.model.parameters import flatten, noise, unflatten
+from bnnbench.model.posteriors import Point
 
 ROWS, CLASSES = 30, 3
 GENERATOR = torch.Generator().manual_seed(0)
@@ -145,13 +146,14 @@ def expected_covariance(method, w):
     return covariance
 
 
-def covariance_of(method, state):
+def covariance_of(method, state, problem):
     """The exact covariance of the method's draws: what it makes of unit vectors in place of normals."""
-    like, covariance = method._matrices(state), method.prepared(state, None).covariance
+    curved = method.posterior(state, None, problem).weights
+    like = to_matrices(curved.mean, curved.layers)
 
     def draw(z):
-        change = from_matrices(covariance.colour(unflatten(z, like)), state.params)
-        return flatten({name: method._sd(state, name) * value for name, value in change.items()})
+        change = from_matrices(curved.covariance.colour(unflatten(z, like)), state.params)
+        return flatten({name: curved.sd[name] * value for name, value in change.items()})
 
     root = torch.stack([draw(z) for z in torch.eye(len(flatten(like))).double()], 1)
     return root @ root.T
@@ -166,9 +168,11 @@ def test_covariance_is_the_dense_inverse(method):
     problem = problem_of(cnn())
     state = method.finish(random.key(1), fit_of(problem), method.prepare(problem))
     expected = expected_covariance(method, state.params)
-    found = covariance_of(method, state)
+    found = covariance_of(method, state, problem)
     assert_close(found, expected, rtol=1e-8, atol=1e-8 * expected.diag().max().item())
-    assert_close(flatten(method.moments(state, None)[1]), expected.diag().sqrt(), rtol=1e-8, atol=1e-12)
+    assert_close(
+        flatten(method.posterior(state, None, problem).moments()[1]), expected.diag().sqrt(), rtol=1e-8, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("method", [KRON, DIAG, FULL], ids=lambda m: m.name)
@@ -186,7 +190,7 @@ def test_wide_sums_by_blocks(width, leading, monkeypatch):
     monkeypatch.setattr("bnnbench.methods.curvature.WIDE", 8)
     x = torch.randn(*leading, ROWS, width, generator=GENERATOR, dtype=torch.float64)
     expected = torch.einsum("kbi,kbj,b->ij", x.reshape(-1, ROWS, width), x.reshape(-1, ROWS, width), WEIGHT)
-    assert_close(_gram(x, WEIGHT[:, None]), expected, rtol=1e-12, atol=1e-12)
+    assert_close(gram(x, WEIGHT[:, None]), expected, rtol=1e-12, atol=1e-12)
 
 
 @every_method
@@ -204,7 +208,9 @@ def test_a_kernel_as_large_as_the_image_is_a_linear_layer(method):
     ]
     states = [method.finish(random.key(1), adam_init(w), p) for w, p in zip(both, problems, strict=True)]
     assert_close(states[0].covariance, states[1].covariance, rtol=1e-9, atol=1e-12)
-    means, sds = zip(*(method.moments(state, None) for state in states), strict=True)
+    means, sds = zip(
+        *(method.posterior(s, None, p).moments() for s, p in zip(states, problems, strict=True)), strict=True
+    )
     assert sds[0]["1.weight"].shape == (5, 2, 9, 8)
     assert_close(flatten(sds[0]), flatten(sds[1]), rtol=1e-9, atol=1e-12)
     assert_close(flatten(means[0]), flatten(means[1]), rtol=0, atol=0)
@@ -214,30 +220,30 @@ def test_a_kernel_as_large_as_the_image_is_a_linear_layer(method):
 
 
 @every_method
-def test_linearised_terms_are_those_of_the_jacobian(method):
+def test_linearised_components_are_those_of_the_jacobian(method):
     problem = problem_of(cnn())
     state = method.finish(random.key(1), fit_of(problem), problem)
-    draws = method.weights(random.key(2), state, None, problem, 4)
+    posterior = method.posterior(state, None, problem)
+    draws = posterior.sample(random.key(2), problem, 4)
     change = vmap(flatten)(draws) - flatten(state.params)
     out = network(state.params, X) + torch.einsum("nkp,sp->snk", jacobian(state.params, X), change)
-    found = method.predict(random.key(2), state, None, problem, X, 4).log_probs
+    found = posterior.predictive(random.key(2), problem, X, 4).log_probs
     assert_close(found, out.log_softmax(2))
-    given = [method.predict_given(draws, state, problem, part).log_probs for part in X.split(11)]
+    given = [posterior.predict(draws, problem, part).log_probs for part in X.split(11)]
     assert_close(torch.cat(given, 1), found)
 
 
 @every_method
-def test_a_prepared_state_gives_the_same_numbers(method):
+def test_a_prepared_covariance_gives_the_same_numbers(method):
     problem = problem_of(cnn())
     state = method.finish(random.key(1), fit_of(problem), problem)
-    ready = method.prepared(state, None)
-    again = method.prepared(ready, None)
-    for other in (ready, again):
-        draws = method.weights(random.key(2), other, None, problem, 3)
-        assert_close(draws, method.weights(random.key(2), state, None, problem, 3), rtol=0, atol=0)
-        assert_close(method.moments(other, None), method.moments(state, None), rtol=0, atol=0)
+    z = noise(random.key(2), to_matrices(state.params, method.posterior(state, None, problem).weights.layers))
+    ready = state.covariance.prepared()
+    for other in (ready, ready.prepared()):
+        assert_close(other.colour(z), state.covariance.colour(z), rtol=0, atol=0)
+        assert_close(other.sd(z), state.covariance.sd(z), rtol=0, atol=0)
     fit = fit_of(problem)
-    assert method.prepared(fit, None) is fit
+    assert method.posterior(fit, None, problem) == Point(fit.params)
 
 
 @every_method
@@ -251,8 +257,9 @@ def test_replicas_together_equal_each_alone(method):
     def both(w, weight):
         part = replace(problem, rows=problem.rows._replace(weight=weight, total=weight.sum()))
         state = method.finish(random.key(1), adam_init(w), part)
-        draws = method.weights(random.key(1), method.prepared(state, None), None, part, 2)
-        return method.moments(state, None)[1], draws, method.predict_given(draws, state, part, X[:3]).log_probs
+        posterior = method.posterior(state, None, part)
+        draws = posterior.sample(random.key(1), part, 2)
+        return posterior.moments()[1], draws, posterior.predict(draws, part, X[:3]).log_probs
 
     stacked = {name: torch.stack([p[name] for p in params]) for name in params[0]}
     together = vmap(both, randomness="error")(stacked, weights)

@@ -12,7 +12,7 @@ from bnnbench import random
 from bnnbench.layers.mnf import cut
 from bnnbench.methods.bbp import BBPGaussian
 from bnnbench.methods.mnf import MNF, MNFIAF, OWN, MNFPlanar, MNFSpline
-from bnnbench.methods.variational import parts
+from bnnbench.methods.variational import moments_of
 from bnnbench.model import Batch, Homoscedastic, LaplacePrior
 
 X = torch.linspace(-1, 1, 40, dtype=torch.float64)[:, None]
@@ -43,14 +43,14 @@ def test_the_network_starts_where_other_methods_do(method):
 
 
 @every_method
-def test_training_and_prediction_draw_from_one_law(method):
+def test_training_and_prediction_draw_from_one_distribution(method):
     """The negative log-likelihood by activations of each example's own and by weights; 5 sigma, once in 10^6."""
     method = method(sigma=0.3, variance=0.3)
     problem, state = started(method, hidden=(3,))
     change = 0.3 * random.normal(random.key(5), state.params[OWN].shape, torch.float64)
     state = state._replace(params=state.params | {OWN: state.params[OWN] + change})  # away from the start
     trained = vmap(lambda k: method.update(k, state, problem)[1]["nll"])(random.split(random.key(1), 3000))
-    weights = method.weights(random.key(2), state, None, problem, 3000)
+    weights = method.posterior(state, None, problem).sample(random.key(2), problem, 3000)
     rows = Batch(X, Y, torch.ones(40, dtype=torch.float64))
     drawn = vmap(lambda w: problem.mean_nll(w, rows))(weights)
     error = math.sqrt(float(trained.var() + drawn.var()) / 3000)
@@ -63,7 +63,7 @@ def test_the_kl_is_weighed_by_beta_over_n():
     key = random.key(1)
     once, thrice = (MNF(beta=beta).update(key, state, problem)[1] for beta in (1.0, 3.0))
     assert_close(thrice["loss"] - once["loss"], 2 * once["kl"])
-    mean, sigma = parts(state.params)
+    mean, sigma = moments_of(state.params)
     moved = state._replace(params=state.params | {"mean.log_noise": mean["log_noise"] + 1})
     change = MNF().update(key, moved, problem)[1]["kl"] - once["kl"]
     assert_close(40 * change, ((mean["log_noise"] + 2) ** 2 - (mean["log_noise"] + 1) ** 2) / 2)
@@ -72,4 +72,4 @@ def test_the_kl_is_weighed_by_beta_over_n():
 
 def test_another_prior_is_refused():
     with pytest.raises(TypeError, match="mnf needs a Gaussian prior, not LaplacePrior"):
-        MNF().prepare(make_problem(X, Y, prior=LaplacePrior()))
+        MNF().target(make_problem(X, Y, prior=LaplacePrior()))

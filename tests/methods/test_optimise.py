@@ -89,11 +89,11 @@ def test_map_is_adam_on_the_energy():
         batch = problem.minibatch(keys[t])
         hidden = (batch.x @ theirs["layers.0.weight"].T + theirs["layers.0.bias"]).relu()
         out = hidden @ theirs["layers.1.weight"].T + theirs["layers.1.bias"]
-        law = normal(out[:, 0], 1e-3 + torch.nn.functional.softplus(out[:, 1]))
+        component = normal(out[:, 0], 1e-3 + torch.nn.functional.softplus(out[:, 1]))
         prior = [
             normal(0.0, (2 / v.shape[1]) ** 0.5 if v.dim() == 2 else 1.0).log_prob(v).sum() for v in theirs.values()
         ]
-        loss = -law.log_prob(batch.y).mean() - sum(prior) / 30
+        loss = -component.log_prob(batch.y).mean() - sum(prior) / 30
         assert_close(info["loss"], loss.detach())
         optimiser.zero_grad()
         loss.backward()
@@ -102,8 +102,8 @@ def test_map_is_adam_on_the_energy():
         assert_close(state.params, {name: value.detach() for name, value in theirs.items()}, rtol=1e-7, atol=1e-9)
 
 
-def test_map_predicts_with_one_term():
+def test_map_predicts_with_one_component():
     problem = make_problem(X, Y)
     state = MAP().init(random.key(1), problem)
-    assert MAP().predict(random.key(0), state, None, problem, X, 7).mean.shape == (1, 30)
+    assert MAP().posterior(state, None, problem).predictive(random.key(0), problem, X, 7).mean.shape == (1, 30)
     assert configure(MAP, {"lr": "1e-4"}) == MAP(1e-4)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.engine.train import train
 from bnnbench.errors import UserError
-from bnnbench.evaluation.sets import predictions
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.methods import METHODS, configure
 from bnnbench.methods.ensemble import DeepEnsemble
 from bnnbench.methods.map import MAP
@@ -22,7 +22,7 @@ def test_members_are_networks_of_their_own():
     """Each member is a MAP run from its own key: other starts, other minibatches; the mixture is over members."""
     problem = make_problem(X, X[:, 0].sin())
     method = DeepEnsemble(members=3)
-    assert method.networks == 3
+    assert method.num_networks == 3
     state = method.init(random.key(0), problem)
     members = [MAP().init(k, problem) for k in random.split(random.key(0), 3)]
     for t in range(4):
@@ -33,16 +33,17 @@ def test_members_are_networks_of_their_own():
         assert_close({k: v[i] for k, v in state.params.items()}, member.params)
     for value in state.params.values():
         assert len(value.flatten().unique()) == value.numel()
-    terms = method.predict(random.key(0), state, None, problem, X, 99)
-    alone = [MAP().predict(random.key(0), m, None, problem, X, 1).mean for m in members]
-    assert_close(terms.mean, torch.cat(alone))
+    mixture = method.posterior(state, None, problem).predictive(random.key(0), problem, X, 99)
+    alone = [MAP().posterior(m, None, problem).predictive(random.key(0), problem, X, 1).mean for m in members]
+    assert_close(mixture.mean, torch.cat(alone))
 
 
 @pytest.mark.parametrize("task", [task for method, task in PAIRS if method == "constant"])
-def test_constant_is_the_marginal_of_the_fitting_rows(task):
+def test_constant_is_the_marginal_of_the_train_rows(task):
     pack = make_pack(make_cells("constant", task))
-    fit = train(pack, False)
-    for r, (split, predictive) in enumerate(zip(pack.splits, predictions(fit, [pack.data.x[:4]] * 3), strict=True)):
+    fit, _ = train(pack, False)
+    predictives = Evaluator(fit).predictions([pack.data.x[:4]] * 3)
+    for r, (split, predictive) in enumerate(zip(pack.splits, predictives, strict=True)):
         y = pack.data.y[split.train]
         if task == "classification":
             share = [((y == k).sum() + 1) / (len(y) + 3) for k in range(3)]  # one pseudo-count a class
@@ -55,7 +56,7 @@ def test_constant_is_the_marginal_of_the_fitting_rows(task):
 
 @pytest.mark.parametrize("method", list(METHODS), ids=METHODS.names())
 def test_definition(method):
-    """A frozen dataclass whose defaults are valid, described, with a reference or a base line's tag."""
+    """A frozen dataclass whose defaults are valid, described, with a citation or a baseline's tag."""
     default = method()
     default.check()
     assert dataclasses.is_dataclass(method)
@@ -68,10 +69,10 @@ def test_definition(method):
     assert method.citation or method.name in {"constant"}
     for field in dataclasses.fields(method):
         assert isinstance(getattr(default, field.name), float | int | str | bool | None), field.name
-    if method.trained:
+    if default.num_networks > 0:
         steps = list(default.schedule(50))
         assert all(0 <= step < 50 for step in steps)
-        assert default.networks >= 1
+        assert default.num_networks >= 1
 
 
 FLOATS = [(m.name, f.name) for m in METHODS for f in dataclasses.fields(m) if isinstance(f.default, float)]

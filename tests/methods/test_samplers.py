@@ -1,8 +1,8 @@
 """Preconditioned, cyclical and Hamiltonian stochastic gradient samplers, by many chains in parallel.
 
 On a linear model with known noise and exact gradients a sampler whose preconditioner stands still is a linear
-recursion z <- F z + c + N(0, Q), whose stationary law is a Gaussian with the covariance S = F S F^T + Q. The tests
-solve that for themselves, start 4,000 chains from the law, and look whether they stay in it.
+recursion z <- F z + c + N(0, Q), whose stationary distribution is a Gaussian with the covariance S = F S F^T + Q. The
+tests solve that for themselves, start 4,000 chains from it, and see whether they stay in it.
 """
 
 import math
@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.linalg import solve_discrete_lyapunov
 from torch.func import vmap
 from torch.testing import assert_close
+from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.checks.problems import KnownNoise
@@ -44,7 +45,7 @@ class FullBatch(Problem):
     """A problem whose minibatch is all of its rows."""
 
     def minibatch(self, key):
-        return self._gather(self.rows.index, self.rows.weight)
+        return self.over_data(lambda batch: batch)
 
 
 def linear(**settings):
@@ -82,7 +83,7 @@ def repeated(values):
     return spread(torch.as_tensor(values).expand(CHAINS, 3))
 
 
-def same_law(flat, mean, cov):
+def same_distribution(flat, mean, cov):
     """6 sigma in every mean and every product: 9 comparisons, once in 10^7."""
     sd = cov.diagonal().sqrt()
     z = (flat - mean) / sd
@@ -96,27 +97,27 @@ def flat_of(params):
 
 
 def virial(infos, cov, temperature):
-    """n E[w grad U] / P by the law that the chains are in; 6 standard errors, from chains apart; T for small steps."""
+    """n E[w grad U] / P by the chains' distribution; 6 standard errors, from chains apart; T for small steps."""
     found = infos["temperature_configurational"].mean(0)
     expected = float(torch.trace(PRECISION @ cov)) / 3
     assert abs(float(found.mean()) - expected) < 6 * float(found.std()) / math.sqrt(CHAINS)
     assert expected == pytest.approx(temperature, rel=0.1)
 
 
-def langevin(h, heat, G):
-    """Stationary covariance of w <- w - h G A (w - m) + N(0, 2 h heat G)."""
+def langevin(h, temperature, G):
+    """Stationary covariance of w <- w - h G A (w - m) + N(0, 2 h temperature G)."""
     G = np.diag(G)
-    return torch.from_numpy(solve_discrete_lyapunov(np.eye(3) - h * G @ A, 2 * h * heat * G))
+    return torch.from_numpy(solve_discrete_lyapunov(np.eye(3) - h * G @ A, 2 * h * temperature * G))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.25])
 @pytest.mark.parametrize("method", [SGLD, CyclicalSGMCMC, PSGLD])
-def test_langevin_stays_in_its_law(method, temperature):
-    """The recursion's own law, which is N(m, T Sigma) up to 10 % at this step."""
-    h, t, settings = 0.02, 0, {"floor": 1.0}
+def test_langevin_stays_in_its_distribution(method, temperature):
+    """The recursion's own distribution, which is N(m, T Sigma) up to 10 % at this step."""
+    h, t, settings = 0.02, 0, {"final_lr_fraction": 1.0}
     if method is CyclicalSGMCMC:  # the middle of a cycle's last stage, at half its share of the peak
         t = 225  # cycles of 250 steps
-        h, settings = 0.02 * 0.5 * (1 + math.cos(0.9 * math.pi)), {"lr": 0.02, "floor": 0.0}
+        h, settings = 0.02 * 0.5 * (1 + math.cos(0.9 * math.pi)), {"lr": 0.02, "final_lr_fraction": 0.0}
         h, settings["lr"] = 20 * h, 0.4
     G = np.ones(3)
     if method is PSGLD:
@@ -127,16 +128,16 @@ def test_langevin_stays_in_its_law(method, temperature):
     state = Preconditioned(start, repeated(SQUARE)) if method is PSGLD else start
     method = method(**({"lr": h} | settings), temperature=temperature)
     state, infos = run(method, state, t=lambda i: t)
-    same_law(flat_of(state.params if isinstance(state, Preconditioned) else state), MEAN, cov)
+    same_distribution(flat_of(state.params if isinstance(state, Preconditioned) else state), MEAN, cov)
     virial(infos, cov, temperature)
     assert ((cov - temperature * COV).abs() < 0.1 * temperature * COV.diagonal().max()).all()
     assert_close(infos["step_size"], torch.full_like(infos["step_size"], h))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.25])
-def test_sghmc_stays_in_its_law(temperature):
+def test_sghmc_stays_in_its_distribution(temperature):
     """(w, v) of v <- (1 - alpha) v - h M^-1 A (w - m) + N(0, 2 alpha h (T/n) M^-1), w <- w + v; the kinetic
-    temperature, n E[v M v] / (h P), is that of the same law."""
+    temperature, n E[v M v] / (h P), is that of the same distribution."""
     h, alpha, M = 1e-2, 0.3, 0.1 + SQUARE.sqrt().numpy()
     push = -h * np.diag(1 / M) @ A
     F = np.block([[np.eye(3) + push, (1 - alpha) * np.eye(3)], [push, (1 - alpha) * np.eye(3)]])
@@ -146,9 +147,9 @@ def test_sghmc_stays_in_its_law(temperature):
     ones, root = repeated(torch.ones(3).double()), repeated(SQUARE.sqrt())
     factor = {name: torch.ones(CHAINS).double() for name in LIKE}
     state = Moving(spread(z[:, :3]), spread(z[:, 3:]), root, repeated(SQUARE), ones, factor)
-    method = SGHMC(lr=h, floor=1.0, burn_in=0.0, friction=alpha, stabiliser=0.1, temperature=temperature)
+    method = SGHMC(lr=h, final_lr_fraction=1.0, burn_in=0.0, friction=alpha, stabiliser=0.1, temperature=temperature)
     state, infos = run(method, state)
-    same_law(
+    same_distribution(
         torch.cat([flat_of(state.params), flat_of(state.velocity)], 1),
         torch.cat([MEAN, torch.zeros(3).double()]), joint,
     )  # fmt: skip
@@ -190,7 +191,9 @@ def test_gamma_is_the_derivative_of_the_preconditioner():
          for i, e in enumerate(1e-6 * torch.eye(13).double())]
     )  # fmt: skip
     state = Preconditioned(params, unflatten(old, params))
-    method = PSGLD(lr=0.1, decay=0.6, stabiliser=0.1, temperature=0.7, floor=1.0, reach=1e6)  # no drift is cut
+    method = PSGLD(
+        lr=0.1, decay=0.6, stabiliser=0.1, temperature=0.7, final_lr_fraction=1.0, reach=1e6
+    )  # no drift is cut
 
     def added(key):
         with_it, without = (replace(method, gamma=g).update(key, state, problem)[0].params for g in (True, False))
@@ -202,7 +205,7 @@ def test_gamma_is_the_derivative_of_the_preconditioner():
 
 
 @pytest.mark.parametrize("gamma", [True, False])
-def test_without_gamma_the_law_is_another(gamma):
+def test_without_gamma_the_distribution_is_another(gamma):
     """10,000 weights under N(0, 1) alone and G = 1 / (lambda + |w|), lambda = 0.5, from N(0, 1) at the start: with
     Gamma the variance stays 1, without it the density is N(0, 1) (lambda + |w|) and its variance
     (lambda + 2 sqrt(2 / pi)) / (lambda + sqrt(2 / pi)) = 1.615. 6 sigma are 8.5 %; the step of 0.02 distorts by 3 %."""
@@ -213,7 +216,7 @@ def test_without_gamma_the_law_is_another(gamma):
     # each row of `parallel` is a problem of its own with 3 weights of prior scale 1
     parallel = vmap(lambda v: unflatten(v, LIKE))(w[: size // 3 * 3].reshape(-1, 3))
     state = Preconditioned(parallel, {name: torch.ones_like(value) for name, value in parallel.items()})
-    method = PSGLD(lr=0.02, floor=1.0, decay=0.0, stabiliser=0.5, gamma=gamma)
+    method = PSGLD(lr=0.02, final_lr_fraction=1.0, decay=0.0, stabiliser=0.5, gamma=gamma)
     keys = random.split(random.key(1), size // 3)
     step = vmap(lambda k, s: method.update(k, s, problem)[0], randomness="error")
     for i in range(200):
@@ -227,7 +230,7 @@ def test_without_gamma_the_law_is_another(gamma):
 # Drifts that are too long.
 
 
-def reference_scales():
+def prior_scales():
     """Standard deviations of the prior: sqrt(2 / fan-in) of a matrix, 1 of a bias."""
     return {k: math.sqrt(2 / v.shape[1]) if v.dim() == 2 else 1.0 for k, v in wide().init_params(random.key(0)).items()}
 
@@ -236,7 +239,7 @@ def reference_scales():
 def test_a_long_drift_is_cut_and_a_short_one_is_left_alone(method):
     """Without noise (T = 1e-30), the step in standard deviations of the prior: with a reach its root mean square is
     that and its direction the same as without."""
-    problem, scales = wide(), reference_scales()
+    problem, scales = wide(), prior_scales()
 
     def moved(reach, lr=0.3):
         sampler = method(lr=lr, reach=reach, temperature=1e-30)
@@ -264,7 +267,7 @@ def test_a_valley_too_narrow_for_the_step_throws_no_chain_out():
     problem = make_problem(x, x[:, 0], Heteroscedastic(), hidden=(20,), steps=100)
 
     def largest(reach):
-        method = SGLD(lr=0.03, reach=reach, floor=0.99)
+        method = SGLD(lr=0.03, reach=reach, final_lr_fraction=0.99)
         state = method.init(random.key(0), problem)
         state["layers.1.bias"] = torch.tensor([0.0, -7.0]).double()  # a noise of 2e-3
         for t in range(100):
@@ -281,12 +284,12 @@ def test_a_valley_too_narrow_for_the_step_throws_no_chain_out():
 def test_cyclical_step_sizes_are_the_paper_s():
     """Zhang et al. 2020, equation 1: alpha_k = alpha_0 / 2 (cos(pi mod(k - 1, K / M) / (K / M)) + 1), k from 1, to a
     part of alpha_0 that is left."""
-    for floor in (0.0, 0.2):
-        method, problem = CyclicalSGMCMC(lr=0.3, cycles=5, floor=floor), linear(steps=200)
+    for left in (0.0, 0.2):
+        method, problem = CyclicalSGMCMC(lr=0.3, cycles=5, final_lr_fraction=left), linear(steps=200)
         for k in range(1, 201):
             paper = 0.5 * (math.cos(math.pi * ((k - 1) % 40) / 40) + 1)
             found = method.step_size(at(problem, k - 1))
-            assert float(found) == pytest.approx(0.3 * (floor + (1 - floor) * paper), rel=1e-6, abs=1e-9)
+            assert float(found) == pytest.approx(0.3 * (left + (1 - left) * paper), rel=1e-6, abs=1e-9)
 
 
 def test_cyclical_draws_have_the_posterior_s_temperature():
@@ -344,8 +347,8 @@ def test_sghmc_noise_makes_room_for_that_of_the_minibatch():
     """Var of the noise 2 alpha h (T/n) / M - h^2 (V - g^2) / M^2, friction 1 - alpha, both by hand; 5 sigma."""
     problem = FullBatch(**vars(wide(hidden=500)))
     params = problem.init_params(random.key(0))
-    h, alpha, heat, mean, square, M = 2e-3, 0.05, 0.7 / 40, 0.6, 1.0, 1.5
-    method = SGHMC(lr=h, floor=1.0, burn_in=0.0, friction=alpha, stabiliser=0.5, temperature=0.7)
+    h, alpha, temperature, mean, square, M = 2e-3, 0.05, 0.7 / 40, 0.6, 1.0, 1.5
+    method = SGHMC(lr=h, final_lr_fraction=1.0, burn_in=0.0, friction=alpha, stabiliser=0.5, temperature=0.7)
     state = moving(params, mean, square, velocity=0.1)
     new, info = method.update(random.key(1), state, problem)
     batch = problem.minibatch(None)
@@ -355,8 +358,8 @@ def test_sghmc_noise_makes_room_for_that_of_the_minibatch():
     prior = sum((v / (math.sqrt(2 / v.shape[1]) if v.dim() == 2 else 1.0)).square().sum() / 2 for v in leaves.values())
     ((-normal(out[:, 0], 0.5).log_prob(batch.y).sum() + prior) / 40).backward()
     noise = flatten(new.velocity) - (1 - alpha) * 0.1 + h / M * flatten({k: v.grad for k, v in leaves.items()})
-    variance = 2 * alpha * h * heat / M - h**2 * (square - mean**2) / M**2
-    assert variance < 0.7 * 2 * alpha * h * heat / M  # the correction is seen
+    variance = 2 * alpha * h * temperature / M - h**2 * (square - mean**2) / M**2
+    assert variance < 0.7 * 2 * alpha * h * temperature / M  # the correction is seen
     size = len(noise)
     assert abs(noise.mean()) < 5 * math.sqrt(variance / size)
     assert abs(noise.square().mean() / variance - 1) < 5 * math.sqrt(2 / size)
@@ -365,9 +368,9 @@ def test_sghmc_noise_makes_room_for_that_of_the_minibatch():
 
 
 def test_sghmc_says_so_when_the_step_is_too_large():
-    """h^2 (V - g^2) / M^2 > 2 alpha h T / (n M): all weights need negative noise, get none: the cell is in doubt."""
+    """h^2 (V - g^2) / M^2 > 2 alpha h T / (n M): all weights need negative noise, get none: the cell is flagged."""
     problem = wide()
-    params, method = problem.init_params(random.key(0)), SGHMC(burn_in=0.0, floor=1.0, lr=0.1)
+    params, method = problem.init_params(random.key(0)), SGHMC(burn_in=0.0, final_lr_fraction=1.0, lr=0.1)
     new, info = method.update(random.key(1), moving(params, 0.0, 1.0), problem)
     again, _ = replace(method, friction=0.05).update(random.key(1), moving(params, 0.0, 1.0), problem)
     assert info["noise_deficit"] == 1
@@ -391,7 +394,7 @@ def test_sghmc_learns_the_gradient_s_moments_and_freezes_them():
     step = vmap(lambda k, s, now: method.update(k, s, replace(problem, t=now))[0], (0, 0, None), randomness="error")
     chains = 10
     keys = random.split(random.key(1), chains)
-    state = torch.utils._pytree.tree_map(lambda leaf: leaf.expand(chains, *leaf.shape), state)
+    state = tree_map(lambda leaf: leaf.expand(chains, *leaf.shape), state)
     for t in range(0, 2000, 5):  # 400 steps within the burn-in
         state = step(random.fold_in(keys, t), state, torch.tensor(float(t)).double())
     each = []
@@ -417,7 +420,7 @@ def test_sghmc_learns_the_gradient_s_moments_and_freezes_them():
     assert not torch.equal(flatten(moved.square), flatten(state.square))
 
 
-def test_hyperprior_draws_from_the_conditional_gamma_law():
+def test_hyperprior_draws_from_the_conditional_gamma_distribution():
     """Of each factor given its weights: Gamma(10 + size / 2) of rate 10 + |w / s|^2 / 2; Kolmogorov-Smirnov of 3,000
     draws, a false alarm in 10^4. Only every 50th step; none without the hyperprior."""
     problem, method = wide(hidden=4), SGHMC(lr=1e-30, hyperprior=True)
@@ -430,8 +433,8 @@ def test_hyperprior_draws_from_the_conditional_gamma_law():
     factors = drawn(method, 50)
     for name, value in state.params.items():
         scale = math.sqrt(2 / value.shape[1]) if value.dim() == 2 else 1.0
-        law = stats.gamma(10 + value.numel() / 2, scale=1 / (10 + float((value / scale).square().sum()) / 2))
-        assert stats.kstest(factors[name].numpy(), law.cdf).pvalue > 1e-4 / 4
+        conditional = stats.gamma(10 + value.numel() / 2, scale=1 / (10 + float((value / scale).square().sum()) / 2))
+        assert stats.kstest(factors[name].numpy(), conditional.cdf).pvalue > 1e-4 / 4
     levels = torch.corrcoef(torch.stack(list(factors.values())))
     assert (levels - torch.eye(4)).abs().max() < 6 / math.sqrt(3000)
     for unchanged in (drawn(method, 49), drawn(replace(method, hyperprior=False), 50)):
@@ -440,7 +443,8 @@ def test_hyperprior_draws_from_the_conditional_gamma_law():
 
 def test_hyperprior_weighs_the_prior_s_pull():
     """With the factor 3 of a tensor the velocity differs by -h / M (3 - 1) w / (n s^2), s that of a scaled prior."""
-    problem, method = wide(hidden=4), SGHMC(lr=0.01, floor=1.0, burn_in=0.0, hyperprior=True, every=7, prior_scale=2.0)
+    method = SGHMC(lr=0.01, final_lr_fraction=1.0, burn_in=0.0, hyperprior=True, every=7, prior_scale=2.0)
+    problem = method.target(wide(hidden=4))
     state = moving(problem.init_params(random.key(0)), 0.0, 1.0)
     thrice = state._replace(precision={name: 3 * value for name, value in state.precision.items()})
     a, b = (method.update(random.key(1), s, at(problem, 1))[0].velocity for s in (thrice, state))

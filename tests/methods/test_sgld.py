@@ -11,21 +11,12 @@ from torch.func import vmap
 from torch.testing import assert_close
 
 from bnnbench import random
+from bnnbench.checks.problems import KnownNoise
 from bnnbench.methods.sgld import SGLD
-from bnnbench.model import Heteroscedastic, Homoscedastic
-from bnnbench.model.likelihoods import _Gaussian
+from bnnbench.model import Batch, Heteroscedastic, Homoscedastic
 from bnnbench.model.predictive import normal_log_density
 
 CHAINS = 1000
-
-
-class KnownNoise(_Gaussian):
-    """N(y; out, 0.5^2)."""
-
-    outputs = 1
-
-    def moments(self, params, out):
-        return out[..., 0], torch.full_like(out[..., 0], 0.5)
 
 
 def chains(problem, method: SGLD, start=None) -> Tensor:
@@ -48,13 +39,13 @@ def test_without_data_it_returns_the_prior(likelihood):
     distance to the start by h / scale^2 and inflates the variance by h / (2 scale^2), 1.3 % here."""
     x, y = torch.randn(10, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(10)
     problem = make_problem(x, y, likelihood, hidden=(3,), weight=torch.zeros(10), steps=400)
-    flat = chains(problem, SGLD(lr=0.05, floor=0.2))
+    flat = chains(problem, SGLD(lr=0.05, final_lr_fraction=0.2))
     scales = {2: 1.0, 3: math.sqrt(2 / 3)}  # by fan-in; 1 for biases
-    law = []
+    priors = []
     for name, value in problem.init_params(random.key(0)).items():
         scale = scales[value.shape[1]] if value.dim() == 2 else 1.0
-        law += [(-1.0 if name == "log_noise" else 0.0, scale)] * value.numel()
-    levels = [stats.kstest(column, "norm", args).pvalue for column, args in zip(flat.T.numpy(), law, strict=True)]
+        priors += [(-1.0 if name == "log_noise" else 0.0, scale)] * value.numel()
+    levels = [stats.kstest(column, "norm", args).pvalue for column, args in zip(flat.T.numpy(), priors, strict=True)]
     assert len(levels) == flat.shape[1]
     assert min(levels) > 1e-4 / len(levels)
 
@@ -70,10 +61,9 @@ def test_conjugate_linear_regression(temperature):
     x = torch.randn(30, 2, generator=generator, dtype=torch.float64)
     y = x @ torch.tensor([1.0, -0.5]).double() + 0.3 + 0.5 * torch.randn(30, generator=generator).double()
     problem = make_problem(x, y, KnownNoise(), hidden=(), steps=500)
-    everything = problem._gather(problem.rows.index, problem.rows.weight)
     problem = FullBatch(**vars(problem))
-    assert_close(problem.minibatch(random.key(0)), everything)
-    flat = chains(problem, SGLD(lr=0.02, floor=0.1, temperature=temperature))
+    assert_close(problem.minibatch(random.key(0)), Batch(x, y, torch.ones(30).double()))
+    flat = chains(problem, SGLD(lr=0.02, final_lr_fraction=0.1, temperature=temperature))
 
     design = torch.cat([x, torch.ones(30, 1).double()], 1)  # weights, then the bias
     precision = design.T @ design / 0.25 + torch.eye(3)  # prior N(0, 1): sqrt(2 / fan-in) = 1 for two inputs
@@ -90,17 +80,17 @@ class FullBatch(type(make_problem(torch.zeros(1, 1), torch.zeros(1)))):
     """A problem whose minibatch is all of its rows."""
 
     def minibatch(self, key):
-        return self._gather(self.rows.index, self.rows.weight)
+        return self.over_data(lambda batch: batch)
 
 
 @pytest.mark.parametrize(("n", "temperature", "t"), [(10, 1.0, 0), (40, 1.0, 0), (10, 0.25, 0), (10, 1.0, 100)])
 def test_one_step(n, temperature, t):
-    """w - h grad U + sqrt(2 h T / n) xi, h falling by a cosine from lr to floor lr; 5 sigma on the noise's sd."""
+    """w - h grad U + sqrt(2 h T / n) xi, h falling by a cosine from lr to a part of it; 5 sigma on the noise's sd."""
     x, y = torch.zeros(40, 30).double(), torch.zeros(40).double()
     weight = (torch.arange(40) < n).double()
     problem = FullBatch(**vars(make_problem(x, y, KnownNoise(), hidden=(20,), weight=weight)))
     problem = type(problem)(**{**vars(problem), "t": torch.tensor(float(t)).double()})
-    method = SGLD(lr=0.01, floor=0.3, temperature=temperature)
+    method = SGLD(lr=0.01, final_lr_fraction=0.3, temperature=temperature)
     state = method.init(random.key(0), problem)
     batch = problem.minibatch(random.key(0))
     params = {name: value.clone().requires_grad_() for name, value in state.items()}
@@ -133,19 +123,20 @@ def test_predicts_by_its_draws():
     x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
     problem = make_problem(x, x[:, 0])
     draws = vmap(problem.init_params)(random.split(random.key(0), 4))
-    terms = SGLD().predict(random.key(0), problem.init_params(random.key(1)), draws, problem, x, 99)
+    last, method = problem.init_params(random.key(1)), SGLD()
+    mixture = method.posterior(last, draws, problem).predictive(random.key(0), problem, x, 99)
     for s in range(4):
-        one = SGLD().predict(random.key(0), {k: v[s] for k, v in draws.items()}, None, problem, x, 99)
-        assert_close(terms.mean[s], one.mean[0])
+        own = method.posterior({k: v[s] for k, v in draws.items()}, None, problem)
+        assert_close(mixture.mean[s], own.predictive(random.key(0), problem, x, 99).mean[0])
 
 
-def test_a_budget_of_fewer_terms_takes_draws_evenly():
+def test_a_budget_of_fewer_samples_takes_draws_evenly():
     x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
     problem = make_problem(x, x[:, 0])
     draws = vmap(problem.init_params)(random.split(random.key(0), 6))
-    method = SGLD()
-    assert [method.terms(None, 6, samples) for samples in (3, 6, 99)] == [3, 6, 6]
-    few = method.weights(random.key(0), None, draws, problem, 3)
+    posterior = SGLD().posterior(None, draws, problem)
+    assert [posterior.size(samples) for samples in (3, 6, 99)] == [3, 6, 6]
+    few = posterior.sample(random.key(0), problem, 3)
     assert_close(few, {name: value[[1, 3, 5]] for name, value in draws.items()}, rtol=0, atol=0)
-    part = method.weights(random.key(0), None, draws, problem, random.Span(1, 3, 3))
+    part = posterior.sample(random.key(0), problem, random.Span(1, 3, 3))
     assert_close(part, {name: value[[3, 5]] for name, value in draws.items()}, rtol=0, atol=0)

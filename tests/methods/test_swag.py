@@ -11,17 +11,18 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
-from bnnbench.engine.predict import predict
+from bnnbench.engine.predict import posterior_of, predict
 from bnnbench.engine.train import train
 from bnnbench.errors import UserError
 from bnnbench.methods import configure
-from bnnbench.methods.optimise import adam_init
+from bnnbench.methods.optimise import adam_init, phase_end, selection_end
 from bnnbench.methods.swag import SWAG
 
 GENERATOR = np.random.default_rng(0)
 K, RANK, SAMPLES = 6, 3, 20_000
 DRAWS = {"a": GENERATOR.normal(size=(K, 2, 2)), "b": GENERATOR.normal(2, 3, size=(K, 3))}
 FLAT = np.concatenate([value.reshape(K, -1) for value in DRAWS.values()], 1)
+PROBLEM = make_problem(torch.zeros(1, 1).double(), torch.zeros(1).double())
 TENSORS = {name: torch.from_numpy(value) for name, value in DRAWS.items()}
 STATE = adam_init({name: value[-1] for name, value in TENSORS.items()})
 
@@ -34,49 +35,40 @@ def formula(flat, rank, scale=1.0):
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
-def test_weights_have_the_law_of_the_formula(scale):
+def test_weights_have_the_distribution_of_the_formula(scale):
     """Mean and covariance of 20,000 samples of 7 weights; 6 sigma, 35 comparisons, once in 10^7. The diagonal with
     K - 1 instead of K, or deviations from another mean, are further off."""
-    method = SWAG(rank=RANK, samples=K, scale=scale)
-    found = method.weights(random.key(0), STATE, TENSORS, None, SAMPLES)
+    posterior = SWAG(rank=RANK, samples=K, scale=scale).posterior(STATE, TENSORS, PROBLEM)
+    found = posterior.sample(random.key(0), PROBLEM, SAMPLES)
     flat = torch.cat([value.reshape(SAMPLES, -1) for value in found.values()], 1).numpy()
     mean, cov = formula(FLAT, RANK, scale)
     sd = np.sqrt(np.diag(cov))
     z = (flat - mean) / sd
     assert np.abs(z.mean(0)).max() < 6 / math.sqrt(SAMPLES)
     assert np.abs(z.T @ z / SAMPLES - cov / np.outer(sd, sd)).max() < 6 * math.sqrt(2 / SAMPLES)
-    means, sds = method.moments(STATE, TENSORS)
+    means, sds = posterior.moments()
     assert_close(torch.cat([v.reshape(-1) for v in means.values()]), torch.from_numpy(mean))
     assert_close(torch.cat([v.reshape(-1) for v in sds.values()]), torch.from_numpy(sd))
 
 
 def test_fewer_draws_than_the_rank():
     """A short run keeps fewer iterates than the rank: all of them are deviations."""
-    method = SWAG(rank=20, samples=50)
+    posterior = SWAG(rank=20, samples=50).posterior(STATE, TENSORS, PROBLEM)
     _, cov = formula(FLAT, K)
-    sds = method.moments(STATE, TENSORS)[1]
+    sds = posterior.moments()[1]
     assert_close(torch.cat([v.reshape(-1) for v in sds.values()]), torch.from_numpy(np.sqrt(np.diag(cov))))
-    found = method.weights(random.key(0), STATE, TENSORS, None, SAMPLES)
+    found = posterior.sample(random.key(0), PROBLEM, SAMPLES)
     flat = torch.cat([value.reshape(SAMPLES, -1) for value in found.values()], 1)
     error = (torch.cov(flat.T).numpy() - cov) / np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
     assert np.abs(error).max() < 6 * math.sqrt(2 / SAMPLES)
 
 
-def test_a_prepared_state_gives_the_same_weights():
-    method = SWAG(rank=RANK, samples=K)
-    ready = method.prepared(STATE, TENSORS)
-    assert_close(
-        method.weights(random.key(0), ready, TENSORS, None, 4), method.weights(random.key(0), STATE, TENSORS, None, 4)
-    )
-    assert method.prepared(STATE, None) is STATE
-
-
 def test_one_draw_and_none():
-    """One iterate has no spread; while training, the state itself is the only term."""
+    """One iterate has no spread; while training, the state itself is the only component."""
     one = {name: value[:1] for name, value in TENSORS.items()}
-    found = SWAG().weights(random.key(0), STATE, one, None, 3)
+    found = SWAG().posterior(STATE, one, PROBLEM).sample(random.key(0), PROBLEM, 3)
     assert_close(found["b"], one["b"].expand(3, 3))
-    found = SWAG().weights(random.key(0), STATE, None, None, 3)
+    found = SWAG().posterior(STATE, None, PROBLEM).sample(random.key(0), PROBLEM, 3)
     assert_close(found["b"], STATE.params["b"][None])
 
 
@@ -124,25 +116,25 @@ class Spy(SWAG):
 
 def validation(fit, state):
     """Mean log-likelihood of each replica's validation rows, by torch's normal."""
-    scores = []
+    scores, posterior = [], posterior_of(fit.pack, state, None)
     for r, split in enumerate(fit.pack.splits):
         x = torch.tensor(fit.pack.data.x[split.validation])
-        terms = predict(fit.pack, state, None, fit.pack.keys, x.expand(3, *x.shape), 1)
-        law = normal(terms.mean[r, 0], terms.scale[r, 0])
-        scores.append(law.log_prob(torch.tensor(fit.pack.data.y[split.validation])).mean())
+        mixture = predict(fit.pack, posterior, fit.pack.keys, x.expand(3, *x.shape), 1)
+        component = normal(mixture.mean[r, 0], mixture.scale[r, 0])
+        scores.append(component.log_prob(torch.tensor(fit.pack.data.y[split.validation])).mean())
     return torch.stack(scores)
 
 
-@pytest.mark.parametrize(("burn_in", "end"), [(0.75, 150), (0.63, 126)])  # at a look, and between two
+@pytest.mark.parametrize(("burn_in", "end"), [(0.75, 150), (0.63, 126)])  # at a validation check, and between two
 def test_the_iterates_go_on_from_the_best_state_of_the_fit(burn_in, end):
-    """Brute force over the looks of the fit; from its best state, the first step of a new Adam has the length of its
-    rate in every weight. What comes later is never chosen from, though a look may find it better."""
+    """Brute force over the validation checks of the fit; from its best state, the first step of a new Adam has the
+    length of its rate in every weight. What comes later is never chosen from, though a check may find it better."""
     cells = make_cells(Spy(0.1, burn_in=burn_in, swa_lr=1e-3), budget=replace(BUDGET, steps=200, validation_checks=10))
-    fit = train(make_pack(cells), False)
+    fit, history = train(make_pack(cells), False)
     at = [*range(20, end, 20), end]
     best = torch.stack([validation(fit, tree_map(lambda leaf, t=t: leaf[:, t - 1], fit.draws)) for t in at]).argmax(0)
     kept = torch.tensor(at)[best]
-    assert fit.step_kept.tolist() == kept.tolist()
+    assert history.step_kept.tolist() == kept.tolist()
     assert (kept < end).any(), "the problem is to be one that overfits"
     for value in fit.draws.params.values():
         for r in range(3):
@@ -150,13 +142,13 @@ def test_the_iterates_go_on_from_the_best_state_of_the_fit(burn_in, end):
             assert_close(step, torch.full_like(step, 1e-3), rtol=1e-3, atol=0)
     for name, value in fit.state.params.items():
         assert_close(value, fit.draws.params[name][:, -1], rtol=0, atol=0)
-    assert fit.curves["step"].tolist() == sorted({*range(20, 201, 20), end})
+    assert history.curves["step"].tolist() == sorted({*range(20, 201, 20), end})
 
 
 def test_without_early_stopping_the_iterates_go_on_from_the_last_state():
     cells = make_cells(Spy(0.1, swa_lr=1e-3, early_stopping=False), budget=replace(BUDGET, steps=40))
-    fit = train(make_pack(cells), False)
-    assert fit.step_kept is None
+    fit, history = train(make_pack(cells), False)
+    assert history.step_kept is None
     for value in fit.draws.params.values():
         step = (value[:, 30] - value[:, 29]).abs()
         assert_close(step, torch.full_like(step, 1e-3), rtol=1e-3, atol=0)
@@ -166,9 +158,8 @@ def test_without_early_stopping_the_iterates_go_on_from_the_last_state():
 def test_the_fit_ends_at_one_step_in_any_precision(steps):
     """0.7 of 10,000 is 6,999.9998 where shares are kept in float32, as in a pack."""
     for burn_in in [i / 100 for i in range(1, 100)]:
-        end = SWAG(burn_in=burn_in).optimising(steps)
+        end = selection_end(SWAG(burn_in=burn_in).early_stopping_fraction, steps)
         assert abs(end - burn_in * steps) <= 0.5 or end == steps - 1
-        packed = SWAG(burn_in=torch.tensor(burn_in, dtype=torch.float32))  # type: ignore[arg-type]
         if abs(burn_in * steps % 1 - 0.5) > 1e-3:
-            assert int(packed._end(torch.tensor(float(steps)))) == end
+            assert int(phase_end(torch.tensor(burn_in, dtype=torch.float32), torch.tensor(float(steps)))) == end
         assert len(SWAG(burn_in=burn_in).schedule(steps)) > 0

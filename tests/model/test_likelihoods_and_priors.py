@@ -39,8 +39,8 @@ def test_categorical():
     likelihood, classes = Categorical(2), torch.tensor([0, 1, 1, 0])
     assert likelihood.outputs == 2
     assert_close(likelihood.log_prob({}, OUT, classes), D.Categorical(logits=OUT).log_prob(classes))
-    terms = likelihood.predictive({}, OUT, ZERO, ONE)
-    assert_close(terms.log_probs.exp(), OUT.softmax(-1))
+    component = likelihood.predictive({}, OUT, ZERO, ONE)
+    assert_close(component.log_probs.exp(), OUT.softmax(-1))
 
 
 @pytest.mark.parametrize(("likelihood", "out"), [(Heteroscedastic(), OUT), (Homoscedastic(), OUT[:, :1])])
@@ -48,8 +48,8 @@ def test_predictive_is_in_original_units(likelihood, out):
     """y = shift + scale z: p(y) = p(z) / scale, so ten times the unit costs log 10."""
     z = Y
     for shift, scale in [(0.0, 1.0), (-7.0, 10.0)]:
-        terms = likelihood.predictive(PARAMS, out, shift + ZERO, scale * ONE)
-        mixture = type(terms)(*(value[None] for value in terms))
+        component = likelihood.predictive(PARAMS, out, shift + ZERO, scale * ONE)
+        mixture = type(component)(*(value[None] for value in component))
         want = likelihood.log_prob(PARAMS, out, z) - math.log(scale)
         assert_close(mixture.log_prob(shift + scale * z), want)
 
@@ -71,7 +71,7 @@ def mixture(scale: float) -> D.Distribution:
 
 @pytest.mark.parametrize("fan_in_scaled", [True, False])
 @pytest.mark.parametrize(
-    ("prior", "law"),
+    ("prior", "distribution"),
     [
         (GaussianPrior(0.7), lambda s: D.Normal(ZERO, 0.7 * s)),
         (LaplacePrior(0.7), lambda s: D.Laplace(ZERO, 0.7 * s)),
@@ -79,14 +79,14 @@ def mixture(scale: float) -> D.Distribution:
     ],
     ids=["gaussian", "laplace", "mixture"],
 )
-def test_priors(prior, law, fan_in_scaled):
+def test_priors(prior, distribution, fan_in_scaled):
     """Factorised over weights, the scale of a weight matrix following its fan-in; a mixture mixes per weight."""
     prior = type(prior)(**{**vars(prior), "fan_in_scaled": fan_in_scaled})
     generator = torch.Generator().manual_seed(0)
     shapes = {"layer.weight": (3, 8), "layer.bias": (3,), "kernel.weight": (4, 2, 3, 3)}
     params = {k: 0.5 * torch.randn(s, generator=generator, dtype=torch.float64) for k, s in shapes.items()}
     scales = {"layer.weight": math.sqrt(2 / 8), "layer.bias": 1.0, "kernel.weight": math.sqrt(2 / 18)}
-    want = sum(law(scales[k] if fan_in_scaled else 1.0).log_prob(v).sum() for k, v in params.items())
+    want = sum(distribution(scales[k] if fan_in_scaled else 1.0).log_prob(v).sum() for k, v in params.items())
     assert_close(prior.log_prob(params), want)
 
 

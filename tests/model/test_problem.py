@@ -40,13 +40,13 @@ def log_joint(kind, params, weight):
         if k != "log_noise"
     )
     if kind == "classification":
-        terms = D.Categorical(logits=out).log_prob(y)
+        logs = D.Categorical(logits=out).log_prob(y)
     elif kind == "homoscedastic":
-        terms = normal(out[:, 0], 1e-3 + params["log_noise"].exp()).log_prob(y)
+        logs = normal(out[:, 0], 1e-3 + params["log_noise"].exp()).log_prob(y)
         prior = prior + normal(-1.0, 1.0).log_prob(params["log_noise"])
     else:
-        terms = normal(out[:, 0], 1e-3 + torch.nn.functional.softplus(out[:, 1])).log_prob(y)
-    return (weight * terms).sum(), prior
+        logs = normal(out[:, 0], 1e-3 + torch.nn.functional.softplus(out[:, 1])).log_prob(y)
+    return (weight * logs).sum(), prior
 
 
 WEIGHTS = {
@@ -95,7 +95,7 @@ def test_minibatches_draw_every_row_equally_and_padding_never():
 
 
 @pytest.mark.parametrize("task", [task for method, task in PAIRS if method == "map"])
-def test_fitting_rows_are_standardised_by_themselves_alone(task):
+def test_train_rows_are_standardised_by_themselves_alone(task):
     pack = make_pack(make_cells("map", task))
     for r, split in enumerate(pack.splits):
         rows = type(pack.problem.rows)(*(value[r] for value in pack.problem.rows))
@@ -139,7 +139,7 @@ def test_with_prior_changes_the_prior_alone():
     assert wide.log_prior(params) != problem.log_prior(params)
 
 
-def test_initialisation_is_pytorchs_law():
+def test_initialisation_is_pytorchs_distribution():
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)) by the Kolmogorov-Smirnov distance; c = 2.7 alarms once in 10^6."""
     network = MLP(40, (300,), 2)
     params = initialise(network, random.key(0))
