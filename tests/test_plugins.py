@@ -1,4 +1,4 @@
-"""The templates of CONTRIBUTING.md work as they stand, in a package of the user's own, found by entry points."""
+"""The templates of docs/extending.md work as they stand, in a package of the user's own, found by entry points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from test_docs import CONTRIBUTING, blocks
+from test_docs import EXTENDING, blocks
 
 import bnnbench
 from bnnbench.data.cards import Card
@@ -18,8 +18,8 @@ from bnnbench.data.cards import Card
 
 def template(name: str, language: str = "python") -> str:
     """The code block whose first line is the comment `# name`."""
-    found = [block for block in blocks(CONTRIBUTING, language) if block.startswith(f"# {name}\n")]
-    assert len(found) == 1, f"CONTRIBUTING.md has {len(found)} blocks `# {name}`"
+    found = [block for block in blocks(EXTENDING, language) if block.startswith(f"# {name}\n")]
+    assert len(found) == 1, f"extending.md has {len(found)} blocks `# {name}`"
     return found[0].partition("\n")[2].lstrip("\n")
 
 
