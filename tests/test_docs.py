@@ -72,41 +72,42 @@ def test_every_option_has_a_help_text(name: str) -> None:
 
 
 def test_reference_has_every_command_and_option() -> None:
-    sections = reference.commands_page().split("\n## ")
+    sections = reference.GENERATED["commands"]().removeprefix("## ").split("\n## ")
     for name, command in ALL.items():
         if not isinstance(command, click.Group):
             (own,) = [section for section in sections if re.match(rf"`{name}[` ]", section)]
             assert all(f"`{option.opts[0]}" in own for option in options(command) if not option.hidden)
 
 
-def test_reference_has_every_method_task_metric_and_budget() -> None:
+def test_reference_has_all_that_is_registered() -> None:
     from bnnbench.methods import METHODS
     from bnnbench.metrics import METRICS
     from bnnbench.tasks import TASKS
     from bnnbench.tasks.budget import BUDGETS
 
-    for page, names in (
+    for what, names in (
         ("methods", METHODS.names()),
         ("tasks", TASKS.names()),
         ("metrics", METRICS.names()),
         ("budgets", BUDGETS),
     ):
-        rows = re.findall(r"^\| `([^`]+)` \|", reference.PAGES[page](), re.MULTILINE)
-        assert [row for row in rows if "." not in row] == list(names)
-
-
-@pytest.mark.parametrize("page", reference.PAGES)
-def test_tables_of_the_reference_have_rows_of_one_length(page: str) -> None:
-    for rows in re.findall(r"(?:^\|.*\n?)+", reference.PAGES[page](), re.MULTILINE):
-        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows.splitlines()}) == 1
-
-
-def test_reference_has_every_hyperparameter() -> None:
-    from bnnbench.methods import METHODS
-
-    page = reference.methods_page()
+        assert re.findall(r"^\| `(.+?)` \|", reference.GENERATED[what](), re.MULTILINE) == list(names)
+    sections = reference.GENERATED["each-method"]()
     for method in METHODS:
-        assert all(f"| `{method.name}.{name}` | `{getattr(method(), name)}` |" in page for name in vars(method()))
+        assert all(f"| `{method.name}.{name}` | `{value}` |" in sections for name, value in vars(method()).items())
+
+
+def test_pages_of_the_reference_take_all_that_is_generated() -> None:
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(name for page in pages for name in reference.PLACE.findall(page)) == sorted(reference.GENERATED)
+
+
+@pytest.mark.parametrize("name", reference.GENERATED)
+def test_generated_tables_have_rows_of_one_length(name: str) -> None:
+    tables = re.findall(r"(?:^\|.*\n?)+", reference.GENERATED[name](), re.MULTILINE)
+    assert tables
+    for rows in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows.splitlines()}) == 1
 
 
 @pytest.mark.parametrize("line", documented())

@@ -1,9 +1,10 @@
-"""The pages of the reference that the registries and the command line give: a hook of mkdocs, which no file holds."""
+"""What the registries and the command line give to the pages of the reference: a hook of mkdocs."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,14 +14,12 @@ from bnnbench.cli import main
 from bnnbench.cli.results import listings
 from bnnbench.methods import METHODS, Method
 
+PLACE = re.compile(r"^\{\{ ([\w-]+) \}\}$", re.MULTILINE)
 
-def on_files(files: Any, *, config: Any) -> Any:
-    """Called by mkdocs once it has collected the written pages."""
-    from mkdocs.structure.files import File
 
-    for name, page in PAGES.items():
-        files.append(File.generated(config, f"reference/{name}.md", content=page()))
-    return files
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by mkdocs for each page: a line `{{ tasks }}` becomes the table of tasks, and so on."""
+    return PLACE.sub(lambda place: GENERATED[place[1]](), markdown)
 
 
 def commands(group: click.Group = main, path: str = "bnnbench") -> Iterator[tuple[str, click.Command]]:
@@ -41,25 +40,12 @@ def purpose_and_examples(command: click.Command) -> tuple[str, list[str]]:
     return text, lines
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def all_commands() -> str:
+    called = (one_command(name, c) for name, c in commands() if not isinstance(c, click.Group))
+    return "\n\n".join(called)
 
 
-def listing(what: str) -> str:
-    """What `bnnbench list` shows, but for whether data are on this machine."""
-    header, rows = listings()[what]()
-    kept = [place for place, name in enumerate(header) if name != "data"]
-    return table([header[i] for i in kept], [(f"`{row[0]}`", *(row[i] for i in kept[1:])) for row in rows])
-
-
-def commands_page() -> str:
-    called = [command_text(name, c) for name, c in commands() if not isinstance(c, click.Group)]
-    return "\n\n".join(["# Commands", COMMANDS, *called])
-
-
-def command_text(name: str, command: click.Command) -> str:
+def one_command(name: str, command: click.Command) -> str:
     """One command: call, purpose, examples, options."""
     words, rows = [name], []
     for param in command.params:
@@ -75,17 +61,20 @@ def command_text(name: str, command: click.Command) -> str:
     return "\n\n".join([*parts, table(["option", "meaning"], rows)] if rows else parts)
 
 
-def methods_page() -> str:
+def each_method() -> str:
+    """One section for each file of methods: its docstring, then its methods with their hyperparameters."""
     modules: dict[str, list[type[Method]]] = {}
     for method in METHODS:
         modules.setdefault(method.__module__, []).append(method)
-    parts = ["# Methods", METHODS_INTRO, listing("methods")]
+    parts = []
     for module, methods in modules.items():
+        alone = len(methods) == 1
         parts += [f"## {', '.join(f'`{method.name}`' for method in methods)}", docstring(module)]
         shared = [base for method in methods for base in method.__mro__ if base.__name__.startswith("_")]
         parts += [docstring(f"{base.__module__}.{base.__name__}") for base in dict.fromkeys(shared)]
         for method in methods:
-            parts += [f"### `{method.name}`", docstring(f"{module}.{method.__name__}"), hyperparameters(method)]
+            parts += [] if alone else [f"### `{method.name}`"]
+            parts += [docstring(f"{module}.{method.__name__}"), hyperparameters(method)]
     return "\n\n".join(parts)
 
 
@@ -101,47 +90,24 @@ def hyperparameters(method: type[Method]) -> str:
     return table(["hyperparameter", "default"], rows) if rows else "No hyperparameters."
 
 
-def tasks_page() -> str:
-    return "\n\n".join(["# Tasks", TASKS_INTRO, listing("tasks")])
+def listing(what: str) -> str:
+    """What `bnnbench list` shows, but for whether data are on this machine."""
+    header, rows = listings()[what]()
+    kept = [place for place, name in enumerate(header) if name != "data"]
+    return table([header[i] for i in kept], [(f"`{row[0]}`", *(row[i] for i in kept[1:])) for row in rows])
 
 
-def metrics_page() -> str:
-    return "\n\n".join(["# Metrics", METRICS_INTRO, listing("metrics")])
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def budgets_page() -> str:
-    return "\n\n".join(["# Budgets", BUDGETS_INTRO, listing("budgets"), BUDGETS_NOTE])
-
-
-COMMANDS = """\
-Bad input is answered by one sentence and exit status 2, before anything is written. What cannot be trained, such as a
-method that refuses a task's network, is stored as a failed cell, shown with its reason, and tried again by the next run;
-all else goes on. `bnnbench run` has exit status 1 if every cell that was to be trained failed. Ctrl-C leaves in the
-database what is finished.
-
-A run holds at most 100,000 cells and one thread for each core. Whole-number hyperparameters are at most 100,000, layers
-of flows 1,000, and what would need more memory than the machine has is not tried."""
-METHODS_INTRO = """\
-`--methods` takes names and groups, with commas. `all` means every method but the group `references`, which runs when
-named. A [method of your own](../extending.md#add-a-method) stands in the same tables. `other-target` marks methods whose
-prior or model is not the task's. The hyperparameters below are set by `--set METHOD.PARAM=VALUE`; tasks on images and
-densities have [defaults of their own](../tuning.md)."""
-TASKS_INTRO = """\
-`--task` takes names and groups, with commas. `all` skips tasks whose data are missing, with a warning. The first split
-rule of a task is its default; `--split-rule` takes another. [Protocol](../protocol.md#splits) says what the rules are."""
-METRICS_INTRO = """\
-Each metric is a score of the predictive mixture on one test set, with its standard error over the test points, computed
-when a cell is trained. `target` is the unit of the target."""
-BUDGETS_INTRO = """\
-A budget says how many minibatch gradients each trained network or chain gets, whatever the method."""
-BUDGETS_NOTE = """\
-Tasks on images count epochs instead: 5 at `quick` and 40 at `full`, three times as many of the small CIFAR sample.
-`mnist-vae` has 86,000 gradients (200 epochs) and 500 samples at `full`."""
-
-PAGES: dict[str, Callable[[], str]] = {
-    "commands": commands_page,
-    "methods": methods_page,
-    "tasks": tasks_page,
-    "metrics": metrics_page,
-    "budgets": budgets_page,
+GENERATED: dict[str, Callable[[], str]] = {
+    "commands": all_commands,
+    "methods": lambda: listing("methods"),
+    "each-method": each_method,
+    "tasks": lambda: listing("tasks"),
+    "metrics": lambda: listing("metrics"),
+    "budgets": lambda: listing("budgets"),
 }
