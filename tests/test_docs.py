@@ -191,6 +191,18 @@ def test_version_is_the_same_everywhere() -> None:
     assert re.search(rf"^## \[{re.escape(version)}\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
+def test_files_that_documents_name_exist() -> None:
+    named = {
+        (path.name, name)
+        for path in DOCUMENTS
+        for name in re.findall(
+            r"`((?:bnnbench|tests|docs|datasets|benchmarks|reports)/[\w./-]+)`", path.read_text("utf-8")
+        )
+    }
+    assert len(named) > 10
+    assert not [pair for pair in named if not (ROOT / pair[1]).exists()]
+
+
 def anchors(path: Path) -> set[str]:
     """The anchors of a document's headings."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -79,6 +80,19 @@ def test_own_task(tmp_path: Path) -> None:
     assert "10 ok now" in plugin.bnnbench(*run)
     plugin.bnnbench("report", "--db", "mine.db", "--out", "reports")
     assert "my-task" in (tmp_path / "reports" / "index.md").read_text()
+
+
+def test_own_family_of_test_sets(tmp_path: Path) -> None:
+    """The class of the template on a small task; its task on MNIST needs the data and is only made."""
+    from image_samples import PLAIN
+
+    names: dict = {}
+    exec(compile(template("my_test_sets.py"), "my_test_sets.py", "exec"), names)
+    assert [family.name for family in names["MY_MNIST"].test_set_families] == ["noise"]
+    task = dataclasses.replace(PLAIN, test_set_families=(names["Noise"]("noise"),))
+    bnnbench.run("constant,map", task, test_sets="noise", budget="smoke", db=tmp_path / "mine.db")
+    scores = bnnbench.scores(tmp_path / "mine.db", metric="error", method="map")
+    assert {"noise-0.10", "noise-0.20", "noise-0.40"} <= set(scores["evaluation"])
 
 
 def test_data_card_template() -> None:
