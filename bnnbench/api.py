@@ -3,74 +3,36 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from rich.console import Console
 
-from bnnbench.arguments import names_of, path_of, seconds_of, text_of, whole_of, wholes_of
+from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, wholes_of
 from bnnbench.checks.compare import Verdict
-from bnnbench.engine.cell import Cell
 from bnnbench.engine.stored import Posterior, from_arrays
-from bnnbench.errors import UserError
-from bnnbench.experiment.attempt import Settings
-from bnnbench.experiment.definitions import definitions
-from bnnbench.experiment.fidelity import add_fidelity
-from bnnbench.experiment.outstanding import outstanding, read_outstanding
-from bnnbench.experiment.plan import build_plan, configurations, parse_settings
-from bnnbench.experiment.progress import RunProgress
-from bnnbench.experiment.provenance import session_record
-from bnnbench.experiment.rescore import add_lacking
-from bnnbench.experiment.runner import Ended, all_packs, run_cells
-from bnnbench.experiment.transfer import add_transfers
-from bnnbench.methods import METHODS
-from bnnbench.records import Status
+from bnnbench.experiment.check import method_to_check
+from bnnbench.experiment.machine import device_of, set_threads
+from bnnbench.experiment.overrides import parse_overrides
+from bnnbench.experiment.renamed import renamed, split_arguments
+from bnnbench.experiment.request import Request
+from bnnbench.experiment.run import Summary, run_request
+from bnnbench.methods import METHODS, Method
 from bnnbench.store.store import ResultStore
-from bnnbench.tasks import TASKS
+from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import budget_of
 
 DEFAULT_DB = "results.db"
-MOST_SHOWN = 20  # reasons why cells failed
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did.
-
-    Attributes:
-        cells: cells of the plan. missing: those that were not finished before.
-        statuses: how many of those ended in which status.
-        packs: (task, method, cells) of what was to be trained.
-        warnings: what was left out and why cells failed, one sentence each.
-        rescored: how often a stored posterior was scored on test sets that its cell lacked, transferred attacks apart.
-    """
-
-    cells: int
-    missing: int
-    statuses: Mapping[Status, int] = field(default_factory=dict)
-    packs: tuple[tuple[str, str, int], ...] = ()
-    warnings: tuple[str, ...] = ()
-    rescored: int = 0
-
-    @property
-    def all_failed(self) -> bool:
-        """Whether every cell that was to be trained failed."""
-        return set(self.statuses) == {Status.FAILED}
 
 
 def run(
-    methods: str | Sequence[str] = "all",
-    task: str | Sequence[str] = "all",
+    methods: str | Method | Sequence[str | Method] = "all",
+    tasks: str | Task | Sequence[str | Task] = "all",
     *,
-    splits: str | None = None,
-    folds: str | Sequence[int] | None = None,
+    split_rule: str | None = None,
+    splits: str | Sequence[int] | None = None,
+    test_sets: str | Sequence[str] = (),
     budget: str = "quick",
     seeds: int = 1,
     settings: str | Iterable[str] = (),
@@ -84,13 +46,19 @@ def run(
     dry_run: bool = False,
     force: bool = False,
     quiet: bool = True,
+    task: str | Sequence[str] | None = None,
+    folds: str | Sequence[int] | None = None,
 ) -> Summary:
     """Train and score methods on tasks; what is finished in the database is not trained again.
 
     Args:
-        methods, task: names or groups, a list or one string with commas; `all` for everything practical.
-        splits: split rule; None takes each task's default (`10fold` for the tables).
-        folds: indices of the splits to run, a list or one string with commas; None for all.
+        methods, tasks: names or groups, a list or one string with commas; `all` for everything practical, also beside
+            names. Or objects, registered or not: a method with its own configuration, a task. To load what an object
+            has trained, in another process, its class (or the task) must be registered there.
+        split_rule: split rule; None takes each task's default (`10fold` for the tables).
+        splits: indices of the splits to run, a list or one string with commas; None for all.
+        test_sets: families of further test sets of the tasks that have them, `rotation` or `fgsm`; names or groups,
+            `all` for all but the optional ones.
         budget: `smoke`, `quick` or `full`.
         seeds: number of training seeds, 0 ... seeds - 1.
         settings: `method.param=value` strings; several values with commas make a grid.
@@ -101,65 +69,47 @@ def run(
         device: `auto`, `cpu` or `cuda`. threads: CPU threads, at most one for each core; None for all cores.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
         exhaustive: sweeps over rotated and attacked images take all test images and all samples.
-        dry_run: plan only. force: train finished cells anew. quiet: no progress display.
+        dry_run: plan only. force: train finished cells again. quiet: no progress display.
+        task, folds: former names of `tasks` and `splits`.
 
     Raises:
         UserError: bad input, missing data, an unusable database; nothing is written then.
 
     >>> import bnnbench, tempfile
+    >>> from bnnbench.methods.map import MAP
     >>> db = tempfile.mkdtemp() + "/results.db"
     >>> summary = bnnbench.run("constant", "diabetes", budget="smoke", db=db)
     >>> summary.cells, summary.missing
     (10, 10)
-    >>> bnnbench.run("constant", "diabetes", budget="smoke", db=db).missing
-    0
+    >>> bnnbench.run(["constant", MAP(lr=0.1)], "diabetes", budget="smoke", db=db).missing
+    10
     """
-    place = _device(device)
-    _set_threads(threads)
+    tasks = renamed("tasks=", tasks, "all", "task=", task)
+    splits, split_rule = split_arguments(splits, split_rule, folds)
+    place = device_of(device)
+    set_threads(threads)
+    request = Request(
+        methods=entries_of(methods, "--methods", Method),
+        tasks=entries_of(tasks, "--task", Task),
+        budget=budget_of(text_of(budget, "--budget")),
+        test_sets=names_of(test_sets, "--test-sets"),
+        split_rule=None if split_rule is None else text_of(split_rule, "--split-rule"),
+        splits=None if splits is None else wholes_of(splits, "--splits"),
+        seeds=seeds,
+        settings=parse_overrides(settings),
+        root=None if data_dir is None else path_of(data_dir, "--data-dir"),
+        exhaustive=exhaustive,
+    )
     deadline = None if timeout is None else seconds_of(timeout, "--timeout")
-    root = None if data_dir is None else path_of(data_dir, "--data-dir")
-    rule = None if splits is None else text_of(splits, "--splits")
-    grid = parse_settings(_settings(settings))
-    chosen = names_of(methods, "--methods"), names_of(task, "--task")
-    numbers = None if folds is None else wholes_of(folds, "--folds")
-    granted = budget_of(text_of(budget, "--budget"))
-    cells, warnings = build_plan(*chosen, rule, granted, seeds, grid, root, numbers, exhaustive)
-    records = {cell: cell.record for cell in cells}
-    work = read_outstanding(db, records, force, dry_run, artifacts)
-    if dry_run:
-        missing = cells if work is None else work.missing
-        return _summary(cells, warnings, missing, place)
-    if work is not None and not work.writes:
-        return Summary(len(cells), 0, warnings=(*warnings, *work.warnings))
-    with ResultStore(db, artifacts=artifacts) as store:
-        work = work or outstanding(store, records, force)
-        store.register(*definitions(cells))
-        packs, again = len(all_packs(work.missing, place)), len(work.lacking)
-        silent = quiet or not (work.missing or work.lacking)
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]).encode(errors="backslashreplace").decode()
-        with RunProgress(Console(stderr=True), packs + again, work.updates + again, silent) as progress:
-            rescored, faults = add_lacking(store, work.lacking, place, progress)
-            ended, failing = run_cells(
-                store,
-                cells,
-                work.missing,
-                lambda: store.start_session(session_record(place, command)),
-                Settings(place, deadline, force, store.checkpoints),
-                progress,
-            )
-            transferred, more = add_transfers(store, records, place, progress)
-        add_fidelity(store, {cell.task.name for cell in cells})
-    said = (*warnings, *work.warnings, *dict.fromkeys(faults + failing + more), *_failures(ended))
-    statuses = Counter(end.status for end in ended.elements())
-    return Summary(len(cells), len(work.missing), statuses, warnings=said, rescored=rescored + transferred)
+    return run_request(request, db, artifacts, place, timeout=deadline, dry_run=dry_run, force=force, quiet=quiet)
 
 
-def check(method: str, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
+def check(method: str | Method, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
     """Put a method on problems with known answers; one verdict after the other.
 
     Args:
-        method: its name, also of a method of your own that is installed.
-        settings: `method.param=value` strings.
+        method: its name, or a configured object, registered or not.
+        settings: `method.param=value` strings, of a method that is named.
         threads: CPU threads, None for all cores.
 
     Raises:
@@ -171,17 +121,8 @@ def check(method: str, settings: str | Iterable[str] = (), threads: int | None =
     """
     from bnnbench.checks.checks import checks
 
-    _set_threads(threads)
-    cls, grid = METHODS.get(text_of(method, "METHOD")), parse_settings(_settings(settings))
-    if others := sorted(set(grid) - {cls.name}):
-        raise UserError(f"--set names {others[0]!r}, and the method to be checked is {cls.name!r}.")
-    values = grid.get(cls.name, {})
-    if any(len(several) > 1 for several in values.values()):
-        raise UserError("bnnbench check takes one value a parameter, no grid.")
-    (configured,) = configurations(cls, values)
-    if "regression" not in cls.supports:
-        raise UserError(f"The checks are regressions, which {cls.name!r} does not support.")
-    return checks(configured)
+    set_threads(threads)
+    return checks(method_to_check(method, parse_overrides(settings)))
 
 
 def load(db: str | os.PathLike[str], cell: str) -> Posterior:
@@ -224,18 +165,21 @@ def report(
     db: str | os.PathLike[str] = DEFAULT_DB,
     out: str | os.PathLike[str] = "reports",
     *,
-    task: str | Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     methods: str | Sequence[str] | None = None,
     budget: str | None = None,
     formats: Sequence[str] = ("md", "csv", "latex"),
+    task: str | Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the comparison tables and figures of a database into a folder; returns the files written.
 
-    Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
+    Results of methods and tasks that are installed here in a newer version are shown and marked as superseded. `task`
+    is the former name of `tasks`.
     """
     from bnnbench.reporting.build import build
     from bnnbench.reporting.output import WRITTEN
 
+    tasks = renamed("tasks=", tasks, None, "task=", task)
     installed = {
         "method": {method.name: method.version for method in METHODS},
         "task": {known.name: known.version for known in TASKS},
@@ -247,50 +191,9 @@ def report(
         return build(
             store,
             folder,
-            None if task is None else names_of(task, "--task"),
+            None if tasks is None else names_of(tasks, "--task"),
             None if methods is None else names_of(methods, "--methods"),
             None if budget is None else text_of(budget, "--budget"),
             names_of(formats, "--format"),
             installed,
         )
-
-
-def _settings(settings: str | Iterable[str]) -> list[str]:
-    texts = [settings] if isinstance(settings, str) else settings
-    if isinstance(texts, (bytes, dict)) or not isinstance(texts, Iterable):
-        raise UserError(f"--set takes strings method.param=value, not {settings!r}.")
-    return [text_of(text, "--set") for text in texts]
-
-
-def _failures(ended: Counter[Ended]) -> list[str]:
-    """Why cells failed, one sentence for each reason."""
-    failed = [(end, n) for end, n in ended.items() if end.status is Status.FAILED]
-    sentences = [
-        f"{end.task} {end.method}: {n} cell{'s' if n > 1 else ''} failed: {' '.join(end.message.split())}"
-        for end, n in failed[:MOST_SHOWN]
-    ]
-    more = len(failed) - MOST_SHOWN
-    return [*sentences, f"{more} more reasons why cells failed are in the database."] if more > 0 else sentences
-
-
-def _summary(cells: Sequence[Cell], warnings: Sequence[str], missing: Sequence[Cell], device: torch.device) -> Summary:
-    packs = tuple((pack[0].task.name, pack[0].method.name, len(pack)) for pack in all_packs(missing, device))
-    return Summary(len(cells), len(missing), packs=packs, warnings=tuple(warnings))
-
-
-def _device(name: str) -> torch.device:
-    if (name := text_of(name, "--device")) not in {"auto", "cpu", "cuda"}:
-        raise UserError(f"--device must be auto, cpu or cuda, not {name!r}.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda was asked for and no CUDA device is available; use --device cpu or auto.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _set_threads(threads: int | None) -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(
-        cores if threads is None else whole_of(threads, "--threads", cores, ", the cores that this process may use")
-    )
-    # Numbers below 1e-38 count as 0. A prior draws the weights of dead units there, and Intel's cores are some hundred
-    # times slower with them. Threads take this over from the one that starts them, so it comes before all work.
-    torch.set_flush_denormal(True)

@@ -11,11 +11,12 @@ import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bnnbench.errors import UserError
 
 LONGEST_NAME = 255  # bytes of a file's name on all common file systems
+T = TypeVar("T")
 
 
 def names_of(value: Any, what: str) -> list[str]:
@@ -32,6 +33,22 @@ def names_of(value: Any, what: str) -> list[str]:
         if not isinstance(part, str):
             raise UserError(f"{what} takes names, and {part!r} is none.")
     return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def entries_of(value: Any, what: str, kind: type[T]) -> list[str | T]:
+    """Names as `names_of` takes them, objects of a kind, or a list of both.
+
+    Raises:
+        UserError: something else.
+    """
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+        return list(names_of(value, what))
+    found: list[str | T] = []
+    for part in value:
+        found += [part] if isinstance(part, kind) else names_of([part], what)
+    return found
 
 
 def wholes_of(value: Any, what: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The exceptions that are shown to a user as a sentence instead of a traceback."""
+"""The exceptions and warnings that are shown to a user as a sentence instead of a traceback."""
 
 
 class UserError(Exception):
@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class StorageError(UserError):
     """A file that cannot be read or written, as on a full disk: the cell at work is not to blame for it."""
+
+
+class RenamedWarning(FutureWarning):
+    """A former spelling of an argument, which still works; the command line shows it as a sentence."""

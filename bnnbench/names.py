@@ -18,6 +18,7 @@ GRID, INSIDE, OUTSIDE = (
 )  # where the truth is known: everywhere, within the data, beyond them
 FIDELITY, FIDELITY_GRID = "fidelity", "fidelity-grid"  # beside the gold standard, on the test rows and on the grid
 SAMPLER = "sampler"  # what a sampler reports of itself
+ROTATED_DIGIT = "rotated-digit"  # one image at several angles
 EXHAUSTIVE, TRANSFER = "-all", "transfer-"
 
 _SWEEP = re.compile(r"(?P<family>[a-z][a-z-]*?)-(?P<level>\d+(?:\.\d+)?)")

@@ -86,13 +86,36 @@ class Registry(Generic[T]):
             self._own_names |= {entry.name}  # type: ignore[attr-defined]
         return entry
 
-    def _clash(self, entry: Any) -> str:
-        """What is wrong with the entry's name and groups among all others, nothing if all is well."""
+    def admitted(self, entry: E) -> E:
+        """The entry, registered or not, if it can stand beside those that are.
+
+        Raises:
+            UserError: it is no such entry, or its name is taken.
+        """
+        self.discover()
+        name, fault = getattr(entry, "name", None), self._fault(entry) or self._unnameable(entry)
+        if not fault and self._entries.get(name, entry) is not entry:  # type: ignore[arg-type, call-overload]
+            fault = f"another {self.noun} of this name is registered; rename it"
+        if not fault and name in self.groups():
+            fault = f"its name is that of a group of {self.noun}s; rename it"
+        if fault:
+            raise UserError(f"The {self.noun} {name if isinstance(name, str) else entry!r} cannot be taken: {fault}.")
+        return entry
+
+    def _unnameable(self, entry: Any) -> str:
+        """What is wrong with the words of the entry's name and groups, nothing if all is well."""
         name, groups = getattr(entry, "name", ""), self._groups_of(entry)
         if not (isinstance(groups, tuple) and all(isinstance(word, str) and word for word in (name, *groups))):
             return "its name must be a string, and its groups a tuple of strings"
         if name == ALL or "," in name or name != name.strip() or len(name) > LONGEST or not name.isprintable():
             return f"no command line can name it; take 1 to {LONGEST} characters without commas, and not {ALL!r}"
+        return ""
+
+    def _clash(self, entry: Any) -> str:
+        """What is wrong with the entry's name and groups among all others, nothing if all is well."""
+        if fault := self._unnameable(entry):
+            return fault
+        name, groups = entry.name, self._groups_of(entry)
         if name in self._entries:
             return "" if self._entries[name] is entry else "its name is registered twice; rename one of the two"
         if name in self._ours - self._own_names:
@@ -170,7 +193,7 @@ def _entry_points(group: str) -> Iterator[tuple[str, EntryPoint]]:
             points = package.entry_points.select(group=group)
             name = package.metadata["Name"] if points else ""
         except Exception as error:
-            warn(f"The entry points of {package} cannot be read ({type(error).__name__}: {error}); install it anew.")
+            warn(f"The entry points of {package} cannot be read ({type(error).__name__}: {error}); install it again.")
             continue
         if name not in seen:  # Python imports the first of two packages of one name
             yield from ((name, point) for point in points)

@@ -10,14 +10,17 @@ import dataclasses
 from collections.abc import Iterator
 
 from bnnbench.methods import METHODS
+from bnnbench.methods.map import MAP
+from bnnbench.tasks import Task
 
 LONG = "x" * 300
 RUN = ["run", "--methods", "constant", "--task", "toy-homoscedastic", "--budget", "smoke", "--threads", "1"]  # cheap
 
+TEST_SETS = ["rotatoin", "rotation", "all", "shift", "rotation-all", LONG, "α-ω", "\udcff", "../x", "-1", "*", "mnist"]
 NAMES = ["mop", "MAP?", LONG, "α-ω", "a\nb", "\udcff", "../x", "-1", "*", "all,mop", "mop,all", "map constant", "map;"]
 TASKS = ["hosing", LONG, "α-ω", "a\nb", "\udcff", "../x", "-1", "*", "all,hosing", "toy starter"]
 WHOLE = ["", " ", "x", "1.5", "1e0", "nan", "inf", "-1", "0", "0x1", "1,2", "9" * 30, "9" * 5000]
-FOLDS = ["", ",", "x", "0-3", "1.5", "1e0", "nan", "-1", "99", "0,x", "0,1", "0_0", "0;0", "9" * 30, "9" * 5000]
+SPLITS = ["", ",", "x", "0-3", "1.5", "1e0", "nan", "-1", "99", "0,x", "0,1", "0_0", "0;0", "9" * 30, "9" * 5000]
 SETTINGS = [
     "map", "map.lr", "map.lr=", "=1", ".=1", "map.=1", ".lr=1", "mop.lr=1", "map.rate=1", "map.lr=1,,2", "map.lr=0,x",
     "map.name=x", "map.version=2", "map.__class__=x", "map.lr==1", "map.lr=0x1", "map.lr=1e999", "map.lr=\udcff",
@@ -43,10 +46,14 @@ def lines() -> Iterator[list[str]]:
     for name in NAMES:
         yield [*RUN, "--methods", name]
         yield ["check", "--threads", "1", "--", name]
-    yield from ([*RUN, "--task", name] for name in TASKS)
+    yield from ([*RUN, option, name] for option in ("--task", "--tasks") for name in TASKS)
     yield from ([*RUN, "--budget", name] for name in ["", "quik", "SMOKE", "smoke,quick", " smoke", LONG, "\udcff"])
-    yield from ([*RUN, "--splits", name] for name in ["", "10folds", "gap", "fixed,gap", "FIXED", LONG, "\udcff"])
-    yield from ([*RUN, "--folds", value] for value in FOLDS)
+    for option in ("--split-rule", "--splits"):
+        yield from ([*RUN, option, name] for name in ["", "10folds", "gap", "fixed,gap", "FIXED", LONG, "\udcff"])
+    for option in ("--splits", "--folds"):
+        yield from ([*RUN, option, value] for value in SPLITS)
+    yield from ([*RUN, "--test-sets", name] for name in TEST_SETS)
+    yield from ([*RUN, "--task", name] for name in ["rotation", "toy-homoscedastic,rotation", "shift", "all,fgsm"])
     yield from ([*RUN, "--seeds", value] for value in [*WHOLE, "1000000000"])
     yield from ([*RUN, "--threads", value] for value in [*WHOLE, "10000", "4294967297"])
     yield from (["check", "constant", "--threads", value] for value in [*WHOLE, "10000"])
@@ -73,7 +80,7 @@ def lines() -> Iterator[list[str]]:
     yield from (["data", "import", "yacht", place] for place in [*FOLDERS[1:], "", "notes.txt", "folder", "absent"])
     yield from (["data", "fetch", name] for name in [*TASKS[:6], "", "toy-antoran,digits"])
     yield from (["data", "import", name, "folder"] for name in [*TASKS[:6], ""])
-    yield from (["report", "--task", name] for name in TASKS)
+    yield from (["report", option, name] for option in ("--task", "--tasks") for name in TASKS)
     yield from (["report", "--methods", name] for name in NAMES)
     yield from (["report", "--budget", name] for name in ["", "quik", "full", LONG, "\udcff"])
     yield from (["report", "--format", name] for name in ["", ",", "html", "md;csv", "MD", LONG, "\udcff"])
@@ -102,8 +109,14 @@ CALLS: list[tuple[str, tuple, dict]] = [
     *(("run", (value, "toy-homoscedastic"), {}) for value in [None, 5, [1], [None], [["map"]], b"map", True, []]),
     *(("run", ("constant", value), {}) for value in [None, 5, [1], [None], [["starter"]], b"x", True, []]),
     *(("run", (), {"budget": value}) for value in [None, 5, ["smoke"], b"smoke", {}, True]),
-    *(("run", (), {"splits": value}) for value in [5, ["fixed"], b"fixed", {}, True]),
-    *(("run", (), {"folds": value}) for value in [1.5, [1.5], ["x"], [None], {}, b"0", True, [[0]], []]),
+    *(("run", (), {"split_rule": value}) for value in [5, ["fixed"], b"fixed", {}, True]),
+    *(("run", (), {"splits": value}) for value in [1.5, [1.5], ["x"], [None], {}, b"0", True, [[0]], []]),
+    *(("run", (), {"test_sets": value}) for value in [5, None, [1], [None], b"rotation", "rotation", ["all"], {}]),
+    *(("run", (MAP(value), "toy-homoscedastic"), {}) for value in [-1.0, float("nan"), "0.1", None, [0.1]]),
+    *(("run", (value, "toy-homoscedastic"), {}) for value in [MAP, [MAP], object(), [MAP(0.1), "mop"]]),
+    ("run", (MAP(0.1), "toy-homoscedastic"), {"settings": "map.lr=0.2"}),
+    ("run", ("constant", Task("housing", "regression", ("own",), ("fixed",), loader=print)), {}),
+    ("run", ("constant", Task("mine", "regression", ("own",), ("fixed",), loader=print)), {}),
     *(("run", (), {"seeds": value}) for value in [None, 1.5, "1", [1], True, float("nan"), 10**12, -(10**30)]),
     *(("run", (), {"threads": value}) for value in [1.5, "1", [1], True, float("nan"), 10**12, 0]),
     *(("run", (), {"timeout": value}) for value in ["1", [1], float("nan"), 0, -1, {}, 1j]),
@@ -111,7 +124,8 @@ CALLS: list[tuple[str, tuple, dict]] = [
     *(("run", (), {"settings": value}) for value in [5, None, {"map": 1}, [5], [None], b"map.lr=1", ["map.lr=1"]]),
     *(("run", (), {"db": value}) for value in [None, 5, [], b"x.db", True, "a\0b", object()]),
     *(("run", (), {"data_dir": value}) for value in [5, [], True, object()]),
-    *(("check", (value,), {}) for value in [None, 5, ["map"], b"map", ""]),
+    *(("check", (value,), {}) for value in [None, 5, ["map"], b"map", "", MAP, MAP(-1.0), MAP("x")]),
+    ("check", (MAP(0.1),), {"settings": "map.lr=0.2"}),
     *(("check", ("constant",), {"threads": value}) for value in [1.5, "1", True, 10**12, 0]),
     *(("check", ("constant",), {"settings": value}) for value in [5, None, [5], ["map.lr=1"]]),
     *(("load", (value, "0"), {}) for value in [None, 5, [], b"x.db", "a\0b"]),
@@ -120,7 +134,7 @@ CALLS: list[tuple[str, tuple, dict]] = [
     *(("scores", ("results.db",), {key: "x"}) for key in ["nope", "Task", "value; --"]),
     *(("report", (value,), {}) for value in [None, 5, [], b"x.db", "a\0b"]),
     *(("report", (), {"out": value}) for value in [None, 5, [], "a\0b"]),
-    *(("report", (), {"task": value}) for value in [5, [1], [None], b"starter", []]),
+    *(("report", (), {"tasks": value}) for value in [5, [1], [None], b"starter", []]),
     *(("report", (), {"methods": value}) for value in [5, [1], [None], b"map", []]),
     *(("report", (), {"budget": value}) for value in [5, ["smoke"], b"smoke"]),
     *(("report", (), {"formats": value}) for value in [5, None, [1], [], ["html"], b"md"]),

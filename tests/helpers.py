@@ -96,7 +96,7 @@ class SyntheticDensity(Synthetic, DensityTask):
             return DensityProblem(**own, draw=ThreeNormals().sample)
         return EnergyProblem(**own, log_density=ThreeNormals().log_density)
 
-    def test_sets(self, data, split, shifts=(), root=None) -> dict[str, TestSet]:
+    def test_sets(self, data, split, families=(), root=None) -> dict[str, TestSet]:
         return Task.test_sets(self, data, split)
 
 

@@ -17,6 +17,7 @@ from bnnbench.methods import METHODS, Method
 from bnnbench.nets import MLP, LeNet
 from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.images import ImageTask
+from bnnbench.tasks.shifts import DIGITS
 
 SMALL = {"swag": {"samples": 5, "rank": 3}, "hmc": {"multiple": 1, "parallel": 2}, "mc-dropout": {"rate": 0.3}}
 BUDGET = Budget("smoke", 12, 5, 4, False, "")
@@ -48,7 +49,7 @@ def small_mlp(channels: int, classes: int) -> nn.Module:
 
 LIKE = {
     "kind": "classification", "groups": ("tiny",), "rules": ("official",), "batch_size": 16, "budgets": (BUDGET,),
-    "shifts": ("rotation", "fgsm", "pgd", "fgsm-norm"),
+    "test_set_families": tuple(family for family in DIGITS if not family.data_sets),
 }  # fmt: skip
 CONV = ImageTask("tiny-conv", loader=partial(pictures, 8), net=smooth_conv, **LIKE)
 PLAIN = ImageTask("tiny-mlp", loader=partial(pictures, 28), net=small_mlp, **LIKE)
@@ -63,7 +64,10 @@ def image_cells(
     method: Method | str, seeds: Iterable[int] = (0,), task: ImageTask = CONV, budget: Budget = BUDGET
 ) -> list[Cell]:
     method = configured(method) if isinstance(method, str) else method
-    return [Cell(task, method, "official", 0, seed, budget, None, task.shifts) for seed in seeds]
+    return [
+        Cell(task, method, "official", 0, seed, budget, None, tuple(family.name for family in task.test_set_families))
+        for seed in seeds
+    ]
 
 
 def image_pack(

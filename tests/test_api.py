@@ -28,8 +28,8 @@ TRAINED_ON = ("toy-homoscedastic", "toy-heteroscedastic", "digits")
 def db(tmp_path_factory):
     """Every method on one split of each; one method on all."""
     path = tmp_path_factory.mktemp("api") / "results.db"
-    for methods, folds in (("all", "0"), ("map", None)):
-        summary = bnnbench.run(methods, TRAINED_ON, folds=folds, db=path, **LIKE)
+    for methods, splits in (("all", "0"), ("map", None)):
+        summary = bnnbench.run(methods, TRAINED_ON, splits=splits, db=path, **LIKE)
         assert summary.missing == sum(summary.statuses.values()) > 0
         assert {status.value for status in summary.statuses} == {"ok"}
     return path
@@ -115,7 +115,7 @@ def test_the_constants_scores_are_those_of_numpy(db):
 
 def test_what_is_finished_is_not_trained_again(db, monkeypatch):
     monkeypatch.setattr(attempt, "train", None)
-    assert bnnbench.run("all", TRAINED_ON, folds="0", db=db, **LIKE).missing == 0
+    assert bnnbench.run("all", TRAINED_ON, splits="0", db=db, **LIKE).missing == 0
     assert bnnbench.run("map", TRAINED_ON, db=db, **LIKE).missing == 0
 
 
@@ -125,7 +125,7 @@ def test_a_dry_run_counts_packs(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cells_of_real_tasks_standardise_by_the_fitting_rows_alone():
+def test_cells_of_real_tasks_standardise_by_the_train_rows_alone():
     cell = Cell(TASKS.get("diabetes"), METHODS.get("map")(), "10fold", 0, 0, BUDGETS["smoke"])
     pack, split = stack([cell], CPU), TASKS.get("diabetes").splits("10fold")[0]
     data = TASKS.get("diabetes").data()
@@ -139,24 +139,24 @@ def test_the_package_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_folds_are_the_splits_that_run(tmp_path):
+def test_splits_that_run(tmp_path):
     db = tmp_path / "a.db"
-    for folds in ("2, 7", [7, 2, 2]):
-        summary = bnnbench.run("constant", "diabetes", folds=folds, db=db, **LIKE)
+    for splits in ("2, 7", [7, 2, 2]):
+        summary = bnnbench.run("constant", "diabetes", splits=splits, db=db, **LIKE)
         assert summary.cells == 2
     assert summary.missing == 0
     assert bnnbench.scores(db, evaluation="test", metric="rmse").split.tolist() == ["10fold-2", "10fold-7"]
     assert bnnbench.run("constant", "diabetes", db=db, **LIKE).missing == 8
     with pytest.raises(UserError, match=r"The task 'toy-antoran' has splits 0 to 0 under 'fixed', no 1\."):
-        bnnbench.run("constant", ["diabetes", "toy-antoran"], folds=[0, 1], db=tmp_path / "b.db", **LIKE)
-    with pytest.raises(UserError, match=r"--folds takes whole numbers with commas, like 0,1, not '0-3'\."):
-        bnnbench.run("constant", "diabetes", folds="0-3", db=tmp_path / "b.db", **LIKE)
+        bnnbench.run("constant", ["diabetes", "toy-antoran"], splits=[0, 1], db=tmp_path / "b.db", **LIKE)
+    with pytest.raises(UserError, match=r"--splits takes whole numbers with commas, like 0,1, not '0-3'\."):
+        bnnbench.run("constant", "diabetes", splits="0-3", db=tmp_path / "b.db", **LIKE)
     assert not (tmp_path / "b.db").exists()
 
 
-def test_folds_of_a_part_of_a_plan_give_the_numbers_of_the_whole(tmp_path):
+def test_splits_of_a_part_of_a_plan_give_the_numbers_of_the_whole(tmp_path):
     bnnbench.run("map", "diabetes", db=tmp_path / "whole.db", **LIKE)
-    bnnbench.run("map", "diabetes", folds="4", db=tmp_path / "part.db", **LIKE)
+    bnnbench.run("map", "diabetes", splits="4", db=tmp_path / "part.db", **LIKE)
     whole, part = (bnnbench.scores(tmp_path / f"{name}.db", split="10fold-4") for name in ("whole", "part"))
     np.testing.assert_allclose(part["value"], whole["value"], rtol=1e-4)
 
@@ -165,7 +165,7 @@ def test_denormal_numbers_are_zero_in_all_threads_of_a_run(tmp_path):
     """They would make a run hundreds of times slower on Intel's processors; a fresh process has no thread yet."""
     code = f"""
 import bnnbench, torch
-bnnbench.run("constant", "diabetes", folds="0", budget="smoke", threads=2, device="cpu", db={str(tmp_path / "r.db")!r})
+bnnbench.run("constant", "diabetes", splits="0", budget="smoke", threads=2, device="cpu", db={str(tmp_path / "r.db")!r})
 assert torch.get_num_threads() == 2
 assert (torch.full((4_000_000,), 2e-38) * 0.1).count_nonzero() == 0
 """
@@ -175,7 +175,7 @@ assert (torch.full((4_000_000,), 2e-38) * 0.1).count_nonzero() == 0
 def test_report_says_which_results_this_installation_has_superseded(tmp_path, monkeypatch):
     """A database of the present versions, read by an installation in which a method has a newer one."""
     db, out = tmp_path / "results.db", tmp_path / "out"
-    bnnbench.run("constant,map", "diabetes", folds="0,1", db=db, **LIKE)
+    bnnbench.run("constant,map", "diabetes", splits="0,1", db=db, **LIKE)
 
     def marked():
         bnnbench.report(db, out, formats=("csv",))

@@ -91,8 +91,8 @@ def db(made, here):
         ("--methods bbp-gausian", "There is no method 'bbp-gausian'; did you mean bbp-gaussian"),
         ("--task hosing", "There is no task 'hosing'; did you mean housing"),
         ("--budget quik", "There is no budget 'quik'; did you mean quick?"),
-        ("--splits 10folds", "There is no split rule '10folds'; did you mean 10fold"),
-        ("--task diabetes --splits gap", "The task 'diabetes' has no split rule 'gap'; it has 10fold."),
+        ("--split-rule 10folds", "There is no split rule '10folds'; did you mean 10fold"),
+        ("--task diabetes --split-rule gap", "The task 'diabetes' has no split rule 'gap'; it has 10fold."),
         ("--methods classifier --task diabetes", "'classifier' does not support regression, the kind of"),
         ("--set map.rate=1", "The method 'map' has no parameter 'rate'"),
         ("--set map.lr=quick", "map.lr must be a number, not 'quick'."),
@@ -102,10 +102,13 @@ def db(made, here):
         ("--set map", "--set takes method.param=value"),
         ("--set mop.lr=1", "There is no method 'mop'; did you mean map"),
         ("--methods map --set sgld.lr=1", "--set names 'sgld', which this run does not hold"),
-        ("--folds 0,x", "--folds takes whole numbers with commas, like 0,1, not '0,x'."),
-        ("--folds 1", "The task 'toy-homoscedastic' has splits 0 to 0 under 'fixed', no 1."),
-        ("--task diabetes --folds 0,10", "The task 'diabetes' has splits 0 to 9 under '10fold', no 10."),
-        ("--folds=-1", "has splits 0 to 0 under 'fixed', no -1."),
+        ("--splits 0,x", "--splits takes whole numbers with commas, like 0,1, not '0,x'."),
+        ("--splits 10folds", "--splits takes whole numbers with commas, like 0,1, not '10folds'."),
+        ("--splits gap --split-rule gap", "--splits gap is a split rule, and so is --split-rule gap; give one."),
+        ("--splits 0 --folds 0", "--folds is the former name of --splits, and both are given; leave out --folds."),
+        ("--splits 1", "The task 'toy-homoscedastic' has splits 0 to 0 under 'fixed', no 1."),
+        ("--task diabetes --splits 0,10", "The task 'diabetes' has splits 0 to 9 under '10fold', no 10."),
+        ("--splits=-1", "has splits 0 to 0 under 'fixed', no -1."),
         ("--seeds 0", "--seeds must be at least 1, not 0."),
         ("--seeds many", "'many' is not a valid integer."),
         ("--threads 0", "--threads must be at least 1, not 0."),
@@ -357,13 +360,13 @@ def test_force_trains_again_and_gives_the_same_numbers(db):
 
 def test_more_seeds_train_only_the_new_cells(db):
     first = succeed(f"{SMALL} --seeds 2").splitlines()[0]
-    # After 20 steps a chain may doubt itself.
+    # After 20 steps a chain may fail its diagnostics.
     assert re.fullmatch(r"12 cells: 6 finished before, (6 ok|5 ok, 1 unconverged) now\.", first)
 
 
-def test_folds_run_alone(here):
+def test_splits_run_alone(here):
     line = "run --methods constant --task diabetes --budget smoke --threads 1 --device cpu"
-    assert succeed(f"{line} --folds 0,3").startswith("2 cells: 0 finished before, 2 ok now.\n")
+    assert succeed(f"{line} --splits 0,3").startswith("2 cells: 0 finished before, 2 ok now.\n")
     assert "8 of 10 cells would be trained." in succeed(f"{line} --dry-run")
 
 

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "model": {*LEARNED},
     "methods": {*LEARNED, "model"},
     "metrics": {*BOTTOM, "model", "records"},
-    "data": {*BOTTOM},
+    "data": {*BOTTOM, "model"},
     "tasks": {*LEARNED, "model", "data"},
     "engine": {*TENSORS, "files", "_version"},
     "evaluation": {*TENSORS, "metrics", "engine"},
@@ -41,10 +41,9 @@ MAY_IMPORT = {
     "reporting": {"errors", "names", "registry", "store", "records"},
     "experiment": {*TENSORS, "metrics", "engine", "evaluation", "store", "_version"},
     "checks": {*TENSORS, "engine", "evaluation"},
-    "api": {"errors", "names", "arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "records",
-            "reporting"},
-    "cli": {"errors", "names", "arguments", "registry", "_version", "bnnbench", "api", "checks", "methods", "data", "tasks",
-            "metrics", "experiment", "store", "records", "reporting"},
+    "api": {"arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "reporting"},
+    "cli": {"errors", "names", "arguments", "registry", "_version", "api", "methods", "data", "tasks", "metrics",
+            "experiment", "store", "reporting"},
     "bnnbench": {"_version", "api"},
 }  # fmt: skip
 

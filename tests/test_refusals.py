@@ -95,7 +95,7 @@ class Quits(MAP):
         raise RuntimeError(5)
 
 
-@pytest.mark.parametrize("part", ["prepare", "init", "finish", "converted", "doubts"])
+@pytest.mark.parametrize("part", ["prepare", "init", "finish", "converted", "diagnose"])
 @pytest.mark.parametrize("error", [UserError("No."), RuntimeError("no")], ids=["user", "run"])
 def test_whatever_a_method_raises_stays_with_its_cell(part, error, monkeypatch):
     def fails(*arguments):
@@ -221,6 +221,6 @@ def test_limits_of_a_run(monkeypatch, here):
 
 def test_what_is_named_twice_runs_once():
     assert "2 cells: 0 finished before, 2 ok now" in run("--methods 'map, constant,map' --task toy-antoran").stdout
-    one = "--methods map --task 'toy-antoran, toy-antoran' --folds 0,0 --set 'map.lr=0.01, 0.010,1e-2'"
+    one = "--methods map --task 'toy-antoran, toy-antoran' --splits 0,0 --set 'map.lr=0.01, 0.010,1e-2'"
     assert "1 cells: 1 finished before, none now" in run(one).stdout
     assert "3 cells: 1 finished before, 2 ok now" in run("--methods map,optimisation --task toy,toy-antoran").stdout

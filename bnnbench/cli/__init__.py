@@ -16,7 +16,7 @@ from bnnbench.cli.datasets import data
 from bnnbench.cli.results import export, list_, report, show, status
 from bnnbench.cli.terminal import plain, sentences_for, survived
 from bnnbench.cli.training import check, run
-from bnnbench.errors import UserError
+from bnnbench.errors import RenamedWarning, UserError
 from bnnbench.registry import PluginWarning
 from bnnbench.store.passwords import masked
 
@@ -30,7 +30,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with sentences_for(PluginWarning):
+            with sentences_for(PluginWarning, RenamedWarning):
                 return super().invoke(ctx)
         except UserError as error:
             raise click.ClickException(plain(masked(str(error)))) from error

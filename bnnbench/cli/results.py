@@ -14,7 +14,7 @@ from bnnbench.cli.common import db_option, table
 @click.command()
 @db_option
 @click.option("--out", default="reports", show_default=True, help="Folder to write to.")
-@click.option("--task", help="Names or groups, with commas; default everything stored.")
+@click.option("--task", "--tasks", "tasks", help="Names or groups, with commas; default everything stored.")
 @click.option("--methods", help="Names, with commas; default everything stored.")
 @click.option("--budget", help="smoke, quick or full; default the largest stored.")
 @click.option("--format", "formats", default="md,csv,latex", show_default=True, help="md, csv, latex.")

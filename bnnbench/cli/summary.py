@@ -26,29 +26,29 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     console.print(table, markup=False)
 
 
-def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: str, splits: str | None) -> None:
+def print_tables(db: str | os.PathLike[str], tasks: str, methods: str, budget: str, rule: str | None) -> None:
     """Methods x data sets for the headline metrics of a run, from the database alone."""
     from bnnbench.arguments import names_of
     from bnnbench.methods import METHODS
+    from bnnbench.names import parse_split
     from bnnbench.registry import ALL
     from bnnbench.reporting.select import baselines
     from bnnbench.reporting.tables.grid import summary_table
     from bnnbench.store.store import ResultStore
     from bnnbench.tasks import TASKS
-    from bnnbench.tasks.shifts import select
 
     with ResultStore(db, read_only=True) as store:
         frame: Any = store.scores(budget=budget)
         definitions: Any = {row["name"]: row for _, row in store.metrics().iterrows()}
         frame = frame.assign(baseline=frame["method"].isin(baselines(store.methods())))
-    tasks, _ = select(names_of(task, "--task"), exhaustive=False)
-    chosen = names_of(methods, "--methods")
-    if tasks != [ALL]:
-        frame = frame[frame["task"].isin([entry.name for entry in TASKS.select(tasks)])]
-    if chosen != [ALL]:
-        frame = frame[frame["method"].isin([entry.name for entry in METHODS.select(chosen)])]
-    if splits is not None:
-        frame = frame[frame["split"].str.rsplit("-", n=1).str[0] == splits]
+    for column, registry, names in (
+        ("task", TASKS, names_of(tasks, "--task")),
+        ("method", METHODS, names_of(methods, "--methods")),
+    ):
+        if ALL not in names:
+            frame = frame[frame[column].isin([entry.name for entry in registry.select(names)])]
+    if rule is not None:
+        frame = frame[frame["split"].map(lambda split: parse_split(split)[0]) == rule]
     kinds = {entry.name: entry.kind for entry in TASKS}
     orders = {name: order for order, name in enumerate(METHODS.names())}
     frame = frame.sort_values("method", key=lambda column: column.map(orders), kind="stable")

@@ -40,14 +40,15 @@ def plain(text: str) -> str:
 
 
 @contextmanager
-def sentences_for(category: type[Warning]) -> Iterator[None]:
-    """Show warnings of a category as sentences, each once."""
+def sentences_for(*categories: type[Warning]) -> Iterator[None]:
+    """Show warnings of some categories as sentences, each once."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", category)
+        for category in categories:
+            warnings.simplefilter("always", category)
         other = warnings.showwarning
 
         def show(message: Warning | str, kind: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(kind, category):
+            if issubclass(kind, categories):
                 click.echo(f"Warning: {plain(str(message))}", err=True)
             else:
                 other(message, kind, *place, **more)

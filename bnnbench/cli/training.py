@@ -13,13 +13,16 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.command()
 @click.option("--methods", default="all", show_default=True, help="Names or groups, with commas, or `all`.")
 @click.option(
-    "--task",
-    default="all",
-    show_default=True,
-    help="Names or groups, with commas, or `all`; `shift` for test sets off the manifold of images.",
+    "--task", "--tasks", "tasks", default="all", show_default=True, help="Names or groups, with commas, or `all`."
 )
-@click.option("--splits", help="Split rule: 10fold, 10fold-grouped, gal, gap, official. Default: each task's own.")
-@click.option("--folds", help="Numbers of the splits to run, with commas. Default: all.")
+@click.option("--split-rule", help="Split rule: 10fold, 10fold-grouped, gal, gap, official. Default: each task's own.")
+@click.option("--splits", help="Numbers of the splits to run, with commas. Default: all.")
+@click.option("--folds", hidden=True, help="Former name of --splits.")
+@click.option(
+    "--test-sets",
+    default="",
+    help="Further test sets of tasks that have them: families like rotation,kmnist,fgsm, the group `shift`, or `all`.",
+)
 @click.option("--budget", default="quick", show_default=True, help="smoke, quick or full.")
 @click.option("--seeds", default=1, show_default=True, help="Number of training seeds.")
 @click.option(
@@ -31,9 +34,9 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--threads", type=int, help="CPU threads, at most all cores; default all cores.")
 @click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
-@click.option("--exhaustive", is_flag=True, help="Rotations and attacks of all test images, with all samples.")
+@click.option("--exhaustive", is_flag=True, help="Sweeps of --test-sets over all test images, with all samples.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
-@click.option("--force", is_flag=True, help="Train finished cells anew.")
+@click.option("--force", is_flag=True, help="Train finished cells again.")
 def run(dry_run: bool, db: str, **options: Any) -> None:
     """Train methods on tasks, score them, store everything; finished cells are not trained again.
 
@@ -42,11 +45,14 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
     \b
     Example:
       bnnbench run --methods map,ensemble-deep --task uci --budget full
-      bnnbench run --methods sgld --task yacht --set sgld.lr=0.001,0.01 --db tune.db
+      bnnbench run --methods sgld --task yacht --splits 0,1 --set sgld.lr=0.001,0.01 --db tune.db
+      bnnbench run --methods all --task mnist --test-sets rotation,kmnist,fgsm
     """
     from bnnbench import api
+    from bnnbench.experiment.renamed import split_arguments
 
-    summary = api.run(db=db, dry_run=dry_run, quiet=False, **options)
+    splits, rule = split_arguments(options.pop("splits"), options.pop("split_rule"), options.pop("folds"))
+    summary = api.run(db=db, dry_run=dry_run, quiet=False, splits=splits, split_rule=rule, **options)
     for warning in summary.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if dry_run:
@@ -59,7 +65,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
     click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
     from bnnbench.cli.summary import print_tables
 
-    print_tables(db, options["task"], options["methods"], options["budget"], options["splits"])
+    print_tables(db, options["tasks"], options["methods"], options["budget"], rule)
     if summary.all_failed:
         sys.exit(1)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from bnnbench.data.columns import column_of, numbers, table, target_called
 from bnnbench.errors import UserError
+from bnnbench.model.truth import NormalTruth, Truth
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Data:
         fixed: (train rows, test rows) of a set that has only one split (rules `fixed` and `official`).
         stored: stored splits (`gal` rule) as (train rows, test rows).
         grid: inputs [G, d] on which a toy task's truth is known, else None.
-        truth: mean and standard deviation [G] of y given the grid inputs, else None.
+        truth: what is known of the true distribution at the grid inputs, else None; `of` takes a bare tuple for the
+            mean and standard deviation [G] of y.
         exact: mean and standard deviation [G] of the true posterior of the function on the grid, given the training
             rows of the fixed split: what nobody can do better than; else None.
         notes: sentences a report must show (duplicates, known faults).
@@ -42,7 +44,7 @@ class Data:
     fixed: tuple[np.ndarray, np.ndarray] | None = None
     stored: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     grid: np.ndarray | None = None
-    truth: tuple[np.ndarray, np.ndarray] | None = None
+    truth: Truth | None = None
     exact: tuple[np.ndarray, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
 
@@ -61,6 +63,8 @@ class Data:
             UserError: another shape, a column that holds no numbers, or a value that is missing or not finite.
         """
         x, more["features"] = table(x, more.get("features", ()))
+        if type(more.get("truth")) is tuple:
+            more["truth"] = NormalTruth(*more["truth"])
         more["target"] = more.get("target") or str(getattr(y, "name", None) or "")
         what = target_called(more["target"])
         y = column_of(y, what)
@@ -94,7 +98,7 @@ def spread(rows: int, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices: nobody fits on `validate` or `test`."""
+    """Row indices: nothing is trained on `validation` or `test`."""
 
     train: np.ndarray
     validation: np.ndarray

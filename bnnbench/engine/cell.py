@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ class Cell:
     seed: int
     budget: Budget
     root: Path | None = None
-    shifts: tuple[str, ...] = ()  # families of test sets beside those that are always scored; no part of its identity
+    test_sets: tuple[str, ...] = field(default=(), compare=False)  # families beside what is always scored
 
-    @property
+    @cached_property
     def record(self) -> CellRecord:
         """The cell as the store knows it."""
         return CellRecord(

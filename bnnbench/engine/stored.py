@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,8 +24,10 @@ from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.model import Predictive, Problem, Rows, Table
 from bnnbench.model.predictive import each
+from bnnbench.registry import Registry
 from bnnbench.tasks import TASKS
 
+T = TypeVar("T")
 STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
 
 
@@ -107,13 +109,13 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Po
     Raises:
         UserError: the method is not installed or has another version, or the arrays do not fit it.
     """
-    cls = METHODS.get(cell["method"])
+    cls = _registered(METHODS, cell["method"])
     if cls.version != cell["method_version"]:
         raise UserError(
             f"This posterior was trained by {cls.name} version {cell['method_version']} and version {cls.version} is "
             "installed; run the cell again with --force."
         )
-    task, (rule, _, index) = TASKS.get(cell["task"]), cell["split"].rpartition("-")
+    task, (rule, _, index) = _registered(TASKS, cell["task"]), cell["split"].rpartition("-")
     method, key = cls(**json.loads(cell["configuration"])), torch.as_tensor(arrays["key"])
     own = Cell(task, method, rule, int(index), cell["seed"], task.budget(cell["budget"]))
     problem = method.prepare(_problem(own, arrays))
@@ -129,6 +131,16 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Po
     if "names" in arrays:
         names = json.loads(bytes(arrays["names"]))
     return Posterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws, **names)
+
+
+def _registered(registry: Registry[T], name: str) -> T:
+    """The entry of a stored name; an object that was handed to `run` is known to the process of that run alone."""
+    if name not in registry.names():
+        raise UserError(
+            f"This posterior is of the {registry.noun} {name!r}, which is not registered in this process; register it, "
+            f"as by an entry point of the group {registry.group!r}."
+        )
+    return registry.get(name)
 
 
 def _batched(value: Tensor) -> Tensor:

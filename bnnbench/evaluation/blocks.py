@@ -12,6 +12,7 @@ from bnnbench import random
 from bnnbench.engine.cell import Cell
 from bnnbench.metrics import METRICS, score
 from bnnbench.model.predictive import Predictive, each
+from bnnbench.model.truth import Truth, mapped
 from bnnbench.records import Score, Series
 
 BLOCKS = 50  # enough to tell methods apart, and a kilobyte a metric
@@ -21,7 +22,7 @@ def block_scores(
     cell: Cell,
     predictive: Predictive,
     y: Tensor | None,
-    truth: tuple[Tensor, Tensor] | None,
+    truth: Truth | None,
     scores: Sequence[Score],
 ) -> Series:
     """Means over the same random blocks of test points for all methods and seeds, by metric.
@@ -40,7 +41,7 @@ def block_scores(
     found: dict[str, list[float]] = {name: [] for name in wanted}
     for own in rows:
         part = each(lambda values, own=own: values[:, own], predictive)
-        known = None if truth is None else (truth[0][own], truth[1][own])
+        known = None if truth is None else mapped(lambda values, own=own: values[own], truth)
         key = random.key_of("blocks", cell.task.name)
         for s in score(part, None if y is None else y[own], key, cell.task.kind, known, only=list(wanted)):
             found[s.metric].append(s.value)

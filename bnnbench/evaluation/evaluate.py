@@ -22,6 +22,7 @@ from bnnbench.evaluation.sets import inputs_of, predictions, test_sets
 from bnnbench.metrics import score
 from bnnbench.metrics.ood import ood_scores
 from bnnbench.model import CategoricalPredictive, Predictive
+from bnnbench.model.truth import mapped
 from bnnbench.records import EvaluationRecord
 from bnnbench.tasks import TestSet
 from bnnbench.tasks.shifts import SWEEP_IMAGES
@@ -114,7 +115,7 @@ def record(
     pack = trained.pack
     cell = pack.cells[r]
     y = None if points.y is None else torch.as_tensor(points.y)
-    truth = None if points.truth is None else (torch.as_tensor(points.truth[0]), torch.as_tensor(points.truth[1]))
+    truth = None if points.truth is None else mapped(torch.as_tensor, points.truth)
     key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
     chains = pack.method.chains or None if name == "test" else None
     scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, only=only)

@@ -14,7 +14,7 @@ from bnnbench.engine.step import PREDICT
 from bnnbench.engine.train import Trained
 from bnnbench.flows import Flow
 from bnnbench.methods.flow import FlowFit, density
-from bnnbench.model import DensityProblem, EnergyProblem, Rows
+from bnnbench.model import DensityProblem, DensityTruth, EnergyProblem, Rows
 from bnnbench.model.autoencoder import Autoencoder
 from bnnbench.records import Series
 from bnnbench.tasks import TestSet
@@ -64,13 +64,13 @@ def _plane(flow: Flow, key: Tensor, problem: DensityProblem, points: TestSet) ->
 def _density(flow: Flow, problem: DensityProblem, data: Data) -> Series:
     """Both log-densities on every STRIDE-th point of the task's square grid along either axis."""
     assert data.grid is not None
-    assert data.truth is not None
+    assert isinstance(data.truth, DensityTruth)
     side = round(len(data.grid) ** 0.5)
     some = np.arange(len(data.grid)).reshape(side, side)[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].reshape(-1)
     shift, scale = _units(problem)
     x = torch.as_tensor(data.grid[some], dtype=shift.dtype)
     log_q = flow((x - shift) / scale) - scale.log().sum()
-    both = {"log_q": log_q.numpy(), "log_p": data.truth[0][some]}
+    both = {"log_q": log_q.numpy(), "log_p": data.truth.log_density[some]}
     return _pairs(x=x) | {k: np.round(v.clip(min=LEAST), 2) for k, v in both.items()}
 
 

@@ -26,9 +26,9 @@ KEPT_WEIGHTS = 2**28  # numbers in the weight samples that stay in memory from o
 
 
 def test_sets(pack: Pack, shifted: bool) -> list[dict[str, TestSet]]:
-    """Name -> test set of every replica; those off the data's manifold only if asked for."""
+    """Name -> test set of every replica; those of families only if asked for."""
     return [
-        cell.task.test_sets(pack.data, split, cell.shifts if shifted else (), cell.root)
+        cell.task.test_sets(pack.data, split, cell.test_sets if shifted else (), cell.root)
         for cell, split in zip(pack.cells, pack.splits, strict=True)
     ]
 

@@ -8,14 +8,13 @@ from bnnbench.engine.train import Trained
 from bnnbench.evaluation.evaluate import evaluate
 from bnnbench.evaluation.sets import test_sets
 from bnnbench.store.store import ResultStore
-from bnnbench.tasks.shifts import OUT_OF_DISTRIBUTION
 
 
 def add_evaluations(store: ResultStore, trained: Trained, names: Iterable[str] | None = None) -> tuple[int, list[str]]:
     """Score a trained pack on further test sets; returns how many evaluations were stored, and why others were not.
 
     Args:
-        names: of the evaluations; None for all that lie off the data's manifold.
+        names: of the evaluations; None for all of the families that the cells ask for.
     """
     points = test_sets(trained.pack, shifted=True)
     if names is None:
@@ -23,7 +22,8 @@ def add_evaluations(store: ResultStore, trained: Trained, names: Iterable[str] |
         names = [name for name in points[0] if name not in plain]
     families: dict[str, set[str]] = {}
     for name in names:
-        family = "out-of-distribution" if name in OUT_OF_DISTRIBUTION else name.partition("-")[0]
+        known = points[0].get(name)
+        family = "out-of-distribution" if known and known.out_of_distribution else name.partition("-")[0]
         families.setdefault(family, set()).add(name)
     added, faults, first = 0, [], trained.pack.cells[0]
     for family, members in families.items():

@@ -17,10 +17,10 @@ Definitions = tuple[list[MethodRecord], list[TaskRecord], list[MetricRecord]]
 
 def definitions(cells: Sequence[Cell]) -> Definitions:
     """What a report needs of everything in the plan."""
-    methods = {name: order for order, name in enumerate(METHODS.names())}
-    tasks = {name: order for order, name in enumerate(TASKS.names())}
     used_methods = {type(cell.method): None for cell in cells}
     used_tasks = {cell.task.name: cell for cell in cells}
+    methods = _order([*METHODS.names(), *(method.name for method in used_methods)])
+    tasks = _order([*TASKS.names(), *used_tasks])
     return (
         [MethodRecord(m.name, m.version, m.citation, m.tags, methods[m.name]) for m in used_methods],
         [
@@ -37,6 +37,11 @@ def definitions(cells: Sequence[Cell]) -> Definitions:
         ],
         [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS],
     )
+
+
+def _order(names: list[str]) -> dict[str, int]:
+    """Place of each name: that of the registry, then of what is not registered."""
+    return {name: order for order, name in enumerate(dict.fromkeys(names))}
 
 
 def is_registered(store: ResultStore, wanted: Definitions) -> bool:

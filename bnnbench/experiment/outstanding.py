@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bnnbench.engine.cell import Cell
@@ -13,7 +13,6 @@ from bnnbench.experiment.fidelity import new_fidelity
 from bnnbench.experiment.rescore import Lacking, lacking
 from bnnbench.experiment.runner import unfinished
 from bnnbench.experiment.transfer import new_transfers
-from bnnbench.records import CellRecord
 from bnnbench.store.address import Address
 from bnnbench.store.store import ResultStore
 
@@ -45,41 +44,41 @@ class Work:
             return ()
         return (
             f"{self.lost} finished cells lack evaluations and have no stored posterior to score; "
-            "--force trains them anew.",
+            "--force trains them again.",
         )
 
 
-def outstanding(store: ResultStore, records: Mapping[Cell, CellRecord], force: bool) -> Work:
+def outstanding(store: ResultStore, cells: Sequence[Cell], force: bool) -> Work:
     """What is left to do for these cells."""
-    missing = unfinished(store, records, force)
+    missing = unfinished(store, cells, force)
     open_ = set(missing)
-    wanted, lost = lacking(store, {cell: record for cell, record in records.items() if cell not in open_})
+    wanted, lost = lacking(store, {cell: cell.record for cell in cells if cell not in open_})
     writes = bool(
         missing
         or wanted
-        or not is_registered(store, definitions(list(records)))
-        or any(new_fidelity(store, {cell.task.name for cell in records}))
-        or new_transfers(store, records)
+        or not is_registered(store, definitions(cells))
+        or any(new_fidelity(store, {cell.task.name for cell in cells}))
+        or new_transfers(store, {cell: cell.record for cell in cells})
     )
     return Work(missing, wanted, lost, writes)
 
 
 def read_outstanding(
     db: str | os.PathLike[str],
-    records: Mapping[Cell, CellRecord],
+    cells: Sequence[Cell],
     force: bool,
     dry_run: bool,
     artifacts: str | os.PathLike[str] | None = None,
 ) -> Work | None:
     """The same, read without a byte of the file changed; None where there is nothing to read yet.
 
-    What cannot be read is left to the writer, who mends it or says what is wrong.
+    What cannot be read is left to the writer, who repairs it or says what is wrong.
     """
     if not Address.parse(db).exists():
         return None
     try:
         with ResultStore(db, read_only=True, artifacts=artifacts) as store:
-            return outstanding(store, records, force)
+            return outstanding(store, cells, force)
     except UserError:
         if dry_run:
             raise

@@ -1,242 +1,170 @@
-"""The plan of a run: which cells, in which packs."""
+"""The plan of a run: which cells a request holds."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from bnnbench.arguments import whole_of
-from bnnbench.data.loaders import load
 from bnnbench.engine.cell import Cell, structure
 from bnnbench.errors import UserError
-from bnnbench.methods import METHODS, Method, configure
-from bnnbench.registry import ALL, nearest
+from bnnbench.experiment.request import Request
+from bnnbench.experiment.selection import Choice, select_methods, select_tasks, select_test_sets
+from bnnbench.methods import Method
+from bnnbench.registry import nearest
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import Budget
-from bnnbench.tasks.images import ImageTask
-from bnnbench.tasks.shifts import ALL as EXHAUSTIVE
-from bnnbench.tasks.shifts import OUT_OF_DISTRIBUTION
-from bnnbench.tasks.shifts import select as shift_names
 
 MOST_CELLS = 100_000  # of one run: its plan is held in memory
-Settings = dict[str, dict[str, list[str]]]  # method -> field -> values; several values make a grid
 
 
-def parse_settings(texts: Iterable[str]) -> Settings:
-    """`--set method.param=value[,value...]` strings to a nested dict.
+class Plan(NamedTuple):
+    """The cells of a run in the order of the registries, and what was left out, one sentence each."""
 
-    Raises:
-        UserError: a string of another form, an unknown method, or a parameter that is named twice.
-    """
-    settings: Settings = {}
-    for text in texts:
-        path, equals, values = text.partition("=")
-        method, dot, parameter = path.strip().rpartition(".")
-        if not (equals and dot and method and parameter and values):
-            raise UserError(f"--set takes method.param=value (several values with commas), not {text!r:.200}.")
-        METHODS.get(method)
-        if parameter in settings.setdefault(method, {}):
-            raise UserError(f"--set names {path} twice; give its values in one --set, with commas.")
-        settings[method][parameter] = [value.strip() for value in values.split(",")]
-    return settings
+    cells: list[Cell]
+    warnings: list[str]
 
 
-def configurations(
-    cls: type[Method], grid: dict[str, list[str]], tuned: Mapping[str, Any] | None = None
-) -> list[Method]:
-    """All combinations of the values of a grid, each once; a single default configuration without one.
-
-    Args:
-        tuned: a task's own defaults.
-
-    Raises:
-        UserError: a value that the method does not take.
-    """
-    combinations = itertools.product(*grid.values())
-    return list(dict.fromkeys(configure(cls, dict(zip(grid, values, strict=True)), tuned) for values in combinations))
-
-
-def select_methods(names: Sequence[str]) -> list[type[Method]]:
-    """`all` means every practical method; references run when named."""
-    if list(names) == [ALL]:
-        return [method for method in METHODS if "references" not in method.tags]
-    return METHODS.select(names)
-
-
-def select_tasks(names: Sequence[str], root: Path | None) -> tuple[list[Task], list[str]]:
-    """Tasks behind names and groups, and warnings: `all` skips tasks whose data are missing."""
-    if list(names) != [ALL]:
-        return TASKS.select(names), []
-    missing = [task.name for task in TASKS if not task.present(root)]
-    warnings = [
-        f"{name}: its data are missing, skipped; fetch them by `bnnbench data fetch {name}`." for name in missing
-    ]
-    return [task for task in TASKS if task.name not in missing], warnings
-
-
-def build_plan(
-    methods: Sequence[str],
-    tasks: Sequence[str],
-    rule: str | None,
-    budget: Budget,
-    seeds: int,
-    settings: Settings,
-    root: Path | None,
-    folds: Sequence[int] | None = None,
-    exhaustive: bool = False,
-) -> tuple[list[Cell], list[str]]:
-    """All cells in the order of the registries, and warnings on what was left out.
-
-    What cannot be planned is an error where it was named, and left out where it came by a group.
-
-    Args:
-        folds: indices of the splits to run, None for all.
-        exhaustive: whether sweeps over shifted test sets take all images and samples.
+def build_plan(request: Request) -> Plan:
+    """All cells of a request. What cannot be planned is an error where it was named, and left out where it came by a
+    group.
 
     Raises:
         UserError: an unknown name, a pair that does not fit, a setting for a method that is not run, data that are
             not there, more than `MOST_CELLS` cells.
     """
-    seeds = whole_of(seeds, "--seeds", MOST_CELLS)
-    classes = select_methods(methods)
-    tasks, shifts = shift_names(tasks, exhaustive)
-    chosen, warnings = select_tasks(tasks, root)
-    if shifts:
-        chosen = _shifted(chosen, shifts, warnings, root)
-    for name in settings:
-        if name not in {cls.name for cls in classes}:
-            raise UserError(
-                f"--set names {name!r}, which this run does not hold{nearest(name, [c.name for c in classes])}"
-            )
-    cells: list[Cell] = []
-    for task in chosen:
-        fitting = [cls for cls in classes if _fits(task, cls, rule, tasks, methods, warnings)]
-        own_rule, grant = rule or task.rules[0], task.budget(budget.name) if task.budgets else budget
-        try:
-            rows, known = _loaded(task, own_rule, root) if fitting else (0, 0)
-        except UserError as error:
-            if task.name in tasks:
-                raise
-            warnings.append(f"{task.name}: skipped. {error}")
-            continue
-        indices = _indices(task, own_rule, known, folds) if fitting else []
-        for cls in fitting:
-            grid = settings.get(cls.name, {})
-            count = len(cells) + seeds * len(indices) * math.prod(map(len, grid.values()))
-            if count > MOST_CELLS:
-                raise UserError(f"A run holds {MOST_CELLS:,} cells at most, and this one {count:,} or more; split it.")
-            try:
-                for method, splits in _configured(task, cls, grid, rows, own_rule, grant, root):
-                    numbers = itertools.product(range(seeds), indices[:splits])
-                    shared = grant, root, own_shifts(task, shifts)
-                    cells += [Cell(task, method, own_rule, index, seed, *shared) for seed, index in numbers]
-            except UserError as error:
-                if grid or (task.name in tasks and cls.name in methods):
-                    raise
-                warnings.append(f"{cls.name} on {task.name}: skipped. {error}")
-    if not cells:
+    whole_of(request.seeds, "--seeds", MOST_CELLS)
+    methods = select_methods(request.methods)
+    tasks, warnings = select_tasks(request.tasks, request.root)
+    test_sets, without = select_test_sets(request, tasks)
+    plan = Plan([], [*warnings, *without])
+    _refuse_settings_of_others(request, methods)
+    _refuse_unknown_rule(request, tasks)
+    for task in tasks:
+        supporting = [choice for choice in methods if _supports(choice.cls, task, request)]
+        if supporting and (context := _context(task, test_sets[task], request, plan)) is not None:
+            for choice in supporting:
+                _add_method(choice, context, request, plan)
+    if not plan.cells:
         raise UserError("This run holds no cell: no chosen method supports a chosen task under this split rule.")
-    return cells, warnings
+    return plan
 
 
-def _shifted(chosen: list[Task], shifts: Sequence[str], warnings: list[str], root: Path | None) -> list[Task]:
-    """The tasks of which shifted test sets are wanted; `mnist` beside them where none is of images."""
-    images = [task for task in chosen if isinstance(task, ImageTask)]
-    without = [task.name for task in images if not own_shifts(task, shifts)]
-    wanted = ", ".join(name.removesuffix(EXHAUSTIVE) for name in shifts)
-    if images and len(without) == len(images):
-        known = sorted({name for task in images for name in task.shifts})
-        raise UserError(f"{', '.join(without)}: no such test sets ({wanted}); known are {', '.join(known) or 'none'}.")
-    warnings += [f"{name}: has no test sets {wanted}, scored without them." for name in without]
-    if not images:
-        chosen = [*chosen, TASKS.get("mnist")]
-    for name in {name for task in chosen for name in own_shifts(task, shifts) if name in OUT_OF_DISTRIBUTION}:
-        load(name, root)  # raises where they are missing, before anything is trained
-    return chosen
+class Context(NamedTuple):
+    """What the cells of a task in this run share.
+
+    Attributes:
+        rows: of its data. indices: of the splits to run.
+    """
+
+    task: Task
+    rule: str
+    budget: Budget
+    test_sets: tuple[str, ...]
+    rows: int
+    indices: list[int]
 
 
-def own_shifts(task: Task, shifts: Sequence[str]) -> tuple[str, ...]:
-    """Those families of shifted test sets that a task has."""
-    return tuple(name for name in shifts if name.removesuffix(EXHAUSTIVE) in task.shifts)
+def _context(task: Task, test_sets: tuple[str, ...], request: Request, plan: Plan) -> Context | None:
+    """What the cells of a task share; None, with a warning, where it came by a group and cannot run."""
+    rule = request.split_rule or task.rules[0]
+    if rule not in task.rules and not request.names_task(task):
+        plan.warnings.append(f"{task.name}: has no split rule {rule!r}, skipped.")
+        return None
+    try:
+        rows, count = _loaded(task, rule, request)
+    except UserError as error:
+        if request.names_task(task):
+            raise
+        plan.warnings.append(f"{task.name}: skipped. {error}")
+        return None
+    budget = task.budget(request.budget.name) if task.budgets else request.budget
+    return Context(task, rule, budget, test_sets, rows, _indices(task, rule, count, request.splits))
 
 
-def _loaded(task: Task, rule: str, root: Path | None) -> tuple[int, int]:
+def _add_method(choice: Choice, context: Context, request: Request, plan: Plan) -> None:
+    """Add the cells of a method on a task to the plan, or a warning where it came by a group and cannot run."""
+    task, grid = context.task, request.settings.get(choice.cls.name, {})
+    combinations = math.prod(map(len, grid.values())) if choice.by_name else 0
+    count = request.seeds * len(context.indices) * (combinations + len(choice.objects))
+    if (count := len(plan.cells) + count) > MOST_CELLS:
+        raise UserError(f"A run holds {MOST_CELLS:,} cells at most, and this one {count:,} or more; split it.")
+    try:
+        plan.cells.extend(_cells(choice, context, request))
+    except UserError as error:
+        if grid or (request.names_task(task) and request.names_method(choice.cls)):
+            raise
+        plan.warnings.append(f"{choice.cls.name} on {task.name}: skipped. {error}")
+
+
+def _cells(choice: Choice, context: Context, request: Request) -> list[Cell]:
+    """The cells of a method on a task; whatever the method's own code raises when it is planned becomes a sentence."""
+    try:
+        return [
+            Cell(context.task, method, context.rule, index, seed, context.budget, request.root, context.test_sets)
+            for method, splits in _configured(choice, context, request)
+            for seed, index in itertools.product(range(request.seeds), context.indices[:splits])
+        ]
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        name = choice.cls.name
+        raise UserError(f"The method {name!r} cannot be planned on {context.task.name!r} ({_named(error)}).") from error
+
+
+def _configured(choice: Choice, context: Context, request: Request) -> Iterator[tuple[Method, int | None]]:
+    """The configurations of a method on a task, each with the number of splits that it runs, None for all."""
+    task, cls = context.task, choice.cls
+    grid = request.settings.get(cls.name, {})
+    for method in choice.configurations(grid, task.defaults(cls.name, cls.tags)):
+        cell = Cell(task, method, context.rule, 0, 0, context.budget, request.root)
+        _ = hash(cell), cell.record, structure(cell)  # what the method's own code may fail at
+        yield method, method.folds(context.rows)
+
+
+def _loaded(task: Task, rule: str, request: Request) -> tuple[int, int]:
     """How many rows and how many splits a task has; whatever its loader raises becomes a sentence."""
     try:
-        return len(task.data(root).x), len(task.splits(rule, root))
+        count = len(task.splits(rule, request.root))  # refuses a rule that it lacks before any data are fetched
+        return len(task.data(request.root).x), count
     except UserError:
         raise
     except (Exception, SystemExit) as error:
         raise UserError(f"The data of the task {task.name!r} cannot be loaded ({_named(error)}).") from error
 
 
-def _configured(
-    task: Task, cls: type[Method], grid: dict[str, list[str]], rows: int, rule: str, budget: Budget, root: Path | None
-) -> list[tuple[Method, int | None]]:
-    """The configurations of a method on a task, each with the number of splits that it runs, None for all.
-
-    Whatever the method's own code raises when it is planned becomes a sentence.
-    """
-    try:
-        methods = configurations(cls, grid, task.defaults(cls.name, cls.tags))
-        for method in methods:
-            cell = Cell(task, method, rule, 0, 0, budget, root)
-            _ = hash(cell), cell.record, structure(cell)
-        return [(method, method.folds(rows)) for method in methods]
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise UserError(f"The method {cls.name!r} cannot be planned on {task.name!r} ({_named(error)}).") from error
-
-
 def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": .")
 
 
-def _indices(task: Task, rule: str, count: int, folds: Sequence[int] | None) -> list[int]:
-    for index in folds or ():
+def _indices(task: Task, rule: str, count: int, splits: Sequence[int] | None) -> list[int]:
+    for index in splits or ():
         if index not in range(count):
             raise UserError(f"The task {task.name!r} has splits 0 to {count - 1} under {rule!r}, no {index}.")
-    return list(range(count)) if folds is None else sorted(set(folds))
+    return list(range(count)) if splits is None else sorted(set(splits))
 
 
-def _fits(
-    task: Task, cls: type[Method], rule: str | None, tasks: Sequence[str], methods: Sequence[str], warnings: list[str]
-) -> bool:
-    """Whether the pair can run; a pair that was named and cannot is an error, one out of groups a warning."""
-    if task.kind not in cls.supports:
-        if task.name in tasks and cls.name in methods:
-            raise UserError(
-                f"The method {cls.name!r} does not support {task.kind}, the kind of task {task.name!r}; "
-                f"choose a task of kind {' or '.join(cls.supports)}."
-            )
-        return False
-    if rule is not None and rule not in task.rules:
-        known = sorted({r for t in TASKS for r in t.rules})
-        if rule not in known:
-            raise UserError(f"There is no split rule {rule!r}{nearest(rule, known)}")
-        if task.name in tasks:
-            raise UserError(f"The task {task.name!r} has no split rule {rule!r}; it has {', '.join(task.rules)}.")
-        warning = f"{task.name}: has no split rule {rule!r}, skipped."
-        if warning not in warnings:
-            warnings.append(warning)
-        return False
-    return True
+def _supports(cls: type[Method], task: Task, request: Request) -> bool:
+    """Whether a method supports the kind of a task; if not, an error for a pair that was named."""
+    if task.kind not in cls.supports and request.names_task(task) and request.names_method(cls):
+        raise UserError(
+            f"The method {cls.name!r} does not support {task.kind}, the kind of task {task.name!r}; "
+            f"choose a task of kind {' or '.join(cls.supports)}."
+        )
+    return task.kind in cls.supports
 
 
-def packs(cells: Sequence[Cell], limits: Mapping[tuple, int]) -> list[list[Cell]]:
-    """Cells of equal structure together, at most `limits[structure]` each, in the order of the plan.
+def _refuse_settings_of_others(request: Request, methods: Sequence[Choice]) -> None:
+    named = [choice.cls.name for choice in methods if choice.by_name]
+    for name in request.settings:
+        if name not in named:
+            hint = nearest(name, named) if named else " by its name; objects have a configuration of their own."
+            raise UserError(f"--set names {name!r}, which this run does not hold{hint}")
 
-    Packs are formed from the whole plan and filtered afterwards, so that a resumed run repeats them.
-    """
-    groups: dict[tuple, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(structure(cell), []).append(cell)
-    return [
-        group[start : start + limits[kind]]
-        for kind, group in groups.items()
-        for start in range(0, len(group), limits[kind])
-    ]
+
+def _refuse_unknown_rule(request: Request, tasks: Sequence[Task]) -> None:
+    known = sorted({rule for task in [*TASKS, *tasks] for rule in task.rules})
+    if request.split_rule is not None and request.split_rule not in known:
+        raise UserError(f"There is no split rule {request.split_rule!r}{nearest(request.split_rule, known)}")

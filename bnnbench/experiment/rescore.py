@@ -42,11 +42,11 @@ def lacking(store: ResultStore, cells: Mapping[Cell, CellRecord]) -> tuple[Lacki
 
 def _evaluations(cell: Cell, known: dict[tuple, tuple[set[str], nn.Module]]) -> set[str]:
     """Names of the evaluations of a scored cell: of its test sets, which all splits of a task share, and of pruning."""
-    key = (cell.task.name, cell.rule, cell.shifts)
+    key = (cell.task.name, cell.rule, cell.test_sets)
     if key not in known:
         data, split = cell.task.data(cell.root), cell.task.splits(cell.rule, cell.root)[0]
         network = cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))
-        known[key] = set(cell.task.test_sets(data, split, cell.shifts, cell.root)), network
+        known[key] = set(cell.task.test_sets(data, split, cell.test_sets, cell.root)), network
     names, network = known[key]
     return names | set(pruned_sets(cell.method, network))
 

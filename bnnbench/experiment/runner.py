@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
-import torch
-
 from bnnbench import random
-from bnnbench.engine.cell import Cell, structure
+from bnnbench.engine.cell import Cell
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.compile import is_compiled
-from bnnbench.engine.pack import pack_limit
-from bnnbench.engine.size import device_memory
 from bnnbench.engine.train import Trained
 from bnnbench.errors import StorageError, UserError
 from bnnbench.experiment.added import add_evaluations
 from bnnbench.experiment.attempt import Settings, attempt
-from bnnbench.experiment.plan import packs
+from bnnbench.experiment.packing import all_packs, restricted
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.waiting import AGAIN_S, awaited, heartbeat
-from bnnbench.records import CellRecord, Outcome, Status
+from bnnbench.records import Outcome, Status
 from bnnbench.store.owners import owner_id
 from bnnbench.store.store import ResultStore
-
-MEMORY_SHARE = 0.25  # of the device's memory, for one pack
 
 
 class Ended(NamedTuple):
@@ -51,31 +45,30 @@ def run_cells(
 
     A pack that another process holds is left to it; at the end this one waits for what the others finish or drop.
     """
-    todo = _restricted(all_packs(cells, settings.device), missing)
-    records = {cell: cell.record for cell in missing}
+    todo = restricted(all_packs(cells, settings.device), missing)
+    fingerprints = {cell.record.fingerprint for cell in missing}
     ended, faults, session, owner, told = Counter(), [], None, owner_id(), ""
     with heartbeat(store, owner):
         while todo:
             waiting = []
             for pack in todo:
-                if not store.claim([records[cell] for cell in pack], owner, settings.force):
+                if not store.claim([cell.record for cell in pack], owner, settings.force):
                     waiting.append(pack)
                     continue
                 session = start_session() if session is None else session
-                for cells, outcomes, trained, checkpoint in _run_pack(pack, settings, progress):
+                for part, outcomes, trained, checkpoint in _run_pack(pack, settings, progress):
                     store.record(session, outcomes, owner, settings.force)
                     if checkpoint is not None:
                         checkpoint.remove()
                     ended.update(Ended(o.status, o.cell.task, o.cell.method, o.message) for o in outcomes)
-                    if trained is not None and cells[0].shifts:
-                        progress.start(f"{cells[0].task.name} {cells[0].method.name}: shifted test sets")
-                        with random.compiled_kernels(is_compiled(cells[0], settings.device)):
+                    if trained is not None and part[0].test_sets:
+                        progress.start(f"{part[0].task.name} {part[0].method.name}: further test sets")
+                        with random.compiled_kernels(is_compiled(part[0], settings.device)):
                             faults += add_evaluations(store, trained)[1]
-                    progress.finish(_line(cells, outcomes), _work(cells))
-            still = unfinished(store, {cell: records[cell] for pack in waiting for cell in pack}, settings.force)
-            waiting = _restricted(waiting, still)
+                    progress.finish(_line(part, outcomes), _work(part))
+            waiting = restricted(waiting, unfinished(store, [c for pack in waiting for c in pack], settings.force))
             if waiting and len(waiting) == len(todo):
-                line = awaited(store, {record.fingerprint for record in records.values()})
+                line = awaited(store, fingerprints)
                 progress.start(line)
                 if line != told:
                     progress.say(line)
@@ -85,39 +78,10 @@ def run_cells(
     return ended, faults
 
 
-def unfinished(store: ResultStore, cells: Mapping[Cell, CellRecord], force: bool = False) -> list[Cell]:
+def unfinished(store: ResultStore, cells: Sequence[Cell], force: bool = False) -> list[Cell]:
     """The cells that are to be trained, in the given order."""
-    wanted = {record.fingerprint for record in store.missing(cells.values(), force)} if cells else set()
-    return [cell for cell, record in cells.items() if record.fingerprint in wanted]
-
-
-def _restricted(packs: Sequence[Sequence[Cell]], cells: Collection[Cell]) -> list[list[Cell]]:
-    """The packs with these cells alone."""
-    among = set(cells)
-    left = ([cell for cell in pack if cell in among] for pack in packs)
-    return [pack for pack in left if pack]
-
-
-def all_packs(cells: Sequence[Cell], device: torch.device) -> list[list[Cell]]:
-    """Packs of the whole plan, as large as memory allows."""
-    limits: dict[tuple, int] = {}
-    for cell in cells:
-        if (kind := structure(cell)) not in limits:
-            limits[kind] = _limit(cell, device)
-    return packs(cells, limits)
-
-
-def _limit(cell: Cell, device: torch.device) -> int:
-    try:
-        return pack_limit(cell, _memory(device), device)
-    except Exception:  # what cannot be sized says why when it is trained
-        return 1
-
-
-def _memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(MEMORY_SHARE * device_memory(device))
-    return 2 * 2**30  # a fixed share: packs, hence numbers, must not depend on what else runs on a machine
+    wanted = {record.fingerprint for record in store.missing([cell.record for cell in cells], force)} if cells else ()
+    return [cell for cell in cells if cell.record.fingerprint in wanted]
 
 
 def _work(pack: Sequence[Cell]) -> int:

@@ -21,10 +21,10 @@ from bnnbench.evaluation.sets import adversarial, predictions, test_sets
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.rescore import restored
 from bnnbench.methods import METHODS
+from bnnbench.names import EXHAUSTIVE
 from bnnbench.records import CellRecord, EvaluationRecord
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TestSet
-from bnnbench.tasks.shifts import ALL
 
 SOURCE = "ensemble-deep"
 ATTACKS = ("fgsm-0.10", "fgsm-0.30", "pgd-0.10")
@@ -34,12 +34,12 @@ Lacking = dict[Cell, dict[Cell, list[str]]]  # source -> cells, and the attacks 
 def new_transfers(store: ResultStore, records: Mapping[Cell, CellRecord]) -> Lacking:
     """Attacked cells that lack transferred attacks which a stored ensemble can give; exhaustive ones where there are
     no others."""
-    attacked = [cell for cell in records if cell.shifts and cell.method.name != SOURCE]
+    attacked = [cell for cell in records if cell.test_sets and cell.method.name != SOURCE]
     done = store.evaluated(records[cell].fingerprint for cell in attacked)
     wanted: Lacking = {}
     for cell in attacked:
         has = done.get(records[cell].fingerprint, set())
-        attacks = (name if name in has else name + ALL for name in ATTACKS)
+        attacks = (name if name in has else name + EXHAUSTIVE for name in ATTACKS)
         if names := [name for name in attacks if name in has and f"transfer-{name}" not in has]:
             wanted.setdefault(source_of(cell), {})[cell] = names
     there = store.stored((source.record.fingerprint for source in wanted), "posterior")
@@ -48,8 +48,8 @@ def new_transfers(store: ResultStore, records: Mapping[Cell, CellRecord]) -> Lac
 
 def source_of(cell: Cell) -> Cell:
     """The deep ensemble of the same task, split, seed and budget, with the test sets that can be transferred."""
-    families = tuple(family + end for family in ("fgsm", "pgd") for end in ("", ALL))
-    return replace(cell, method=default(METHODS.get(SOURCE), cell.task), shifts=families)
+    families = tuple(family + end for family in ("fgsm", "pgd") for end in ("", EXHAUSTIVE))
+    return replace(cell, method=default(METHODS.get(SOURCE), cell.task), test_sets=families)
 
 
 def add_transfers(

@@ -14,7 +14,7 @@ from bnnbench.store.owners import described
 from bnnbench.store.store import ResultStore
 
 HEARTBEAT_S = 15.0  # on another machine a claim lapses after 60 s without one
-AGAIN_S = 1.0  # after a sign of life that failed, and between two looks at what others do
+AGAIN_S = 1.0  # after a sign of life that failed, and between two queries of what others do
 log = logging.getLogger(__name__)
 
 

@@ -26,6 +26,7 @@ from bnnbench.random import Span
 from bnnbench.registry import Registry, nearest
 
 MOST = 100_000  # of whole-number hyperparameters (members, samples, widths): beyond it no machine ends a run
+NOUNS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}  # types of hyperparameters
 MOST_LAYERS = 1_000  # of flows, which are built one after the other
 State = Any  # a pytree of tensors
 Info = dict[str, Tensor]  # a few scalars worth plotting; `loss` is tested for finiteness every step
@@ -270,8 +271,21 @@ def configure(cls: type[Method], settings: dict[str, str], tuned: Mapping[str, A
         if name not in fields:
             raise UserError(f"The method {cls.name!r} has no parameter {name!r}{nearest(name, fields)}")
         values[name] = _parse(f"{cls.name}.{name}", text, type(fields[name].default))
-    method = cls(**values)
-    at_most(method, MOST, *(name for name, field in fields.items() if type(field.default) is int))
+    return valid(cls(**values))
+
+
+def valid(method: Method) -> Method:
+    """The method, if its hyperparameters are of the types of their defaults and in their ranges.
+
+    Raises:
+        UserError: one is not.
+    """
+    fields = dataclasses.fields(method)  # type: ignore[arg-type]
+    for field in fields:
+        value, kind = getattr(method, field.name), type(field.default)
+        if kind in NOUNS and type(value) is not kind and not (kind is float and type(value) is int):
+            raise UserError(f"{method.name}.{field.name} must be {NOUNS[kind]}, not {value!r:.80}.")
+    at_most(method, MOST, *(field.name for field in fields if type(field.default) is int))
     method.check()
     return method
 
@@ -279,10 +293,9 @@ def configure(cls: type[Method], settings: dict[str, str], tuned: Mapping[str, A
 def _parse(name: str, text: str, kind: type) -> Any:
     if kind is bool:
         if text.lower() not in {"true", "false"}:
-            raise UserError(f"{name} must be true or false, not {text!r}.")
+            raise UserError(f"{name} must be {NOUNS[kind]}, not {text!r}.")
         return text.lower() == "true"
     try:
         return kind(text)
     except ValueError:
-        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise UserError(f"{name} must be {noun}, not {text!r:.80}.") from None
+        raise UserError(f"{name} must be {NOUNS.get(kind, kind.__name__)}, not {text!r:.80}.") from None

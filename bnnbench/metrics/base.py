@@ -27,6 +27,7 @@ from bnnbench.model.predictive import (
     Predictive,
     each,
 )
+from bnnbench.model.truth import DensityTruth, NormalTruth, Truth, mapped
 from bnnbench.records import MetricRecord, Score
 from bnnbench.registry import Registry, warn
 
@@ -49,8 +50,7 @@ class Context:
         predictive: the mixture on N points.
         y: observed targets or class indices [N], None where no labels fit (out-of-distribution inputs, grids).
         key: for metrics that draw, int32 tensor [2]; never needed by the others.
-        truth: mean and standard deviation, each [N], of the normal distribution y really has, of toy tasks; of
-            densities log p at the points, and the area that each stands for: 0 of random draws.
+        truth: what is known of the true distribution at the points; metrics need `normal_truth` or `density_truth`.
         outside: the same posterior's predictive on out-of-distribution inputs.
         reference: predictive of the HMC reference at the same points, in the same units.
         chains: number of Markov chains whose draws the terms are, chain after chain, each as long as the others.
@@ -59,7 +59,7 @@ class Context:
     predictive: Predictive
     y: Tensor | None = None
     key: Tensor | None = None
-    truth: tuple[Tensor, Tensor] | None = None
+    truth: Truth | None = None
     outside: Predictive | None = None
     reference: Predictive | None = None
     chains: int | None = None
@@ -134,9 +134,19 @@ class Context:
         return self.predictive.log_weights if isinstance(self.predictive, DensityPredictive) else None
 
     @property
+    def normal_truth(self) -> NormalTruth | None:
+        """The normal distribution that y really has, where a toy task knows it."""
+        return self.truth if isinstance(self.truth, NormalTruth) else None
+
+    @property
+    def density_truth(self) -> DensityTruth | None:
+        """The true density at the points, where a density task knows it."""
+        return self.truth if isinstance(self.truth, DensityTruth) else None
+
+    @property
     def grid(self) -> Tensor | None:
         """The area that each point of a grid stands for, [N]."""
-        return self.truth[1] if self.truth is not None and self.y is None else None
+        return self.density_truth.area if self.density_truth is not None and self.y is None else None
 
     @property
     def targets(self) -> Tensor:
@@ -230,7 +240,7 @@ def score(
     y: Tensor | None,
     key: Tensor | None,
     kind: str,
-    truth: tuple[Tensor, Tensor] | None = None,
+    truth: Truth | None = None,
     outside: Predictive | None = None,
     *,
     reference: Predictive | None = None,
@@ -244,7 +254,7 @@ def score(
         double(predictive),
         y if y is None or not y.is_floating_point() else y.double(),
         key,
-        None if truth is None else (truth[0].double(), truth[1].double()),
+        None if truth is None else mapped(Tensor.double, truth),
         None if outside is None else double(outside),
         None if reference is None else double(reference),
         chains,

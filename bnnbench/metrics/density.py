@@ -31,12 +31,12 @@ def nll(c: Context) -> Value:
     better=0,
     unit="nats",
     summary="the same of the true density, on the same draws: an estimate of its entropy",
-    needs=("y", "log_density", "truth"),
+    needs=("y", "log_density", "density_truth"),
 )
 def nll_floor(c: Context) -> Value:
     """-(1/N) sum_n log p(x_n)."""
-    assert c.truth is not None
-    return mean_value(-c.truth[0])
+    assert c.density_truth is not None
+    return mean_value(-c.density_truth.log_density)
 
 
 @metric(
@@ -45,12 +45,12 @@ def nll_floor(c: Context) -> Value:
     better=-1,
     unit="nats",
     summary="KL(p || q) of the truth p from the flow q, on held-out draws from p",
-    needs=("y", "log_density", "truth"),
+    needs=("y", "log_density", "density_truth"),
 )
 def kl_forward(c: Context) -> Value:
     """(1/N) sum_n log p(x_n) - log q(x_n), x_n ~ p: the nll above its floor, with the noise of both taken out."""
-    assert c.truth is not None
-    return mean_value(c.truth[0] - _log_density(c))
+    assert c.density_truth is not None
+    return mean_value(c.density_truth.log_density - _log_density(c))
 
 
 @metric(
@@ -63,8 +63,8 @@ def kl_forward(c: Context) -> Value:
 )
 def kl_reverse(c: Context) -> Value:
     """sum_g a q(x_g) (log q(x_g) - log p(x_g)), a being a cell's area; no stderr, a grid being no random sample."""
-    assert c.truth is not None
-    log_p, area = c.truth
+    assert c.density_truth is not None
+    log_p, area = c.density_truth
     log_q = _log_density(c)
     return Value((area * torch.where(log_q > -math.inf, log_q.exp() * (log_q - log_p), 0.0)).sum().item())
 

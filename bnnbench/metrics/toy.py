@@ -37,12 +37,12 @@ def normal_kl(mean: Tensor, scale: Tensor, predictive: GaussianPredictive) -> Te
     better=-1,
     unit="nats",
     summary="KL divergence of the predictive mixture from the true distribution of y, mean over the grid",
-    needs=("truth",),
+    needs=("normal_truth",),
 )
 def kl_to_truth(c: Context) -> Value:
     """(1/G) sum_g KL(N(truth mean_g, truth sd_g^2) || mixture_g); no stderr, a grid being no random sample."""
-    assert c.truth is not None
-    return Value(normal_kl(*c.truth, c.gaussian).mean().item())
+    assert c.normal_truth is not None
+    return Value(normal_kl(*c.normal_truth, c.gaussian).mean().item())
 
 
 def quantile(predictive: GaussianPredictive, level: float) -> Tensor:
@@ -63,11 +63,11 @@ def quantile(predictive: GaussianPredictive, level: float) -> Tensor:
     unit="",
     summary="probability, under the true distribution of y, of the mixture's central 95 % interval, mean over the "
     "grid; 0.95 is right",
-    needs=("truth",),
+    needs=("normal_truth",),
 )
 def truth_coverage_95(c: Context) -> Value:
     """(1/G) sum_g P(q_g(0.025) <= y <= q_g(0.975)) with y ~ N(truth mean_g, truth sd_g^2); no stderr, as above."""
-    assert c.truth is not None
-    mean, scale = c.truth
+    assert c.normal_truth is not None
+    mean, scale = c.normal_truth
     low, high = (torch.special.ndtr((quantile(c.gaussian, level) - mean) / scale) for level in (0.025, 0.975))
     return Value((high - low).mean().item())

@@ -6,6 +6,7 @@ from bnnbench.model.likelihoods import Categorical, Heteroscedastic, Homoscedast
 from bnnbench.model.predictive import CategoricalPredictive, DensityPredictive, GaussianPredictive, Predictive
 from bnnbench.model.priors import GaussianPrior, LaplacePrior, Prior, ScaleMixturePrior
 from bnnbench.model.problem import Batch, Problem, Rows, Table
+from bnnbench.model.truth import DensityTruth, NormalTruth, Truth
 
 __all__ = [
     "AutoencoderProblem",
@@ -14,6 +15,7 @@ __all__ = [
     "CategoricalPredictive",
     "DensityPredictive",
     "DensityProblem",
+    "DensityTruth",
     "EnergyProblem",
     "GaussianPredictive",
     "GaussianPrior",
@@ -21,6 +23,7 @@ __all__ = [
     "Homoscedastic",
     "LaplacePrior",
     "Likelihood",
+    "NormalTruth",
     "Params",
     "Predictive",
     "Prior",
@@ -28,4 +31,5 @@ __all__ = [
     "Rows",
     "ScaleMixturePrior",
     "Table",
+    "Truth",
 ]

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from bnnbench import names
+from bnnbench.data import cards
 from bnnbench.data.arrays import Data, Split, spread
-from bnnbench.data.cards import card, names
 from bnnbench.data.files import data_root, present
 from bnnbench.data.labels import of_kind
 from bnnbench.data.loaders import load
@@ -36,41 +37,21 @@ from bnnbench.model import (
     Table,
 )
 from bnnbench.model.density_problem import LogDensity
+from bnnbench.model.truth import mapped
 from bnnbench.nets import MLP
 from bnnbench.registry import Registry, nearest
-from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.budget import Budget, budget_of
+from bnnbench.tasks.sets import TestSet, TestSetFamily
 
 KINDS = ("regression", "classification", "density", "variational")
 LONGEST = 60  # characters of a name: reports make names of files from it
 NAME = re.compile(rf"[^\W_][\w.=+-]{{0,{LONGEST - 1}}}")
-TRAIN_POINTS = 2000  # at most so many fitting rows are scored as `train`
+TRAIN_POINTS = 2000  # at most so many training rows are scored as `train`
 # The prior over weights of a kind of task, where it is not the standard normal: a classifier of rows that can be told
 # apart has to raise its outputs well above one, which that forbids. Chosen on validation rows of tables (see the
 # README) and of images: at 1, the prior of regressions, the posterior of networks as wide as those for images underfits
 # (MAP errs on 3.1 % of the validation images of `mnist` after 5 epochs, at 2 on 2.0 %, at 4 on 1.7 %).
 PRIORS: Mapping[str, Prior] = {"classification": GaussianPrior(scale=4.0)}
-
-
-class TestSet(NamedTuple):
-    """A test set in original units.
-
-    Attributes:
-        x: inputs [M, ...]. y: targets [M], None where no labels fit.
-        truth: mean [M] and sd [M] of y given x, where they are known.
-        out_of_distribution: whether the inputs are out of distribution, hence scored against those of `test`.
-        attack: how the inputs are changed by the gradient of the posterior that is scored, if they are.
-        samples: predictive samples at most, None for those of the budget.
-    """
-
-    x: np.ndarray
-    y: np.ndarray | None
-    truth: tuple[np.ndarray, np.ndarray] | None = None
-    out_of_distribution: bool = False
-    attack: Attack | None = None
-    samples: int | None = None
-
-    __test__ = False  # or pytest takes it for a class of tests
 
 
 @dataclass(frozen=True)
@@ -86,11 +67,14 @@ class Task:
         noise: `heteroscedastic` or `homoscedastic`, for regression.
         prior: the prior over weights, None for that of the kind (`PRIORS`).
         batch_size: rows of a minibatch.
-        standardised: whether inputs are, by the fitting rows.
+        standardised: whether inputs are, by the training rows.
         loader: reads the data of a task that has no card, as `Data.of` makes them.
         source: name of its data card, where that is not the task's own.
         budgets: budgets of other numbers than those of the same names that all other tasks have.
-        shifts: families of test sets off the data's manifold that it has (see `tasks.shifts`).
+        test_set_families: families of further test sets that it has, scored where a run asks for them.
+        record_layers: whether statistics of weights and activations are recorded at validation checks.
+        fixed_input_shape: whether the shape of its inputs is fixed in the compiled program; tables of other widths
+            share one.
         tuned: method, or group of them, -> field -> default on this task, where that is not the method's own.
         citation: where the protocol comes from.
         version: raise it whenever numbers change; the data checksum is added to it.
@@ -108,7 +92,9 @@ class Task:
     loader: Callable[[], Data] | None = None
     source: str = ""
     budgets: tuple[Budget, ...] = ()
-    shifts: tuple[str, ...] = ()
+    test_set_families: tuple[TestSetFamily, ...] = ()
+    record_layers: bool = False
+    fixed_input_shape: bool = False
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False, compare=False)
     citation: str = ""
     version: int = 1
@@ -129,7 +115,7 @@ class Task:
 
     def present(self, root: Path | None = None) -> bool:
         """Whether the data need no download."""
-        return self.loader is not None or present(card(self.source or self.name), data_root(root))
+        return self.loader is not None or present(cards.card(self.source or self.name), data_root(root))
 
     def data(self, root: Path | None = None) -> Data:
         """The data set, loaded and checked once a process; the target is what the task's kind makes of it.
@@ -187,28 +173,38 @@ class Task:
         (Hernandez-Lobato & Adams 2015)."""
         return MLP(shape[0], (50,) if rule == "gal" else self.hidden, outputs)
 
-    def test_sets(
-        self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
-    ) -> dict[str, TestSet]:
-        """Name -> test set of one split. `train` is an evenly spaced subset of the fitting rows.
+    def shaped(self, x: np.ndarray) -> np.ndarray:
+        """Inputs of another data set in the shape of this task's."""
+        return x
 
-        `shifts` are families of further test sets, which tables have none of.
-        Where the truth is known, `inside` and `outside` are the grid within and beyond the range of the fitting rows.
+    def test_sets(
+        self, data: Data, split: Split, families: Sequence[str] = (), root: Path | None = None
+    ) -> dict[str, TestSet]:
+        """Name -> test set of one split. `train` is an evenly spaced subset of the training rows.
+
+        Where the truth is known, `inside` and `outside` are the grid within and beyond the range of the training rows.
+
+        Args:
+            families: names of those of `test_set_families` that are wanted too, with `-all` at the end exhaustive.
+            root: the data root.
         """
-        del shifts, root
-        fit = split.train
-        train = fit[spread(len(fit), TRAIN_POINTS)]
-        rows = {"test": split.test, "train": train, "validation": split.validation}
-        points = {name: TestSet(data.x[index], data.y[index]) for name, index in rows.items()}
+        train = split.train[spread(len(split.train), TRAIN_POINTS)]
+        rows = {names.TEST: split.test, names.TRAIN: train, names.VALIDATION: split.validation}
+        found = {name: TestSet(data.x[index], data.y[index]) for name, index in rows.items()}
         if data.grid is not None:
-            points["grid"] = TestSet(data.grid, None, data.truth)
+            found[names.GRID] = TestSet(data.grid, None, data.truth)
         if data.grid is not None and data.truth is not None:
-            known = data.x[fit]
+            known = data.x[split.train]
             within = ((data.grid >= known.min(0)) & (data.grid <= known.max(0))).all(1)
-            for name, where in (("inside", within), ("outside", ~within)):
-                mean, sd = data.truth
-                points[name] = TestSet(data.grid[where], None, (mean[where], sd[where]))
-        return points
+            for name, where in ((names.INSIDE, within), (names.OUTSIDE, ~within)):
+                truth = mapped(lambda values, where=where: values[where], data.truth)
+                found[name] = TestSet(data.grid[where], None, truth)
+        known = {family.name: family for family in self.test_set_families}
+        for name in families:
+            if (family := known.get(names.usual(name))) is not None:
+                exhaustive = name.endswith(names.EXHAUSTIVE)
+                found |= family.make(found[names.TEST], lambda other: self.shaped(load(other, root).x), exhaustive)
+        return found
 
 
 @lru_cache(maxsize=64)
@@ -219,7 +215,7 @@ def _load(task: Task, root: Path | None) -> Data:
             raise UserError(f"its loader returns a {type(data).__name__}; it is to return `Data.of(x, y)`.")
         return of_kind(data, task.kind)
     except UserError as error:
-        if (task.source or task.name) in names():  # of a card, which the sentence names
+        if (task.source or task.name) in cards.names():  # of a card, which the sentence names
             raise
         raise UserError(f"The data of the task {task.name!r} cannot be loaded: {error}") from error
     except Exception as error:  # whatever a user's loader raises
@@ -237,7 +233,7 @@ def _fault(entry: Any) -> str:
     """Why something is no task, nothing if it is one."""
     if not isinstance(entry, Task):
         return "it is no bnnbench.tasks.Task"
-    if type(entry) is Task and entry.loader is None and (entry.source or entry.name) not in names():
+    if type(entry) is Task and entry.loader is None and (entry.source or entry.name) not in cards.names():
         return "it has neither a loader nor a data card"
     try:
         hash(entry)

@@ -10,7 +10,7 @@ from bnnbench.registry import nearest
 
 @dataclass(frozen=True)
 class Budget:
-    """Gradients per network (`steps`), predictive samples, and how often the validation rows are looked at.
+    """Gradients per network (`steps`), predictive samples, and the number of validation checks.
 
     `compiled`: whether the training step goes through torch.compile. It is part of the budget, never of chance,
     because compiled and plain runs drift apart in the last digits. `validation_samples`: predictive samples of such a

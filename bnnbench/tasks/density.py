@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnnbench import random
+from bnnbench import names, random
 from bnnbench.data.arrays import Data, Split
-from bnnbench.model import DensityProblem, EnergyProblem, Problem, Rows, Table
+from bnnbench.model import DensityProblem, DensityTruth, EnergyProblem, Problem, Rows, Table
 from bnnbench.model.density_problem import Unfitted
-from bnnbench.tasks.base import TASKS, Task, TestSet
+from bnnbench.tasks.base import TASKS, Task
 from bnnbench.tasks.energies import ENERGIES, WALL, Boxed
+from bnnbench.tasks.sets import TestSet
 from bnnbench.tasks.targets import BLOBS, LETTERS, MOONS, Target
 
 TRAIN, TEST = 5_000, 20_000  # draws in the table: to standardise and validate by, and to test on
@@ -25,8 +26,6 @@ GRID = 200  # points of the grid along an axis
 @dataclass(frozen=True)
 class DensityTask(Task):
     """A density on the plane, with the truth known everywhere.
-
-    The truth of its test sets is log p at their points, and the area that each of them stands for: 0 of a random draw.
 
     Attributes:
         target: the density.
@@ -42,7 +41,7 @@ class DensityTask(Task):
         del root
         x = self.target.sample(random.key_of("data", self.name), TRAIN + TEST).double()
         grid, area = self._grid()
-        truth = np.asarray(self._log_density(grid)), np.full(len(grid), area)
+        truth = DensityTruth(np.asarray(self._log_density(grid)), np.full(len(grid), area))
         rows = np.arange(len(x))
         return Data.of(
             np.asarray(x), np.zeros(len(x)), fixed=(rows[:TRAIN], rows[TRAIN:]), grid=np.asarray(grid), truth=truth
@@ -63,13 +62,16 @@ class DensityTask(Task):
         return Unfitted(shape[0], drawn=self.kind == "variational")
 
     def test_sets(
-        self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
+        self, data: Data, split: Split, families: Sequence[str] = (), root: Path | None = None
     ) -> dict[str, TestSet]:
-        found = super().test_sets(data, split)
-        drawn = {name: found[name] for name in ("test", "train", "validation")}
-        truths = {name: np.asarray(self._log_density(torch.as_tensor(p.x))) for name, p in drawn.items()}
-        drawn = {name: p._replace(truth=(truths[name], np.zeros(len(p.x)))) for name, p in drawn.items()}
-        return drawn | {"grid": found["grid"]}
+        found = super().test_sets(data, split, families, root)
+        sampled = {name: found[name] for name in (names.TEST, names.TRAIN, names.VALIDATION)}
+        return {name: self._with_truth(points) for name, points in sampled.items()} | {names.GRID: found[names.GRID]}
+
+    def _with_truth(self, points: TestSet) -> TestSet:
+        """A random sample with its true density."""
+        log_density = np.asarray(self._log_density(torch.as_tensor(points.x)))
+        return points._replace(truth=DensityTruth(log_density, np.zeros(len(points.x))))
 
     def _grid(self) -> tuple[Tensor, float]:
         """Midpoints [GRID^2, 2] of the square's cells, and the area of each."""

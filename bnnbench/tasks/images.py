@@ -1,4 +1,4 @@
-"""Image classification on official test sets, with the networks of the field and what lies off the data's manifold."""
+"""Image classification on official test sets, with the networks of the field and test sets under distribution shift."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from bnnbench.data.arrays import Data, Split
+from bnnbench.data.arrays import Data
 from bnnbench.nets import MLP, AlexNet, Conv3FC3, LeNet
-from bnnbench.tasks.base import TASKS, Task, TestSet
+from bnnbench.tasks.base import TASKS, Task
 from bnnbench.tasks.budget import Budget
-from bnnbench.tasks.shifts import shifted
+from bnnbench.tasks.shifts import COLOURS, DIGITS
 
 PADDED = 32  # pixels on a side that the convolutional networks take
 
@@ -34,22 +34,21 @@ class ImageTask(Task):
         pad: whether images are padded with black to 32 x 32 pixels.
     """
 
+    record_layers: bool = True
+    fixed_input_shape: bool = True
     net: Callable[[int, int], nn.Module] = wide_mlp
     pad: bool = False
 
     def read(self, root: Path | None) -> Data:
         data = super().read(root)
-        return dataclasses.replace(data, x=padded(data.x)) if self.pad else data
+        return dataclasses.replace(data, x=self.shaped(data.x))
 
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         del rule
         return self.net(shape[0], outputs)
 
-    def test_sets(
-        self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
-    ) -> dict[str, TestSet]:
-        frame = padded if self.pad else np.asarray
-        return super().test_sets(data, split) | shifted(shifts, data.x[split.test], data.y[split.test], frame, root)
+    def shaped(self, x: np.ndarray) -> np.ndarray:
+        return padded(x) if self.pad else x
 
 
 def padded(x: np.ndarray) -> np.ndarray:
@@ -60,7 +59,7 @@ def padded(x: np.ndarray) -> np.ndarray:
 
 
 def budgets(epoch: int, times: int = 1) -> tuple[Budget, ...]:
-    """5 and 40 epochs of so many updates, or some times as many; large networks are looked at seldom and with few
+    """5 and 40 epochs of so many updates, or some times as many; validation checks of large networks are few, with few
     samples."""
     quick, full = 5 * times, 40 * times
     return (
@@ -91,19 +90,18 @@ TUNED = {
     "sghmc": {"lr": 5e-4, "final_lr_fraction": 0.1, "burn_in": 0.8, "samples": 30},
     "csgmcmc": {"lr": 0.3, "samples": 30},
 }
-MNIST_SHIFTS = ("rotation", "kmnist", "notmnist", "fgsm", "pgd", "fgsm-norm")
 
 _images = partial(ImageTask, kind="classification", rules=("official",), batch_size=128, tuned=TUNED)
-_mnist = partial(_images, groups=("images",), source="mnist", budgets=budgets(430), shifts=MNIST_SHIFTS)  # 55,000 rows
+_mnist = partial(_images, groups=("images",), source="mnist", budgets=budgets(430), test_set_families=DIGITS)
 NETS: dict[str, Callable[[int, int], nn.Module]] = {"lenet": LeNet, "alexnet": AlexNet, "conv3fc3": Conv3FC3}
 
 TASKS.register(_mnist("mnist"))
 TASKS.register(_mnist("mnist-lenet", net=LeNet, pad=True))
-for _source, _group, _budgets, _shifts in (
-    ("cifar10", "images", budgets(352), ("fgsm", "pgd")),  # 45,000 rows
-    ("cifar100", "images", budgets(352), ("fgsm", "pgd")),
+for _source, _group, _budgets, _families in (
+    ("cifar10", "images", budgets(352), COLOURS),  # 45,000 rows
+    ("cifar100", "images", budgets(352), COLOURS),
     ("cifar10-sample", "images-sample", budgets(36, times=3), ()),  # 4,500 rows
 ):
     for _name, _net in NETS.items():
-        _cifar = partial(_images, groups=(_group,), source=_source, budgets=_budgets, shifts=_shifts)
+        _cifar = partial(_images, groups=(_group,), source=_source, budgets=_budgets, test_set_families=_families)
         TASKS.register(_cifar(f"{_source}-{_name}", net=_net))

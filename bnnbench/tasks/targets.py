@@ -28,7 +28,7 @@ class Target(ABC):
 
 @dataclass(frozen=True)
 class Curves(Target):
-    """TestSet spread evenly along polylines, with normal noise.
+    """Points spread evenly along polylines, with normal noise.
 
     log p(x) is exact: along a segment of length l in direction u, from a, with t = u.(x - a) and r its distance from
     the line, the density is N(r; 0, s^2) (Phi(t / s) - Phi((t - l) / s)) / l.

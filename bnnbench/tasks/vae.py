@@ -15,15 +15,16 @@ from bnnbench.data.splits import splits
 from bnnbench.model import AutoencoderProblem, Problem, Rows, Table
 from bnnbench.model.autoencoder import CONTEXT, Autoencoder, binarised
 from bnnbench.model.density_problem import Unfitted
-from bnnbench.tasks.base import TASKS, Task, TestSet
+from bnnbench.tasks.base import TASKS, Task
 from bnnbench.tasks.budget import Budget
+from bnnbench.tasks.sets import TestSet
 
 EPOCH = 430  # updates: 55,000 rows by 128
 
 
 class AutoencoderTask(Task):
     """MNIST with every pixel drawn from a Bernoulli of its grey value (Salakhutdinov & Murray 2008): once for all where
-    images are held out or scored, anew at every step where they are fitted."""
+    images are held out or scored, again at every step where they are trained on."""
 
     def read(self, root: Path | None) -> Data:
         data = super().read(root)
@@ -35,11 +36,11 @@ class AutoencoderTask(Task):
         return dataclasses.replace(data, x=drawn)
 
     def test_sets(
-        self, data: Data, split: Split, shifts: Sequence[str] = (), root: Path | None = None
+        self, data: Data, split: Split, families: Sequence[str] = (), root: Path | None = None
     ) -> dict[str, TestSet]:
-        points = super().test_sets(data, split, shifts, root)
-        train = binarised(random.key_of("data", self.name), torch.as_tensor(points["train"].x)).numpy()
-        return points | {"train": points["train"]._replace(x=train)}
+        found = super().test_sets(data, split, families, root)
+        train = binarised(random.key_of("data", self.name), torch.as_tensor(found["train"].x)).numpy()
+        return found | {"train": found["train"]._replace(x=train)}
 
     def problem(self, rule: str, table: Table, rows: Rows, classes: int, steps: int) -> Problem:
         return AutoencoderProblem(**vars(super().problem(rule, table, rows, classes, steps)))

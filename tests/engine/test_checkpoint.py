@@ -266,7 +266,7 @@ def test_a_full_disk_is_said_in_one_sentence(tmp_path, monkeypatch):
     assert again(image_pack("map"), tmp_path)[1] == [3, 6, 9, 12]
 
 
-LIKE = {"budget": "smoke", "folds": "0", "threads": 1, "device": "cpu"}
+LIKE = {"budget": "smoke", "splits": "0", "threads": 1, "device": "cpu"}
 
 
 def test_a_run_goes_on_and_clears_up(tmp_path, monkeypatch):

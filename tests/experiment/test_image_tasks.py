@@ -1,4 +1,4 @@
-"""Image tasks from the plan to the database: every method, both kinds of network, shifts at once and later."""
+"""Image tasks from the plan to the database: every method, both kinds of network, test sets at once and later."""
 
 import shutil
 import sqlite3
@@ -64,8 +64,8 @@ def everything(tmp_path_factory):
     """All methods, some of them with rotation and attacks from the start."""
     db = tmp_path_factory.mktemp("images") / "results.db"
     for task in (CONV, PLAIN, PADDED):
-        for methods, families in ([SWEPT[task], ["shift"]], [feasible(task), []]):
-            assert set(run(db, methods, [task.name, *families]).statuses) <= {"ok", "unconverged"}
+        for methods, families in ([SWEPT[task], "shift"], [feasible(task), ""]):
+            assert set(run(db, methods, task.name, test_sets=families).statuses) <= {"ok", "unconverged"}
     return db
 
 
@@ -86,7 +86,7 @@ def test_every_method_is_trained_scored_and_stored(task, everything):
 @pytest.mark.slow
 def test_every_method_on_lenet(tmp_path):
     db, names = tmp_path / "results.db", [name for name in NAMES if name not in ("laplace-full", "hmc")]
-    assert run(db, names, [PADDED.name, "rotation", "fgsm"]).statuses == {"ok": len(names)}
+    assert run(db, names, PADDED.name, test_sets="rotation,fgsm").statuses == {"ok": len(names)}
     assert all(own >= PLAINLY | ROTATIONS | FGSM for own in evaluations(db).values())
     assert len(evaluations(db)) == len(names)
 
@@ -124,7 +124,7 @@ def test_a_stored_posterior_predicts_what_was_scored(everything):
 
 
 @pytest.mark.parametrize("task", [PLAIN, PADDED], ids=lambda task: task.name)
-def test_shifts_that_are_asked_for_later(task, everything, tmp_path, monkeypatch):
+def test_families_that_are_asked_for_later(task, everything, tmp_path, monkeypatch):
     """Nothing is trained; family by family only what is missing is scored, from the posterior, to the same numbers."""
     db = tmp_path / "results.db"
     run(db, SWEPT[task], task.name)
@@ -137,11 +137,11 @@ def test_shifts_that_are_asked_for_later(task, everything, tmp_path, monkeypatch
     )
     for families, names in [("rotation", ROTATIONS), ("fgsm,rotation", FGSM), ("shift", PGD)]:
         asked.clear()
-        summary = run(db, SWEPT[task], [task.name, *families.split(",")])
+        summary = run(db, SWEPT[task], task.name, test_sets=families)
         assert summary.missing == 0
         assert summary.rescored >= len(SWEPT[task])  # and transferred attacks
         assert {name for own in asked for name in own} == names
-        assert run(db, SWEPT[task], [task.name, *families.split(",")]).rescored == 0
+        assert run(db, SWEPT[task], task.name, test_sets=families).rescored == 0
     assert run(db, SWEPT[task], task.name).rescored == 0
     after = bnnbench.scores(db)
     keys = ["task", "method", "evaluation", "metric"]
@@ -159,11 +159,11 @@ def test_shifts_that_are_asked_for_later(task, everything, tmp_path, monkeypatch
 def test_attacks_are_transferred_by_a_run_that_asks_for_other_families(tmp_path):
     """The ensemble comes later, with a run of rotations: the attacks on what is stored are still transferred."""
     db = tmp_path / "results.db"
-    run(db, ["map"], [PLAIN.name, "fgsm"])
-    run(db, ["map", "ensemble-deep"], [PLAIN.name, "rotation"])
+    run(db, ["map"], PLAIN.name, test_sets="fgsm")
+    run(db, ["map", "ensemble-deep"], PLAIN.name, test_sets="rotation")
     assert evaluations(db)[PLAIN.name, "map"] >= {"transfer-fgsm-0.10", "transfer-fgsm-0.30"}
     exhaustive = tmp_path / "exhaustive.db"
-    run(exhaustive, ["map", "ensemble-deep"], [PLAIN.name, "fgsm"], exhaustive=True)
+    run(exhaustive, ["map", "ensemble-deep"], PLAIN.name, test_sets="fgsm", exhaustive=True)
     names = evaluations(exhaustive)[PLAIN.name, "map"]
     assert {name for name in names if name.startswith("transfer")} == {
         "transfer-fgsm-0.10-all",
@@ -174,9 +174,9 @@ def test_attacks_are_transferred_by_a_run_that_asks_for_other_families(tmp_path)
 def test_rescoring_says_what_it_does(tmp_path, capfd):
     db = tmp_path / "results.db"
     run(db, ["map"], PLAIN.name)
-    run(db, ["map"], [PLAIN.name, "fgsm"], quiet=False)
+    run(db, ["map"], PLAIN.name, test_sets="fgsm", quiet=False)
     assert f"[1/1] {PLAIN.name} official map: {len(FGSM)} more evaluations" in capfd.readouterr().err
-    run(db, ["map"], [PLAIN.name, "fgsm"], quiet=False)
+    run(db, ["map"], PLAIN.name, test_sets="fgsm", quiet=False)
     assert capfd.readouterr().err == ""
 
 
@@ -198,8 +198,8 @@ def test_a_posterior_predicts_in_chunks(everything, monkeypatch):
 
 def test_exhaustive_sweeps_stand_beside_the_others(tmp_path):
     db = tmp_path / "results.db"
-    run(db, ["map"], [PLAIN.name, "fgsm"])
-    assert run(db, ["map"], [PLAIN.name, "fgsm"], exhaustive=True).rescored == 1
+    run(db, ["map"], PLAIN.name, test_sets="fgsm")
+    assert run(db, ["map"], PLAIN.name, test_sets="fgsm", exhaustive=True).rescored == 1
     (names,) = evaluations(db).values()
     assert names >= FGSM | {f"{name}-all" for name in FGSM}
 
@@ -219,7 +219,7 @@ def test_a_damaged_posterior_costs_no_more_than_its_own_cell(fault, tmp_path, mo
     file = tmp_path / path
     file.write_bytes(b"no arrays" if fault == "random bytes" else file.read_bytes()[:-100])
     monkeypatch.setattr(attempt, "train", None)
-    summary = run(db, ["map", "sgld"], [PLAIN.name, "rotation"])
+    summary = run(db, ["map", "sgld"], PLAIN.name, test_sets="rotation")
     assert (summary.missing, summary.rescored) == (0, 1)
     (warning,) = summary.warnings
     assert str(file) in warning and "--force" in warning and "\n" not in warning  # noqa: PT018
@@ -250,12 +250,12 @@ def test_an_interruption_loses_one_family_at_most(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(adding, "evaluate", dying)
         with pytest.raises(KeyboardInterrupt):
-            run(db, ["map"], [PLAIN.name, "shift"])
+            run(db, ["map"], PLAIN.name, test_sets="shift")
     assert set(scored) == ROTATIONS | FGSM
     (names,) = evaluations(db).values()
     assert names == PLAINLY | ROTATIONS | FGSM
     monkeypatch.setattr(attempt, "train", None)
-    assert run(db, ["map"], [PLAIN.name, "shift"]).rescored == 1
+    assert run(db, ["map"], PLAIN.name, test_sets="shift").rescored == 1
     (names,) = evaluations(db).values()
     assert names == PLAINLY | SHIFTED
 
@@ -269,5 +269,5 @@ def test_the_database_holds_what_the_figures_need(everything):
 
 def test_a_copy_elsewhere_is_scored_as_well(everything, tmp_path):
     shutil.copytree(everything.parent, tmp_path / "copy")
-    assert run(tmp_path / "copy" / "results.db", ["map"], [PLAIN.name, "shift"]).rescored == 0
-    assert run(tmp_path / "copy" / "results.db", ["map"], [PLAIN.name, "fgsm-norm"]).rescored == 1
+    assert run(tmp_path / "copy" / "results.db", ["map"], PLAIN.name, test_sets="shift").rescored == 0
+    assert run(tmp_path / "copy" / "results.db", ["map"], PLAIN.name, test_sets="fgsm-norm").rescored == 1

@@ -11,18 +11,23 @@ from image_samples import pictures
 
 from bnnbench.engine.cell import structure
 from bnnbench.errors import UserError
-from bnnbench.experiment.plan import build_plan, configurations, packs, parse_settings
+from bnnbench.experiment.overrides import configurations, parse_overrides
+from bnnbench.experiment.packing import packs
+from bnnbench.experiment.plan import build_plan
+from bnnbench.experiment.request import Request
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
-from bnnbench.tasks import TASKS
+from bnnbench.tasks import TASKS, TestSetFamily
 from bnnbench.tasks.budget import BUDGETS, budget_of
 
 SMOKE = BUDGETS["smoke"]
 
 
-def plan(methods="all", tasks="diabetes", rule=None, seeds=1, settings=(), root=None):
-    return build_plan(methods.split(","), tasks.split(","), rule, SMOKE, seeds, parse_settings(settings), root)
+def plan(methods="all", tasks="diabetes", settings=(), **options):
+    """The plan of names with commas, or of lists that hold objects."""
+    methods, tasks = (names.split(",") if isinstance(names, str) else names for names in (methods, tasks))
+    return build_plan(Request(methods, tasks, SMOKE, settings=parse_overrides(settings), **options))
 
 
 def test_all_methods_on_a_group():
@@ -65,7 +70,7 @@ def test_the_key_is_that_of_task_split_and_seed():
 
 
 def test_a_method_too_dear_for_all_splits_runs_the_first_ones(monkeypatch):
-    """Diabetes has 442 rows; the methods beside it keep their ten folds."""
+    """Diabetes has 442 rows; the methods beside it keep their ten splits."""
     monkeypatch.setattr(SGLD, "folds", lambda self, rows: 3 if rows > 441 else None)
     cells, _ = plan("map,sgld", "diabetes,toy-homoscedastic", seeds=2)
     found = {(c.task.name, c.method.name): [] for c in cells}
@@ -82,8 +87,8 @@ def test_a_method_too_dear_for_all_splits_runs_the_first_ones(monkeypatch):
         ({"methods": "bbp-gausian"}, r"There is no method 'bbp-gausian'; did you mean bbp-gaussian"),
         ({"methods": "map,zzzz"}, r"There is no method 'zzzz'; choose from .*bbp-gaussian.*variational"),
         ({"tasks": "diabetis"}, r"There is no task 'diabetis'; did you mean diabetes, images, digits\?"),
-        ({"rule": "10-fold"}, r"There is no split rule '10-fold'; did you mean 10fold"),
-        ({"rule": "gal"}, r"The task 'diabetes' has no split rule 'gal'; it has 10fold\."),
+        ({"split_rule": "10-fold"}, r"There is no split rule '10-fold'; did you mean 10fold"),
+        ({"split_rule": "gal"}, r"The task 'diabetes' has no split rule 'gal'; it has 10fold\."),
         ({"seeds": 0}, r"--seeds must be at least 1, not 0\."),
         ({"seeds": -3}, r"--seeds must be at least 1, not -3\."),
         ({"settings": ["map.lr"]}, r"--set takes method.param=value .* not 'map.lr'\."),
@@ -107,17 +112,18 @@ def test_refused(arguments, sentence):
 
 
 def test_families_that_an_image_task_lacks():
-    with pytest.raises(UserError, match=r"cifar10-sample-lenet: no such test sets \(rotation\); known are none\."):
-        plan("map", "cifar10-sample-lenet,rotation")
+    sentence = r"No chosen task has the test sets rotation; choose --task mnist or mnist-lenet\."
+    with pytest.raises(UserError, match=sentence):
+        plan("map", "cifar10-sample-lenet,diabetes", test_sets=["rotation"])
 
 
-def test_foreign_images_that_are_missing_stop_a_run_before_it_begins(tmp_path, monkeypatch):
+def test_images_of_another_set_that_are_missing_stop_a_run_before_it_begins(tmp_path, monkeypatch):
     """MNIST is there, notMNIST is not."""
     monkeypatch.setitem(TASKS._entries, "mnist", replace(TASKS.get("mnist"), loader=partial(pictures, 28)))
     with pytest.raises(UserError, match="bnnbench data fetch notmnist"):
-        plan("map", "mnist,notmnist", root=tmp_path)
-    ((cell,), _) = plan("map", "mnist,rotation", root=tmp_path)
-    assert cell.shifts == ("rotation",)
+        plan("map", "mnist", test_sets=["notmnist"], root=tmp_path)
+    ((cell,), _) = plan("map", "mnist", test_sets=["rotation"], root=tmp_path)
+    assert cell.test_sets == ("rotation",)
 
 
 def test_budgets():
@@ -145,7 +151,7 @@ def test_a_pair_that_does_not_fit(monkeypatch):
 
 
 def test_all_tasks_leave_out_what_is_missing(tmp_path):
-    cells, warnings = build_plan(["map"], ["all"], None, SMOKE, 1, {}, tmp_path)
+    cells, warnings = plan("map", "all", root=tmp_path)
     absent = [task.name for task in TASKS if not task.present(tmp_path)]
     assert "housing" in absent
     fitting = {task.name for task in TASKS if task.kind in METHODS.get("map").supports}
@@ -170,3 +176,107 @@ def test_packs_hold_equal_structure_and_do_not_depend_on_what_is_missing():
 def test_configurations_without_a_grid_are_the_default():
     for cls in METHODS:
         assert configurations(cls, {}) == [cls()]
+
+
+class Own(MAP):
+    name, tags = "own", ("optimisation",)
+
+
+MINE = replace(SYNTHETIC["heteroscedastic"], name="mine")
+
+
+def test_all_stands_beside_names():
+    practical = [m.name for m in METHODS if "references" not in m.tags and "regression" in m.supports]
+    cells, _ = plan("all,hmc", "toy-homoscedastic")
+    assert {cell.method.name for cell in cells} == {*practical, "hmc"}
+    assert plan("all,map", "toy-homoscedastic") == plan("all", "toy-homoscedastic")
+
+
+def test_all_tasks_and_one_that_must_be_there(tmp_path):
+    with pytest.raises(UserError, match="housing"):
+        plan("map", "all,housing", root=tmp_path / "empty")
+
+
+def test_objects_run_beside_names():
+    """An object has its own configuration; a name has the task's and the grid's."""
+    cells, _ = plan(["sgld", MAP(0.1), MAP(0.1), "map"], "toy-homoscedastic", ["map.lr=0.2"])
+    assert [cell.method for cell in cells] == [MAP(0.2), MAP(0.1), SGLD()]
+    ((cell,), _) = plan([MAP()], "toy-homoscedastic")
+    assert cell == plan("map", "toy-homoscedastic").cells[0]
+    (cell, *more), _ = plan(["constant", Own(lr=0.1)], ["toy-homoscedastic", MINE])
+    assert cell.method.name == "constant"
+    assert [(c.task.name, c.method.name) for c in more] == [("toy-homoscedastic", "own")] + [
+        ("mine", "constant")
+    ] * 4 + [("mine", "own")] * 4
+    assert more[0].record.label == "lr=0.1"
+    assert TASKS.get("diabetes") in {c.task for c in plan("map", [TASKS.get("diabetes")]).cells}
+
+
+def test_objects_that_cannot_be_taken():
+    class Other(MAP):
+        name = "map"
+
+    class Twin(Own):
+        pass
+
+    class Group(MAP):
+        name, tags = "sampling", ()
+
+    for methods, tasks, sentence in [
+        ([Other()], "diabetes", r"'map' cannot be taken: another method of this name is registered; rename it\."),
+        ([Group()], "diabetes", r"'sampling' cannot be taken: its name is that of a group of methods"),
+        ([Own(), Twin()], "diabetes", r"Two methods are named 'own'; rename one of the two\."),
+        ([Own(lr=-1.0)], "diabetes", r"own\.lr must be positive"),
+        ([Own(lr="fast")], "diabetes", r"own\.lr must be a number, not 'fast'\."),
+        ([Own()], "digits,moons", r"'own' does not support density"),
+        (
+            "map",
+            [replace(MINE, name="diabetes")],
+            r"'diabetes' cannot be taken: another task of this name is registered",
+        ),
+        ("map", [MINE, replace(MINE, hidden=(3,))], r"Two tasks are named 'mine'; rename one of the two\."),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            plan(methods, tasks)
+    with pytest.raises(UserError, match=r"--set names 'map', which this run does not hold by its name; objects have"):
+        plan([MAP(0.1)], "diabetes", ["map.lr=0.2"])
+
+
+def test_families_among_the_tasks():
+    """Where they once stood: the answer is the command of today."""
+    for tasks, sentence in [
+        ("rotation", "rotation is a family of test sets: use --task mnist --test-sets rotation."),
+        ("mnist-lenet,shift", "shift is a family of test sets: use --task mnist-lenet --test-sets shift."),
+        ("fgsm,all,pgd", "fgsm, pgd are families of test sets: use --task all --test-sets fgsm,pgd."),
+    ]:
+        with pytest.raises(UserError) as caught:
+            plan("map", tasks)
+        assert str(caught.value) == sentence
+
+
+def test_unknown_families():
+    with pytest.raises(UserError, match=r"There is no family of test sets 'rotatoin'; did you mean rotation\?"):
+        plan("map", "diabetes", test_sets=["rotatoin"])
+
+
+def test_families_of_tasks_of_all_kinds(monkeypatch):
+    """A family is an object that a task has; the plan asks for nothing else."""
+
+    class Noisy(TestSetFamily):
+        def make(self, test, other, exhaustive):
+            return {"noisy": test._replace(x=test.x + 1, out_of_distribution=False)}
+
+    noisy = replace(MINE, test_set_families=(Noisy("noisy", ("odd",)), Noisy("dear", optional=True)))
+
+    def test_sets(*names, **options):
+        cells, warnings = plan("constant", ["diabetes", noisy], test_sets=names, **options)
+        return {cell.task.name: cell.test_sets for cell in cells}, warnings
+
+    said = ["diabetes: has no test sets {}, scored without them."]
+    assert test_sets("odd") == ({"diabetes": (), "mine": ("noisy",)}, [said[0].format("noisy")])
+    assert test_sets("all")[0]["mine"] == ("noisy",)
+    assert test_sets("all", "dear")[0]["mine"] == ("noisy", "dear")
+    assert test_sets("noisy", exhaustive=True)[0]["mine"] == ("noisy-all",)
+    assert test_sets()[0] == {"diabetes": (), "mine": ()}
+    (plain,), (more,) = (plan("constant", [noisy], splits=[0], test_sets=t).cells for t in ((), ("odd",)))
+    assert (plain, plain.record) == (more, more.record)  # what is scored is no part of a cell's identity

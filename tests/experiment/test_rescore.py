@@ -15,7 +15,7 @@ from bnnbench.methods import METHODS
 from bnnbench.store.store import ResultStore
 
 TASKS = "toy-homoscedastic,digits"
-LIKE = {"budget": "smoke", "folds": "0", "threads": 1, "device": "cpu"}
+LIKE = {"budget": "smoke", "splits": "0", "threads": 1, "device": "cpu"}
 PRUNED = {evaluation_name(share) for share in FRACTIONS}
 NAMES = ["constant", "map", "mc-dropout", "bbp-gaussian", "laplace-diag", "sgld", "swag"]
 
@@ -89,7 +89,7 @@ def test_without_the_posteriors_one_sentence_names_the_remedy(db, untrained):
     (warning,) = summary.warnings
     assert warning == (
         f"{2 * len(NAMES)} finished cells lack evaluations and have no stored posterior to score; "
-        "--force trains them anew."
+        "--force trains them again."
     )
     assert db.read_bytes() == before
 
@@ -133,7 +133,7 @@ def test_distances_from_hmc_that_an_interrupted_run_left_out_are_added(tmp_path,
     options = LIKE | {"db": tmp_path / "results.db"}
     monkeypatch.setattr(METHODS.get("hmc"), "updates", lambda self, steps: steps)
     with monkeypatch.context() as patch:
-        patch.setattr("bnnbench.api.add_fidelity", lambda *_: 0)
+        patch.setattr("bnnbench.experiment.run.add_fidelity", lambda *_: 0)
         bnnbench.run("map,hmc", "toy-homoscedastic", **options)
     assert "fidelity" not in set(bnnbench.scores(options["db"])["evaluation"])
     monkeypatch.setattr(attempt, "train", None)

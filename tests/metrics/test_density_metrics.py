@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from bnnbench.metrics import score
-from bnnbench.model import DensityPredictive
+from bnnbench.model import DensityPredictive, DensityTruth
 
 P, Q = Normal(torch.tensor(0.2, dtype=torch.float64), 0.7), Normal(torch.tensor(-0.1, dtype=torch.float64), 0.9)
 
@@ -24,7 +24,7 @@ def test_a_grid_gives_the_closed_form():
     side = torch.linspace(-8, 8, 401, dtype=torch.float64)
     x = torch.cartesian_prod(side, side)
     area = torch.full((len(x),), float(side[1] - side[0]) ** 2, dtype=x.dtype)
-    found = scores(DensityPredictive(plane(Q, x)[None]), None, None, truth=(plane(P, x), area))
+    found = scores(DensityPredictive(plane(Q, x)[None]), None, None, truth=DensityTruth(plane(P, x), area))
     assert set(found) == {"kl_reverse", "mass"}
     assert found["mass"].value == pytest.approx(1, abs=1e-9)
     assert found["kl_reverse"].value == pytest.approx(2 * float(kl_divergence(Q, P)), abs=1e-9)
@@ -32,14 +32,14 @@ def test_a_grid_gives_the_closed_form():
 
 def test_cells_without_density_add_nothing_to_the_divergence():
     log_q, log_p = torch.tensor([0.0, -math.inf]), torch.tensor([-1.0, -2.0])
-    found = scores(DensityPredictive(log_q[None]), None, None, truth=(log_p, torch.ones(2)))
+    found = scores(DensityPredictive(log_q[None]), None, None, truth=DensityTruth(log_p, torch.ones(2)))
     assert found["kl_reverse"].value == 1.0
 
 
 def test_draws_give_the_closed_form_within_their_error():
     torch.manual_seed(0)
     x = P.sample((200_000, 2))
-    truth = plane(P, x), torch.zeros(len(x))
+    truth = DensityTruth(plane(P, x), torch.zeros(len(x)))
     found = scores(DensityPredictive(plane(Q, x)[None]), torch.zeros(len(x)), None, truth=truth)
     assert set(found) == {"nll", "nll_floor", "kl_forward"}
     entropy, kl = 2 * float(P.entropy()), 2 * float(kl_divergence(P, Q))

@@ -10,6 +10,7 @@ from scipy.stats import norm
 from bnnbench.metrics import score
 from bnnbench.metrics.toy import normal_kl, quantile
 from bnnbench.model.predictive import GaussianPredictive
+from bnnbench.model.truth import NormalTruth
 
 
 def tensor(*values):
@@ -39,7 +40,7 @@ def test_mixtures_against_adaptive_integration(seed):
 
 def test_score_is_the_mean_over_the_grid_without_standard_error():
     p = GaussianPredictive(torch.zeros(1, 2), torch.ones(1, 2))
-    truth = torch.tensor([0.0, 2.0]), torch.ones(2)
+    truth = NormalTruth(torch.tensor([0.0, 2.0]), torch.ones(2))
     kl, coverage = score(p, None, None, "regression", truth=truth, only=["kl_to_truth", "truth_coverage_95"])
     assert (kl.metric, kl.value, kl.stderr) == ("kl_to_truth", pytest.approx(1.0), None)
     reach = norm.ppf(0.975)
@@ -62,7 +63,8 @@ def test_coverage_of_the_truth_against_samples_of_it():
     mean, scale = rng.normal(size=(5, 3)), rng.uniform(0.2, 1.0, (5, 3))
     m, s = rng.normal(size=3), rng.uniform(0.5, 2.0, 3)
     p = GaussianPredictive(torch.tensor(mean), torch.tensor(scale))
-    got = score(p, None, None, "regression", truth=(torch.tensor(m), torch.tensor(s)), only=["truth_coverage_95"])[0]
+    truth = NormalTruth(torch.tensor(m), torch.tensor(s))
+    got = score(p, None, None, "regression", truth=truth, only=["truth_coverage_95"])[0]
     pit = norm.cdf(rng.normal(m, s, (100_000, 3))[:, None], mean, scale).mean(1)
     inside = abs(pit - 0.5) <= 0.475
     assert got.value == pytest.approx(inside.mean(), abs=5 * 0.5 / np.sqrt(inside.size))

@@ -10,6 +10,7 @@ from bnnbench.errors import UserError
 from bnnbench.metrics import METRICS, Context, Value, metric, score
 from bnnbench.metrics.base import mean_value, root_mean_value
 from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
+from bnnbench.model.truth import NormalTruth
 
 REGRESSION = ["log_likelihood", "log_likelihood_moment", "rmse", "crps", "calibration_error", "coverage_95"]
 REGRESSION += ["epistemic_std", "aleatoric_std"]
@@ -40,7 +41,7 @@ def test_scores_come_in_the_order_of_the_design():
 
 def test_what_is_not_known_is_not_scored():
     predictive, _ = gaussian()
-    truth = torch.zeros(30), torch.ones(30)
+    truth = NormalTruth(torch.zeros(30), torch.ones(30))
     assert names(score(predictive, None, None, "regression")) == REGRESSION[-2:]
     known = ["epistemic_std", "aleatoric_std", "kl_to_truth", "truth_coverage_95"]
     assert names(score(predictive, None, None, "regression", truth=truth)) == known

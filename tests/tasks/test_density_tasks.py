@@ -9,6 +9,7 @@ import torch
 from bnnbench import random
 from bnnbench.engine.pack import stack
 from bnnbench.experiment.plan import build_plan
+from bnnbench.experiment.request import Request
 from bnnbench.model import DensityProblem, EnergyProblem, Rows, Table
 from bnnbench.model.autoencoder import binarised
 from bnnbench.tasks import TASKS
@@ -18,7 +19,7 @@ DRAWN, ENERGIES = ("moons", "blobs", "letters"), ("energy-1", "energy-2", "energ
 
 
 def problem_of(name, method="flow-gaussian"):
-    cells, _ = build_plan([method], [name], None, budget_of("smoke"), 1, {}, None)
+    cells, _ = build_plan(Request([method], [name], budget_of("smoke")))
     return stack(cells, torch.device("cpu")).problem
 
 
@@ -33,8 +34,8 @@ def test_test_sets_know_the_truth(name):
     assert np.sum(np.exp(log_p) * area) == pytest.approx(1, abs=6e-3)
     assert sets["grid"].y is None
     x = torch.as_tensor(sets["test"].x)
-    np.testing.assert_allclose(sets["test"].truth[0], task.target.log_density(x))
-    assert not sets["test"].truth[1].any()
+    np.testing.assert_allclose(sets["test"].truth.log_density, task.target.log_density(x))
+    assert not sets["test"].truth.area.any()
 
 
 def test_rows_of_a_split_are_different_draws():

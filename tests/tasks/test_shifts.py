@@ -1,4 +1,4 @@
-"""Shifted test sets: what is done to the images, and which sets have which names."""
+"""Families of test sets of images: what is done to the images, and which sets have which names."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,17 @@ from bnnbench.data.cards import card
 from bnnbench.data.files import present
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
-from bnnbench.errors import UserError
 from bnnbench.evaluation import sets as testing
 from bnnbench.experiment.definitions import definitions
 from bnnbench.experiment.plan import build_plan
+from bnnbench.experiment.request import Request
 from bnnbench.methods.map import MAP
-from bnnbench.tasks import TASKS, shifts
+from bnnbench.tasks import TASKS, base
 from bnnbench.tasks.attacks import Attack
 from bnnbench.tasks.budget import BUDGETS, Budget
 from bnnbench.tasks.images import ImageTask, padded
-from bnnbench.tasks.shifts import rotated, select, shifted
+from bnnbench.tasks.sets import TestSet
+from bnnbench.tasks.shifts import DIGITS, rotated
 
 ANGLES = [f"rotation-{angle:03d}" for angle in (15, 30, 45, 60, 75, 90, 105, 120, 135, 150, 165, 180)]
 FGSM = ["fgsm-0.05", "fgsm-0.10", "fgsm-0.15", "fgsm-0.20", "fgsm-0.25", "fgsm-0.30"]
@@ -35,11 +36,20 @@ def labels(n=50):
     return np.arange(n) % 10
 
 
+def made(names, x, y, exhaustive=False, others=None):
+    """Test sets of some families, in their order."""
+    by_name = {family.name: family for family in DIGITS}
+    found = {}
+    for name in names:
+        found |= by_name[name].make(TestSet(x, y), lambda other: others[other].x, exhaustive)
+    return found
+
+
 @pytest.fixture
-def foreign(monkeypatch):
+def others(monkeypatch):
     """Other alphabets that need no files."""
     other = {"kmnist": Data.of(pictures(30, seed=1), labels(30)), "notmnist": Data.of(pictures(20, seed=2), labels(20))}
-    monkeypatch.setattr(shifts, "load", lambda name, root: other[name])
+    monkeypatch.setattr(base, "load", lambda name, root: other[name])
     return other
 
 
@@ -58,22 +68,22 @@ def real(data_root):
 
 
 @pytest.mark.parametrize("angle", [0, 360, -360, 720])
-def test_whole_turns_are_the_identity_to_the_bit(angle):
+def test_full_rotations_are_the_identity_to_the_bit(angle):
     x = pictures()
-    turned = rotated(x, angle)
-    assert turned.tobytes() == x.tobytes()
-    assert not np.shares_memory(turned, x)
+    found = rotated(x, angle)
+    assert found.tobytes() == x.tobytes()
+    assert not np.shares_memory(found, x)
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 @pytest.mark.parametrize("side", [28, 31])
-def test_quarter_turns_are_those_of_numpy(quarters, side):
+def test_quarter_rotations_are_those_of_numpy(quarters, side):
     """Counter-clockwise as one sees it, rows running down."""
     x = pictures(side=side)
     np.testing.assert_allclose(rotated(x, 90 * quarters), np.rot90(x, quarters, (2, 3)), rtol=0, atol=1e-6)
 
 
-def test_the_right_edge_turns_to_the_top():
+def test_the_right_edge_rotates_to_the_top():
     x = np.zeros((1, 1, 9, 9), np.float32)
     x[0, 0, 4, 8] = 1.0
     assert np.unravel_index(rotated(x, 90).argmax(), (9, 9)) == (0, 4)
@@ -91,7 +101,7 @@ def test_bilinear_about_the_centre_black_beyond(angle):
     framed = np.pad(x[:, 0], ((0, 0), (3, 3), (3, 3)))
     for i in range(11):
         for j in range(11):
-            # Where the pixel came from: turned back by the angle, in (right, up).
+            # Where the pixel came from: rotated back by the angle, in (right, up).
             right, up = j - c, c - i
             column, row = c + cos * right + sin * up, c - (cos * up - sin * right)
             if not (0 <= row <= 10 and 0 <= column <= 10):
@@ -105,7 +115,7 @@ def test_bilinear_about_the_centre_black_beyond(angle):
             np.testing.assert_allclose(found[:, 0, i, j], want, rtol=0, atol=1e-5)
 
 
-def test_colours_turn_together():
+def test_colours_rotate_together():
     x = np.random.default_rng(0).random((3, 3, 8, 8), dtype=np.float32)
     found = rotated(x, 30)
     for channel in range(3):
@@ -115,9 +125,9 @@ def test_colours_turn_together():
 # The sets.
 
 
-def test_sweeps_use_2000_fixed_images(foreign):
+def test_sweeps_use_2000_fixed_images():
     x, y = pictures(5000, 4), labels(5000)
-    found = shifted(("rotation", "fgsm", "pgd", "fgsm-norm"), x, y, np.asarray, None)
+    found = made(("rotation", "fgsm", "pgd", "fgsm-norm"), x, y)
     rows = np.linspace(0, 4999, 2000).astype(int)
     assert len(set(rows.tolist())) == 2000
     for name, points in found.items():
@@ -130,9 +140,9 @@ def test_sweeps_use_2000_fixed_images(foreign):
         np.testing.assert_array_equal(points.x, want)
 
 
-def test_exhaustive_sweeps_use_all(foreign):
+def test_exhaustive_sweeps_use_all():
     x, y = pictures(2500, 4), labels(2500)
-    found = shifted(("rotation-all", "fgsm-all", "pgd-all"), x, y, np.asarray, None)
+    found = made(("rotation", "fgsm", "pgd"), x, y, exhaustive=True)
     names = [*ANGLES, "rotated-digit", *FGSM, *PGD]
     assert list(found) == [name if name == "rotated-digit" else f"{name}-all" for name in names]
     for name, points in found.items():
@@ -141,15 +151,13 @@ def test_exhaustive_sweeps_use_all(foreign):
             np.testing.assert_array_equal(points.y, y)
 
 
-def test_fewer_images_than_a_sweep_are_all_used(foreign):
+def test_fewer_images_than_a_sweep_are_all_used():
     x, y = pictures(77, 4), labels(77)
-    np.testing.assert_array_equal(shifted(("fgsm",), x, y, np.asarray, None)["fgsm-0.05"].x, x)
+    np.testing.assert_array_equal(made(("fgsm",), x, y)["fgsm-0.05"].x, x)
 
 
 def test_attacks_of_the_names():
-    found = {
-        n: p.attack for n, p in shifted(("fgsm", "pgd", "fgsm-norm"), pictures(), labels(), np.asarray, None).items()
-    }
+    found = {name: p.attack for name, p in made(("fgsm", "pgd", "fgsm-norm"), pictures(), labels()).items()}
     assert list(found) == [*FGSM, *PGD, *FGSM_NORM]
     for name, attack in found.items():
         assert attack.strength == pytest.approx(float(name.rpartition("-")[2]))
@@ -159,19 +167,20 @@ def test_attacks_of_the_names():
     assert Attack(0.1, 10).step == pytest.approx(0.025)
 
 
-def test_foreign_sets_are_whole_and_without_labels(foreign):
-    for families in (("kmnist", "notmnist"), select(["shift"], True)[1]):
-        found = shifted(families, pictures(), labels(), np.asarray, None)
+def test_other_alphabets_are_whole_and_without_labels(others):
+    for exhaustive in (False, True):
+        found = made(("kmnist", "notmnist"), pictures(), labels(), exhaustive, others)
+        assert list(found) == ["kmnist", "notmnist"]
         for name in ("kmnist", "notmnist"):
             points = found[name]
             assert points.out_of_distribution
             assert points.y is points.samples is points.attack is None
-            np.testing.assert_array_equal(points.x, foreign[name].x)
+            np.testing.assert_array_equal(points.x, others[name].x)
 
 
-def test_the_turned_digit_is_the_first_nine():
+def test_the_rotated_digit_is_the_first_nine():
     x, y = pictures(), labels()
-    points = shifted(("rotation",), x, y, np.asarray, None)["rotated-digit"]
+    points = made(("rotation",), x, y)["rotated-digit"]
     assert points.y.tolist() == [9] * 10
     assert points.samples == 500
     for image, angle in zip(points.x, range(0, 181, 20), strict=True):
@@ -192,12 +201,11 @@ def test_samples_granted():
     assert [testing._samples(Stub(n), None) for n in (2, 100)] == [2, 100]
 
 
-def test_an_unknown_family_is_an_error():
-    with pytest.raises(UserError, match="no shift 'fgsn'; did you mean fgsm"):
-        shifted(("fgsn",), pictures(), labels(), np.asarray, None)
+def test_no_rotated_digit_without_a_nine():
+    assert "rotated-digit" not in made(("rotation",), pictures(), labels() % 9)
 
 
-def test_padding_is_black_and_centred(foreign):
+def test_padding_is_black_and_centred(others):
     x = pictures(40)
     framed = padded(x)
     assert framed.shape == (40, 1, 32, 32)
@@ -207,21 +215,23 @@ def test_padding_is_black_and_centred(foreign):
     assert not framed[:, :, :, [0, 1, 30, 31]].any()
     assert padded(framed).tobytes() == framed.tobytes()
     data = Data.of(x, labels(40), fixed=(np.arange(30), np.arange(30, 40)))
-    task = ImageTask("p", "classification", ("p",), ("official",), loader=lambda: data, pad=True, shifts=FAMILIES)
+    task = ImageTask(
+        "p", "classification", ("p",), ("official",), loader=lambda: data, pad=True, test_set_families=DIGITS
+    )
     (split,) = task.splits("official")
     sets = task.test_sets(task.data(), split, FAMILIES)
     for name, points in sets.items():
         assert points.x.shape[1:] == (1, 32, 32), name
-    np.testing.assert_array_equal(sets["kmnist"].x, padded(foreign["kmnist"].x))
+    np.testing.assert_array_equal(sets["kmnist"].x, padded(others["kmnist"].x))
     np.testing.assert_array_equal(sets["rotation-045"].x, rotated(padded(x[30:]), 45))
 
 
-def test_images_turn_before_they_are_standardised():
+def test_images_are_rotated_before_they_are_standardised():
     """Test sets are in pixel units, whatever the mean of the training images is: black corners stay black."""
     x = 0.4 + 0.6 * pictures(40, 12)
     data = Data.of(x, labels(40), fixed=(np.arange(30), np.arange(30, 40)))
     task = ImageTask(
-        "pixels", "classification", ("p",), ("official",), loader=lambda: data, shifts=("rotation",),
+        "pixels", "classification", ("p",), ("official",), loader=lambda: data, test_set_families=DIGITS[:1],
         budgets=(Budget("smoke", 2, 2, 2, False, ""),),
     )  # fmt: skip
     pack = _pack(task)
@@ -234,33 +244,20 @@ def test_images_turn_before_they_are_standardised():
 
 
 def _pack(task):
-    cell = Cell(task, MAP(), "official", 0, 0, task.budget("smoke"), None, task.shifts)
+    cell = Cell(task, MAP(), "official", 0, 0, task.budget("smoke"), None, ("rotation",))
     return stack([cell], torch.device("cpu"))
 
 
 # The names.
 
 
-@pytest.mark.parametrize(
-    ("names", "tasks", "families"),
-    [
-        (["shift"], ["mnist"], FAMILIES),
-        (["rotation"], ["mnist"], ("rotation",)),
-        (["kmnist", "notmnist"], ["mnist"], ("kmnist", "notmnist")),
-        (["fgsm-norm"], ["mnist"], ("fgsm-norm",)),
-        (["shift", "fgsm-norm"], ["mnist"], (*FAMILIES, "fgsm-norm")),
-        (["mnist-lenet", "rotation"], ["mnist-lenet"], ("rotation",)),
-        (["pgd", "mnist", "fgsm"], ["mnist"], ("fgsm", "pgd")),
-        (["mnist"], ["mnist"], ()),
-        (["yacht", "uci", "nonsense"], ["yacht", "uci", "nonsense"], ()),
-        (["rotations"], ["rotations"], ()),
-        ([], [], ()),
-    ],
-)
-def test_select(names, tasks, families):
-    assert select(names, False) == (tasks, families)
-    whole = tuple(name if name in ("kmnist", "notmnist") else f"{name}-all" for name in families)
-    assert select(names, True) == (tasks, whole)
+def test_both_kinds_of_a_sweep_stand_side_by_side(others):
+    """As transferred attacks ask for them."""
+    data = Data.of(pictures(), labels(), fixed=(np.arange(30), np.arange(30, 50)))
+    task = ImageTask("p", "classification", ("p",), ("official",), loader=lambda: data, test_set_families=DIGITS)
+    sets = task.test_sets(task.data(), task.splits("official")[0], ("pgd", "pgd-all", "kmnist-all", "unknown"))
+    assert list(sets)[3:] == [*PGD, *(f"{name}-all" for name in PGD), "kmnist"]
+    assert [sets[name].samples for name in ("pgd-0.10", "pgd-0.10-all")] == [30, None]
 
 
 @pytest.mark.data
@@ -281,33 +278,24 @@ def test_names_of_all_evaluations_of_mnist(name, real):
     assert data.y[split.test][np.flatnonzero(data.y[split.test] == 9)[0]] == 9
 
 
-def plan(names, root, **options):
-    return build_plan(["map"], names, None, BUDGETS["smoke"], 1, {}, root, **options)[0]
+def plan(tasks, root, test_sets=(), **options):
+    return build_plan(Request(["map"], tasks, BUDGETS["smoke"], test_sets, root=root, **options)).cells
 
 
 @pytest.mark.data
-def test_shifts_join_the_tasks_that_have_them(real):
-    root = real("mnist")
+def test_families_join_the_tasks_that_have_them(real):
+    root = real("mnist", "kmnist", "notmnist")
 
-    def tasks(*names):
-        return {cell.task.name: cell.shifts for cell in plan(names, root)}
+    def tasks(names, *test_sets):
+        return {cell.task.name: cell.test_sets for cell in plan(names.split(","), root, test_sets)}
 
-    assert tasks("rotation") == {"mnist": ("rotation",)}
-    assert tasks("mnist-lenet", "rotation") == {"mnist-lenet": ("rotation",)}
-    assert tasks("shift") == {"mnist": FAMILIES}
-    assert tasks("diabetes", "rotation") == {"diabetes": (), "mnist": ("rotation",)}
+    assert tasks("mnist", "rotation") == {"mnist": ("rotation",)}
+    assert tasks("mnist", "shift") == tasks("mnist", "all") == {"mnist": FAMILIES}
+    assert tasks("mnist", "fgsm-norm", "all") == {"mnist": (*FAMILIES, "fgsm-norm")}
+    assert tasks("mnist", "pgd", "fgsm") == {"mnist": ("fgsm", "pgd")}
+    assert tasks("diabetes,mnist-lenet", "fgsm") == {"diabetes": (), "mnist-lenet": ("fgsm",)}
     assert tasks("mnist") == {"mnist": ()}
-    assert tasks("diabetes", "mnist-lenet", "fgsm") == {"diabetes": (), "mnist-lenet": ("fgsm",)}
-    assert plan(["fgsm"], root, exhaustive=True)[0].shifts == ("fgsm-all",)
-    (plain,), (more,) = plan(["mnist"], root), plan(["shift"], root)
-    assert plain.record == more.record  # what is scored is no part of a cell's identity
-
-
-@pytest.mark.data
-def test_shifts_beside_a_table_alone_add_mnist(real, data_root):
-    root = real("mnist")
-    found = {cell.task.name: cell.shifts for cell in plan(["yacht", "rotation"], root)}
-    assert found == {"yacht": (), "mnist": ("rotation",)}
+    assert plan(["mnist"], root, ["fgsm"], exhaustive=True)[0].test_sets == ("fgsm-all",)
 
 
 @pytest.mark.data

@@ -15,6 +15,7 @@ from bnnbench.data import cards as cards
 from bnnbench.data.arrays import Data
 from bnnbench.data.cards import Card
 from bnnbench.data.loaders.describe import describe
+from bnnbench.model.truth import NormalTruth
 
 TRAIN, TEST = 250, 200
 LOW, HIGH = -1.876, 1.784  # the range of the training inputs of toy-antoran
@@ -90,7 +91,7 @@ def _generate(card: Card, noise: Callable[[np.ndarray], np.ndarray]) -> Data:
         y,
         fixed=(np.arange(TRAIN), np.arange(TRAIN, n)),
         grid=GRID[:, None],
-        truth=(latent(card.name, GRID), noise(GRID)),
+        truth=NormalTruth(latent(card.name, GRID), noise(GRID)),
         exact=posterior(x[:TRAIN], y[:TRAIN], noise(x[:TRAIN]), GRID),
     )
 

@@ -1,0 +1,118 @@
+"""A run: the plan of a request, carried out as far as the database lacks it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from bnnbench.engine.cell import Cell
+from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.definitions import definitions
+from bnnbench.experiment.fidelity import add_fidelity
+from bnnbench.experiment.outstanding import outstanding, read_outstanding
+from bnnbench.experiment.packing import all_packs
+from bnnbench.experiment.plan import Plan, build_plan
+from bnnbench.experiment.progress import RunProgress
+from bnnbench.experiment.provenance import session_record
+from bnnbench.experiment.request import Request
+from bnnbench.experiment.rescore import add_lacking
+from bnnbench.experiment.runner import Ended, run_cells
+from bnnbench.experiment.transfer import add_transfers
+from bnnbench.records import Status
+from bnnbench.store.store import ResultStore
+
+MOST_SHOWN = 20  # reasons why cells failed
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        cells: cells of the plan. missing: those that were not finished before.
+        statuses: how many of those ended in which status.
+        packs: (task, method, cells) of what was to be trained.
+        warnings: what was left out and why cells failed, one sentence each.
+        rescored: how often a stored posterior was scored on test sets that its cell lacked, transferred attacks apart.
+    """
+
+    cells: int
+    missing: int
+    statuses: Mapping[Status, int] = field(default_factory=dict)
+    packs: tuple[tuple[str, str, int], ...] = ()
+    warnings: tuple[str, ...] = ()
+    rescored: int = 0
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether every cell that was to be trained failed."""
+        return set(self.statuses) == {Status.FAILED}
+
+
+def run_request(
+    request: Request,
+    db: str | os.PathLike[str],
+    artifacts: str | os.PathLike[str] | None,
+    device: torch.device,
+    *,
+    timeout: float | None,
+    dry_run: bool,
+    force: bool,
+    quiet: bool,
+) -> Summary:
+    """Train and score what is missing of a request, and add the evaluations that finished cells lack."""
+    plan = build_plan(request)
+    work = read_outstanding(db, plan.cells, force, dry_run, artifacts)
+    if dry_run:
+        return _planned(plan, plan.cells if work is None else work.missing, device)
+    if work is not None and not work.writes:
+        return Summary(len(plan.cells), 0, warnings=(*plan.warnings, *work.warnings))
+    with ResultStore(db, artifacts=artifacts) as store:
+        work = work or outstanding(store, plan.cells, force)
+        store.register(*definitions(plan.cells))
+        packs, again = len(all_packs(work.missing, device)), len(work.lacking)
+        silent = quiet or not (work.missing or work.lacking)
+        with RunProgress(Console(stderr=True), packs + again, work.updates + again, silent) as progress:
+            rescored, faults = add_lacking(store, work.lacking, device, progress)
+            ended, failing = run_cells(
+                store,
+                plan.cells,
+                work.missing,
+                lambda: store.start_session(session_record(device, _command())),
+                Settings(device, timeout, force, store.checkpoints),
+                progress,
+            )
+            transferred, more = add_transfers(store, {cell: cell.record for cell in plan.cells}, device, progress)
+        add_fidelity(store, {cell.task.name for cell in plan.cells})
+    said = (*plan.warnings, *work.warnings, *dict.fromkeys(faults + failing + more), *_failures(ended))
+    statuses = Counter(end.status for end in ended.elements())
+    return Summary(len(plan.cells), len(work.missing), statuses, warnings=said, rescored=rescored + transferred)
+
+
+def _planned(plan: Plan, missing: Sequence[Cell], device: torch.device) -> Summary:
+    packs = tuple((pack[0].task.name, pack[0].method.name, len(pack)) for pack in all_packs(missing, device))
+    return Summary(len(plan.cells), len(missing), packs=packs, warnings=tuple(plan.warnings))
+
+
+def _command() -> str:
+    """The command line of this process."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]).encode(errors="backslashreplace").decode()
+
+
+def _failures(ended: Counter[Ended]) -> list[str]:
+    """Why cells failed, one sentence for each reason."""
+    failed = [(end, n) for end, n in ended.items() if end.status is Status.FAILED]
+    sentences = [
+        f"{end.task} {end.method}: {n} cell{'s' if n > 1 else ''} failed: {' '.join(end.message.split())}"
+        for end, n in failed[:MOST_SHOWN]
+    ]
+    more = len(failed) - MOST_SHOWN
+    return [*sentences, f"{more} more reasons why cells failed are in the database."] if more > 0 else sentences

@@ -1,0 +1,140 @@
+"""The methods, tasks and test sets behind the names, groups and objects of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bnnbench.data.loaders import load
+from bnnbench.errors import UserError
+from bnnbench.experiment.overrides import Grid, configurations
+from bnnbench.experiment.request import Request
+from bnnbench.methods import METHODS, Method, valid
+from bnnbench.names import EXHAUSTIVE
+from bnnbench.registry import ALL, nearest
+from bnnbench.tasks import TASKS, Task, TestSetFamily
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method of a run.
+
+    Attributes:
+        cls: its class.
+        by_name: whether it is chosen by its name or a group, and so runs with a task's defaults and a grid.
+        objects: configurations that were given as objects.
+    """
+
+    cls: type[Method]
+    by_name: bool
+    objects: tuple[Method, ...] = ()
+
+    def configurations(self, grid: Grid, tuned: Mapping[str, Any]) -> list[Method]:
+        """All its configurations on a task with these defaults, each once."""
+        named = configurations(self.cls, grid, tuned) if self.by_name else []
+        return list(dict.fromkeys([*named, *map(valid, self.objects)]))
+
+
+def select_methods(entries: Sequence[str | Method]) -> list[Choice]:
+    """Methods in the order of the registry, then those that are not registered; `all` is every practical method.
+
+    Raises:
+        UserError: an unknown name, or an object whose class is no method or bears the name of another.
+    """
+    wanted, objects = _strings(entries), [entry for entry in entries if not isinstance(entry, str)]
+    practical = [cls for cls in METHODS if "references" not in cls.tags] if ALL in wanted else []
+    named = {*practical, *METHODS.select(name for name in wanted if name != ALL)}
+    classes = [METHODS.admitted(type(method)) for method in objects]
+    _refuse_twins("method", classes)
+    order = dict.fromkeys([*METHODS, *classes])
+    chosen = (Choice(cls, cls in named, tuple(m for m in objects if type(m) is cls)) for cls in order)
+    return [choice for choice in chosen if choice.by_name or choice.objects]
+
+
+def select_tasks(entries: Sequence[str | Task], root: Path | None) -> tuple[list[Task], list[str]]:
+    """Tasks in the order of the registry, then those that are not registered, and warnings: `all` skips tasks whose
+    data are missing.
+
+    Raises:
+        UserError: an unknown name, that of a family of test sets, or an object with the name of another task.
+    """
+    wanted, warnings = _strings(entries), []
+    _refuse_families(wanted)
+    objects = [TASKS.admitted(entry) for entry in entries if not isinstance(entry, str)]
+    _refuse_twins("task", objects)
+    named = [*TASKS.select(name for name in wanted if name != ALL), *objects]
+    if ALL in wanted:
+        missing = [task for task in TASKS if not task.present(root) and task not in named]
+        fetch = "its data are missing, skipped; fetch them by `bnnbench data fetch"
+        warnings = [f"{task.name}: {fetch} {task.name}`." for task in missing]
+        named += [task for task in TASKS if task not in missing]
+    return [task for task in dict.fromkeys([*TASKS, *objects]) if task in named], warnings
+
+
+def select_test_sets(request: Request, tasks: Sequence[Task]) -> tuple[dict[Task, tuple[str, ...]], list[str]]:
+    """The families of further test sets that each task is scored on, `-all` at the end of their names where sweeps are
+    exhaustive; and warnings.
+
+    Raises:
+        UserError: an unknown name, families that no chosen task has, or one whose data are missing.
+    """
+    if not request.test_sets:
+        return dict.fromkeys(tasks, ()), []
+    wanted = _families(request.test_sets, _known([*TASKS, *tasks]))
+    found = {task: [family for family in task.test_set_families if family.name in wanted] for task in tasks}
+    said = ", ".join(wanted)
+    if not any(found.values()):
+        having = [task.name for task in TASKS if {family.name for family in task.test_set_families} & set(wanted)]
+        raise UserError(f"No chosen task has the test sets {said}; choose --task {' or '.join(having)}.")
+    for name in dict.fromkeys(name for own in found.values() for family in own for name in family.data_sets):
+        load(name, request.root)  # raises where they are missing, before anything is trained
+    lacking = [task for task, own in found.items() if not own and (task.test_set_families or request.names_task(task))]
+    end = EXHAUSTIVE if request.exhaustive else ""
+    return (
+        {task: tuple(family.name + end for family in own) for task, own in found.items()},
+        [f"{task.name}: has no test sets {said}, scored without them." for task in lacking],
+    )
+
+
+def _strings(entries: Iterable[Any]) -> list[str]:
+    return [entry for entry in entries if isinstance(entry, str)]
+
+
+def _refuse_twins(noun: str, entries: Sequence[Any]) -> None:
+    """Raise if two objects bear one name."""
+    by_name: dict[str, Any] = {}
+    for entry in entries:
+        if by_name.setdefault(entry.name, entry) is not entry:
+            raise UserError(f"Two {noun}s are named {entry.name!r}; rename one of the two.")
+
+
+def _known(tasks: Iterable[Task]) -> dict[str, TestSetFamily]:
+    """Families of test sets by name."""
+    return {family.name: family for task in tasks for family in task.test_set_families}
+
+
+def _families(wanted: Sequence[str], known: Mapping[str, TestSetFamily]) -> list[str]:
+    """Names of the families behind names and groups, in order; `all` leaves out the optional ones."""
+    groups = {group for family in known.values() for group in family.groups}
+    for name in wanted:
+        if name not in {ALL, *known, *groups}:
+            raise UserError(f"There is no family of test sets {name!r}{nearest(name, [*known, *groups])}")
+    return [
+        family.name
+        for family in known.values()
+        if {family.name, *family.groups} & set(wanted) or (ALL in wanted and not family.optional)
+    ]
+
+
+def _refuse_families(names: Sequence[str]) -> None:
+    """Raise if there are families of test sets among the names of tasks, where they once stood."""
+    known = _known(TASKS)
+    families = {*known, *(group for family in known.values() for group in family.groups)} - set(TASKS.names())
+    if not (found := [name for name in names if name in families]):
+        return
+    first = next(task.name for task in TASKS if task.test_set_families)
+    tasks = ",".join(name for name in names if name not in families) or first
+    what = "is a family of test sets" if len(found) == 1 else "are families of test sets"
+    raise UserError(f"{', '.join(found)} {what}: use --task {tasks} --test-sets {','.join(found)}.")
