@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
+import numpy as np
 
 from bnnbench.cli import main
 from bnnbench.cli.results import listings
 from bnnbench.methods import METHODS, Method
+from bnnbench.tasks import TASKS
+from bnnbench.tasks.sets import TestSet
 
 PLACE = re.compile(r"^\{\{ ([\w-]+) \}\}$", re.MULTILINE)
 
@@ -90,6 +93,22 @@ def hyperparameters(method: type[Method]) -> str:
     return table(["hyperparameter", "default"], rows) if rows else "No hyperparameters."
 
 
+def test_sets() -> str:
+    """The families of test sets, with the names that they give to those of ten small images."""
+    tasks: dict[Any, list[str]] = {}
+    for task in TASKS:
+        for family in task.test_set_families:
+            tasks.setdefault(family, []).append(f"`{task.name}`")
+    images = np.zeros((10, 1, 28, 28), np.float32)
+    rows = []
+    for family, own in tasks.items():
+        names = family.make(TestSet(images, np.arange(10)), lambda name: images, False)
+        what = " ".join((inspect.getdoc(type(family)) or "").partition("\nAttributes:")[0].split())
+        in_all = "by name only" if family.optional else "yes"
+        rows.append((f"`{family.name}`", in_all, what, ", ".join(f"`{name}`" for name in names), ", ".join(own)))
+    return table(["family", "in `all`", "what", "test sets", "tasks"], rows)
+
+
 def listing(what: str) -> str:
     """What `bnnbench list` shows, but for whether data are on this machine."""
     header, rows = listings()[what]()
@@ -108,6 +127,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "methods": lambda: listing("methods"),
     "each-method": each_method,
     "tasks": lambda: listing("tasks"),
+    "test-sets": test_sets,
     "metrics": lambda: listing("metrics"),
     "budgets": lambda: listing("budgets"),
 }
