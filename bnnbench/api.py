@@ -11,7 +11,7 @@ import pandas as pd
 
 from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, wholes_of
 from bnnbench.checks.compare import Verdict
-from bnnbench.engine.stored import Posterior, from_arrays
+from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.experiment.check import method_to_check
 from bnnbench.experiment.machine import device_of, set_threads
 from bnnbench.experiment.overrides import parse_overrides
@@ -127,7 +127,7 @@ def check(method: str | Method, settings: str | Iterable[str] = (), threads: int
     return checks(method_to_check(method, parse_overrides(settings)))
 
 
-def load(db: str | os.PathLike[str], cell: str) -> Posterior:
+def load(db: str | os.PathLike[str], cell: str) -> StoredPosterior:
     """A trained posterior that predicts arrays.
 
     Args:

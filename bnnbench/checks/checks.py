@@ -16,7 +16,7 @@ from bnnbench.checks.compare import (
     not_applicable,
 )
 from bnnbench.checks.problems import Known, task
-from bnnbench.checks.sample import CPU, as_checked, budget, problem, sample, terms, weights
+from bnnbench.checks.sample import CPU, as_checked, budget, means, problem, sample, weights
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
 from bnnbench.engine.train import train
@@ -58,7 +58,7 @@ def _factorised(method: Method, known: Known, name: str) -> Iterator[Verdict]:
     mean, sd = truth.factorised(known, _prior(method, known), method.family != "exact", _spread(draws))
     yield compare_means(f"{name} mean", draws, mean, sd)
     if method.family != "point":
-        yield compare_spread(f"{name} spread", draws, sd, bool(method.chains))
+        yield compare_spread(f"{name} spread", draws, sd, bool(method.num_chains))
 
 
 def _conjugate(method: Method, known: Known, prior: GaussianPrior) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +85,7 @@ def linear_regression(method: Method) -> Iterator[Verdict]:
     if method.family == "point":
         yield from (not_applicable(name, "a point estimate") for name in names[1:])
         return
-    yield compare_spread(names[1], draws, sd, bool(method.chains))
+    yield compare_spread(names[1], draws, sd, bool(method.num_chains))
     yield compare_temperature(names[2], draws, mean, precision)
 
 
@@ -114,7 +114,7 @@ def scaling(method: Method) -> Iterator[Verdict]:
     """The prior counts once a data set: minibatches of 32 out of 64 and out of 512 rows."""
     name = "prior against n data in batches of 32"
     if method.family not in {"mean-field", "point"}:
-        why = "minibatch noise is part of a sampler's law" if method.family else NO_CLAIM
+        why = "minibatch noise is part of what a sampler samples" if method.family else NO_CLAIM
         yield not_applicable(name, why)
         return
     for known in SCALED:
@@ -124,7 +124,7 @@ def scaling(method: Method) -> Iterator[Verdict]:
 def curved_target(method: Method) -> Iterator[Verdict]:
     """Moments of b and w^2 on a banana, against quadrature; for Markov chains."""
     name = "two-dimensional banana"
-    if not method.chains or method.family != "exact":
+    if not method.num_chains or method.family != "exact":
         yield not_applicable(name, "for samplers of the exact posterior")
         return
     values = sample(method, CURVED)  # f(0) = b, f(1) = w^2 + b
@@ -140,7 +140,7 @@ def packed_equals_alone(method: Method) -> Iterator[Verdict]:
     name, method = "packed equals alone", as_checked(method)
     few = budget(method, 100, compiled=False)
     cells = [Cell(LINEAR, method, "known", 0, seed, few) for seed in range(3)]
-    together = terms(train(stack(cells, CPU, torch.float64), False))
-    alone = np.concatenate([terms(train(stack([cell], CPU, torch.float64), False)) for cell in cells])
+    together = means(train(stack(cells, CPU, torch.float64), False)[0])
+    alone = np.concatenate([means(train(stack([cell], CPU, torch.float64), False)[0]) for cell in cells])
     difference = float(np.abs(together - alone).max())
     yield Verdict(name, difference, 1e-5, bool(difference <= 1e-5), "largest difference of a prediction")

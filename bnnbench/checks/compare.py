@@ -49,7 +49,8 @@ def compare_spread(name: str, samples: np.ndarray, sd: np.ndarray, pooled: bool 
     """Largest |log(estimated sd / sd)| over weights.
 
     Args:
-        pooled: whether all seeds' samples are of one law, whose spread is about the mean of all (chains); else about
+        pooled: whether all seeds' samples are of one distribution, whose spread is about the mean of all (chains); else
+            about
             each seed's own mean, for a fitted q, whose place scatters with the optimiser's noise.
     """
     centre = samples.mean((0, 1)) if pooled else samples.mean(1, keepdims=True)

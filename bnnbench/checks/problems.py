@@ -61,7 +61,7 @@ class Banana(nn.Module):
 
 @dataclass(frozen=True)
 class Known(Task):
-    """A check's task; validation rows are the fitting rows, test rows the probes that read the weights off.
+    """A check's task; validation rows are the training rows, test rows the probes that read the weights off.
 
     Attributes:
         rows: number of data. orthogonal: whether columns are uncorrelated, so that the posterior factorises.
@@ -109,7 +109,7 @@ def task(batch: int, **settings: bool | float) -> Known:
 
 @lru_cache
 def _linear(rows: int, orthogonal: bool) -> Data:
-    """Fitting rows, then the probes 0, e_1 ... e_d in standardised inputs."""
+    """Training rows, then the probes 0, e_1 ... e_d in standardised inputs."""
     z = random.normal(random.key_of("check", rows), (rows, COLUMNS + 1), torch.float64).numpy()
     x = z[:, :COLUMNS] - z[:, :COLUMNS].mean(0)
     x = np.linalg.qr(x)[0] if orthogonal else x @ MIXING

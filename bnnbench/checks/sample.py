@@ -12,8 +12,8 @@ from bnnbench.checks.problems import Known
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.pack import Pack, stack
-from bnnbench.engine.train import Trained, train
-from bnnbench.evaluation.sets import predictions
+from bnnbench.engine.train import Fitted, train
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.methods import Method
 from bnnbench.model import GaussianPredictive, Problem
 from bnnbench.tasks.budget import Budget
@@ -30,7 +30,7 @@ def as_checked(method: Method) -> Method:
 
 def budget(method: Method, updates: int = UPDATES, compiled: bool = True) -> Budget:
     """So many steps that the method makes about `updates` updates."""
-    steps = max(1, updates * 1000 // max(method.updates(1000), 1))
+    steps = max(1, updates // method.steps_multiplier)
     return Budget("check", steps, SAMPLES, 1, compiled, "")
 
 
@@ -42,19 +42,19 @@ def sample(method: Method, task: Known) -> np.ndarray:
     method = as_checked(method)
     cells = [Cell(task, method, "known", 0, seed, budget(method)) for seed in range(SEEDS)]
     groups = [cells] if method.vmappable else [[cell] for cell in cells]
-    return np.concatenate([terms(train(stack(group, CPU), is_compiled(cells[0], CPU))) for group in groups])
+    return np.concatenate([means(train(stack(group, CPU), is_compiled(cells[0], CPU))[0]) for group in groups])
 
 
-def terms(trained: Trained) -> np.ndarray:
-    """Means of the predictive terms at the probes, standardised [R, S, probes]; NaN where a cell diverged."""
-    pack = trained.pack
+def means(fitted: Fitted) -> np.ndarray:
+    """Means of the mixture components at the probes, standardised [R, S, probes]; NaN where a cell diverged."""
+    pack = fitted.pack
     probes = pack.data.x[pack.splits[0].test]
     found = []
-    for r, predictive in enumerate(predictions(trained, [probes] * len(pack.cells))):
+    for r, predictive in enumerate(Evaluator(fitted).predictions([probes] * len(pack.cells))):
         assert isinstance(predictive, GaussianPredictive)
         shift, scale = float(pack.problem.rows.y_shift[r]), float(pack.problem.rows.y_scale[r])
         values = (predictive.mean.double().numpy() - shift) / scale
-        found.append(values if bool(trained.live[r]) else np.nan * values)
+        found.append(values if bool(fitted.live[r]) else np.nan * values)
     return np.stack(found)
 
 

@@ -15,7 +15,7 @@ Density = Callable[[np.ndarray], np.ndarray]
 
 
 def standardised(task: Known) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs with a column of ones for the bias [n, d + 1], and targets [n], of the fitting rows."""
+    """Inputs with a column of ones for the bias [n, d + 1], and targets [n], of the training rows."""
     data = task.data()
     x, y = data.x[: task.rows], data.y[: task.rows]
     return np.hstack([(x - x.mean(0)) / x.std(0), np.ones((len(x), 1))]), (y - y.mean()) / y.std()
@@ -48,15 +48,15 @@ def factorised(
     """
     x, y = standardised(task)
     curvature = 0 * x.sum(0) if task.empty else (x**2).sum(0) / task.noise**2
-    slope = 0 * curvature if task.empty else x.T @ y / task.noise**2
+    linear = 0 * curvature if task.empty else x.T @ y / task.noise**2
     found = []
     for j, scale in enumerate(prior_scales(prior)):
 
         def log_density(w: np.ndarray, j: int = j, scale: float = scale) -> np.ndarray:
             value = prior.log_density(torch.as_tensor(w), torch.tensor(scale, dtype=torch.float64)).numpy()
-            return slope[j] * w - 0.5 * curvature[j] * w**2 + value
+            return linear[j] * w - 0.5 * curvature[j] * w**2 + value
 
-        centre = slope[j] / (curvature[j] + scale**-2)
+        centre = linear[j] / (curvature[j] + scale**-2)
         width = (curvature[j] + scale**-2) ** -0.5
         first = width if found_sd is None else float(found_sd[j])
         found.append(_best_normal(log_density, centre, first) if mean_field else _moments(log_density, centre, width))

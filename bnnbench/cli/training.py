@@ -60,7 +60,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
         click.echo(f"{summary.missing} of {summary.cells} cells would be trained.")
         return
     if summary.rescored:
-        click.echo(f"{summary.rescored} cells got evaluations that they lacked, from their stored posteriors.")
+        click.echo(f"{summary.rescored} cells got evaluations that they lacked, from what is stored.")
     counts = ", ".join(f"{n} {status.value}" for status, n in summary.statuses.items())
     click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
     from bnnbench.cli.summary import print_tables

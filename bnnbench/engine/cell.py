@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bnnbench import random
 from bnnbench.methods import Method
+from bnnbench.methods.optimise import selection_end
 from bnnbench.records import CellRecord, canonical
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import Budget
@@ -54,7 +55,7 @@ class Cell:
     @property
     def steps(self) -> int:
         """Updates of this cell."""
-        return self.method.updates(self.budget.steps) if self.method.trained else 0
+        return self.budget.steps * self.method.steps_multiplier if self.method.num_networks else 0
 
 
 def _fields(method: Method) -> dict[str, Any]:
@@ -77,5 +78,5 @@ def structure(cell: Cell) -> tuple:
     """Cells of equal structure can be one tensor program: only float fields, splits and seeds may differ."""
     fixed = {name: value for name, value in _fields(cell.method).items() if not isinstance(value, float)}
     method, steps = cell.method, cell.steps
-    moments = tuple(method.schedule(steps)), method.optimising(steps)
+    moments = tuple(method.schedule(steps)), selection_end(method.early_stopping_fraction, steps)
     return cell.task.name, cell.rule, type(method), canonical(fixed), moments, cell.budget.name

@@ -58,7 +58,7 @@ def compiled_step(pack: Pack, step: Callable, state: Any) -> Callable:
     dynamo.fail_on_recompile_limit_hit = True
     problem = pack.problem
     architecture = repr(problem.network)
-    if problem.table.x.dim() == 2:
+    if not pack.task.fixed_input_shape:
         architecture = re.sub(rf"\b{problem.table.x.shape[-1]}\b", "columns", architecture)
     key = (structure(pack.cells[0])[2:], architecture, problem.likelihood, problem.prior)
     key = (*key, type(problem.network), problem.batch_size, problem.steps)
@@ -76,7 +76,7 @@ def _keep_shapes(guards: list[Any]) -> list[bool]:
 def _mark_widths(pack: Pack, state: Any) -> None:
     """Tell the compiler which sizes differ between tasks: rows, columns, and weights as wide as the columns."""
     problem = pack.problem
-    if problem.table.x.dim() > 2:  # the shapes of images and of their networks are fixed
+    if pack.task.fixed_input_shape:
         return
     for leaf, first in [*((leaf, 0) for leaf in problem.table), *((leaf, 1) for leaf in problem.rows)]:
         for dim in range(first, leaf.dim()):

@@ -22,12 +22,12 @@ from bnnbench.data.arrays import Data, Split
 from bnnbench.data.labels import check_target
 from bnnbench.data.scales import check_spread, standardisation
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.size import activations, device_memory, is_large, numbers, parameters
+from bnnbench.engine.size import activations, device_memory, is_large, parameters
 from bnnbench.errors import UserError
-from bnnbench.flows import Flow
 from bnnbench.methods import Method
 from bnnbench.model import Problem, Rows, Table
 from bnnbench.tasks import Task
+from bnnbench.tasks.budget import Budget
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,32 @@ class Replicas:
     floats: dict[str, Tensor]
     problem: Problem
 
+    @property
+    def task(self) -> Task:
+        """The task of all cells."""
+        return self.cells[0].task
+
+    @property
+    def rule(self) -> str:
+        """The split rule of all cells."""
+        return self.cells[0].rule
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of all cells."""
+        return self.cells[0].budget
+
+    @property
+    def steps(self) -> int:
+        """Updates of each cell."""
+        return self.cells[0].steps
+
     def method_of(self, floats: dict[str, Tensor]) -> Method:
         """The method with its float fields replaced, inside vmap by 0-dim tensors."""
         return dataclasses.replace(self.method, **floats)  # type: ignore[type-var]
 
     def problem_of(self, table: Table, rows: Rows, t: Tensor) -> Problem:
-        """The problem of one replica, inside vmap."""
+        """The problem of one replica, inside vmap, as the task gives it; `Method.target` makes it the method's."""
         return dataclasses.replace(self.problem, table=table, rows=rows, t=t)
 
 
@@ -73,7 +93,7 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
     """Load, split and stack the data of cells of equal structure, for networks of a dtype.
 
     Raises:
-        UserError: a split whose fitting rows give no unit (see `tasks.scales`).
+        UserError: a split whose training rows give no unit (see `data.scales`).
     """
     first = cells[0]
     task, method, data = first.task, first.method, first.task.data(first.root)
@@ -103,7 +123,7 @@ def floats_of(methods: Sequence[Method], dtype: torch.dtype, device: torch.devic
 
 @lru_cache(maxsize=256)
 def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, Any]:
-    """Shift and scale of inputs and target, by the fitting rows of a split; images take seconds."""
+    """Shift and scale of inputs and target, by the training rows of a split; images take seconds."""
     data, fit = task.data(root), task.splits(rule, root)[index].train
     x, y = data.x[fit], data.y[fit]
     try:
@@ -112,7 +132,9 @@ def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, A
         if task.kind == "regression":
             check_target(y, data.target)
     except UserError as error:
-        raise UserError(f"Among the rows that split {rule}-{index} of the task {task.name!r} fits: {error}") from error
+        raise UserError(
+            f"Among the training rows of split {rule}-{index} of the task {task.name!r}: {error}"
+        ) from error
     if task.standardised:
         x_shift, x_scale = standardisation(x, axes=(0, *range(2, x.ndim)))
     else:
@@ -158,16 +180,24 @@ def replica_bytes(cell: Cell) -> int:
     minibatch and those of it, forward and backward. Measured peaks lie below (see tests/run/test_pack.py).
     """
     data = cell.task.data(cell.root)
-    outputs = cell.task.likelihood(cell.rule, len(data.classes)).outputs
-    shape = data.x.shape[1:]
+    outputs, shape = cell.task.likelihood(cell.rule, len(data.classes)).outputs, data.x.shape[1:]
     with torch.device("meta"):  # sizes alone: nothing is allocated, however large they are
-        network = cell.method.converted(cell.task.network(cell.rule, shape, outputs))
+        network = cell.method.prepare(_ghost(cell)).network
     size = parameters(network)
-    inside = numbers(network) if isinstance(network, Flow) else sum(activations(cell.task, cell.rule, shape, outputs))
+    of_its_own = getattr(network, "numbers_per_example", None)  # of flows, most of whose numbers are no layer's output
+    inside = of_its_own() if of_its_own else sum(activations(cell.task, cell.rule, shape, outputs))
     units = 2 * (math.prod(shape) + inside)
     draws = len(cell.method.schedule(cell.steps))
-    networks = max(cell.method.networks, 1)
+    networks = max(cell.method.num_networks, 1)
     return 4 * (networks * (8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)
+
+
+def _ghost(cell: Cell) -> Problem:
+    """A cell's problem on a table of one row of zeros."""
+    data = cell.task.data(cell.root)
+    x, one = torch.zeros(1, *data.x.shape[1:]), torch.ones(())
+    rows = Rows(torch.zeros(1, dtype=torch.int64), one[None], one, one, x[0], x[0], one, one)
+    return cell.task.problem(cell.rule, Table(x, one[None]), rows, len(data.classes), cell.steps)
 
 
 def refuse_too_large(cell: Cell, device: torch.device) -> None:

@@ -1,6 +1,6 @@
 """Weights and activations of a network's layers along training: their means, standard deviations and quantiles.
 
-Seen at every look at the validation rows, on the first of them and with one weight sample. Layers that hold
+Seen at every validation check, on the first of the validation rows and with one weight sample. Layers that hold
 parameters are recorded; activations are a layer's outputs before any nonlinearity that stands outside of it.
 """
 
@@ -17,10 +17,9 @@ from bnnbench.engine.pack import Pack
 from bnnbench.engine.step import over_replicas
 from bnnbench.layers import keyed
 from bnnbench.methods import Method
-from bnnbench.methods.optimise import AdamState
-from bnnbench.methods.parameters import stacked
 from bnnbench.model import Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.model.posteriors import Posterior
 
 ROWS = 256
 SORTED = 2**16  # activations of a layer whose quantiles are taken, at most
@@ -32,28 +31,20 @@ def layers_of(network: nn.Module) -> dict[str, nn.Module]:
     return {name: layer for name, layer in network.named_modules() if any(True for _ in layer.parameters(False))}
 
 
-def recorded(pack: Pack, state: Any, key: Tensor, x: Tensor) -> dict[str, np.ndarray]:
-    """Columns `weight_mean/LAYER`, `activation_q05/LAYER` ... of all replicas [R]; empty without weight samples.
+def recorded(pack: Pack, posterior: Posterior, key: Tensor, x: Tensor) -> dict[str, np.ndarray]:
+    """Columns `weight_mean/LAYER`, `activation_q05/LAYER` ... of all replicas [R]; empty without a network's weights.
 
     Args:
         key: of the weight sample, [R, 2]. x: inputs [R, N, ...] in original units, of which the first are used.
     """
 
-    def one(method: Method, problem: Problem, key: Tensor, state: Any, x: Tensor) -> dict[str, Tensor]:
-        weights = weight_sample(method, state, problem, key)
+    def one(method: Method, problem: Problem, key: Tensor, posterior: Posterior, x: Tensor) -> dict[str, Tensor]:
+        weights = posterior.parameters(key, problem)
         return {} if weights is None else summary(problem, weights, x)
 
     with torch.no_grad():
-        found = over_replicas(pack, one, key, state, x[:, :ROWS])
+        found = over_replicas(pack, one, key, posterior, x[:, :ROWS])
     return {name: value.cpu().numpy() for name, value in found.items()}
-
-
-def weight_sample(method: Method, state: Any, problem: Problem, key: Tensor) -> Params | None:
-    """One weight sample of a state in training, or its only weights."""
-    weights = method.weights(key, state, None, problem, 1)
-    if weights is None and isinstance(state, AdamState) and method.networks == 1:
-        weights = stacked(state.params)
-    return None if weights is None else {name: value[0] for name, value in weights.items()}
 
 
 def summary(problem: Problem, weights: Params, x: Tensor) -> dict[str, Tensor]:

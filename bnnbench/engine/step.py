@@ -1,8 +1,9 @@
 """The engine: the one place where methods are vmapped.
 
-Everything a replica does is `method.init`, `update`, `finish`, `collect` and `predict` for one network; the replica
-dimension of a pack enters here. A replica whose loss is not finite is frozen at its last finite state and never touches
-the others: all writes go through `where(live, new, old)`.
+Everything a replica does is `init`, `update`, `finish`, `collect` and `posterior` of a method, for one network; the
+replica dimension of a pack enters here, and so does the problem that the method aims at (`Method.target`). A replica
+whose loss is not finite is frozen at its last finite state and never touches the others: all writes go through
+`where(live, new, old)`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def make_step(pack: Pack) -> Callable:
     template = pack.problem.with_network(skeleton(pack.problem.network))
 
     def one(floats: Any, table: Any, rows: Any, state: State, live: Tensor, key: Tensor, t: Tensor) -> Any:
-        problem = dataclasses.replace(template, table=table, rows=rows, t=t)
-        new, info = pack.method_of(floats).update(key, state, problem)
+        method = pack.method_of(floats)
+        problem = method.target(dataclasses.replace(template, table=table, rows=rows, t=t))
+        new, info = method.update(key, state, problem)
         live = live & torch.isfinite(info["loss"])
         return tree_map(lambda a, b: torch.where(live, a, b), new, state), live, info
 
@@ -54,12 +56,14 @@ def skeleton(network: nn.Module) -> nn.Module:
 
 
 def over_replicas(pack: Replicas, f: Callable, *args: Any) -> Any:
-    """vmap f(method, problem, *args) over the replicas of a pack, at the end of its budget."""
+    """vmap f(method, problem, *args) over the replicas of a pack, at the end of its budget; the problem is the one that
+    the method aims at (`Method.target`)."""
     problem = pack.problem
     t = torch.full_like(problem.t, problem.steps)
 
     def one(floats: Any, rows: Any, *rest: Any) -> Any:
-        return f(pack.method_of(floats), pack.problem_of(problem.table, rows, t), *rest)
+        method = pack.method_of(floats)
+        return f(method, method.target(pack.problem_of(problem.table, rows, t)), *rest)
 
     in_dims = (0, 0, *(None if arg is None else 0 for arg in args))
     return vmap(one, in_dims=in_dims, randomness="error")(pack.floats, problem.rows, *args)

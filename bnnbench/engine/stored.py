@@ -16,9 +16,9 @@ from bnnbench import random
 from bnnbench.data.columns import in_order, table
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import Replicas, floats_of
-from bnnbench.engine.predict import predict
+from bnnbench.engine.predict import posterior_of, predict
 from bnnbench.engine.step import INIT, PREDICT
-from bnnbench.engine.train import Trained
+from bnnbench.engine.train import Fitted
 from bnnbench.engine.trees import from_named, to_named
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
@@ -31,10 +31,10 @@ T = TypeVar("T")
 STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
 
 
-def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
+def to_arrays(fitted: Fitted, replica: int) -> dict[str, np.ndarray]:
     """One replica's posterior as `state...` and `draws...` arrays by key path, with what prediction needs of its
     split (`rows/...`), a 1 in the networks' dtype, and labels of classes and names of columns as JSON."""
-    pack, data = trained.pack, trained.pack.data
+    pack, data = fitted.pack, fitted.pack.data
     names = json.dumps({"classes": data.classes, "features": data.features})
     arrays = {"classes": np.array(len(data.classes)), "key": pack.keys[replica].cpu().numpy()}
     arrays["names"] = np.frombuffer(names.encode(), np.uint8)
@@ -42,13 +42,13 @@ def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
     arrays["one"] = torch.ones_like(pack.problem.t).cpu().numpy()
     for name in STANDARDISATION:
         arrays[f"rows/{name}"] = getattr(pack.problem.rows, name)[replica].cpu().numpy()
-    for name, tree in [("state", trained.state), ("draws", trained.draws)]:
+    for name, tree in [("state", fitted.state), ("draws", fitted.draws)]:
         if tree is not None:
             arrays |= to_named(name, tree_map(lambda leaf: leaf[replica], tree))
     return arrays
 
 
-class Posterior:
+class StoredPosterior:
     """A trained posterior that predicts arrays in original units.
 
     Attributes:
@@ -72,12 +72,12 @@ class Posterior:
         self.cell, self.method, self._replica, self._key = dict(cell), replica.method, replica, key
         self.state, self.draws, self.classes, self.features = state, draws, tuple(classes), tuple(features)
 
-    def terms(self, x: Any, samples: int | None = None) -> Predictive:
+    def mixture(self, x: Any, samples: int | None = None) -> Predictive:
         """The predictive mixture at inputs [N, ...], without gradients; by default the very samples that were scored.
 
         Args:
             x: an array, a tensor, lists, or a DataFrame, whose columns are taken by their names.
-            samples: mixture terms, where the method can choose.
+            samples: components of the mixture, where the method can choose.
 
         Raises:
             UserError: inputs of another shape, without a column, or with values that are no finite numbers.
@@ -88,22 +88,23 @@ class Posterior:
         if inputs.shape[1:] != shape:
             wanted = ", ".join(map(str, shape))
             raise UserError(f"This posterior takes inputs of shape [N, {wanted}], not {list(inputs.shape)}.")
-        samples = samples or self._replica.cells[0].budget.samples
         state, draws = (None if tree is None else tree_map(_batched, tree) for tree in (self.state, self.draws))
-        terms = predict(self._replica, state, draws, self._key[None], inputs[None], samples)
-        return each(lambda part: part[0], terms)
+        posterior = posterior_of(self._replica, state, draws)
+        samples = samples or self._replica.budget.samples
+        mixture = predict(self._replica, posterior, self._key[None], inputs[None], samples)
+        return each(lambda part: part[0], mixture)
 
     def predict(self, x: Any, samples: int | None = None) -> dict[str, np.ndarray]:
-        """Summaries at inputs [N, ...] in original units (pixels in [0, 1]), each [N]; `x` as `terms` takes it.
+        """Summaries at inputs [N, ...] in original units (pixels in [0, 1]), each [N]; `x` as `mixture` takes it.
 
         Regression: `mean`, `epistemic_std`, `aleatoric_std`, `total_std`. Classification: `probabilities` [N, K] of
         `classes`, `entropy_total`, `entropy_aleatoric`, in nats. Density: `log_density`, or its importance-weighted
         estimate.
         """
-        return {name: value.numpy() for name, value in self.terms(x, samples).summary().items()}
+        return {name: value.numpy() for name, value in self.mixture(x, samples).summary().items()}
 
 
-def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Posterior:
+def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> StoredPosterior:
     """Rebuild a posterior; its structure is what `init` and `finish` make of a problem of the same shape.
 
     Raises:
@@ -119,7 +120,8 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Po
     method, key = cls(**json.loads(cell["configuration"])), torch.as_tensor(arrays["key"])
     own = Cell(task, method, rule, int(index), cell["seed"], task.budget(cell["budget"]))
     problem = method.prepare(_problem(own, arrays))
-    start = method.finish(key, method.init(random.fold_in(key, INIT), problem), problem)
+    target = method.target(problem)
+    start = method.finish(key, method.init(random.fold_in(key, INIT), target), target)
     draws = None
     if any(name.startswith("draws") for name in arrays):
         draws = _fill("draws", method.collect(start), arrays)
@@ -130,7 +132,7 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Po
     names: Any = {"classes": range(int(arrays["classes"]))}
     if "names" in arrays:
         names = json.loads(bytes(arrays["names"]))
-    return Posterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws, **names)
+    return StoredPosterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws, **names)
 
 
 def _registered(registry: Registry[T], name: str) -> T:

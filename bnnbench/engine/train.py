@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -17,9 +18,11 @@ from bnnbench import random
 from bnnbench.engine.checkpoint import Checkpoint, stored
 from bnnbench.engine.compile import compiled_step
 from bnnbench.engine.pack import Pack
+from bnnbench.engine.predict import posterior_of
 from bnnbench.engine.step import FINISH, TRAIN, State, initial_state, make_step, over_replicas
 from bnnbench.engine.trees import Arrays, from_named
-from bnnbench.engine.validation import Draws, Monitor
+from bnnbench.engine.validation import Collected, Monitor
+from bnnbench.model.posteriors import Posterior
 
 Progress = Callable[[int], None]
 
@@ -28,36 +31,81 @@ class OutOfTime(Exception):
     """The deadline passed before the budget was spent."""
 
 
-@dataclass
-class Trained:
-    """What training leaves of a pack; every tensor has a leading replica dimension.
+@dataclass(frozen=True)
+class Fitted:
+    """A trained pack; every tensor has a leading replica dimension.
 
     Attributes:
-        state, draws: the posterior, `draws` being the collected draws [R, draws, ...] or None.
+        state: as training left it. draws: the collected draws [R, draws, ...], or None.
         live: which replicas stayed finite, [R].
-        steps: updates made. diverged_at: step at which a replica was frozen, -1 where it was not, [R].
-        step_kept: step whose state early stopping kept, [R], or of each network, [R, networks]; None without.
-        curves: `step` [C], and [R, C] arrays `loss`, `validation` and whatever else `update` reported.
-        recording: `step` [C], and [R, C] statistics of weights and activations, where they are recorded.
-        earlier_s: seconds spent before the checkpoint that training went on from.
-        tested: predictives on the test set, once they are computed.
-        drawn: the predictive by its number of samples, as functions of the inputs, once it is drawn.
-        signs: of the attacker's gradient at unchanged images, by shape and samples, once they are computed.
     """
 
     pack: Pack
     state: State
     draws: Any
     live: Tensor
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """What the method has found, of all replicas."""
+        return posterior_of(self.pack, self.state, self.draws)
+
+
+@dataclass(frozen=True)
+class History:
+    """How a training went.
+
+    Attributes:
+        steps: updates made. diverged_at: step at which a replica was frozen, -1 where it was not, [R].
+        step_kept: step whose state early stopping kept, [R], or of each network, [R, networks]; None without.
+        curves: `step` [C], and [R, C] arrays `loss`, `validation` and whatever else `update` reported.
+        recording: `step` [C], and [R, C] statistics of weights and activations, where they are recorded.
+        earlier_s: seconds spent before the checkpoint that training went on from.
+    """
+
     steps: int
     diverged_at: np.ndarray
-    step_kept: np.ndarray | None
-    curves: dict[str, np.ndarray]
+    step_kept: np.ndarray | None = None
+    curves: dict[str, np.ndarray] = field(default_factory=dict)
     recording: dict[str, np.ndarray] = field(default_factory=dict)
     earlier_s: float = 0.0
-    tested: Any = None
-    drawn: dict[int, Any] = field(default_factory=dict, init=False)
-    signs: dict[Any, Tensor] = field(default_factory=dict, init=False)
+
+
+@dataclass
+class _Run:
+    """A training on its way: what a checkpoint holds."""
+
+    step: int
+    state: State
+    live: Tensor
+    monitor: Monitor
+    collected: Collected
+    earlier_s: float = 0.0
+
+    @classmethod
+    def begin(cls, pack: Pack) -> _Run:
+        state = initial_state(pack)
+        live = torch.ones(len(pack.cells), dtype=torch.bool, device=pack.keys.device)
+        return cls(0, state, live, Monitor(pack, state), Collected(pack.method.schedule(pack.steps)))
+
+    def resume(self, arrays: Arrays, pack: Pack) -> None:
+        """Go on from a checkpoint's arrays."""
+        plain, schedule, state = stored("", arrays), self.collected.schedule, self.state
+        self.monitor.restore(from_named("best", state, arrays), stored("monitor/", arrays))
+        like = over_replicas(pack, lambda method, problem, s: method.collect(s), state) if schedule else None
+        done = sum(step < int(plain["step"]) for step in schedule)
+        self.collected.kept = [from_named(f"draw{i}", like, arrays) for i in range(done)]
+        self.live = torch.as_tensor(plain["live"]).to(self.live)
+        self.step, self.earlier_s = int(plain["step"]), float(plain["spent"])
+        self.state = from_named("state", state, arrays)
+
+    def write(self, checkpoint: Checkpoint, spent_s: float) -> None:
+        """Write it all."""
+        trees = {"state": self.state, "best": self.monitor.best}
+        trees |= {f"draw{i}": draw for i, draw in enumerate(self.collected.kept)}
+        arrays = {"step": np.array(self.step), "live": self.live.cpu().numpy()}
+        arrays["spent"] = np.array(self.earlier_s + spent_s)
+        checkpoint.write(trees, arrays | {f"monitor/{k}": v for k, v in self.monitor.arrays().items()})
 
 
 def train(
@@ -66,82 +114,77 @@ def train(
     deadline: float | None = None,
     progress: Progress = lambda steps: None,
     checkpoint: Checkpoint | None = None,
-) -> Trained:
+) -> tuple[Fitted, History]:
     """Train a pack.
 
     Args:
         compiled: whether the step goes through torch.compile.
         deadline: `time.monotonic()` after which OutOfTime is raised.
-        progress: told the number of finished steps at every look at the validation rows.
-        checkpoint: what to go on from and to write every few minutes, at a look; None to do without.
+        progress: told the number of finished steps at every validation check.
+        checkpoint: what to go on from and to write every few minutes, at a check; None to do without.
     """
-    began = time.monotonic()
-    state, replicas, steps = initial_state(pack), len(pack.cells), pack.cells[0].steps
-    budget, device = pack.cells[0].budget, pack.keys.device
-    live = torch.ones(replicas, dtype=torch.bool, device=device)
-    monitor = Monitor(pack, state)
-    draws = Draws(pack.method.schedule(steps))
-    step = compiled_step(pack, make_step(pack), state) if compiled else make_step(pack)
-    every = max(1, steps // budget.validation_checks)
-    train_key = random.fold_in(pack.keys, TRAIN)
-    looks = sorted({*range(every, steps, every), monitor.optimising, steps} - {0})
-    first, earlier = 0, 0.0
-    if checkpoint is not None and (found := checkpoint.read()) is not None:
-        try:
-            first, earlier, state, live = resume(found, pack, state, live, monitor, draws)
-        except KeyError as error:
-            checkpoint.refuse(f"it lacks {error}")
-            monitor, draws = Monitor(pack, state), Draws(pack.method.schedule(steps))
-        progress(first)
+    began, run, steps = time.monotonic(), _begun(pack, checkpoint), pack.steps
+    step = compiled_step(pack, make_step(pack), run.state) if compiled else make_step(pack)
+    if run.step:
+        progress(run.step)
     with random.compiled_kernels(compiled), torch.no_grad():
-        for start, stop in pairwise([first, *(look for look in looks if look > first)]):
-            ts = torch.arange(start, stop, device=device)
-            keys = random.fold_in(train_key, ts[:, None]).unbind(0)
-            times = ts.to(pack.problem.t.dtype).unbind(0)
-            for t, key, time_ in zip(range(start, stop), keys, times, strict=True):
-                state, live, info = step(pack.floats, pack.problem.table, pack.problem.rows, state, live, key, time_)
-                monitor.add(info)
-                draws.offer(t, pack, state)
-            monitor.look(stop, state, live)
-            if pack.method.early_stopping and stop == monitor.optimising:
-                state = monitor.best
+        for start, stop in pairwise([run.step, *(check for check in _checks(pack, run) if check > run.step)]):
+            _advance(run, pack, step, start, stop)
+            run.monitor.check(stop, run.state, run.live)
+            if pack.method.early_stopping and stop == run.monitor.selection_end:
+                run.state = run.monitor.best
             progress(stop)
             if checkpoint is not None and (checkpoint.due() or (stop == steps and checkpoint.path.exists())):
-                trees = {"state": state, "best": monitor.best} | {f"draw{i}": d for i, d in enumerate(draws.kept)}
-                spent = np.array(earlier + time.monotonic() - began)
-                arrays = {"step": np.array(stop), "live": live.cpu().numpy(), "spent": spent}
-                checkpoint.write(trees, arrays | {f"monitor/{k}": v for k, v in monitor.arrays().items()})
+                run.write(checkpoint, time.monotonic() - began)
             if deadline is not None and time.monotonic() > deadline:
                 raise OutOfTime(f"stopped after {stop} of {steps} updates")
+    return _finished(run, pack), _history(run, pack)
+
+
+def _begun(pack: Pack, checkpoint: Checkpoint | None) -> _Run:
+    """A training at its beginning, or where a checkpoint left it."""
+    run = _Run.begin(pack)
+    if checkpoint is None or (found := checkpoint.read()) is None:
+        return run
+    try:
+        run.resume(found, pack)
+    except KeyError as error:
+        checkpoint.refuse(f"it lacks {error}")
+        return _Run.begin(pack)
+    return run
+
+
+def _checks(pack: Pack, run: _Run) -> list[int]:
+    """The steps after which the validation rows are scored."""
+    every = max(1, pack.steps // pack.budget.validation_checks)
+    return sorted({*range(every, pack.steps, every), run.monitor.selection_end, pack.steps} - {0})
+
+
+def _advance(run: _Run, pack: Pack, step: Callable, start: int, stop: int) -> None:
+    """The updates from one validation check to the next."""
+    ts = torch.arange(start, stop, device=pack.keys.device)
+    keys = random.fold_in(random.fold_in(pack.keys, TRAIN), ts[:, None]).unbind(0)
+    times = ts.to(pack.problem.t.dtype).unbind(0)
+    table, rows = pack.problem.table, pack.problem.rows
+    for t, key, now in zip(range(start, stop), keys, times, strict=True):
+        run.state, run.live, info = step(pack.floats, table, rows, run.state, run.live, key, now)
+        run.monitor.add(info)
+        run.collected.offer(t, pack, run.state)
+    run.step = stop
+
+
+def _finished(run: _Run, pack: Pack) -> Fitted:
     finished = over_replicas(
         pack,
         lambda method, problem, key, state: method.finish(key, state, problem),
         random.fold_in(pack.keys, FINISH),
-        state,
+        run.state,
     )
-    live &= torch.stack([torch.isfinite(leaf).reshape(replicas, -1).all(1) for leaf in tree_leaves(finished)]).all(0)
-    return Trained(
-        pack,
-        finished,
-        draws.stacked(),
-        live,
-        steps,
-        monitor.diverged_at,
-        monitor.best_step if pack.method.early_stopping and steps else None,
-        monitor.curves(),
-        monitor.recordings(),
-        earlier,
-    )
+    finite = [torch.isfinite(leaf).reshape(len(pack.cells), -1).all(1) for leaf in tree_leaves(finished)]
+    return Fitted(pack, finished, run.collected.stacked(), run.live & torch.stack(finite).all(0))
 
 
-def resume(
-    arrays: Arrays, pack: Pack, state: State, live: Tensor, monitor: Monitor, draws: Draws
-) -> tuple[int, float, State, Tensor]:
-    """Step, seconds spent before, state and live replicas of a checkpoint; the monitor and the draws are filled."""
-    plain = stored("", arrays)
-    monitor.restore(from_named("best", state, arrays), stored("monitor/", arrays))
-    like = over_replicas(pack, lambda method, problem, state: method.collect(state), state) if draws.schedule else None
-    done = sum(step < int(plain["step"]) for step in draws.schedule)
-    draws.kept = [from_named(f"draw{i}", like, arrays) for i in range(done)]
-    live = torch.as_tensor(plain["live"]).to(live)
-    return int(plain["step"]), float(plain["spent"]), from_named("state", state, arrays), live
+def _history(run: _Run, pack: Pack) -> History:
+    monitor = run.monitor
+    kept = monitor.best_step if pack.method.early_stopping and pack.steps else None
+    return History(pack.steps, monitor.diverged_at, kept, monitor.curves(), monitor.recordings(), run.earlier_s)

@@ -4,7 +4,7 @@ The attacker maximises L(x) = -log (1/S) sum_s p(y | x, w_s). With l_s = log p(y
 
     grad L = -sum_s softmax(l)_s grad l_s,
 
-which is accumulated a few samples at a time, relative to the largest term so far.
+which is accumulated a few samples at a time, relative to the largest so far.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from bnnbench.engine.predict import Terms, row_chunks
+from bnnbench.engine.predict import Component, row_chunks
 from bnnbench.model import CategoricalPredictive
 from bnnbench.tasks.attacks import Attack
 
@@ -42,17 +42,17 @@ def stepped(x: Tensor, image: Tensor, sign: Tensor, attack: Attack, scale: Tenso
     return image if attack.standardised else image.clamp(0.0, 1.0)
 
 
-def gradient_sign(some: Sequence[Terms], x: Tensor, y: Tensor, rows: int) -> Tensor:
+def gradient_sign(some: Sequence[Component], x: Tensor, y: Tensor, rows: int) -> Tensor:
     """Sign of the gradient of the attacker's loss at labels y [R, N], `rows` images at a time.
 
     Args:
-        some: the predictive, a few terms at a time.
+        some: the predictive, a few components at a time.
     """
     chunks = zip(row_chunks(x, rows), row_chunks(y, rows), strict=True)
     return torch.cat([loss_gradient(some, images, labels).sign() for images, labels in chunks], 1)
 
 
-def loss_gradient(some: Sequence[Terms], x: Tensor, y: Tensor) -> Tensor:
+def loss_gradient(some: Sequence[Component], x: Tensor, y: Tensor) -> Tensor:
     """Gradient of -log (1/S) sum_s p(y | x, w_s) with respect to x, in the shape of x [R, N, C, H, W]."""
     total = torch.full(y.shape, -torch.inf, dtype=x.dtype, device=x.device)
     gradient = torch.zeros_like(x)

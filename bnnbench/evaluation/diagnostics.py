@@ -9,7 +9,8 @@ import numpy as np
 import scipy.stats
 from torch.utils._pytree import tree_leaves
 
-from bnnbench.engine.train import Trained
+from bnnbench import names
+from bnnbench.engine.train import Fitted, History
 from bnnbench.records import EvaluationRecord, MetricRecord, Score
 
 DIAGNOSTICS = (
@@ -21,24 +22,26 @@ DIAGNOSTICS = (
     MetricRecord("temperature_configurational", 0, "", "mean of w times the energy's gradient; T in equilibrium"),
     MetricRecord("temperature_low", 0, "", "lower end of the 99 % interval of the configurational temperature"),
     MetricRecord("temperature_high", 0, "", "upper end of the 99 % interval of the configurational temperature"),
-    MetricRecord("draws_exploded", -1, "", "share of predictive terms worse than a guess on most validation rows"),
+    MetricRecord("draws_exploded", -1, "", "share of mixture components worse than a guess on most validation rows"),
     MetricRecord("drift_shortened", -1, "", "share of steps whose drift was shortened while draws were kept"),
     MetricRecord("noise_deficit", -1, "", "share of weights whose injected noise would have to be negative"),
 )
 BATCHES = 8
 
 
-def sampler_record(trained: Trained, replica: int, exploded: float | None = None) -> EvaluationRecord | None:
+def sampler_record(
+    fitted: Fitted, history: History, replica: int, exploded: float | None = None
+) -> EvaluationRecord | None:
     """Means over the updates in which draws were kept; None for methods that keep none.
 
     Args:
         exploded: `share_exploded` of the validation rows, where they were predicted.
     """
-    kept = draws_kept(trained)
+    kept = draws_kept(fitted)
     if not kept:
         return None
-    during = looks_with_draws(trained.curves["step"], trained.pack.method.schedule(trained.steps))
-    series = {name: values[replica][during] for name, values in trained.curves.items() if name != "step"}
+    during = checks_with_draws(history.curves["step"], fitted.pack.method.schedule(history.steps))
+    series = {name: values[replica][during] for name, values in history.curves.items() if name != "step"}
     values = {record.name: float(np.mean(series[record.name])) for record in DIAGNOSTICS if record.name in series}
     values = {"draws_kept": float(kept)} | values
     if "temperature_configurational" in series:
@@ -46,11 +49,11 @@ def sampler_record(trained: Trained, replica: int, exploded: float | None = None
         values |= {} if math.isnan(low) else {"temperature_low": low, "temperature_high": high}
     if exploded is not None:
         values["draws_exploded"] = exploded
-    return EvaluationRecord("sampler", kept, tuple(Score(name, value, None) for name, value in values.items()))
+    return EvaluationRecord(names.SAMPLER, kept, tuple(Score(name, value, None) for name, value in values.items()))
 
 
-def looks_with_draws(steps: np.ndarray, schedule: Sequence[int]) -> np.ndarray:
-    """Which looks, after `steps` updates [C] each, tell of updates in which a draw was kept; a mask [C]."""
+def checks_with_draws(steps: np.ndarray, schedule: Sequence[int]) -> np.ndarray:
+    """Which validation checks, after `steps` updates [C] each, tell of updates in which a draw was kept; a mask [C]."""
     found = np.zeros(len(steps), dtype=bool)
     found[np.searchsorted(steps, np.asarray(schedule) + 1)] = True
     return found
@@ -60,8 +63,8 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     """99 % interval of the mean of an autocorrelated series [C] by batch means (Flegal & Jones 2010, arXiv 0811.1729).
 
     mean +- t sd / sqrt(B) of the means of B = 8 batches one after the other (of C, where there are fewer), which are
-    nearly independent if the series is much longer than its memory; t the quantile of Student's law with B - 1 degrees
-    of freedom. NaN of fewer than four values or of what is not finite.
+    nearly independent if the series is much longer than its memory; t the quantile of Student's distribution with B - 1
+    degrees of freedom. NaN of fewer than four values or of what is not finite.
     """
     if len(values) < 4 or not np.isfinite(values).all():
         return math.nan, math.nan
@@ -70,11 +73,11 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(means.mean()) - half, float(means.mean()) + half
 
 
-def draws_kept(trained: Trained) -> int:
+def draws_kept(fitted: Fitted) -> int:
     """Weight samples among the collected draws of one cell."""
-    if trained.draws is None:
+    if fitted.draws is None:
         return 0
-    return tree_leaves(trained.draws)[0].shape[1] * max(trained.pack.method.chains, 1)
+    return tree_leaves(fitted.draws)[0].shape[1] * max(fitted.pack.method.num_chains, 1)
 
 
 def as_mapping(records: tuple[EvaluationRecord, ...], *evaluations: str) -> Mapping[str, float]:

@@ -2,55 +2,66 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 import torch
 
-from bnnbench.engine.train import Trained
-from bnnbench.evaluation.flow_data import flow_pictures
+from bnnbench import names
+from bnnbench.engine.train import Fitted
+from bnnbench.evaluation.flow_data import flow_data
 from bnnbench.evaluation.histogram import weight_histogram
 from bnnbench.metrics import curves
 from bnnbench.model import CategoricalPredictive, DensityPredictive, GaussianPredictive, Predictive
 from bnnbench.records import Series
 from bnnbench.tasks import TestSet
 
-Drawn = dict[str, Series]
+Curves = dict[str, Series]
 
 
-def plot_data(trained: Trained, r: int, name: str, predictive: Predictive, points: TestSet) -> Drawn:
+def figure_data(fitted: Fitted, r: int, name: str, predictive: Predictive, test_set: TestSet) -> Curves:
     """Curves by name, of one replica's predictive on a test set."""
-    if isinstance(predictive, DensityPredictive):
-        first = trained.pack.cells[r].seed == 0
-        return flow_pictures(trained, r, points) if name == "test" and first else {}
-    if isinstance(predictive, GaussianPredictive):
-        drawn = _regression(trained, name, predictive, points)
-    else:
-        drawn = _classification(name, predictive, points)
-    first = name == "test" and trained.pack.cells[r].index == 0
-    weights = weight_histogram(trained, r) if first else None
-    return drawn if weights is None else drawn | {"weights": weights}
+    found = _of(predictive, fitted, r, name, test_set)
+    first = name == names.TEST and fitted.pack.cells[r].index == 0
+    weights = weight_histogram(fitted, r) if first else None
+    return found if weights is None else found | {"weights": weights}
 
 
-def _classification(name: str, predictive: CategoricalPredictive, points: TestSet) -> Drawn:
-    if name == "test" and points.y is not None:
-        y = torch.as_tensor(points.y)
+@singledispatch
+def _of(predictive: Predictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+    """What a kind of predictive has to show."""
+    raise NotImplementedError(type(predictive).__name__)
+
+
+@_of.register
+def _density(predictive: DensityPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+    first = fitted.pack.cells[r].seed == 0
+    return flow_data(fitted, r, test_set) if name == names.TEST and first else {}
+
+
+@_of.register
+def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+    if name == names.TEST and test_set.y is not None:
+        y = torch.as_tensor(test_set.y)
         return {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
-    if points.out_of_distribution:
+    if test_set.out_of_distribution:
         return {"entropy": curves.entropies(predictive)}
-    return {"violins": curves.class_violins(predictive)} if name == "rotated-digit" else {}
+    return {"violins": curves.class_violins(predictive)} if name == names.ROTATED_DIGIT else {}
 
 
-def _regression(trained: Trained, name: str, predictive: GaussianPredictive, points: TestSet) -> Drawn:
-    data = trained.pack.data
-    if name == "test" and points.y is not None:
-        return {"pit_ecdf": curves.pit_ecdf(predictive, torch.as_tensor(points.y))}
+@_of.register
+def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+    data = fitted.pack.data
+    if name == names.TEST and test_set.y is not None:
+        return {"pit_ecdf": curves.pit_ecdf(predictive, torch.as_tensor(test_set.y))}
     if data.grid is None:
         return {}
-    if name == "train":
-        return {"data": {"x": points.x[:, 0], "y": points.y}}  # type: ignore[dict-item]
-    if name != "grid":
+    if name == names.TRAIN:
+        return {"data": {"x": test_set.x[:, 0], "y": test_set.y}}  # type: ignore[dict-item]
+    if name != names.GRID:
         return {}
-    truth = {} if points.truth is None else {"truth": points.truth[0], "truth_std": points.truth[1]}
-    drawn: Drawn = {"bands": {"x": points.x[:, 0], **curves.bands(predictive), **truth}}
+    truth = {} if test_set.truth is None else {"truth": test_set.truth[0], "truth_std": test_set.truth[1]}
+    found: Curves = {"bands": {"x": test_set.x[:, 0], **curves.bands(predictive), **truth}}
     if data.exact is not None:
         mean, std = data.exact
-        drawn["exact"] = {"x": points.x[:, 0], "mean": mean, "std": std, **truth}
-    return drawn
+        found["exact"] = {"x": test_set.x[:, 0], "mean": mean, "std": std, **truth}
+    return found

@@ -3,45 +3,63 @@
 from __future__ import annotations
 
 import copy
+from functools import singledispatch
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnnbench import random
 from bnnbench.data.arrays import Data
+from bnnbench.engine.predict import one_of
 from bnnbench.engine.step import PREDICT
-from bnnbench.engine.train import Trained
+from bnnbench.engine.train import Fitted
 from bnnbench.flows import Flow
-from bnnbench.methods.flow import FlowFit, density
-from bnnbench.model import DensityProblem, DensityTruth, EnergyProblem, Rows
+from bnnbench.model import AutoencoderProblem, DensityProblem, DensityTruth, Problem, Rows
 from bnnbench.model.autoencoder import Autoencoder
 from bnnbench.records import Series
 from bnnbench.tasks import TestSet
+
+Curves = dict[str, Series]
 
 POINTS, IMAGES = 800, 8
 STRIDE = 3  # of the grid on which densities are scored
 LEAST = -20.0  # log-density below which all is one to the eye
 
 
-def flow_pictures(trained: Trained, r: int, points: TestSet) -> dict[str, Series]:
-    """Series by name, of one replica that `FlowFit` trained; nothing of other methods and dimensions."""
-    pack = trained.pack
-    if not isinstance(pack.method, FlowFit):
+def flow_data(fitted: Fitted, r: int, test_set: TestSet) -> Curves:
+    """Series by name, of one replica's flow; nothing of what has no parameters of a flow."""
+    pack = fitted.pack
+    key = random.fold_in(pack.keys[r], PREDICT)
+    params = one_of(fitted.posterior, r).parameters(key, pack.problem)
+    if params is None:
         return {}
     network = copy.deepcopy(pack.problem.network).cpu()
-    network.load_state_dict({k: v[r].cpu() for k, v in trained.state.params.items()}, strict=False)
-    key = random.fold_in(pack.keys[r].cpu(), PREDICT)
+    network.load_state_dict({name: value.cpu() for name, value in params.items()}, strict=False)
+    rows = Rows(*(value[r] for value in pack.problem.rows))
     with torch.no_grad():
-        if isinstance(network, Autoencoder):
-            return {"vae_images": _images(network, key, points)}
-        assert isinstance(network, Flow)
-        rows = Rows(*(value[r] for value in pack.problem.rows))
-        problem = density(pack.problem_of(pack.problem.table, rows, pack.problem.t))
-        if network.dim != 2:
-            return {}
-        drawn = _plane(network, key, problem, points)
-        return drawn if pack.data.truth is None else drawn | {"flow_density": _density(network, problem, pack.data)}
+        return _pictures(
+            pack.problem_of(pack.problem.table, rows, pack.problem.t), network, key.cpu(), test_set, pack.data
+        )
+
+
+@singledispatch
+def _pictures(problem: Problem, network: nn.Module, key: Tensor, test_set: TestSet, data: Data) -> Curves:
+    """What a kind of problem has to show."""
+    return {}
+
+
+@_pictures.register
+def _of_images(problem: AutoencoderProblem, network: Autoencoder, key: Tensor, test_set: TestSet, data: Data) -> Curves:
+    return {"vae_images": _images(network, key, test_set)}
+
+
+@_pictures.register
+def _of_density(problem: DensityProblem, network: Flow, key: Tensor, test_set: TestSet, data: Data) -> Curves:
+    if network.dim != 2:
+        return {}
+    plane = _plane(network, key, problem, test_set)
+    return plane if data.truth is None else plane | {"flow_density": _density(network, problem, data)}
 
 
 def _units(problem: DensityProblem) -> tuple[Tensor, Tensor]:
@@ -50,15 +68,15 @@ def _units(problem: DensityProblem) -> tuple[Tensor, Tensor]:
     return problem.rows.x_shift.to("cpu", dtype), problem.rows.x_scale.to("cpu", dtype)
 
 
-def _plane(flow: Flow, key: Tensor, problem: DensityProblem, points: TestSet) -> dict[str, Series]:
+def _plane(flow: Flow, key: Tensor, problem: DensityProblem, test_set: TestSet) -> Curves:
     """Draws with their noise, and data with theirs."""
     shift, scale = _units(problem)
     noise = random.normal(key, (POINTS, 2)).to(scale)
-    drawn: dict[str, Series] = {"flow_samples": _pairs(x=shift + scale * flow.bijection.inverse(noise)[0], z=noise)}
-    if not isinstance(problem, EnergyProblem):  # which has no data
-        x = torch.as_tensor(points.x[:POINTS], dtype=shift.dtype)
-        drawn["flow_data"] = _pairs(x=x, z=flow.bijection((x - shift) / scale)[0])
-    return drawn
+    found: Curves = {"flow_samples": _pairs(x=shift + scale * flow.bijection.inverse(noise)[0], z=noise)}
+    if problem.draw is not None:  # an energy has no data
+        x = torch.as_tensor(test_set.x[:POINTS], dtype=shift.dtype)
+        found["flow_data"] = _pairs(x=x, z=flow.bijection((x - shift) / scale)[0])
+    return found
 
 
 def _density(flow: Flow, problem: DensityProblem, data: Data) -> Series:
@@ -74,12 +92,12 @@ def _density(flow: Flow, problem: DensityProblem, data: Data) -> Series:
     return _pairs(x=x) | {k: np.round(v.clip(min=LEAST), 2) for k, v in both.items()}
 
 
-def _images(network: Autoencoder, key: Tensor, points: TestSet) -> Series:
+def _images(network: Autoencoder, key: Tensor, test_set: TestSet) -> Series:
     """Test images, each rebuilt from what `posterior` gives without noise, and draws, as pixels one after the other."""
-    x = torch.as_tensor(points.x[:IMAGES])
+    x = torch.as_tensor(test_set.x[:IMAGES])
     z, _ = network.posterior(x)
-    drawn = random.normal(key, (IMAGES, network.latent))
-    images = torch.cat([x, network.decoder(z).sigmoid(), network.decoder(drawn).sigmoid()])
+    noise = random.normal(key, (IMAGES, network.latent))
+    images = torch.cat([x, network.decoder(z).sigmoid(), network.decoder(noise).sigmoid()])
     kind, image = np.repeat(np.arange(3), IMAGES), np.tile(np.arange(IMAGES), 3)
     return {
         "kind": np.repeat(kind, x.shape[1]),

@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
+from bnnbench import names
+from bnnbench.engine.pack import Replicas
 from bnnbench.engine.size import is_large
+from bnnbench.engine.step import over_replicas
 from bnnbench.methods import Method
-from bnnbench.methods.parameters import flatten, unflatten
-from bnnbench.model import Params
+from bnnbench.model import Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.model.parameters import flatten, unflatten
+from bnnbench.model.posteriors import Posterior
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99, 0.995)
 SAMPLES = 10  # predictive samples of large networks
 SCORED = ("log_likelihood", "rmse", "error")
 
 
-def evaluation_name(fraction: float) -> str:
-    """`pruned-0.90`, `pruned-0.995`."""
-    return f"pruned-{fraction:.3f}".removesuffix("0")
-
-
-def prunable(method: Method) -> bool:
-    """Whether a method's predictive is that of its weight samples, so that weights can be taken out of it."""
-    own = type(method)
-    plain = own.predict is Method.predict and own.predict_given is Method.predict_given
-    return plain and own.moments is not Method.moments
-
-
 def pruned_sets(method: Method, network: nn.Module) -> dict[str, float]:
-    """Evaluation name -> share of the weights that is taken out for it.
+    """Evaluation name -> fraction of the weights that is taken out for it.
 
     Large networks are pruned on a part of the test set, on which they are then scored whole, too.
     """
-    if not prunable(method):
+    if not method.prunable:
         return {}
-    return {evaluation_name(share): share for share in ((0.0,) if is_large(network) else ()) + FRACTIONS}
+    return {names.pruned(fraction): fraction for fraction in ((0.0,) if is_large(network) else ()) + FRACTIONS}
 
 
-def ranks(method: Method, state: Any, draws: Any) -> Params:
-    """The place of every weight in the order of signal-to-noise ratios |mean| / sd, the smallest first; biases
-    included, `log_noise` being no weight."""
-    moments = method.moments(state, draws)
-    assert moments is not None
-    return order(*moments)
+def ranks(pack: Replicas, posterior: Posterior) -> Params:
+    """The place of every weight of every replica in the order of signal-to-noise ratios |mean| / sd, the smallest
+    first; biases included, `log_noise` being no weight."""
+
+    def one(method: Method, problem: Problem, posterior: Posterior) -> Params:
+        moments = posterior.moments()
+        if moments is None:
+            raise TypeError(f"{method.name} is prunable, but its posterior {type(posterior).__name__} has no moments")
+        return order(*moments)
+
+    return over_replicas(pack, one, posterior)
 
 
 def order(mean: Params, sd: Params) -> Params:
@@ -53,8 +48,8 @@ def order(mean: Params, sd: Params) -> Params:
     return unflatten(flatten(ratios).argsort(stable=True).argsort(), ratios)
 
 
-def masks(ranks: Params, share: float) -> Params:
-    """Which weights stay: all but the first floor(share * P) of ranks [R, ...], stacked over replicas."""
+def masks(ranks: Params, fraction: float) -> Params:
+    """Which weights stay: all but the first floor(fraction * P) of ranks [R, ...], stacked over replicas."""
     replicas = len(next(iter(ranks.values())))
-    first = int(share * (sum(rank.numel() for rank in ranks.values()) // replicas))
+    first = int(fraction * (sum(rank.numel() for rank in ranks.values()) // replicas))
     return {name: rank >= first for name, rank in ranks.items()}

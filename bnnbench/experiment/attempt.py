@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bnnbench import random
+from bnnbench import names, random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.pack import refuse_too_large, stack
 from bnnbench.engine.size import parameters
 from bnnbench.engine.stored import to_arrays
-from bnnbench.engine.train import OutOfTime, Progress, Trained, train
+from bnnbench.engine.train import History, OutOfTime, Progress, train
 from bnnbench.evaluation.diagnostics import as_mapping
 from bnnbench.evaluation.evaluate import evaluate
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.provenance import peak_memory_mb
 from bnnbench.records import Outcome, Status
 
@@ -34,7 +35,7 @@ class Settings:
     checkpoints: Path | None = None  # the folder of unfinished trainings
 
 
-Attempted = tuple[list[Outcome], Trained | None, Checkpoint | None]
+Attempted = tuple[list[Outcome], Evaluator | None, Checkpoint | None]
 
 
 def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> Attempted:
@@ -49,40 +50,41 @@ def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> At
     folder = settings.checkpoints
     checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled)
     try:
-        trained = train(pack, compiled, deadline, progress, checkpoint)
+        fitted, history = train(pack, compiled, deadline, progress, checkpoint)
     except OutOfTime as error:
         wall = time.monotonic() - start
         late = [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]
         return late, None, checkpoint
     if settings.device.type == "cuda":
         torch.cuda.synchronize(settings.device)
-    wall = trained.earlier_s + time.monotonic() - start
+    wall = history.earlier_s + time.monotonic() - start
+    evaluator = Evaluator(fitted)
     with random.compiled_kernels(compiled):  # the same numbers, ten times as fast
-        evaluated = evaluate(trained)
+        evaluated = evaluate(evaluator, history)
     outcomes = []
     for r, cell in enumerate(cells):
-        ok = bool(trained.live[r])
-        message = "" if ok else _divergence(int(trained.diverged_at[r]))
-        doubts = cell.method.diagnose(as_mapping(evaluated[r].records, "sampler", "test")) if ok else ""
+        ok = bool(fitted.live[r])
+        message = "" if ok else _divergence(int(history.diverged_at[r]))
+        flagged = cell.method.diagnose(as_mapping(evaluated[r].records, names.SAMPLER, names.TEST)) if ok else ""
         outcomes.append(
             Outcome(
                 cell=cell.record,
-                status=Status.DIVERGED if not ok else Status.UNCONVERGED if doubts else Status.OK,
-                message=message or doubts,
-                steps=trained.steps,
-                gradients=trained.steps * cell.method.networks,
-                step_kept=None if trained.step_kept is None else int(np.median(trained.step_kept[r])),
+                status=Status.DIVERGED if not ok else Status.UNCONVERGED if flagged else Status.OK,
+                message=message or flagged,
+                steps=history.steps,
+                gradients=history.steps * cell.method.num_networks,
+                step_kept=None if history.step_kept is None else int(np.median(history.step_kept[r])),
                 compiled=compiled,
                 pack_size=len(cells),
                 wall_s=wall,
                 peak_memory_mb=peak_memory_mb(settings.device),
                 parameters=parameters(pack.problem.network),
                 evaluations=evaluated[r].records if ok else (),
-                curves=_training_curve(trained, r),
-                artifacts={"posterior": to_arrays(trained, r), "predictive": evaluated[r].kept} if ok else {},
+                curves=training_curves(history, r),
+                artifacts={"posterior": to_arrays(fitted, r), "predictive": evaluated[r].kept} if ok else {},
             )
         )
-    return outcomes, trained, checkpoint
+    return outcomes, evaluator, checkpoint
 
 
 def _divergence(step: int) -> str:
@@ -91,14 +93,14 @@ def _divergence(step: int) -> str:
     return f"the loss was not finite at update {step + 1}"
 
 
-def _training_curve(trained: Trained, replica: int) -> dict[str, dict[str, np.ndarray]]:
-    curves = trained.curves
-    if not curves:
+def training_curves(history: History, replica: int) -> dict[str, dict[str, np.ndarray]]:
+    """Curves of one replica by name, as the store keeps them; none of what was not trained."""
+    if not history.curves:
         return {}
-    found = {"training": curves} | ({"recording": trained.recording} if trained.recording else {})
+    found = {"training": history.curves} | ({"recording": history.recording} if history.recording else {})
     own = {
         curve: {name: values if name == "step" else values[replica] for name, values in columns.items()}
         for curve, columns in found.items()
     }
-    kept = trained.step_kept
+    kept = history.step_kept
     return own | ({} if kept is None or kept.ndim == 1 else {"kept": {"step": kept[replica]}})

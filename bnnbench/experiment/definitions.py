@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bnnbench import metrics
 from bnnbench.engine.cell import Cell
 from bnnbench.evaluation.diagnostics import DIAGNOSTICS
 from bnnbench.methods import METHODS
+from bnnbench.methods.base import role_of
 from bnnbench.records import MethodRecord, MetricRecord, TaskRecord
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
@@ -17,12 +19,24 @@ Definitions = tuple[list[MethodRecord], list[TaskRecord], list[MetricRecord]]
 
 def definitions(cells: Sequence[Cell]) -> Definitions:
     """What a report needs of everything in the plan."""
-    used_methods = {type(cell.method): None for cell in cells}
+    used_methods = {cell.method.name: cell.method for cell in cells}
     used_tasks = {cell.task.name: cell for cell in cells}
-    methods = _order([*METHODS.names(), *(method.name for method in used_methods)])
+    methods = _order([*METHODS.names(), *used_methods])
     tasks = _order([*TASKS.names(), *used_tasks])
+    known = [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS]
     return (
-        [MethodRecord(m.name, m.version, m.citation, m.tags, methods[m.name]) for m in used_methods],
+        [
+            MethodRecord(
+                name=method.name,
+                version=method.version,
+                citation=method.citation,
+                tags=method.tags,
+                order=methods[method.name],
+                role=role_of(type(method)),
+                other_target="other-target" in method.tags,
+            )
+            for method in used_methods.values()
+        ],
         [
             TaskRecord(
                 name=cell.task.name,
@@ -32,10 +46,11 @@ def definitions(cells: Sequence[Cell]) -> Definitions:
                 citation=cell.task.citation,
                 order=tasks[cell.task.name],
                 notes=cell.task.data(cell.root).notes,
+                warning=cell.task.warning,
             )
             for cell in used_tasks.values()
         ],
-        [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS],
+        [replace(record, order=order) for order, record in enumerate(known)],
     )
 
 

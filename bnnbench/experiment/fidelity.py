@@ -1,82 +1,69 @@
-"""Posterior fidelity: each stored predictive against that of the HMC reference of the same task and split.
-
-Scored from the stored predictive terms, so that a reference run later, or a method run later, needs no training anew.
-The reference's own entry compares two halves of its chains: the distance that Monte Carlo error alone makes.
-"""
+"""Fidelity of what is stored: each predictive against that of the gold standard of the same task, split and budget."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
+from bnnbench import names
+from bnnbench.engine.cell import Cell
 from bnnbench.errors import UserError
-from bnnbench.metrics import METRICS, score
-from bnnbench.model import GaussianPredictive
-from bnnbench.records import SCORED, EvaluationRecord
+from bnnbench.evaluation.fidelity import KINDS, compared, halves_compared
+from bnnbench.records import SCORED
 from bnnbench.store.store import ResultStore
 
-REFERENCE = "hmc"
-SETS = {"fidelity": "test", "fidelity-grid": "grid"}  # evaluation -> whose predictive terms it compares
+GOLD_STANDARD = "hmc"
 
 
-def add_fidelity(store: ResultStore, tasks: Iterable[str]) -> int:
-    """Add what is missing of these evaluations to the cells of some tasks; returns how many cells got some."""
-    return sum(bool(store.add_evaluations(cell, records)) for cell, records in new_fidelity(store, tasks))
+@dataclass(frozen=True)
+class Comparison:
+    """Fingerprints of a gold standard and of the cells that lack a comparison with it."""
+
+    task: str
+    split: str
+    gold: str
+    cells: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.split}: {len(self.cells)} cells compared with {GOLD_STANDARD}"
 
 
-def new_fidelity(store: ResultStore, tasks: Iterable[str]) -> Iterator[tuple[str, list[EvaluationRecord]]]:
-    """Fingerprints of cells that lack these evaluations, with what their stored predictives give."""
-    attempts = store.attempts(task=sorted(set(tasks)))
+def fidelity_missing(store: ResultStore, cells: Sequence[Cell]) -> list[Comparison]:
+    """What lacks a comparison on the tasks of these cells, and has a stored predictive as its gold standard has."""
+    tasks = sorted({cell.task.name for cell in cells if cell.task.kind in KINDS})
+    attempts: Any = store.attempts(task=tasks)
     attempts = attempts[attempts["status"].isin(SCORED)]
-    for _, cells in attempts.groupby(["task", "split", "budget"]):
-        references = cells.query("method == @REFERENCE and config == 'default'")
-        if references.empty:
+    found = []
+    for (task, split, _), group in attempts.groupby(["task", "split", "budget"]):
+        golds = group.query("method == @GOLD_STANDARD and config == 'default'")
+        if golds.empty:
             continue
-        done = store.evaluated(cells["fingerprint"])
-        missing = [f for f in cells["fingerprint"] if "fidelity" not in done.get(f, ())]
-        if missing:
-            reference = references.sort_values("seed")["fingerprint"].iloc[0]
-            yield from _compare(store, reference, missing)
+        gold = str(golds.sort_values("seed")["fingerprint"].iloc[0])
+        done = store.evaluated(group["fingerprint"])
+        lacking = [f for f in group["fingerprint"] if names.FIDELITY not in done.get(f, ())]
+        stored = store.stored([gold, *lacking], "predictive") if lacking else set()
+        if gold in stored and (lacking := [f for f in lacking if f in stored]):
+            found.append(Comparison(str(task), str(split), gold, tuple(lacking)))
+    return found
 
 
-def _compare(store: ResultStore, reference: str, cells: Iterable[str]) -> Iterator[tuple[str, list[EvaluationRecord]]]:
-    kept = _terms(store, reference)
-    if kept is None:
-        return
-    for cell in cells:
-        own = _terms(store, cell)
-        if own is None:
-            continue
-        records = []
-        for name, which in SETS.items():
-            if f"{which}/mean" in kept and f"{which}/mean" in own:
-                pair = (_predictive(own, which), _predictive(kept, which))
-                records.append(_record(name, *(_halves(pair[1]) if cell == reference else pair)))
-        if records:
-            yield cell, records
-
-
-def _terms(store: ResultStore, fingerprint: str) -> Mapping[str, np.ndarray] | None:
-    """The stored predictive terms, None where there are none: they are not in version control."""
+def fidelity(store: ResultStore, piece: Comparison, device: torch.device) -> tuple[int, list[str]]:
+    """Compare, and add what the cells lack."""
+    del device
+    added, faults = 0, []
     try:
-        return store.artifact(fingerprint, "predictive")
-    except UserError:
-        return None
-
-
-def _predictive(terms: Mapping[str, np.ndarray], which: str) -> GaussianPredictive:
-    return GaussianPredictive(*(torch.as_tensor(terms[f"{which}/{name}"]) for name in GaussianPredictive._fields))
-
-
-def _halves(predictive: GaussianPredictive) -> tuple[GaussianPredictive, GaussianPredictive]:
-    """The first and the second half of the terms: of the chains, since these stand one after the other."""
-    half = predictive.mean.shape[0] // 2
-    return GaussianPredictive(*(t[:half] for t in predictive)), GaussianPredictive(*(t[half:] for t in predictive))
-
-
-def _record(name: str, predictive: GaussianPredictive, reference: GaussianPredictive) -> EvaluationRecord:
-    compared = [metric.name for metric in METRICS if "reference" in metric.needs]
-    scores = score(predictive, None, None, "regression", reference=reference, only=compared)
-    return EvaluationRecord(name, predictive.mean.shape[1], tuple(scores))
+        gold = store.artifact(piece.gold, "predictive")
+    except UserError as error:  # damaged, or gone in the meantime
+        return 0, [str(error)]
+    for cell in piece.cells:
+        try:
+            own = store.artifact(cell, "predictive")
+            records = halves_compared(gold) if cell == piece.gold else compared(own, gold)
+        except UserError as error:
+            faults.append(str(error))
+        else:
+            added += bool(store.add_evaluations(cell, records))
+    return added, faults

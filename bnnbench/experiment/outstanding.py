@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from bnnbench.engine.cell import Cell
 from bnnbench.errors import UserError
 from bnnbench.experiment.definitions import definitions, is_registered
-from bnnbench.experiment.fidelity import new_fidelity
-from bnnbench.experiment.rescore import Lacking, lacking
+from bnnbench.experiment.rescore import posteriors_lost
 from bnnbench.experiment.runner import unfinished
-from bnnbench.experiment.transfer import new_transfers
+from bnnbench.experiment.stages import anything_missing
 from bnnbench.store.address import Address
 from bnnbench.store.store import ResultStore
 
@@ -22,13 +21,11 @@ class Work:
     """What a database lacks of a plan.
 
     Attributes:
-        missing: cells to be trained. lacking: evaluations of trained cells that their stored posteriors can give.
-        lost: how many cells lack evaluations and have no stored posterior any more.
+        missing: cells to be trained. lost: how many cells lack evaluations and have no stored posterior any more.
         writes: whether anything is to be written at all.
     """
 
     missing: list[Cell]
-    lacking: Lacking
     lost: int
     writes: bool
 
@@ -51,16 +48,10 @@ class Work:
 def outstanding(store: ResultStore, cells: Sequence[Cell], force: bool) -> Work:
     """What is left to do for these cells."""
     missing = unfinished(store, cells, force)
-    open_ = set(missing)
-    wanted, lost = lacking(store, {cell: cell.record for cell in cells if cell not in open_})
-    writes = bool(
-        missing
-        or wanted
-        or not is_registered(store, definitions(cells))
-        or any(new_fidelity(store, {cell.task.name for cell in cells}))
-        or new_transfers(store, {cell: cell.record for cell in cells})
-    )
-    return Work(missing, wanted, lost, writes)
+    to_train = set(missing)
+    trained = [cell for cell in cells if cell not in to_train]
+    writes = bool(missing) or not is_registered(store, definitions(cells)) or anything_missing(store, trained)
+    return Work(missing, posteriors_lost(store, trained), writes)
 
 
 def read_outstanding(

@@ -121,7 +121,8 @@ def _configured(choice: Choice, context: Context, request: Request) -> Iterator[
     for method in choice.configurations(grid, task.defaults(cls.name, cls.tags)):
         cell = Cell(task, method, context.rule, 0, 0, context.budget, request.root)
         _ = hash(cell), cell.record, structure(cell)  # what the method's own code may fail at
-        yield method, method.folds(context.rows)
+        first_only = method.most_rows is not None and context.rows > method.most_rows
+        yield method, 1 if first_only else None
 
 
 def _loaded(task: Task, rule: str, request: Request) -> tuple[int, int]:

@@ -1,43 +1,62 @@
-"""Evaluations that a finished cell lacks, scored from its stored posterior: a new evaluation never trains anew."""
+"""Test sets that a finished cell lacks, scored from its stored posterior."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from bnnbench import random
+from bnnbench import names, random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.pack import stack
 from bnnbench.engine.stored import from_arrays
-from bnnbench.engine.train import Trained
+from bnnbench.engine.train import Fitted
 from bnnbench.errors import UserError
+from bnnbench.evaluation.evaluate import evaluate_only
+from bnnbench.evaluation.evaluator import Evaluator, sets_of
 from bnnbench.evaluation.pruning import pruned_sets
-from bnnbench.experiment.added import add_evaluations
-from bnnbench.experiment.progress import RunProgress
-from bnnbench.records import CellRecord
 from bnnbench.store.store import ResultStore
 
-Lacking = dict[Cell, set[str]]  # cell -> names of the evaluations it is to get
+
+@dataclass(frozen=True)
+class Rescoring:
+    """A cell, and the names of the evaluations it is to get."""
+
+    cell: Cell
+    evaluations: frozenset[str]
+
+    def __str__(self) -> str:
+        cell = self.cell
+        return f"{cell.task.name} {cell.rule} {cell.method.name}: {len(self.evaluations)} more evaluations"
 
 
-def lacking(store: ResultStore, cells: Mapping[Cell, CellRecord]) -> tuple[Lacking, int]:
-    """What scored cells lack and their stored posteriors can give, and how many cells have no posterior any more."""
+def rescoring_missing(store: ResultStore, cells: Sequence[Cell]) -> list[Rescoring]:
+    """What scored cells lack and their stored posteriors can give."""
+    lacking = _lacking(store, cells)
+    stored = store.stored((piece.cell.record.fingerprint for piece in lacking), "posterior")
+    return [piece for piece in lacking if piece.cell.record.fingerprint in stored]
+
+
+def posteriors_lost(store: ResultStore, cells: Sequence[Cell]) -> int:
+    """How many cells lack evaluations and have no stored posterior any more."""
+    lacking = [piece.cell.record.fingerprint for piece in _lacking(store, cells)]
+    return len(lacking) - len(store.stored(lacking, "posterior"))
+
+
+def _lacking(store: ResultStore, cells: Sequence[Cell]) -> list[Rescoring]:
+    done = store.evaluated(cell.record.fingerprint for cell in cells)
     known: dict[tuple, tuple[set[str], nn.Module]] = {}
-    done = store.evaluated(record.fingerprint for record in cells.values())
-    wanted = {}
-    for cell, record in cells.items():
-        has = done.get(record.fingerprint)
+    found = []
+    for cell in cells:
+        has = done.get(cell.record.fingerprint)
         if has and (missing := _evaluations(cell, known) - has):  # what has none at all was not worth scoring
-            wanted[cell] = missing
-    stored = store.stored((cells[cell].fingerprint for cell in wanted), "posterior")
-    there = {cell: missing for cell, missing in wanted.items() if cells[cell].fingerprint in stored}
-    return there, len(wanted) - len(there)
+            found.append(Rescoring(cell, frozenset(missing)))
+    return found
 
 
 def _evaluations(cell: Cell, known: dict[tuple, tuple[set[str], nn.Module]]) -> set[str]:
@@ -47,37 +66,67 @@ def _evaluations(cell: Cell, known: dict[tuple, tuple[set[str], nn.Module]]) -> 
         data, split = cell.task.data(cell.root), cell.task.splits(cell.rule, cell.root)[0]
         network = cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))
         known[key] = set(cell.task.test_sets(data, split, cell.test_sets, cell.root)), network
-    names, network = known[key]
-    return names | set(pruned_sets(cell.method, network))
+    sets, network = known[key]
+    return sets | set(pruned_sets(cell.method, network))
 
 
-def add_lacking(
-    store: ResultStore, wanted: Lacking, device: torch.device, progress: RunProgress
-) -> tuple[int, list[str]]:
-    """Score the stored posteriors and add what they lack; returns to how many cells, and why not to others."""
-    added, faults = 0, []
-    for cell, names in wanted.items():
-        progress.start(f"{cell.task.name} {cell.method.name}: {len(names)} more evaluations")
-        try:
-            trained = restored(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
-        except UserError as error:  # damaged, of another version, or gone in the meantime
-            faults.append(str(error))
-            continue
-        with random.compiled_kernels(is_compiled(cell, device)):  # as when it was trained
-            stored, more = add_evaluations(store, trained, names)
-        added += bool(stored)
-        faults += more
-        progress.finish(f"{cell.task.name} {cell.rule} {cell.method.name}: {len(names)} more evaluations", 1)
-    return added, faults
+def rescore(store: ResultStore, piece: Rescoring, device: torch.device) -> tuple[int, list[str]]:
+    """Score the stored posterior and add what the cell lacks."""
+    try:
+        evaluator = restored(store, piece.cell, device)
+    except UserError as error:  # damaged, of another version, or gone in the meantime
+        return 0, [str(error)]
+    with random.compiled_kernels(is_compiled(piece.cell, device)):  # as when it was trained
+        added, faults = add_evaluations(store, evaluator, piece.evaluations)
+    return int(bool(added)), faults
 
 
-def restored(cell: Cell, arrays: Mapping[str, np.ndarray], device: torch.device) -> Trained:
-    """A stored posterior as a trained pack of one."""
+def restored(store: ResultStore, cell: Cell, device: torch.device) -> Evaluator:
+    """A stored posterior as a trained pack of one, ready to predict.
+
+    Raises:
+        UserError: it is damaged, missing or of another version.
+    """
+    return _evaluator(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
+
+
+def _evaluator(cell: Cell, arrays: Mapping[str, np.ndarray], device: torch.device) -> Evaluator:
     record = cell.record
     posterior = from_arrays(asdict(record) | {"configuration": record.config, "split": record.split}, arrays)
     state, draws = (
         None if tree is None else tree_map(lambda leaf: leaf[None].to(device), tree)
         for tree in (posterior.state, posterior.draws)
     )
-    live, never = torch.ones(1, dtype=torch.bool, device=device), np.full(1, -1)
-    return Trained(stack([cell], device), state, draws, live, cell.steps, never, None, {})
+    live = torch.ones(1, dtype=torch.bool, device=device)
+    return Evaluator(Fitted(stack([cell], device), state, draws, live))
+
+
+def add_evaluations(
+    store: ResultStore, evaluator: Evaluator, wanted: Iterable[str] | None = None
+) -> tuple[int, list[str]]:
+    """Score a trained pack on further test sets, family by family, so that an interruption loses no more than one;
+    returns how many evaluations were stored, and why others were not.
+
+    Args:
+        wanted: names of the evaluations; None for those of all further test sets that were asked for.
+    """
+    sets = sets_of(evaluator.pack, shifted=True)
+    if wanted is None:
+        usual = sets_of(evaluator.pack, shifted=False)[0]
+        wanted = [name for name in sets[0] if name not in usual]
+    families: dict[str, set[str]] = {}
+    for name in wanted:
+        sweep = names.sweep(name)
+        families.setdefault(name if sweep is None else sweep.family, set()).add(name)
+    added, faults, first = 0, [], evaluator.pack.cells[0]
+    for family, members in families.items():
+        try:
+            scored = evaluate_only(evaluator, members, sets)
+        except Exception as error:  # one family that cannot be scored takes nothing from the others
+            reason = f"{type(error).__name__}: {error}"
+            faults.append(f"{first.task.name} {first.method.name}: {family} cannot be scored ({reason}).")
+            continue
+        for cell, live, records in zip(evaluator.pack.cells, evaluator.fitted.live, scored, strict=True):
+            if live:
+                added += store.add_evaluations(cell.record.fingerprint, records)
+    return added, faults

@@ -16,16 +16,14 @@ from rich.console import Console
 from bnnbench.engine.cell import Cell
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.definitions import definitions
-from bnnbench.experiment.fidelity import add_fidelity
 from bnnbench.experiment.outstanding import outstanding, read_outstanding
 from bnnbench.experiment.packing import all_packs
 from bnnbench.experiment.plan import Plan, build_plan
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.provenance import session_record
 from bnnbench.experiment.request import Request
-from bnnbench.experiment.rescore import add_lacking
 from bnnbench.experiment.runner import Ended, run_cells
-from bnnbench.experiment.transfer import add_transfers
+from bnnbench.experiment.stages import run_stages
 from bnnbench.records import Status
 from bnnbench.store.store import ResultStore
 
@@ -41,7 +39,7 @@ class Summary:
         statuses: how many of those ended in which status.
         packs: (task, method, cells) of what was to be trained.
         warnings: what was left out and why cells failed, one sentence each.
-        rescored: how often a stored posterior was scored on test sets that its cell lacked, transferred attacks apart.
+        rescored: how often a finished cell was given evaluations that it lacked, counted once a stage.
     """
 
     cells: int
@@ -78,11 +76,9 @@ def run_request(
     with ResultStore(db, artifacts=artifacts) as store:
         work = work or outstanding(store, plan.cells, force)
         store.register(*definitions(plan.cells))
-        packs, again = len(all_packs(work.missing, device)), len(work.lacking)
-        silent = quiet or not (work.missing or work.lacking)
-        with RunProgress(Console(stderr=True), packs + again, work.updates + again, silent) as progress:
-            rescored, faults = add_lacking(store, work.lacking, device, progress)
-            ended, failing = run_cells(
+        packs, silent = len(all_packs(work.missing, device)), quiet or not work.writes
+        with RunProgress(Console(stderr=True), packs, work.updates, silent) as progress:
+            ended, faults = run_cells(
                 store,
                 plan.cells,
                 work.missing,
@@ -90,11 +86,10 @@ def run_request(
                 Settings(device, timeout, force, store.checkpoints),
                 progress,
             )
-            transferred, more = add_transfers(store, {cell: cell.record for cell in plan.cells}, device, progress)
-        add_fidelity(store, {cell.task.name for cell in plan.cells})
-    said = (*plan.warnings, *work.warnings, *dict.fromkeys(faults + failing + more), *_failures(ended))
+            scored = run_stages(store, plan.cells, device, progress)
+    said = (*plan.warnings, *work.warnings, *dict.fromkeys(faults + scored.faults), *_failures(ended))
     statuses = Counter(end.status for end in ended.elements())
-    return Summary(len(plan.cells), len(work.missing), statuses, warnings=said, rescored=rescored + transferred)
+    return Summary(len(plan.cells), len(work.missing), statuses, warnings=said, rescored=scored.cells)
 
 
 def _planned(plan: Plan, missing: Sequence[Cell], device: torch.device) -> Summary:

@@ -11,12 +11,12 @@ from bnnbench import random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.compile import is_compiled
-from bnnbench.engine.train import Trained
 from bnnbench.errors import StorageError, UserError
-from bnnbench.experiment.added import add_evaluations
+from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.attempt import Settings, attempt
 from bnnbench.experiment.packing import all_packs, restricted
 from bnnbench.experiment.progress import RunProgress
+from bnnbench.experiment.rescore import add_evaluations
 from bnnbench.experiment.waiting import AGAIN_S, awaited, heartbeat
 from bnnbench.records import Outcome, Status
 from bnnbench.store.owners import owner_id
@@ -56,15 +56,15 @@ def run_cells(
                     waiting.append(pack)
                     continue
                 session = start_session() if session is None else session
-                for part, outcomes, trained, checkpoint in _run_pack(pack, settings, progress):
+                for part, outcomes, evaluator, checkpoint in run_pack(pack, settings, progress):
                     store.record(session, outcomes, owner, settings.force)
                     if checkpoint is not None:
                         checkpoint.remove()
                     ended.update(Ended(o.status, o.cell.task, o.cell.method, o.message) for o in outcomes)
-                    if trained is not None and part[0].test_sets:
+                    if evaluator is not None and part[0].test_sets:
                         progress.start(f"{part[0].task.name} {part[0].method.name}: further test sets")
                         with random.compiled_kernels(is_compiled(part[0], settings.device)):
-                            faults += add_evaluations(store, trained)[1]
+                            faults += add_evaluations(store, evaluator)[1]
                     progress.finish(_line(part, outcomes), _work(part))
             waiting = restricted(waiting, unfinished(store, [c for pack in waiting for c in pack], settings.force))
             if waiting and len(waiting) == len(todo):
@@ -94,9 +94,9 @@ def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
     return f"{first.task.name} {first.rule} {first.method.name}: {counts} ({outcomes[0].wall_s:.1f} s)"
 
 
-def _run_pack(
+def run_pack(
     pack: Sequence[Cell], settings: Settings, progress: RunProgress
-) -> Iterator[tuple[Sequence[Cell], list[Outcome], Trained | None, Checkpoint | None]]:
+) -> Iterator[tuple[Sequence[Cell], list[Outcome], Evaluator | None, Checkpoint | None]]:
     """Train a pack; if it raises, each of its cells alone, in the same mode. One that cannot be trained ends nothing
     but itself."""
     progress.start(f"{pack[0].task.name} {pack[0].method.name}")
@@ -115,4 +115,4 @@ def _run_pack(
         yield pack, [Outcome(pack[0].record, Status.FAILED, reason)], None, None
         return
     for cell in pack:
-        yield from _run_pack([cell], settings, progress)
+        yield from run_pack([cell], settings, progress)

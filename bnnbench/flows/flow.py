@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bnnbench import random
 from bnnbench.flows.bijection import Bijection, Chain, Inverse, required
+from bnnbench.flows.count import numbers_per_example
 from bnnbench.flows.inputs import check_context, check_draws, check_vectors
 
 
@@ -41,6 +42,10 @@ class Flow(nn.Module):
         if isinstance(self.bijection, Chain):
             return list(self.bijection.parts)  # type: ignore[arg-type]
         return [self.bijection]
+
+    def numbers_per_example(self) -> int:
+        """Numbers that a fit computes and keeps for one example; most are no layer's output."""
+        return numbers_per_example(self.bijection)
 
     def forward(self, *arguments: Any, call: str = "log_prob") -> Any:
         """`log_prob`, or another method by its name, for `torch.func.functional_call` knows this one alone."""

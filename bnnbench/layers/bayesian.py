@@ -31,7 +31,7 @@ Conversion = Callable[[nn.Module, Collection[str], float, int], nn.Module]
 
 
 def _multiplied(flow: str) -> Conversion:
-    """Multiplied layers at their own start; without scales z is 1 and no law either."""
+    """Multiplied layers at their own start; without scales z is 1 and has no distribution either."""
     return lambda network, only, sigma, seed: (
         with_multipliers(network, flow, seed=seed, only=only)
         if sigma
@@ -90,7 +90,7 @@ class BayesianNetwork(nn.Module):
         Args:
             inputs, named: what the plain network takes, but whole numbers by name alone.
             key: (`bnnbench.random.key(seed)`), on which alone the draw then depends; give one under `torch.func`.
-                Without it, the network's own counter advances, and the next call draws anew, as does every process of
+                Without it, the network's own counter advances, and the next call draws again, as does every process of
                 `torch.distributed`; keys that are given are to differ there, too.
 
         Raises:
@@ -113,12 +113,12 @@ class BayesianNetwork(nn.Module):
 
     def scales(self) -> Params:
         """sigma by parameter name of the plain network."""
-        return {name: F.softplus(single(rho)) for name, _, rho in self._laws()}
+        return {name: F.softplus(single(rho)) for name, _, rho in self._distributions()}
 
     def prior(self) -> Params:
         """s by parameter name of the plain network, in its parameters' shapes."""
-        laws = ((name, single(rho), self._scale(mean)) for name, mean, rho in self._laws())
-        return {name: rho.new_full((), scale).expand_as(rho) for name, rho, scale in laws}
+        scales = ((name, single(rho), self._scale(mean)) for name, mean, rho in self._distributions())
+        return {name: rho.new_full((), scale).expand_as(rho) for name, rho, scale in scales}
 
     @torch.no_grad()
     def sample(self, *inputs: Any, samples: int | None = None, key: Tensor | None = None, **named: Any) -> Any:
@@ -168,13 +168,13 @@ class BayesianNetwork(nn.Module):
 
     def _kl(self, scales: Params, prior: Params, told: Params) -> Tensor:
         """The sum over the layers, some of which have told theirs in the forward pass."""
-        terms = [
+        divergences = [
             told[layer.path] if layer.path in told else layer.kl(layer.means(), layer.own(scales), layer.own(prior))
             for layer in _noisy(self.network)
         ]
-        return torch.stack(terms).sum()
+        return torch.stack(divergences).sum()
 
-    def _laws(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def _distributions(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Name in the plain network, mu and rho of every parameter."""
         for layer in _noisy(self.network):
             for name, mean in layer.means().items():
@@ -202,11 +202,11 @@ def convert(
 ) -> BayesianNetwork:
     """A Bayesian copy of a plain network, whose forward pass gives (output, kl).
 
-    All parameters of its `nn.Linear` and `nn.Conv2d` layers, or of those chosen, get a factorised Gaussian law, whose
-    means start at the network's present weights. Frozen layers (`requires_grad_(False)`) stay as they are, without a
-    KL; those not chosen too, but go on to train. Batch normalisation in eval mode becomes a fixed affine map for good.
-    Train it like any module, with the loss `nll.mean() + kl / n`, n being the number of training rows: the negative
-    evidence lower bound / n. In half precision the KL is in single.
+    All parameters of its `nn.Linear` and `nn.Conv2d` layers, or of those chosen, get a factorised Gaussian
+    distribution, whose means start at the network's present weights. Frozen layers (`requires_grad_(False)`) stay as
+    they are, without a KL; those not chosen too, but go on to train. Batch normalisation in eval mode becomes a fixed
+    affine map for good. Train it like any module, with the loss `nll.mean() + kl / n`, n being the number of training
+    rows: the negative evidence lower bound / n. In half precision the KL is in single.
 
     Dropout, and whatever else draws from torch's generators, draws from the network's keys; the generators are neither
     read nor advanced. Compiled, or under `torch.func.vmap` over keys, that is so of `nn.Dropout` alone, the rest being
@@ -217,7 +217,7 @@ def convert(
         kind: how a forward pass draws. "local" draws the activations of each example (Kingma et al. 2015, arXiv
             1506.02557), "flipout" one weight perturbation with random signs for each example (Wen et al. 2018, arXiv
             1803.04386), "sampled" weights, the same for all examples (Blundell et al. 2015, arXiv 1505.05424), "mnf"
-            the activations and, under a law that is no Gaussian, multipliers of the weights of each example (Louizos &
+            the activations and, not Gaussian, multipliers of the weights of each example (Louizos &
             Welling 2017, arXiv 1703.01961), which start around 0.9; its kl is an estimate of an upper bound. The flow
             of its multipliers is a masked RealNVP, that of "mnf-planar", "mnf-iaf" and "mnf-spline" the one named.
         layers: which layers become Bayesian: names as in `net.named_modules()`, of a layer or of what holds several,

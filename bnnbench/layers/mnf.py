@@ -56,9 +56,9 @@ class Multiplied(Noisy):
         z, log_q = self.multiplier(key_z, 1)
         return self._kl(key_w, z[0], log_q[0], mean, sigma, scale)
 
-    def _kl(self, key: Tensor, z: Tensor, log_q: Tensor, *laws: Params) -> Tensor:
+    def _kl(self, key: Tensor, z: Tensor, log_q: Tensor, *distributions: Params) -> Tensor:
         """The same at z [dim] with its log q [], of means, their scales, and those of the prior."""
-        rows, rest = zip(*(self.rows(values) for values in laws), strict=True)
+        rows, rest = zip(*(self.rows(values) for values in distributions), strict=True)
         kl = self.multiplier.kl(key, z, log_q, *rows)
         return kl if rest[0] is None else kl + gaussian_kl(*rest).sum()
 
@@ -163,6 +163,6 @@ def draw_weights(network: nn.Module, multipliers: Params, key: Tensor, mean: Par
         prefix = layer.named("multiplier.")
         own = {name.removeprefix(prefix): v for name, v in multipliers.items() if name.startswith(prefix)}
         z, _ = functional_call(layer.multiplier, own, (key_z, 1))
-        drawn = Noisy.draw(layer, key_w, layer.multiplied(z[0], layer.own(mean)), layer.own(sigma))
-        found |= {layer.named(name): value for name, value in drawn.items()}
+        sampled = Noisy.draw(layer, key_w, layer.multiplied(z[0], layer.own(mean)), layer.own(sigma))
+        found |= {layer.named(name): value for name, value in sampled.items()}
     return found

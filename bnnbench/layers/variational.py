@@ -1,5 +1,5 @@
 r"""Linear and convolutional layers under a factorised Gaussian q(w) = N(mu, sigma^2), in three estimators of the same
-law: sampled weights, local reparametrisation, flipout.
+distribution: sampled weights, local reparametrisation, flipout.
 
 Below, w x stands for the layer's linear map, the convolution w * x in a convolutional one; o is the elementwise
 product, and eps are standard normals.
@@ -23,17 +23,17 @@ class _Sampled(Noisy):
     """
 
     def noisy(self, input: Tensor, mean: Params, sigma: Params) -> Tensor:
-        drawn = self.draw(next_key(), mean, sigma)
-        return self.affine(input, drawn["weight"], drawn.get("bias"))
+        sampled = self.draw(next_key(), mean, sigma)
+        return self.affine(input, sampled["weight"], sampled.get("bias"))
 
 
 class _Local(Noisy):
     """x -> N(mu x + mu_b, sigma^2 x^2 + sigma_b^2), drawn for every example and output (Kingma et al. 2015, arXiv
     1506.02557).
 
-    In a convolutional layer this is the law of every single output; that one image's outputs at different places are
-    correlated, for they share weights, is dropped, as usual (Molchanov et al. 2017, arXiv 1701.05369; Shridhar et al.
-    2019, arXiv 1901.02731).
+    In a convolutional layer this is the distribution of every single output; that one image's outputs at different
+    places are correlated, for they share weights, is dropped, as usual (Molchanov et al. 2017, arXiv 1701.05369;
+    Shridhar et al. 2019, arXiv 1901.02731).
     """
 
     def noisy(self, input: Tensor, mean: Params, sigma: Params) -> Tensor:

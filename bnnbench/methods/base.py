@@ -17,17 +17,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from bnnbench.errors import UserError
 from bnnbench.methods.diagnose import diagnose_draws
-from bnnbench.model import Params, Predictive, Problem
-from bnnbench.random import Span
+from bnnbench.model import Problem
+from bnnbench.model.posteriors import Posterior
 from bnnbench.registry import Registry, nearest
 
 MOST = 100_000  # of whole-number hyperparameters (members, samples, widths): beyond it no machine ends a run
 NOUNS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}  # types of hyperparameters
 MOST_LAYERS = 1_000  # of flows, which are built one after the other
+ROLES = {"baseline": "baseline", "references": "reference"}  # tag -> what a method is for the reader of a table
 State = Any  # a pytree of tensors
 Info = dict[str, Tensor]  # a few scalars worth plotting; `loss` is tested for finiteness every step
 
@@ -36,23 +37,31 @@ class Method(ABC):
     """An inference algorithm with its hyperparameters, a frozen dataclass.
 
     Float fields may differ between the cells of a pack (inside the engine they are tensors); int, str and bool fields
-    are structure. A method whose cells share no update (`constant`) has `trained = False`.
+    are structure. What is an attribute here may be a field or a property of a method.
 
-    Class attributes:
+    Attributes:
         name, version: identity; raise the version whenever numbers change.
         citation: authors, year, arXiv id.
         tags: groups on the command line, and what a reader of a table must weigh.
         supports: task kinds.
+        vmappable: whether several cells can be one tensor program.
+        num_networks: networks or chains trained per cell, each of which gets one gradient an update; 0 of methods whose
+            cells share no update (`constant`).
+        num_chains: Markov chains whose draws the predictive is made of, one after the other; 0 for other methods.
+        steps_multiplier: updates made for each step of the budget; other numbers than 1 only for references.
+        most_rows: on tasks of more rows only the first split is run; None for all. Only for references.
         early_stopping: whether the state best on the validation rows is kept (a field in methods that optimise). Of
             several networks each keeps its own: all tensors of the state then lead with a dimension of networks, and
-            the predictive has equally many terms of each, in their order.
-        networks: networks or chains trained per cell, each of which gets one gradient an update.
+            the predictive has equally many components of each, in their order.
+        early_stopping_fraction: part of the steps that early stopping watches. After them the best state is taken;
+            the updates that follow go on from it, and nothing is selected any more.
         family: what the posterior approximation comes to on a linear model with Gaussian noise and prior, which is
             what `bnnbench check` compares it with: `exact` (mean and covariance of the posterior), `mean-field` (its
             mean, and the inverse of the precision's diagonal), `point` (its mean); empty: nothing is claimed.
-        chains: Markov chains whose draws the predictive is made of, one after the other; 0 for other methods.
-        temperature: T of the law p(w | data)^(1/T) that draws are meant to have (a field in methods that set it).
-        step_field: name of the hyperparameter that makes steps smaller, for the advice in `diagnose`.
+        prunable: whether a posterior is scored, too, after weights of small signal-to-noise ratio are set to 0; its
+            kind then has `moments`.
+        temperature: T of the distribution p(w | data)^(1/T) that draws are meant to have.
+        step_field: name of the hyperparameter that makes steps smaller, for the advice of `diagnose`.
     """
 
     name: ClassVar[str]
@@ -61,52 +70,31 @@ class Method(ABC):
     tags: ClassVar[tuple[str, ...]] = ()
     supports: ClassVar[tuple[str, ...]] = ("regression", "classification")
     vmappable: ClassVar[bool] = True
-    family: ClassVar[str] = ""
-    trained: ClassVar[bool] = True
+    num_networks: int = 1
+    num_chains: int = 0
+    steps_multiplier: int = 1
+    most_rows: int | None = None
     early_stopping: bool = False
+    early_stopping_fraction: float = 1.0
+    family: ClassVar[str] = ""
+    prunable: ClassVar[bool] = False
     temperature: float = 1.0
     step_field: ClassVar[str] = ""
-
-    @property
-    def networks(self) -> int:
-        """Networks trained per cell."""
-        return 1
-
-    @property
-    def chains(self) -> int:
-        """Markov chains per cell."""
-        return 0
-
-    def updates(self, steps: int) -> int:
-        """Updates made for a budget of `steps`; other numbers only for references."""
-        return steps
-
-    def optimising(self, steps: int) -> int:
-        """Updates of the phase that early stopping watches, all of them by default.
-
-        After so many the state best on the validation rows is taken; what updates follow go on from it, and nothing is
-        selected any more.
-        """
-        return steps
-
-    def folds(self, rows: int) -> int | None:
-        """How many splits of a task of so many rows are run, None for all; fewer only for references."""
-        del rows
-        return None
 
     def check(self) -> None:  # noqa: B027 - most methods have something to check, none must
         """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""
 
-    def converted(self, network: nn.Module) -> nn.Module:
-        """A plain network with the layers that this method trains."""
-        return network
-
     def prepare(self, problem: Problem) -> Problem:
-        """The problem as this method sees it: a converted network, another prior. Called once, outside vmap."""
-        return problem.with_network(self.converted(problem.network))
+        """The problem with the layers that this method trains. Called once, outside vmap.
+
+        Raises:
+            UserError: the method cannot be used on this network or prior.
+        """
+        return problem
 
     def target(self, problem: Problem) -> Problem:
-        """The problem whose posterior is approximated: the task's, unless the method has a prior of its own."""
+        """The problem whose posterior is approximated: the task's, unless the method has a prior of its own. All other
+        functions get this problem."""
         return problem
 
     @abstractmethod
@@ -131,31 +119,13 @@ class Method(ABC):
         """What to keep of a state as one posterior draw."""
         raise NotImplementedError
 
-    def terms(self, state: State, collected: int, samples: int) -> int | None:
-        """How many terms the predictive has, if `weights` and `predict` also take a part of them at a time.
-
-        Their `samples` may then be a `random.Span`, and large networks are predicted with a few samples at a time.
+    @abstractmethod
+    def posterior(self, state: State, draws: Any, problem: Problem) -> Posterior:
+        """What the method has found, as an object of `bnnbench.model.posteriors`.
 
         Args:
-            collected: number of collected draws. samples: what the budget grants.
+            draws: collected draws, stacked along a leading dimension, or None while training.
         """
-        del state, collected, samples
-        return None
-
-    def prepared(self, state: State, draws: Any) -> State:
-        """The state with what many calls of `weights` would compute anew from it and the draws; never stored."""
-        del draws
-        return state
-
-    def weights(self, key: Tensor, state: State, draws: Any, problem: Problem, samples: int | Span) -> Params | None:
-        """Weight samples, stacked along a leading dimension; None where weights have no distribution."""
-        del key, state, draws, problem, samples
-        return None
-
-    def moments(self, state: State, draws: Any) -> tuple[Params, Params] | None:
-        """Mean and standard deviation of every weight, for pruning; None where weights have no distribution."""
-        del state, draws
-        return None
 
     def diagnose(self, scores: Mapping[str, float]) -> str:
         """A sentence when a trained cell fails its own diagnostics (status `unconverged`), else nothing.
@@ -165,37 +135,20 @@ class Method(ABC):
         Args:
             scores: of the evaluations `sampler` and `test`, by metric.
         """
-        return diagnose_draws(scores, self.temperature, self._smaller_step())
+        return diagnose_draws(scores, self.temperature, smaller_step(self))
 
-    def _smaller_step(self) -> str:
-        if not self.step_field:
-            return "make the step smaller or train longer"
-        option = f"{self.name}.{self.step_field}"
-        return f"lower {option}, as by --set {option}={getattr(self, self.step_field) / 3:.1g}"
 
-    def predict_given(self, weights: Params, state: State, problem: Problem, x: Tensor) -> Predictive:
-        """The predictive mixture of stacked weight samples, those of `weights`: by default, of the networks with them.
+def role_of(method: type[Method]) -> str:
+    """What a method is to the reader of a table: `baseline`, `reference` (gold standard or exact) or `method`."""
+    return next((role for tag, role in ROLES.items() if tag in method.tags), "method")
 
-        Weights are drawn once and then serve all rows."""
-        del state
-        return problem.predict(weights, x)
 
-    def predict(
-        self, key: Tensor, state: State, draws: Any, problem: Problem, x: Tensor, samples: int | Span
-    ) -> Predictive:
-        """The predictive mixture at inputs x [N, ...] in original units; differentiable in x.
-
-        By default, `predict_given` of the weights of `weights`.
-
-        Args:
-            draws: collected draws, stacked along a leading dimension, or None while training.
-            samples: how many mixture terms to draw, where the method can choose. A sample's noise belongs to the
-                sample, never to its rows: chunks of rows must give the numbers of the whole.
-        """
-        weights = self.weights(key, state, draws, problem, samples)
-        if weights is None:
-            raise NotImplementedError(f"{type(self).__name__} must define predict() or weights()")
-        return self.predict_given(weights, state, problem, x)
+def smaller_step(method: Method) -> str:
+    """How to make a method's step smaller, in words."""
+    if not method.step_field:
+        return "make the step smaller or train longer"
+    option = f"{method.name}.{method.step_field}"
+    return f"lower {option}, as by --set {option}={getattr(method, method.step_field) / 3:.1g}"
 
 
 def _fault(entry: Any) -> str:

@@ -13,19 +13,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
-from bnnbench import random
 from bnnbench.methods.base import METHODS, fraction, positive
-from bnnbench.methods.optimise import AdamState
-from bnnbench.methods.parameters import noise
-from bnnbench.methods.variational import Variational, parts
+from bnnbench.methods.variational import Variational, moments_of
 from bnnbench.model import Batch, LaplacePrior, Params, Problem, ScaleMixturePrior
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.model.posteriors import perturbed
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -50,12 +46,6 @@ def entropy(sigma: Tensor) -> Tensor:
     return 0.5 + HALF_LOG_2PI + sigma.log()
 
 
-def perturb(key: Tensor, mean: Params, sigma: Params) -> Params:
-    """One reparametrised draw mean + sigma * eps of all parameters."""
-    eps = noise(key, mean)
-    return {name: torch.addcmul(value, sigma[name], eps[name]) for name, value in mean.items()}
-
-
 @METHODS.register
 @dataclass(frozen=True)
 class BBPGaussian(Variational):
@@ -70,6 +60,7 @@ class BBPGaussian(Variational):
     citation = "Blundell et al. 2015, arXiv 1505.05424"
     tags = ("variational",)
     family = "mean-field"
+    prunable = True
     temperature: float = 1.0
 
     def check(self) -> None:
@@ -77,7 +68,7 @@ class BBPGaussian(Variational):
         positive(self, "temperature")
 
     def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
-        mean, sigma = parts(params)
+        mean, sigma = moments_of(params)
         nll, sample = self.expected_nll(key, mean, sigma, batch, problem)
         cost = [self._cross_entropy(problem, name, mean[name], sigma[name], sample) for name in mean]
         temperature_term = [self.temperature * entropy(value).sum() for value in sigma.values()]
@@ -87,7 +78,7 @@ class BBPGaussian(Variational):
         self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
     ) -> tuple[Tensor, Params]:
         """An estimate of -(1/n) E_q sum_i log p(y_i | x_i, w), and the weight sample behind it."""
-        sample = perturb(key, mean, sigma)
+        sample = perturbed(key, mean, sigma)
         return problem.mean_nll(sample, batch), sample
 
     def cross_entropy(self, problem: Problem, mean: Tensor, sigma: Tensor, sample: Tensor) -> Tensor:
@@ -99,17 +90,6 @@ class BBPGaussian(Variational):
         if name == LOG_NOISE:  # it has a prior of its own, N(-1, 1)
             return cross_entropy_gaussian(mean, sigma, -1.0, torch.ones_like(mean))
         return self.cross_entropy(problem, mean, sigma, sample.get(name, mean)).sum()
-
-    def weights(
-        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, samples: int | random.Span
-    ) -> Params:
-        del draws, problem
-        mean, sigma = parts(state.params)
-        return vmap(lambda k: perturb(k, mean, sigma))(random.split(key, samples))
-
-    def moments(self, state: AdamState, draws: Any) -> tuple[Params, Params]:
-        del draws
-        return parts(state.params)
 
 
 @METHODS.register

@@ -1,10 +1,10 @@
-"""Bayes by Backprop with noise that is drawn for every example: local reparametrisation and flipout."""
+"""Bayes by Backprop with noise of its own for every example: local reparametrisation and flipout."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from bnnbench import random
 from bnnbench.layers import keyed, with_flipout, with_local_noise
@@ -17,7 +17,7 @@ from bnnbench.model.likelihoods import LOG_NOISE
 @METHODS.register
 @dataclass(frozen=True)
 class BBPLocal(BBPGaussian):
-    """Bayes by Backprop with local reparametrisation: activations are drawn, for every example anew.
+    """Bayes by Backprop with local reparametrisation: activations are sampled, for every example separately.
 
     Under q a linear layer's activation is N(x mu, x^2 sigma^2), so its noise is uncorrelated between the examples of
     a minibatch, and the gradient's variance falls with the batch size. Prediction draws weights.
@@ -32,8 +32,8 @@ class BBPLocal(BBPGaussian):
         with keyed(key, sigma=sigma):
             return problem.mean_nll(sampled_noise_level(key, mean, sigma), batch), {}
 
-    def converted(self, network: nn.Module) -> nn.Module:
-        return with_local_noise(network)
+    def prepare(self, problem: Problem) -> Problem:
+        return problem.with_network(with_local_noise(problem.network))
 
 
 @METHODS.register
@@ -41,15 +41,15 @@ class BBPLocal(BBPGaussian):
 class BBPFlipout(BBPLocal):
     """Bayes by Backprop with flipout: one weight perturbation a minibatch, its signs flipped for every example.
 
-    An example sees mu + (sigma eps) o (r s^T) with random signs r, s, which has the law of sigma eps, and is nearly
-    uncorrelated between examples. Prediction draws weights.
+    An example sees mu + (sigma eps) o (r s^T) with random signs r, s, distributed as sigma eps, and nearly uncorrelated
+    between examples. Prediction draws weights.
     """
 
     name = "bbp-flipout"
     citation = "Wen et al. 2018, arXiv 1803.04386"
 
-    def converted(self, network: nn.Module) -> nn.Module:
-        return with_flipout(network)
+    def prepare(self, problem: Problem) -> Problem:
+        return problem.with_network(with_flipout(problem.network))
 
 
 def sampled_noise_level(key: Tensor, mean: Params, sigma: Params) -> Params:

@@ -1,4 +1,4 @@
-"""The marginal predictor: ignores the inputs. The floor of every table."""
+"""The marginal predictor, which ignores the inputs: what every method has to beat."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ from torch import Tensor
 
 from bnnbench.methods.base import METHODS, Method
 from bnnbench.model import Batch, Categorical, CategoricalPredictive, GaussianPredictive, Predictive, Problem
+from bnnbench.model.posteriors import FunctionSpace, tree
+
+
+@tree
+class Marginal(FunctionSpace):
+    """The same prediction everywhere: mean and standard deviation [2], or log class probabilities [K]."""
+
+    values: Tensor
+
+    def predict(self, sample: Any, problem: Problem, x: Tensor) -> Predictive:
+        del sample
+        if isinstance(problem.likelihood, Categorical):
+            log_probs = self.values.expand(1, x.shape[0], -1)
+            return CategoricalPredictive(log_probs, torch.zeros_like(log_probs[..., 0]))
+        shape = (1, x.shape[0])
+        return GaussianPredictive(self.values[0].expand(shape), self.values[1].expand(shape))
 
 
 @METHODS.register
@@ -19,11 +35,7 @@ class Constant(Method):
 
     name = "constant"
     tags = ("baseline", "other-target")
-    trained = False
-
-    @property
-    def networks(self) -> int:
-        return 0
+    num_networks = 0
 
     def init(self, key: Tensor, problem: Problem) -> Tensor:
         del key
@@ -36,10 +48,6 @@ class Constant(Method):
 
         return torch.log((problem.over_data(count) + 1) / (problem.n + len(classes)))
 
-    def predict(self, key: Tensor, state: Tensor, draws: Any, problem: Problem, x: Tensor, samples: int) -> Predictive:
-        del key, draws, samples
-        if isinstance(problem.likelihood, Categorical):
-            terms = state.expand(1, x.shape[0], -1)
-            return CategoricalPredictive(terms, torch.zeros_like(terms[..., 0]))
-        shape = (1, x.shape[0])
-        return GaussianPredictive(state[0].expand(shape), state[1].expand(shape))
+    def posterior(self, state: Tensor, draws: Any, problem: Problem) -> Marginal:
+        del draws, problem
+        return Marginal(state)

@@ -33,7 +33,7 @@ class CyclicalSGMCMC(SGLD):
 
     Attributes:
         cycles: number of cycles.
-        explore: share of a cycle before draws are kept.
+        explore: fraction of a cycle before draws are kept.
     """
 
     name = "csgmcmc"

@@ -21,8 +21,8 @@ from torch.func import vjp, vmap
 
 from bnnbench.layers.taps import tapped
 from bnnbench.methods.gaussians import Dense, Diagonal, Kronecker, Matrices, eigen, parameter_name, to_matrices
-from bnnbench.methods.parameters import flatten
 from bnnbench.model import Batch, Params, Problem
+from bnnbench.model.parameters import flatten
 
 Locations = dict[str, int]  # T of each convolution; linear layers are not in it
 Choose = Callable[[Callable[[], Tensor]], Tensor]  # from what computes the eigenvalues of H to delta

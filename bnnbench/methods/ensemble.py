@@ -14,7 +14,8 @@ from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import AdamState
-from bnnbench.model import Predictive, Problem
+from bnnbench.model import Problem
+from bnnbench.model.posteriors import Draws
 
 
 @METHODS.register
@@ -39,7 +40,7 @@ class DeepEnsemble(Method):
     early_stopping: bool = True
 
     @property
-    def networks(self) -> int:
+    def num_networks(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.members
 
     def check(self) -> None:
@@ -53,15 +54,13 @@ class DeepEnsemble(Method):
         state, info = vmap(lambda k, member: MAP(self.lr).update(k, member, problem))(keys, state)
         return state, {"loss": info["loss"].mean()}
 
-    def predict(
-        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, x: Tensor, samples: int
-    ) -> Predictive:
-        del key, draws, samples
-        return problem.predict(state.params, x)
+    def posterior(self, state: AdamState, draws: Any, problem: Problem) -> Draws:
+        del draws, problem
+        return Draws(state.params, thinned=False)
 
 
 class Resampled(NamedTuple):
-    """Members, and how often each has every fitting row [members, M]; empty once they are trained."""
+    """Members, and how often each has every train row [members, M]; empty once they are trained."""
 
     fit: AdamState
     counts: Tensor
@@ -70,10 +69,10 @@ class Resampled(NamedTuple):
 @METHODS.register
 @dataclass(frozen=True)
 class BootstrapEnsemble(DeepEnsemble):
-    """Mixture of MAP networks, each trained on its own sample of the fitting rows.
+    """Mixture of MAP networks, each trained on its own sample of the train rows.
 
     Attributes:
-        subset_fraction: rows of a sample, as a share of the fitting rows.
+        subset_fraction: rows of a sample, as a fraction of the train rows.
         replacement: whether a row may be drawn several times.
     """
 
@@ -106,27 +105,25 @@ class BootstrapEnsemble(DeepEnsemble):
         del key, problem
         return state._replace(counts=state.counts[:, :0])
 
-    def predict(
-        self, key: Tensor, state: Resampled, draws: Any, problem: Problem, x: Tensor, samples: int
-    ) -> Predictive:
-        return super().predict(key, state.fit, draws, problem, x, samples)
+    def posterior(self, state: Resampled, draws: Any, problem: Problem) -> Draws:
+        return super().posterior(state.fit, draws, problem)
 
 
-def resample(key: Tensor, index: Tensor, count: Tensor, share: Tensor | float) -> Tensor:
-    """How often each of `count` rows is among floor(share * count) draws with replacement; int64 [len(index)].
+def resample(key: Tensor, index: Tensor, count: Tensor, fraction: Tensor | float) -> Tensor:
+    """How often each of `count` rows is among floor(fraction * count) draws with replacement; int64 [len(index)].
 
     Each draw has a key of its own, and none falls on a padding row: the length of the padding changes nothing.
     """
     number = torch.arange(index.shape[0], device=index.device)
     place = random.randint(random.fold_in(key, number), (), count)
-    return torch.zeros_like(index).scatter_add(0, place, (number < torch.floor(share * count)).long())
+    return torch.zeros_like(index).scatter_add(0, place, (number < torch.floor(fraction * count)).long())
 
 
-def subsample(key: Tensor, index: Tensor, count: Tensor, share: Tensor | float) -> Tensor:
-    """1 for floor(share * count) of the rows, drawn without replacement, else 0; int64 [len(index)].
+def subsample(key: Tensor, index: Tensor, count: Tensor, fraction: Tensor | float) -> Tensor:
+    """1 for floor(fraction * count) of the rows, drawn without replacement, else 0; int64 [len(index)].
 
     Each row has a key of its own; padding rows come last in the order of the draws.
     """
     number = torch.arange(index.shape[0], device=index.device)
     order = torch.where(number < count, random.uniform(random.fold_in(key, index), (), torch.float64), 2.0).argsort()
-    return torch.zeros_like(index).scatter(0, order, (number < torch.floor(share * count)).long())
+    return torch.zeros_like(index).scatter(0, order, (number < torch.floor(fraction * count)).long())

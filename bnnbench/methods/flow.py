@@ -15,12 +15,37 @@ from bnnbench.errors import UserError
 from bnnbench.flows import Chain, Constant, Flow, Inverse
 from bnnbench.methods.base import METHODS, MOST_LAYERS, Info, Method, at_most, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
-from bnnbench.model import DensityPredictive, Predictive, Problem
+from bnnbench.model import DensityPredictive, Params, Predictive, Problem
 from bnnbench.model.density_problem import DensityProblem, Unfitted
+from bnnbench.model.posteriors import FunctionSpace, structure, tree
 from bnnbench.random import Span
 
 STARTING_DRAWS = 1024  # for what starts from data
 WIDE = 64  # wider networks within flows learn more slowly
+
+
+@tree
+class FittedDensity(FunctionSpace):
+    """A density: in closed form, or estimated with samples of a latent variable's noise.
+
+    Attributes:
+        sampled: whether it is estimated.
+    """
+
+    params: Params
+    sampled: bool = structure()
+
+    def size(self, samples: int) -> int:
+        return samples if self.sampled else 1
+
+    def sample(self, key: Tensor, problem: Problem, span: int | Span) -> Tensor:
+        return density(problem).latent_noise(key, span)
+
+    def predict(self, sample: Tensor, problem: Problem, x: Tensor) -> Predictive:
+        return DensityPredictive(density(problem).log_weights(self.params, x, sample))
+
+    def parameters(self, key: Tensor, problem: Problem) -> Params:
+        return self.params
 
 
 @dataclass(frozen=True)
@@ -54,21 +79,25 @@ class FlowFit(Method):
             if getattr(self, name) != getattr(type(self), name):
                 raise UserError(f"{self.name} has no {name}: leave {self.name}.{name} out.")
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+    def flow(self, dim: int, context: int, sampled: bool) -> Flow:
         """The flow before training, by default what the family makes.
 
         Args:
-            drawn: whether the fit draws from it and so wants its inverse in closed form, rather than its density.
+            sampled: whether the fit draws from it and so wants its inverse in closed form, rather than its density.
         """
-        del drawn
+        del sampled
         return self.make(dim, **self._shape(context))
 
-    def converted(self, network: nn.Module) -> nn.Module:
+    def prepare(self, problem: Problem) -> Problem:
+        return problem.with_network(self.placed(problem.network))
+
+    def placed(self, network: nn.Module) -> nn.Module:
+        """A copy of a task's network with the flow in its place."""
         network = copy.deepcopy(network)
         place = next((module for module in network.modules() if isinstance(module, Unfitted)), None)
         if place is None:
             raise TypeError(f"{self.name} needs a density to fit, not a {type(network).__name__}")
-        flow = self.flow(place.dim, place.context, place.drawn).to(next(place.parameters()))
+        flow = self.flow(place.dim, place.context, place.sampled).to(next(place.parameters()))
         if network is place:
             return flow
         network.flow = flow
@@ -82,11 +111,9 @@ class FlowFit(Method):
         pace = dict.fromkeys(wide, WIDE / self.width)
         return adam_step(lambda params: density(problem).loss(key, params), state, problem, self.lr, pace)
 
-    def predict(
-        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, x: Tensor, samples: int | Span
-    ) -> Predictive:
-        assert isinstance(samples, int)  # `terms` says that they do not come in parts
-        return DensityPredictive(density(problem).log_weights(key, state.params, x, samples))
+    def posterior(self, state: AdamState, draws: Any, problem: Problem) -> FittedDensity:
+        del draws
+        return FittedDensity(state.params, density(problem).sampled)
 
     def _shape(self, context: int) -> dict[str, Any]:
         return {"layers": self.layers, "hidden": (self.width, self.width), "context": context}
@@ -102,8 +129,8 @@ class NoFlow(FlowFit):
     without = ("layers", "width")
     layers: int = 1
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        del context, drawn
+    def flow(self, dim: int, context: int, sampled: bool) -> Flow:
+        del context, sampled
         return Flow(Chain([Constant(dim)]))
 
 
@@ -217,8 +244,8 @@ class Planar(FlowFit):
     lr: float = 1e-2  # at less, modes are lost as the density cools; at 0.03 one fit in five to `energy-2` diverged
     layers: int = 32
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
-        return _towards(drawn, flows.planar(dim, self.layers, context))
+    def flow(self, dim: int, context: int, sampled: bool) -> Flow:
+        return _towards(sampled, flows.planar(dim, self.layers, context))
 
 
 @METHODS.register
@@ -232,18 +259,18 @@ class Radial(FlowFit):
     lr: float = 3e-2
     layers: int = 32
 
-    def flow(self, dim: int, context: int, drawn: bool) -> Flow:
+    def flow(self, dim: int, context: int, sampled: bool) -> Flow:
         del context
-        return _towards(drawn, flows.radial(dim, self.layers))
+        return _towards(sampled, flows.radial(dim, self.layers))
 
 
 def density(problem: Problem) -> DensityProblem:
-    """The problem as what a flow is fitted to; `converted` has refused all others."""
+    """The problem as what a flow is fitted to; `prepare` has refused all others."""
     assert isinstance(problem, DensityProblem)
     return problem
 
 
-def _towards(drawn: bool, flow: Flow) -> Flow:
+def _towards(sampled: bool, flow: Flow) -> Flow:
     """The flow, which leads from noise to data in closed form, or the like from data to noise."""
     assert isinstance(flow.bijection, Inverse)
-    return flow if drawn else Flow(flow.bijection.bijection)
+    return flow if sampled else Flow(flow.bijection.bijection)

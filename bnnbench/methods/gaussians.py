@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bnnbench.methods.parameters import flatten, unflatten
 from bnnbench.model import Params
+from bnnbench.model.parameters import flatten, unflatten
 
 Matrices = dict[str, Tensor]  # by layer: its coordinates, [out, in + 1]
 Eigen = dict[str, tuple[Tensor, Tensor]]  # by layer: eigenvalues and eigenvectors

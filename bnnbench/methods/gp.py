@@ -13,13 +13,14 @@ from torch.func import grad
 from bnnbench.methods.base import METHODS, Method, one_of, positive
 from bnnbench.methods.optimise import adam_init, adam_update
 from bnnbench.model import GaussianPredictive, Problem
+from bnnbench.model.posteriors import FunctionSpace, structure, tree
 
 JITTER = 1e-6  # part of the noise's variance, on the standardised target: no matrix comes near to singular
 RATE, BETA1, BETA2 = 0.1, 0.9, 0.99  # of Adam, its rate falling along half a cosine
 
 
 class GPState(NamedTuple):
-    """Hyperparameters and standardised rows, all in float64; the matrices are made anew from them.
+    """Hyperparameters and standardised rows, all in float64; the matrices are computed from them.
 
     Attributes:
         theta: log lengthscales [d], log amplitude, log standard deviation of the noise: [d + 2].
@@ -33,6 +34,30 @@ class GPState(NamedTuple):
     mask: Tensor
 
 
+@tree
+class Process(FunctionSpace):
+    """The Gaussian process given its hyperparameters and all rows.
+
+    Mean k_*n K^-1 y, variance k_** - k_*n K^-1 k_n* + noise; one component (Rasmussen & Williams, algorithm 2.1).
+    """
+
+    state: GPState
+    kernel: str = structure()
+
+    def predict(self, sample: Any, problem: Problem, x: Tensor) -> GaussianPredictive:
+        del sample
+        state, kernel = self.state, KERNELS[self.kernel]
+        lengthscale, amplitude, noise = scales(state.theta)
+        at = problem.standardise(x, torch.float64) / lengthscale
+        across = amplitude**2 * kernel.matrix(state.x / lengthscale, at) * state.mask[:, None]
+        factor = cholesky(covariance(kernel, state))
+        solved = torch.linalg.solve_triangular(factor, torch.cat([state.y[:, None], across], 1), upper=False)
+        mean = solved[:, 1:].T @ solved[:, 0]
+        variance = (amplitude**2 * kernel.diagonal(at) - (solved[:, 1:] ** 2).sum(0)).clamp(min=0.0) + noise
+        mean, scale = problem.rows.y_shift + problem.rows.y_scale * mean, problem.rows.y_scale * variance.sqrt()
+        return GaussianPredictive(mean[None], scale[None])
+
+
 @METHODS.register
 @dataclass(frozen=True)
 class GP(Method):
@@ -43,7 +68,7 @@ class GP(Method):
     Attributes:
         kernel: `rbf`, or `arccos`, the arc-cosine kernel of order 1 (Cho & Saul 2009), which is a network with one
             infinite hidden layer of ReLU.
-        rows: the hyperparameters are learnt on at most so many rows, evenly spaced; on larger tasks one split is run.
+        rows: the hyperparameters are fitted to at most so many rows, evenly spaced; on larger tasks one split is run.
         iterations: steps of Adam on the log marginal likelihood.
     """
 
@@ -51,18 +76,15 @@ class GP(Method):
     citation = "Rasmussen & Williams 2006, doi:10.7551/mitpress/3206.001.0001; Cho & Saul 2009"
     tags = ("references", "other-target")
     supports = ("regression",)
-    trained = False
+    num_networks = 0
     vmappable = False
     kernel: str = "rbf"
     rows: int = 2000
     iterations: int = 200
 
     @property
-    def networks(self) -> int:
-        return 0
-
-    def folds(self, rows: int) -> int | None:
-        return 1 if rows > self.rows else None
+    def most_rows(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.rows
 
     def check(self) -> None:
         positive(self, "rows", "iterations")
@@ -88,20 +110,9 @@ class GP(Method):
             fit = adam_update(fit, downhill, torch.full_like(state.theta[0], t), rate, BETA1, BETA2)
         return state._replace(theta=fit.params["theta"])
 
-    def predict(
-        self, key: Tensor, state: GPState, draws: Any, problem: Problem, x: Tensor, samples: int
-    ) -> GaussianPredictive:
-        """Mean k_*n K^-1 y, variance k_** - k_*n K^-1 k_n* + noise; one term (Rasmussen & Williams, algorithm 2.1)."""
-        del key, draws, samples
-        kernel, (lengthscale, amplitude, noise) = KERNELS[self.kernel], scales(state.theta)
-        at = problem.standardise(x, torch.float64) / lengthscale
-        across = amplitude**2 * kernel.matrix(state.x / lengthscale, at) * state.mask[:, None]
-        factor = cholesky(covariance(kernel, state))
-        solved = torch.linalg.solve_triangular(factor, torch.cat([state.y[:, None], across], 1), upper=False)
-        mean = solved[:, 1:].T @ solved[:, 0]
-        variance = (amplitude**2 * kernel.diagonal(at) - (solved[:, 1:] ** 2).sum(0)).clamp(min=0.0) + noise
-        mean, scale = problem.rows.y_shift + problem.rows.y_scale * mean, problem.rows.y_scale * variance.sqrt()
-        return GaussianPredictive(mean[None], scale[None])
+    def posterior(self, state: GPState, draws: Any, problem: Problem) -> Process:
+        del draws, problem
+        return Process(state, self.kernel)
 
 
 class Kernel(NamedTuple):

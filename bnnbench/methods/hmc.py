@@ -1,4 +1,4 @@
-r"""Hamiltonian Monte Carlo on the whole data set: the yardstick of every approximation.
+r"""Hamiltonian Monte Carlo on the whole data set: the gold standard of every approximation.
 
 With u = w / s, s the prior's scale of each weight, and E(u) = -log p(data, w), trajectories follow
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,8 +24,9 @@ from torch.utils._pytree import tree_map
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
 from bnnbench.methods.dual_averaging import Adaptation, adapt, fresh
-from bnnbench.methods.parameters import dot, mean_product, noise, sample_moments
 from bnnbench.model import Params, Problem
+from bnnbench.model.parameters import dot, mean_product, noise
+from bnnbench.model.posteriors import Draws
 
 DIVERGED = 1000.0  # error of the energy at which a trajectory counts as lost
 
@@ -67,8 +68,8 @@ class HMC(Method):
         steps_multiplier: leapfrog steps of each chain, in multiples of the budget's number of updates.
         length: length of a trajectory in u; pi / 2 is a quarter of the prior's period.
         max_leapfrog_steps: most steps of a trajectory; where step sizes are small, it is shorter than `length`.
-        burn_in: share of the steps before the first draw is kept, in which the step size is adapted; its first half
-            makes short trajectories, to come near the typical set with many looks at the acceptance.
+        burn_in: fraction of the steps before the first draw is kept, in which the step size is adapted; its first half
+            makes short trajectories, to come near the typical set with many Metropolis tests.
         step: step size at the start.
         samples: draws kept of each chain.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
@@ -78,6 +79,7 @@ class HMC(Method):
     citation = "Neal 2011, arXiv 1206.1901; Izmailov et al. 2021, arXiv 2104.14421"
     tags = ("references", "sampling")
     family = "exact"
+    prunable = True
     num_chains: int = 4
     steps_multiplier: int = 20
     length: float = math.pi / 2
@@ -89,15 +91,8 @@ class HMC(Method):
     prior_scale: float = 1.0
 
     @property
-    def networks(self) -> int:
+    def num_networks(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.num_chains
-
-    @property
-    def chains(self) -> int:
-        return self.num_chains
-
-    def updates(self, steps: int) -> int:
-        return steps * self.steps_multiplier
 
     def check(self) -> None:
         positive(
@@ -117,7 +112,6 @@ class HMC(Method):
         return problem.scaled(self.prior_scale)
 
     def init(self, key: Tensor, problem: Problem) -> Chains:
-        problem = self.target(problem)
         params = vmap(problem.init_params)(random.split(key, self.num_chains))
         here, one = self._point(params, problem), torch.ones_like(problem.n)
         momentum = self._momentum(key, params)
@@ -128,7 +122,6 @@ class HMC(Method):
         return Chains(here, here, momentum, start, 0 * one, one, size, adaptation, still, still)
 
     def update(self, key: Tensor, state: Chains, problem: Problem) -> tuple[Chains, Info]:
-        problem = self.target(problem)
         present, momentum, gradient = self._leapfrog(state, problem)
         energy = self._hamiltonian(present, momentum, state.power, problem)
         going = state._replace(present=present, momentum=momentum, left=state.left - 1)
@@ -209,18 +202,15 @@ class HMC(Method):
     def collect(self, state: Chains) -> Params:
         return state.position.params
 
-    def weights(self, key: Tensor, state: Chains, draws: Any, problem: Problem, samples: int) -> Params:
-        del key, problem, samples
+    def posterior(self, state: Chains, draws: Params | None, problem: Problem) -> Draws:
+        del problem
         if draws is None:
-            return state.position.params
-        return {name: value.transpose(0, 1).flatten(0, 1) for name, value in draws.items()}  # chain after chain
-
-    def moments(self, state: Chains, draws: Any) -> tuple[Params, Params]:
-        del state
-        return sample_moments({name: value.flatten(0, 1) for name, value in draws.items()})
+            return Draws(state.position.params, thinned=False)
+        chain_after_chain = {name: value.transpose(0, 1).flatten(0, 1) for name, value in draws.items()}
+        return Draws(chain_after_chain, thinned=False)
 
     def diagnose(self, scores: Mapping[str, float]) -> str:
-        """Chains that disagree, or trajectories that are lost, make a poor yardstick."""
+        """Chains that disagree, or trajectories that are lost, make a poor gold standard."""
         share, lost, ess = scores.get("share_converged", 1.0), scores.get("divergent", 0.0), scores.get("ess", math.inf)
         if share < 0.9:
             return f"split R-hat is below 1.05 on {share:.0%} of the test points only"

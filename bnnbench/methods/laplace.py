@@ -13,26 +13,26 @@ of its own: the Fisher information between it and the weights is zero.
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vmap
+from torch.func import vmap
 
 from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.layers.taps import tap_names, with_taps
-from bnnbench.methods.base import METHODS, Info, one_of, positive
+from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.curvature import dense, diagonal, kronecker
 from bnnbench.methods.gaussians import Covariance, from_matrices, to_matrices
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import AdamState
-from bnnbench.methods.parameters import dot, noise, stacked
-from bnnbench.model import GaussianPrior, Params, Predictive, Problem
+from bnnbench.model import GaussianPrior, Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.model.parameters import dot, noise
+from bnnbench.model.posteriors import Linearised, Posterior, structure, tree
 
 PREDICTIVES = ("linearised", "sampled")
 PRECISIONS = ("task", "marglik")
@@ -49,6 +49,39 @@ class Gaussian(NamedTuple):
     params: Params
     scale: Params
     covariance: Covariance
+
+
+@tree
+class Curved(Posterior):
+    """N(mean, sd^2 covariance) of the parameters of some layers; the others stay at their means.
+
+    Attributes:
+        sd: standard deviation of a parameter whose u has one of 1, 0-dim; of `log_noise` its own.
+        covariance: of u, ready for draws. layers: names of the layers that have a distribution.
+    """
+
+    mean: Params
+    sd: Params
+    covariance: Any
+    layers: tuple[str, ...] = structure()
+
+    def sample(self, key: Tensor, problem: Problem, span: int | random.Span) -> Params:
+        del problem
+        like = to_matrices(self.mean, self.layers)
+        own = {name: value for name, value in self.mean.items() if name == LOG_NOISE}
+
+        def one(key: Tensor) -> Params:
+            z = noise(key, like | own)
+            change = from_matrices(self.covariance.colour({name: z[name] for name in like}), self.mean)
+            change |= {name: z[name] for name in own}
+            return {name: mean + self.sd[name] * change[name] for name, mean in self.mean.items()}
+
+        return vmap(one)(random.split(key, span))
+
+    def moments(self) -> tuple[Params, Params]:
+        sd = from_matrices(self.covariance.sd(to_matrices(self.mean, self.layers)), self.mean)
+        sd |= {name: torch.ones_like(value) for name, value in self.mean.items() if name == LOG_NOISE}
+        return self.mean, {name: self.sd[name] * value for name, value in sd.items()}
 
 
 @dataclass(frozen=True)
@@ -90,12 +123,9 @@ class _Laplace(MAP):
     def target(self, problem: Problem) -> Problem:
         return problem.scaled(self.prior_scale)
 
-    def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
-        return super().update(key, state, self.target(problem))
-
     def finish(self, key: Tensor, state: AdamState, problem: Problem) -> Gaussian:
         del key
-        problem = self.target(problem).with_network(with_taps(problem.network))
+        problem = problem.with_network(with_taps(problem.network))
         params, names = state.params, tap_names(problem.network)[self.layers]
         scale = {name: problem.scale_of(name, value) for name, value in params.items()}
         u = to_matrices({name: (value / scale[name]).double() for name, value in params.items()}, names)
@@ -111,45 +141,14 @@ class _Laplace(MAP):
             scale[LOG_NOISE] = (information + 1).rsqrt()  # its prior has variance 1
         return Gaussian(params, scale, covariance)
 
-    def prepared(self, state: Any, draws: Any) -> Any:
-        """A state that gives the same draws and moments, and with less work: for a caller who draws in parts.
-
-        It is not to be stored: its eigenvectors are not unique.
-        """
-        del draws
-        return state if isinstance(state, AdamState) else state._replace(covariance=state.covariance.prepared())
-
-    def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int | random.Span) -> Params:
-        del draws, problem
-        if isinstance(state, AdamState):
-            return stacked(state.params)
-        state = self.prepared(state, None)
-        like = self._matrices(state)
-        own = {name: value for name, value in state.params.items() if name == LOG_NOISE}
-
-        def one(key: Tensor) -> Params:
-            z = noise(key, like | own)
-            change = from_matrices(state.covariance.colour({name: z[name] for name in like}), state.params)
-            change |= {name: z[name] for name in own}
-            return {name: mean + self._sd(state, name) * change[name] for name, mean in state.params.items()}
-
-        return vmap(one)(random.split(key, samples))
-
-    def moments(self, state: Any, draws: Any) -> tuple[Params, Params] | None:
-        del draws
-        if isinstance(state, AdamState):
-            return None
-        sd = from_matrices(state.covariance.sd(self._matrices(state)), state.params)
-        sd |= {name: torch.ones_like(value) for name, value in state.params.items() if name == LOG_NOISE}
-        return state.params, {name: self._sd(state, name) * value for name, value in sd.items()}
-
-    def _sd(self, state: Gaussian, name: str) -> Tensor:
-        """Standard deviation of a parameter whose u has a standard deviation of 1."""
-        return state.scale[name] * self.temperature**0.5
-
-    def _matrices(self, state: Gaussian) -> Params:
-        """Coordinates of the layers that have a distribution."""
-        return to_matrices(state.params, self._layers(state.params))
+    def posterior(self, state: Any, draws: Any, problem: Problem) -> Posterior:
+        covariance = getattr(state, "covariance", None)
+        if covariance is None:  # before `finish`
+            return super().posterior(state, draws, problem)
+        free = tuple(self._free(state.params))
+        sd = {name: value * self.temperature**0.5 for name, value in state.scale.items()}
+        gaussian = Curved(state.params, sd, covariance.prepared(), tuple(self._layers(state.params)))
+        return gaussian if self.predictive == "sampled" else Linearised(state.params, gaussian, free)
 
     def _layers(self, names: Iterable[str]) -> list[str]:
         """Names of the layers that have a distribution."""
@@ -169,37 +168,6 @@ class _Laplace(MAP):
                 f"A dense curvature holds at most {DENSE_LIMIT:,} parameters: {count:,} would need "
                 f"{5 * 8 * count**2 / 1e9:.0f} GB; {remedy}."
             )
-
-    def terms(self, state: Any, collected: int, samples: int) -> int | None:
-        del collected
-        return None if isinstance(state, AdamState) else samples
-
-    def predict_given(self, weights: Params, state: Any, problem: Problem, x: Tensor) -> Predictive:
-        """Terms at inputs in original units of the stacked weight samples that `weights` gave."""
-        if isinstance(state, AdamState) or self.predictive == "sampled":
-            return problem.predict(weights, x)
-        return linearised(problem, state.params, weights, x, self._free(state.params))
-
-
-def linearised(
-    problem: Problem, params: Params, weights: Params, x: Tensor, free: Sequence[str] | None = None
-) -> Predictive:
-    """Terms of f(x, w_map) + J(x) (w_s - w_map) for stacked weight samples w_s, at inputs in original units.
-
-    Args:
-        free: names of the parameters that differ between samples, None for all.
-    """
-    x = problem.standardise(x)
-    moved = {name: params[name] for name in (params if free is None else free)}
-
-    def term(sample: Params) -> Predictive:
-        change = {name: sample[name] - mean for name, mean in moved.items()}
-        out = jvp(lambda w: problem.apply(params | w, x), (moved,), (change,))
-        return problem.terms(sample, out[0] + out[1])
-
-    with warnings.catch_warnings():  # the first jvp of a process compiles formulas of torch's by a deprecated call
-        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
-        return vmap(term)(weights)
 
 
 def best_precision(eigenvalues: Tensor, square: Tensor) -> Tensor:

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
-from bnnbench.methods.parameters import stacked
-from bnnbench.model import Params, Problem
-from bnnbench.random import Span
+from bnnbench.model import Problem
+from bnnbench.model.posteriors import Point, Posterior
 
 
 @METHODS.register
@@ -40,6 +39,6 @@ class MAP(Method):
         batch = problem.minibatch(key)
         return adam_step(lambda params: problem.energy(params, batch), state, problem, self.lr)
 
-    def weights(self, key: Tensor, state: AdamState, draws: Any, problem: Problem, samples: int | Span) -> Params:
-        del key, draws, problem, samples
-        return stacked(state.params)
+    def posterior(self, state: AdamState, draws: Any, problem: Problem) -> Posterior:
+        del draws, problem
+        return Point(state.params)

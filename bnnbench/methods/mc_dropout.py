@@ -5,14 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.func import vmap
 
-from bnnbench import random
 from bnnbench.layers import keyed, with_dropout
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
-from bnnbench.model import Predictive, Problem
+from bnnbench.model import Params, Predictive, Problem
+from bnnbench.model.posteriors import FunctionSpace, tree
+
+
+@tree
+class Masked(FunctionSpace):
+    """A network under random masks of its units: a sample is one mask for all rows, hence one function."""
+
+    params: Params
+    rate: Tensor
+
+    def size(self, samples: int) -> int:
+        return samples
+
+    def predict(self, sample: Tensor, problem: Problem, x: Tensor) -> Predictive:
+        x = problem.standardise(x)
+
+        def component(key: Tensor) -> Predictive:
+            with keyed(key, rate=self.rate, shared=True):
+                return problem.component(self.params, problem.apply(self.params, x))
+
+        return vmap(component)(sample)
+
+    def parameters(self, key: Tensor, problem: Problem) -> Params:
+        return self.params
 
 
 @METHODS.register
@@ -53,18 +77,6 @@ class MCDropout(Method):
 
         return adam_step(energy, state, problem, self.lr)
 
-    def terms(self, state: AdamState, collected: int, samples: int) -> int:
-        del state, collected
-        return samples
-
-    def predict(
-        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, x: Tensor, samples: int | random.Span
-    ) -> Predictive:
+    def posterior(self, state: AdamState, draws: Any, problem: Problem) -> Masked:
         del draws
-        x = problem.standardise(x)
-
-        def sample(k: Tensor) -> Predictive:
-            with keyed(k, rate=self.rate, shared=True):
-                return problem.terms(state.params, problem.apply(state.params, x))
-
-        return vmap(sample)(random.split(key, samples))
+        return Masked(state.params, torch.as_tensor(self.rate).to(problem.t))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import vmap
 
 from bnnbench import random
@@ -16,13 +16,36 @@ from bnnbench.layers.noisy import gaussian_kl
 from bnnbench.methods.base import METHODS, MOST_LAYERS, at_most, positive
 from bnnbench.methods.bbp_local import sampled_noise_level
 from bnnbench.methods.optimise import AdamState, adam_init
-from bnnbench.methods.parameters import flatten
-from bnnbench.methods.variational import Variational, parts
+from bnnbench.methods.variational import Variational, moments_of
 from bnnbench.model import Batch, Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.model.parameters import flatten
+from bnnbench.model.posteriors import Posterior, tree
 from bnnbench.nets import initialise
 
 OWN = "multipliers"  # all their parameters in one vector of the state: steps and compiler are bound by small tensors
+
+
+@tree
+class Multiplied(Posterior):
+    """Gaussian weights around means that random multipliers scale: z ~ q(z), w | z ~ N(z mean, sd^2).
+
+    Attributes:
+        flow: parameters of the multipliers of all layers, in one vector.
+    """
+
+    mean: Params
+    sd: Params
+    flow: Tensor
+
+    def sample(self, key: Tensor, problem: Problem, span: int | random.Span) -> Params:
+        flow = cut(problem.network, self.flow)
+
+        def one(key: Tensor) -> Params:
+            own = draw_weights(problem.network, flow, key, self.mean, self.sd)
+            return sampled_noise_level(key, self.mean, self.sd) | own
+
+        return vmap(one)(random.split(key, span))
 
 
 @METHODS.register
@@ -35,7 +58,7 @@ class MNF(Variational):
 
     Attributes:
         layers: of the flow of q(z), and of that of r(z | W).
-        variance: of the multipliers' first law at the start.
+        variance: of the multipliers' distribution at the start.
     """
 
     name = "mnf"
@@ -51,8 +74,8 @@ class MNF(Variational):
         positive(self, "layers", "variance")
         at_most(self, MOST_LAYERS, "layers")
 
-    def converted(self, network: nn.Module) -> nn.Module:
-        return with_multipliers(network, self.flow, self.layers)
+    def prepare(self, problem: Problem) -> Problem:
+        return problem.with_network(with_multipliers(problem.network, self.flow, self.layers))
 
     def init(self, key: Tensor, problem: Problem) -> AdamState:
         plain = problem.with_network(without_multipliers(problem.network))  # starts where other methods start
@@ -61,28 +84,21 @@ class MNF(Variational):
         for name, value in own.items():
             if name.endswith("multiplier.log_scale"):
                 own[name] = 0.5 * torch.log(torch.as_tensor(self.variance).to(value)).expand_as(value)
-        return adam_init(self.law(plain.init_params(key), self.target(problem)) | {OWN: flatten(own)})
+        return adam_init(self.around(plain.init_params(key), problem) | {OWN: flatten(own)})
 
     def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
-        mean, sigma = parts(params)
+        mean, sigma = moments_of(params)
         prior = {name: problem.scale_of(name, value).expand_as(value) for name, value in mean.items()}
-        terms: Params = {}
-        with keyed(key, sigma=sigma, prior=prior, kl=terms):
+        divergences: Params = {}
+        with keyed(key, sigma=sigma, prior=prior, kl=divergences):
             nll = problem.mean_nll(sampled_noise_level(key, mean, sigma) | cut(problem.network, params[OWN]), batch)
         if LOG_NOISE in mean:  # it has a prior of its own, N(-1, 1)
-            terms[LOG_NOISE] = gaussian_kl(mean[LOG_NOISE] + 1, sigma[LOG_NOISE], prior[LOG_NOISE])
-        return nll, torch.stack(list(terms.values())).sum()
+            divergences[LOG_NOISE] = gaussian_kl(mean[LOG_NOISE] + 1, sigma[LOG_NOISE], prior[LOG_NOISE])
+        return nll, torch.stack(list(divergences.values())).sum()
 
-    def weights(
-        self, key: Tensor, state: AdamState, draws: Any, problem: Problem, samples: int | random.Span
-    ) -> Params:
-        del draws
-        (mean, sigma), own = parts(state.params), cut(problem.network, state.params[OWN])
-
-        def draw(key: Tensor) -> Params:
-            return sampled_noise_level(key, mean, sigma) | draw_weights(problem.network, own, key, mean, sigma)
-
-        return vmap(draw)(random.split(key, samples))
+    def posterior(self, state: AdamState, draws: Any, problem: Problem) -> Multiplied:
+        del draws, problem
+        return Multiplied(*moments_of(state.params), state.params[OWN])
 
 
 @METHODS.register

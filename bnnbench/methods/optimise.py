@@ -36,7 +36,7 @@ def adam_step(
 ) -> tuple[AdamState, dict[str, Tensor]]:
     """One step down the objective at the problem's present step; the info holds its value as `loss`.
 
-    An objective may return its terms beside its value; they join the info. `pace` is as in `adam_update`.
+    An objective may return its summands beside its value; they join the info. `pace` is as in `adam_update`.
     """
 
     def value(params: Params) -> tuple[Tensor, dict[str, Tensor]]:
@@ -74,7 +74,7 @@ def adam_update(
 def held(scalar: Tensor) -> Tensor:
     """The same 0-dim tensor, kept in memory by the compiler.
 
-    A scalar of the step that every weight needs is otherwise evaluated anew for every weight, cosines and powers
+    A scalar of the step that every weight needs is otherwise evaluated again for every weight, cosines and powers
     included: a third of an Adam step. Reductions are what Inductor never evaluates twice.
     """
     return scalar.expand(16).amax()
@@ -89,3 +89,13 @@ def one_cycle(t: Tensor, steps: int, peak: float | Tensor, warm: float = 0.25) -
     up = 0.5 * (1 - torch.cos(math.pi * (t / turn).clamp(max=1.0)))
     down = 0.5 * (1 + torch.cos(math.pi * ((t - turn) / max(steps - turn, 1.0)).clamp(0.0, 1.0)))
     return torch.where(t < turn, low + (peak - low) * up, end + (peak - end) * down)
+
+
+def phase_end(fraction: float | Tensor, steps: Tensor) -> Tensor:
+    """The first step after a fraction of the steps, 0-dim and before the last: the nearest, whatever the precision."""
+    return torch.minimum((fraction * steps - 0.5).ceil(), steps - 1)
+
+
+def selection_end(fraction: float, steps: int) -> int:
+    """The same of Python numbers; all steps for a fraction of 1."""
+    return steps if fraction == 1 else int(phase_end(fraction, torch.tensor(steps, dtype=torch.float64)))

@@ -4,7 +4,7 @@ With the energy per datum U(w) = -(1/n) log p(data, w), a step of size h under t
 
     w <- w - h (G grad U(w) - (T/n) Gamma) + sqrt(2 h G T / n) * xi,    xi ~ N(0, 1).
 
-Gamma_i = dG_i/dw_i keeps a preconditioner that depends on w from changing the law that is sampled.
+Gamma_i = dG_i/dw_i keeps a preconditioner that depends on w from changing the distribution that is sampled.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch.func import grad, grad_and_value
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, fraction, positive
 from bnnbench.methods.optimise import held
-from bnnbench.methods.parameters import dot, noise, unflatten
 from bnnbench.methods.sgld import SGLD, langevin_info
 from bnnbench.model import Params, Problem
+from bnnbench.model.parameters import dot, noise, unflatten
 
 
 class Preconditioned(NamedTuple):
@@ -42,7 +42,7 @@ class PSGLD(SGLD):
 
     Attributes:
         decay: of the running mean. stabiliser: lambda.
-        gamma: whether the term Gamma is kept.
+        gamma: whether Gamma is kept.
     """
 
     name = "psgld"
@@ -63,7 +63,7 @@ class PSGLD(SGLD):
         return Preconditioned(params, {name: torch.ones_like(value) for name, value in params.items()})
 
     def update(self, key: Tensor, state: Preconditioned, problem: Problem) -> tuple[Preconditioned, Info]:
-        problem, params = self.target(problem), state.params
+        params = state.params
         batch = problem.minibatch(key)
         gradient, loss = grad_and_value(problem.energy)(params, batch)
         h, temperature = self.step_size(problem), self.scaled_temperature(problem)

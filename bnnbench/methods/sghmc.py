@@ -4,7 +4,7 @@ With the energy per datum U, its gradient's running root mean square M = sqrt V,
 
     v <- (1 - alpha) v - h M^-1 grad U(w) + N(0, 2 alpha h (T/n) M^-1 - h^2 (V - g^2)+ / V),    w <- w + v,
 
-where the last term takes off what the minibatch's own noise adds: V - g^2 is its variance, g the running mean.
+where the last summand takes off what the minibatch's own noise adds: V - g^2 is its variance, g the running mean.
 Springenberg et al. 2016 (Bayesian optimization with robust Bayesian neural networks), equation 10, with
 h = eps^2 and alpha = eps C M^-1; there the whole of V counts as noise.
 """
@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.func import grad_and_value
 
 from bnnbench import random
-from bnnbench.methods.base import METHODS, Info, fraction, positive
-from bnnbench.methods.parameters import mean_product, noise
+from bnnbench.methods.base import METHODS, Info, fraction, positive, smaller_step
 from bnnbench.methods.sgld import SGLD
 from bnnbench.model import Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
+from bnnbench.model.parameters import mean_product, noise
 
 
 class Moving(NamedTuple):
@@ -44,14 +44,15 @@ class Moving(NamedTuple):
 @METHODS.register
 @dataclass(frozen=True)
 class SGHMC(SGLD):
-    """Scale-adapted SGHMC; statistics are adapted in the burn-in and frozen after it, as the samples' law needs.
+    """Scale-adapted SGHMC; statistics are adapted in the burn-in and frozen after it, as the stationary distribution
+    requires.
 
     Attributes:
-        lr: h. friction: alpha, the share of the velocity lost at a step.
+        lr: h. friction: alpha, the fraction of the velocity lost at a step.
         stabiliser: added to sqrt V.
-        hyperprior: whether the prior precision of every tensor is drawn anew from its conditional Gamma law
+        hyperprior: whether the prior precision of every tensor is sampled again from its conditional Gamma distribution
             every `every` steps, given a Gamma(10, 10) hyperprior of its factor; another target than the task's.
-        limit: share of the weights whose noise may be negative before the run counts as unconverged.
+        limit: fraction of the weights whose noise may be negative before the run counts as unconverged.
     """
 
     name = "sghmc"
@@ -78,7 +79,7 @@ class SGHMC(SGLD):
         return Moving(params, zeros, zeros, ones, ones, precision)
 
     def update(self, key: Tensor, state: Moving, problem: Problem) -> tuple[Moving, Info]:
-        problem, params = self.target(problem), state.params
+        params = state.params
         gradient, loss = grad_and_value(problem.energy)(params, problem.minibatch(key))
         gradient = self._reweighted(gradient, state, problem)
         state = self._adapt(state, gradient, problem)
@@ -119,7 +120,7 @@ class SGHMC(SGLD):
         return state._replace(mean=mean, square=square, window=window)
 
     def _reweighted(self, gradient: Params, state: Moving, problem: Problem) -> Params:
-        """The gradient under the drawn prior precisions: the task's Gaussian prior pulls with w / (n s^2)."""
+        """The gradient under the sampled prior precisions: the task's Gaussian prior pulls with w / (n s^2)."""
         if not self.hyperprior:
             return gradient
         scale = {name: problem.scale_of(name, value) for name, value in state.params.items()}
@@ -132,19 +133,19 @@ class SGHMC(SGLD):
         """Gibbs: factor | w ~ Gamma(10 + size / 2, 10 + |u|^2 / 2), u = w / s; seldom, for it mixes fast."""
         if not self.hyperprior:
             return state.precision
-        due, drawn = torch.remainder(problem.t, float(self.every)) == 0, {}
+        due, sampled = torch.remainder(problem.t, float(self.every)) == 0, {}
         for k, (name, value) in zip(random.split(key, len(params)).unbind(0), params.items(), strict=True):
             rate = 10 + 0.5 * ((value / problem.scale_of(name, value)) ** 2).sum()
             fresh = random.gamma(k, 10 + 0.5 * value.numel(), ()).to(rate) / rate
-            drawn[name] = torch.where(due & (name != LOG_NOISE), fresh, state.precision[name])  # it has its own prior
-        return drawn
+            sampled[name] = torch.where(due & (name != LOG_NOISE), fresh, state.precision[name])  # it has its own prior
+        return sampled
 
     def diagnose(self, scores: Mapping[str, float]) -> str:
-        """The minibatch's own noise exceeds what the temperature allows, or what all samplers doubt."""
-        share = scores.get("noise_deficit", 0.0)
-        if share <= self.limit:
+        """The minibatch's own noise exceeds what the temperature allows, or what flags any sampler."""
+        negative = scores.get("noise_deficit", 0.0)
+        if negative <= self.limit:
             return super().diagnose(scores)
-        return f"the step is too large: {share:.1%} of the weights would need negative noise; {self._smaller_step()}"
+        return f"the step is too large: {negative:.1%} of the weights would need negative noise; {smaller_step(self)}"
 
     def collect(self, state: Moving) -> Params:
         return state.params

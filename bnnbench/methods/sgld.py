@@ -20,9 +20,9 @@ from torch.func import grad_and_value
 
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
 from bnnbench.methods.optimise import held
-from bnnbench.methods.parameters import mean_product, noise, part, sample_moments, shortened, stacked
 from bnnbench.model import Params, Problem
-from bnnbench.random import Span
+from bnnbench.model.parameters import mean_product, noise
+from bnnbench.model.posteriors import Draws, Point
 
 
 @METHODS.register
@@ -33,8 +33,8 @@ class SGLD(Method):
 
     Attributes:
         lr: step size h on the energy per datum, at the start.
-        final_lr_fraction: share of it that is left at the end.
-        burn_in: share of the steps before the first draw is kept.
+        final_lr_fraction: fraction of it that is left at the end.
+        burn_in: fraction of the steps before the first draw is kept.
         samples: draws kept.
         temperature: 1 samples the posterior. prior_scale: factor of the prior's scale.
         reach: longest drift of a step, the root mean square of h grad U / s over weights, s the prior's scale. The
@@ -48,6 +48,8 @@ class SGLD(Method):
     tags = ("sampling",)
     family = "exact"
     step_field = "lr"
+    num_chains = 1
+    prunable = True
     lr: float = 3e-2
     final_lr_fraction: float = 0.1
     burn_in: float = 0.5
@@ -55,10 +57,6 @@ class SGLD(Method):
     temperature: float = 1.0
     prior_scale: float = 1.0
     reach: float = 0.1
-
-    @property
-    def chains(self) -> int:
-        return 1
 
     def check(self) -> None:
         positive(self, "lr", "samples", "temperature", "prior_scale", "reach")
@@ -71,7 +69,6 @@ class SGLD(Method):
         return problem.init_params(key)
 
     def update(self, key: Tensor, state: Any, problem: Problem) -> tuple[Any, Info]:
-        problem = self.target(problem)
         gradient, loss = grad_and_value(problem.energy)(state, problem.minibatch(key))
         h, temperature = self.step_size(problem), self.scaled_temperature(problem)
         xi, amount = noise(key, state), held(torch.sqrt(2 * h * temperature))
@@ -98,26 +95,24 @@ class SGLD(Method):
     def collect(self, state: Any) -> Params:
         return state
 
-    def terms(self, state: Any, collected: int, samples: int) -> int:
-        del state
-        return max(1, min(collected, samples))
+    def posterior(self, state: Any, draws: Params | None, problem: Problem) -> Point | Draws:
+        del problem
+        return Point(self.collect(state)) if draws is None else Draws(draws)
 
-    def weights(self, key: Tensor, state: Any, draws: Any, problem: Problem, samples: int | Span) -> Params:
-        del key, problem
-        if draws is None:
-            return stacked(self.collect(state))
-        kept = len(next(iter(draws.values())))
-        if isinstance(samples, int):
-            total = self.terms(state, kept, samples)
-            samples = Span(0, total, total)
-        if samples.total == kept:
-            return part(draws, samples)
-        some = evenly(0, kept, samples.total)[samples.start : samples.stop]
-        return {name: value[some] for name, value in draws.items()}
 
-    def moments(self, state: Any, draws: Any) -> tuple[Params, Params]:
-        del state
-        return sample_moments(draws)
+def shortened(step: Params, scale: Params, reach: float | Tensor) -> tuple[Params, Tensor]:
+    """A step whose root mean square over weights of step / scale is at most `reach`, and whether it was cut, 0 or 1.
+
+    The truncated drift of Roberts & Tweedie 1996 (Bernoulli 2(4), 341-363, section 1.4.1): the length is cut, the
+    direction stays.
+
+    Args:
+        scale: of each parameter tensor, 0-dim.
+    """
+    relative = {name: value / scale[name] for name, value in step.items()}
+    length = mean_product(relative, relative).sqrt()
+    factor = held(reach / length.clamp(min=reach))
+    return {name: factor * value for name, value in step.items()}, (length > reach).to(length)
 
 
 def langevin_info(loss: Tensor, h: Tensor, params: Params, gradient: Params, problem: Problem) -> Info:

@@ -11,27 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, vmap
+from torch.func import grad_and_value
 from torch.utils._pytree import tree_map
 
-from bnnbench import random
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
-from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle
-from bnnbench.methods.parameters import noise, sample_moments, stacked
+from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle, phase_end, selection_end
 from bnnbench.model import Params, Problem
-
-
-class Moments(NamedTuple):
-    """What draws are fitted by: mean m, elementwise standard deviation, and the deviations D [R, ...]."""
-
-    mean: Params
-    sd: Params
-    deviations: Params
+from bnnbench.model.parameters import sample_moments
+from bnnbench.model.posteriors import LowRankGaussian, Point
 
 
 @METHODS.register
@@ -41,7 +32,7 @@ class SWAG(Method):
 
     Attributes:
         lr: peak learning rate of the fit. swa_lr: constant learning rate after it.
-        burn_in: share of the steps that the fit gets.
+        burn_in: fraction of the steps that the fit gets.
         early_stopping: whether the iterates go on from the fit's best state, and not from its last.
         samples: iterates kept, K. rank: deviations of the low-rank part, R.
         scale: factor of the covariance; 1 is the paper's.
@@ -53,6 +44,7 @@ class SWAG(Method):
     citation = "Maddox et al. 2019, arXiv 1902.02476"
     tags = ("ensembles",)
     step_field = "swa_lr"
+    prunable = True
     lr: float = 1e-2
     swa_lr: float = 3e-3
     burn_in: float = 0.75
@@ -61,6 +53,10 @@ class SWAG(Method):
     scale: float = 1.0
     prior_scale: float = 1.0
     early_stopping: bool = True
+
+    @property
+    def early_stopping_fraction(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.burn_in
 
     def check(self) -> None:
         positive(self, "lr", "swa_lr", "burn_in", "samples", "scale", "prior_scale")
@@ -75,8 +71,8 @@ class SWAG(Method):
         return adam_init(problem.init_params(key))
 
     def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
-        problem, end = self.target(problem), self._end(torch.full_like(problem.t, problem.steps))
-        # The best state's running means are of another step: Adam begins anew, corrections included.
+        end = phase_end(self.burn_in, torch.full_like(problem.t, problem.steps))
+        # The best state's running means are of another step: Adam begins again, corrections included.
         state = tree_map(lambda new, old: torch.where(problem.t == end, new, old), adam_init(state.params), state)
         gradient, loss = grad_and_value(problem.energy)(state.params, problem.minibatch(key))
         fitting = problem.t < end
@@ -84,52 +80,15 @@ class SWAG(Method):
         t = torch.where(fitting, problem.t, problem.t - end)
         return adam_update(state, gradient, t, rate), {"loss": loss, "step_size": rate}
 
-    def optimising(self, steps: int) -> int:
-        return int(self._end(torch.tensor(steps, dtype=torch.float64)))
-
-    def _end(self, steps: Tensor) -> Tensor:
-        """The first step at the constant rate, 0-dim: the nearest to the share, whatever the precision of `burn_in`."""
-        return torch.minimum((self.burn_in * steps - 0.5).ceil(), steps - 1)
-
     def schedule(self, steps: int) -> Sequence[int]:
-        return evenly(self.optimising(steps), steps, self.samples)
+        return evenly(selection_end(self.burn_in, steps), steps, self.samples)
 
     def collect(self, state: AdamState) -> Params:
         return state.params
 
-    def terms(self, state: AdamState, collected: int, samples: int) -> int:
-        del state, collected
-        return samples
-
-    def prepared(self, state: AdamState, draws: Any) -> AdamState | Moments:
-        return state if draws is None else self._fitted(draws)
-
-    def weights(
-        self, key: Tensor, state: AdamState | Moments, draws: Any, problem: Problem, samples: int | random.Span
-    ) -> Params:
-        del problem
-        state = state if isinstance(state, Moments) else self.prepared(state, draws)
-        if isinstance(state, AdamState):
-            return stacked(state.params)
-        mean, sd, deviations = state
-        rank = len(next(iter(deviations.values())))
-
-        def sample(k: Tensor) -> Params:
-            eps, low = noise(k, mean), random.normal(random.fold_in(k, 1), (rank,))
-            return {
-                name: m + (0.5 * self.scale) ** 0.5
-                * (sd[name] * eps[name] + torch.tensordot(low.to(m), deviations[name], 1) / max(rank - 1, 1) ** 0.5)
-                for name, m in mean.items()
-            }  # fmt: skip
-
-        return vmap(sample)(random.split(key, samples))
-
-    def moments(self, state: AdamState, draws: Any) -> tuple[Params, Params]:
-        del state
-        mean, sd, deviations = self._fitted(draws)
-        low = {name: (value**2).sum(0) / max(len(value) - 1, 1) for name, value in deviations.items()}
-        return mean, {name: (0.5 * self.scale * (sd[name] ** 2 + low[name])) ** 0.5 for name in mean}
-
-    def _fitted(self, draws: Params) -> Moments:
+    def posterior(self, state: AdamState, draws: Params | None, problem: Problem) -> Point | LowRankGaussian:
+        if draws is None:
+            return Point(state.params)
         mean, sd = sample_moments(draws)
-        return Moments(mean, sd, {name: value[-self.rank :] - mean[name] for name, value in draws.items()})
+        deviations = {name: value[-self.rank :] - mean[name] for name, value in draws.items()}
+        return LowRankGaussian(mean, sd, deviations, torch.as_tensor(0.5 * self.scale).to(problem.t))

@@ -1,4 +1,4 @@
-r"""Variational methods: a law q(w) of the weights, fitted by the negative evidence lower bound over n
+r"""Variational methods: a distribution q(w) of the weights, fitted by the negative evidence lower bound over n
 
     L = -(1/n) E_q [sum_i log p(y_i | x_i, w)] + (beta / n) KL(q || p)
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from bnnbench.methods.base import Info, Method, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
 from bnnbench.model import Batch, GaussianPrior, Params, Problem
+from bnnbench.model.posteriors import FactorisedGaussian, Posterior
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,19 @@ class Variational(Method):
         positive(self, "lr", "sigma", "beta", "prior_scale")
 
     def target(self, problem: Problem) -> Problem:
+        if not isinstance(problem.prior, GaussianPrior):
+            raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
         return problem.scaled(self.prior_scale)
 
-    def prepare(self, problem: Problem) -> Problem:
-        if type(self).target is Variational.target and not isinstance(problem.prior, GaussianPrior):
-            raise TypeError(f"{self.name} needs a Gaussian prior, not {type(problem.prior).__name__}")
-        return super().prepare(problem)
-
     def init(self, key: Tensor, problem: Problem) -> AdamState:
-        return adam_init(self.law(problem.init_params(key), self.target(problem)))
+        return adam_init(self.around(problem.init_params(key), problem))
 
-    def law(self, mean: Params, problem: Problem) -> Params:
+    def around(self, mean: Params, problem: Problem) -> Params:
         """The parameters of q at the start, around these means."""
         return join(mean, {k: (self.sigma * problem.scale_of(k, v)).expand_as(v).clone() for k, v in mean.items()})
 
     def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
-        problem, batch = self.target(problem), problem.minibatch(key)
+        batch = problem.minibatch(key)
 
         def objective(params: Params) -> tuple[Tensor, Info]:
             nll, kl = self.estimate(key, params, batch, problem)
@@ -70,16 +68,9 @@ class Variational(Method):
     def estimate(self, key: Tensor, params: Params, batch: Batch, problem: Problem) -> tuple[Tensor, Tensor]:
         """Estimates of -(1/n) E_q sum_i log p(y_i | x_i, w) and of KL(q || p)."""
 
-    def prepared(self, state: AdamState, draws: Any) -> AdamState:
-        del draws
-        mean, sigma = parts(state.params)
-        rest = {k: v for k, v in state.params.items() if not k.startswith(("mean.", "rho."))}
-        laws = {f"mean.{k}": v for k, v in mean.items()} | {f"sigma.{k}": v for k, v in sigma.items()}
-        return state._replace(params=laws | rest)
-
-    def terms(self, state: AdamState, collected: int, samples: int) -> int:
-        del state, collected
-        return samples
+    def posterior(self, state: AdamState, draws: Any, problem: Problem) -> Posterior:
+        del draws, problem
+        return FactorisedGaussian(*moments_of(state.params))
 
 
 def join(mean: Params, sigma: Params) -> Params:
@@ -89,8 +80,7 @@ def join(mean: Params, sigma: Params) -> Params:
     }
 
 
-def parts(params: Params) -> tuple[Params, Params]:
-    """Means and standard deviations from the joint parameters, which hold rho, or sigma itself once prepared."""
+def moments_of(params: Params) -> tuple[Params, Params]:
+    """Means and standard deviations from the joint parameters."""
     mean = {name[5:]: value for name, value in params.items() if name.startswith("mean.")}
-    sigma = {name[6:]: value for name, value in params.items() if name.startswith("sigma.")}
-    return mean, sigma or {name[4:]: F.softplus(value) for name, value in params.items() if name.startswith("rho.")}
+    return mean, {name[4:]: F.softplus(value) for name, value in params.items() if name.startswith("rho.")}

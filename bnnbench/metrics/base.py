@@ -53,7 +53,7 @@ class Context:
         truth: what is known of the true distribution at the points; metrics need `normal_truth` or `density_truth`.
         outside: the same posterior's predictive on out-of-distribution inputs.
         reference: predictive of the HMC reference at the same points, in the same units.
-        chains: number of Markov chains whose draws the terms are, chain after chain, each as long as the others.
+        chains: number of Markov chains whose draws the components are, chain after chain, each as long as the others.
     """
 
     predictive: Predictive
@@ -114,7 +114,7 @@ class Context:
 
     @property
     def logits(self) -> Tensor | None:
-        """Logits of a classification's terms [S, N, K], for metrics that need them."""
+        """Logits of a classification's components [S, N, K], for metrics that need them."""
         return getattr(self.predictive, "logits", None)
 
     @property
@@ -169,6 +169,7 @@ class Metric:
         citation: authors, year, arXiv or DOI; empty where it is common knowledge.
         needs: fields of Context that must be there for the metric to apply.
         compute: the metric itself.
+        headline: whether the main tables of reports show it.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Metric:
     citation: str
     needs: tuple[str, ...]
     compute: Callable[[Context], Value]
+    headline: bool = False
 
     def applies(self, kind: str, context: Context) -> bool:
         """Whether the metric scores this kind of task and finds what it needs."""
@@ -190,7 +192,7 @@ class Metric:
 
     def record(self) -> MetricRecord:
         """The definition as the store keeps it."""
-        return MetricRecord(self.name, self.better, self.unit, self.summary)
+        return MetricRecord(self.name, self.better, self.unit, self.summary, self.kinds, self.headline)
 
 
 KINDS = ("regression", "classification", "density", "variational", "ood")
@@ -226,11 +228,12 @@ def metric(
     summary: str,
     citation: str = "",
     needs: tuple[str, ...] = ("y",),
+    headline: bool = False,
 ) -> Callable[[Callable[[Context], Value]], Metric]:
     """Decorator: register a function Context -> Value as a metric (attributes as in `Metric`)."""
 
     def register(compute: Callable[[Context], Value]) -> Metric:
-        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute))
+        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute, headline))
 
     return register
 
@@ -273,7 +276,7 @@ def _computed(metric: Metric, context: Context) -> Value | None:
     except Exception as error:
         if metric.compute.__module__.startswith("bnnbench."):
             raise
-        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); mend or uninstall it.")
+        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); fix or uninstall it.")
         return None
 
 

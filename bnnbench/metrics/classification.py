@@ -16,7 +16,8 @@ SHRIDHAR = f"{KWON}; Shridhar et al. 2018, arXiv:1806.05978"
 
 
 def mutual_information(log_probs: Tensor, log_mixture: Tensor) -> Tensor:
-    """I[label; term] = H[(1/S) sum_s p_s] - (1/S) sum_s H[p_s] in nats, of terms [S, N, K] and mixture [N, K]; [N]."""
+    """I[label; component] = H[(1/S) sum_s p_s] - (1/S) sum_s H[p_s] in nats, of components [S, N, K] and mixture [N,
+    K]; [N]."""
     # Jensen's inequality keeps it at 0 or above; rounding does not.
     return (entropy(log_mixture) - entropy(log_probs).mean(0)).clamp_min(0)
 
@@ -27,25 +28,11 @@ def mutual_information(log_probs: Tensor, log_mixture: Tensor) -> Tensor:
     better=-1,
     unit="",
     summary="share of points whose most probable class under the mixture is wrong",
+    headline=True,
 )
 def error(c: Context) -> Value:
     """(1/N) sum_n 1{argmax_k p_nk != y_n}."""
     return mean_value((c.log_mixture.argmax(-1) != c.targets).double())
-
-
-@metric(
-    "brier",
-    kinds=CLASSIFICATION,
-    better=-1,
-    unit="",
-    summary="squared distance of the mixture's probabilities from the one-hot truth, summed over classes (0 to 2)",
-    citation="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
-)
-def brier(c: Context) -> Value:
-    """(1/N) sum_n sum_k (p_nk - 1{k = y_n})^2."""
-    probs = c.log_mixture.exp()
-    truth = torch.nn.functional.one_hot(c.targets.long(), probs.shape[-1])
-    return mean_value(((probs - truth) ** 2).sum(-1))
 
 
 @metric(
@@ -55,6 +42,7 @@ def brier(c: Context) -> Value:
     unit="",
     summary="expected calibration error of the top label, 15 equal-width bins of confidence",
     citation="Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599",
+    headline=True,
 )
 def ece(c: Context) -> Value:
     """sum_b (n_b / N) |accuracy_b - confidence_b| = (1/N) sum_b |sum_{n in b} (correct_n - confidence_n)|.
@@ -66,6 +54,22 @@ def ece(c: Context) -> Value:
     gap = top.correct - top.confidence
     sums = top.sums(gap)
     return Value((sums.abs().sum() / c.n).item(), mean_stderr(sums.sign()[top.bin] * gap))
+
+
+@metric(
+    "brier",
+    kinds=CLASSIFICATION,
+    better=-1,
+    unit="",
+    summary="squared distance of the mixture's probabilities from the one-hot truth, summed over classes (0 to 2)",
+    citation="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
+    headline=True,
+)
+def brier(c: Context) -> Value:
+    """(1/N) sum_n sum_k (p_nk - 1{k = y_n})^2."""
+    probs = c.log_mixture.exp()
+    truth = torch.nn.functional.one_hot(c.targets.long(), probs.shape[-1])
+    return mean_value(((probs - truth) ** 2).sum(-1))
 
 
 @metric(
@@ -87,7 +91,7 @@ def entropy_total(c: Context) -> Value:
     kinds=CLASSIFICATION,
     better=0,
     unit="nats",
-    summary="mean entropy of the mixture's terms, mean over points",
+    summary="mean entropy of the mixture's components, mean over points",
     citation=DEPEWEG,
     needs=(),
 )
@@ -101,7 +105,7 @@ def entropy_aleatoric(c: Context) -> Value:
     kinds=CLASSIFICATION,
     better=0,
     unit="nats",
-    summary="mutual information of label and term (total less aleatoric entropy), mean over points",
+    summary="mutual information of label and component (total less aleatoric entropy), mean over points",
     citation=f"Houlsby et al. 2011, arXiv:1112.5745; {DEPEWEG}",
     needs=(),
 )
@@ -111,7 +115,8 @@ def entropy_epistemic(c: Context) -> Value:
 
 
 def kwon_covariance(probs: Tensor) -> tuple[Tensor, Tensor]:
-    """Diagonals, over classes, of the aleatoric and epistemic covariance of the label, of terms p_s [S, N, K]; [N, K].
+    """Diagonals, over classes, of the aleatoric and epistemic covariance of the label, of components p_s [S, N, K]; [N,
+    K].
 
     Aleatoric: (1/S) sum_s [diag(p_s) - p_s p_s^T]; epistemic: (1/S) sum_s (p_s - pbar)(p_s - pbar)^T.
     """
@@ -129,7 +134,7 @@ def softplus_normalised(logits: Tensor) -> Tensor:
     kinds=CLASSIFICATION,
     better=0,
     unit="",
-    summary="trace of the terms' mean label covariance, mean over points",
+    summary="trace of the components' mean label covariance, mean over points",
     citation=KWON,
     needs=(),
 )
@@ -143,7 +148,7 @@ def kwon_aleatoric(c: Context) -> Value:
     kinds=CLASSIFICATION,
     better=0,
     unit="",
-    summary="trace of the covariance of the terms' probabilities, mean over points",
+    summary="trace of the covariance of the components' probabilities, mean over points",
     citation=KWON,
     needs=(),
 )

@@ -19,14 +19,14 @@ SOURCE = "Vehtari et al. 2021, arXiv:1903.08008"
 
 
 def main_series(c: Context) -> Tensor:
-    """The terms' means, or their class probabilities: [chains, draws, quantities, N]."""
+    """The components' means, or their class probabilities: [chains, draws, quantities, N]."""
     p = c.predictive
     categorical = isinstance(p, CategoricalPredictive)
     return _by_chain(c, p.log_probs.exp().movedim(-1, 1) if categorical else c.gaussian.mean[:, None])
 
 
 def all_series(c: Context) -> Tensor:
-    """As `main_series`, for a regression with the logarithms of the terms' scales beside their means."""
+    """As `main_series`, for a regression with the logarithms of the components' scales beside their means."""
     if isinstance(c.predictive, CategoricalPredictive):
         return main_series(c)
     return torch.cat([main_series(c), _by_chain(c, c.gaussian.scale.log()[:, None])], 2)
@@ -35,7 +35,7 @@ def all_series(c: Context) -> Tensor:
 def _by_chain(c: Context, values: Tensor) -> Tensor:
     assert c.chains is not None
     if len(values) % c.chains:
-        raise ValueError(f"{len(values)} terms cannot be {c.chains} chains of the same length")
+        raise ValueError(f"{len(values)} components cannot be {c.chains} chains of the same length")
     values = values.unflatten(0, (c.chains, -1))
     return values - values[:1, :1]  # what never moves is now 0, without a rounding error for a variance
 
@@ -98,7 +98,7 @@ def autocovariance(parts: Tensor) -> Tensor:
     kinds=("regression", "classification"),
     better=-1,
     unit="",
-    summary="split R-hat of the terms' means (or class probabilities) over the chains, the largest over points",
+    summary="split R-hat of the components' means (or class probabilities) over the chains, the largest over points",
     citation=SOURCE,
     needs=("chains",),
 )
@@ -112,7 +112,7 @@ def rhat(c: Context) -> Value:
     kinds=("regression", "classification"),
     better=1,
     unit="draws",
-    summary="effective sample size of the terms' means (or class probabilities), the smallest over points",
+    summary="effective sample size of the components' means (or class probabilities), the smallest over points",
     citation=SOURCE,
     needs=("chains",),
 )
@@ -126,7 +126,7 @@ def ess(c: Context) -> Value:
     kinds=("regression", "classification"),
     better=1,
     unit="",
-    summary="share of points with a split R-hat below 1.05 of the terms' means and log scales (or class probabilities)",
+    summary="share of points with a split R-hat below 1.05, of means and log scales (or of class probabilities)",
     citation=SOURCE,
     needs=("chains",),
 )

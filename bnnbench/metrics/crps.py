@@ -1,8 +1,8 @@
 """Continuous ranked probability score of a Gaussian mixture, in closed form.
 
 CRPS(F, y) = int (F(z) - 1{y <= z})^2 dz = E|X - y| - 1/2 E|X - X'|, X and X' independent draws of F, in the unit of
-y (Gneiting & Raftery 2007, doi:10.1198/016214506000001437). For normal terms both expectations are known (Grimit et al.
-2006, doi:10.1256/qj.05.235, equation 5), in O(S^2) a point.
+y (Gneiting & Raftery 2007, doi:10.1198/016214506000001437). For normal components both expectations are known (Grimit
+et al. 2006, doi:10.1256/qj.05.235, equation 5), in O(S^2) a point.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def crps(predictive: GaussianPredictive, y: Tensor) -> Tensor:
 
     with A(m, s) = E|N(m, s^2)|.
     """
-    terms, n = predictive.mean.shape
+    components, n = predictive.mean.shape
     scores = []
-    for rows in torch.arange(n, device=y.device).split(max(1, CHUNK // terms)):
+    for rows in torch.arange(n, device=y.device).split(max(1, CHUNK // components)):
         # Centred at the target, so that an offset of all costs no digits.
         mean, scale = predictive.mean[:, rows] - y[rows], predictive.scale[:, rows]
         apart = scale.sum(0) / math.sqrt(math.pi)
-        for lag in range(1, terms):  # all pairs s < t, those of equal t - s at once
+        for lag in range(1, components):  # all pairs s < t, those of equal t - s at once
             gap, width = mean[lag:] - mean[:-lag], torch.hypot(scale[lag:], scale[:-lag])
             apart += expected_distance(gap, width).sum(0)
-        scores.append(expected_distance(mean, scale).mean(0) - apart / terms**2)
+        scores.append(expected_distance(mean, scale).mean(0) - apart / components**2)
     return torch.cat(scores)
 
 

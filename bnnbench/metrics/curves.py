@@ -1,4 +1,4 @@
-"""Data of the figures: small named columns that the store keeps, so that pictures are drawn without the posterior."""
+"""Data of the figures: small named columns that the store keeps, so that pictures are plotted without the posterior."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def entropies(predictive: CategoricalPredictive) -> Columns:
 
 
 def class_violins(predictive: CategoricalPredictive) -> Columns:
-    """Distribution over terms of each point's class probabilities: point, class, level, and the quantile there."""
+    """Distribution over components of each point's class probabilities: point, class, level, and the quantile there."""
     at = torch.linspace(0, 1, 21, dtype=torch.float64)
     quantiles = torch.quantile(double(predictive).log_probs.exp(), at, 0)  # [21, N, K]
     level, point, label = (

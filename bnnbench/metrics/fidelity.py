@@ -1,7 +1,7 @@
 """How near a predictive comes to that of Hamiltonian Monte Carlo on the same posterior, in units of its spread.
 
-Distances, gaps and `log_sd_ratio` are of the mixtures as they are. `log_epistemic_ratio` compares posteriors: S terms
-drawn from one have, on average, (S - 1) / S of its variance around their own mean, which is made good.
+Distances, gaps and `log_sd_ratio` are of the mixtures as they are. `log_epistemic_ratio` compares posteriors: S
+components drawn from one have, on average, (S - 1) / S of its variance around their own mean, which is made good.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bnnbench.metrics.base import Context, Value, mean_value, metric
 from bnnbench.metrics.calibration import pit
 from bnnbench.model.predictive import GaussianPredictive
 
-REACH = 8.0  # standard deviations to either side of a term; beyond lies a share of 1e-15
+REACH = 8.0  # standard deviations to either side of a component; beyond lies 1e-15
 NODES = 200  # of each of the two halves of a grid: good for three digits
 CHUNK = 2**24  # cdf values alive at once
 
@@ -38,17 +38,17 @@ def wasserstein(p: GaussianPredictive, q: GaussianPredictive) -> Tensor:
 
     The cdfs are exact, the integral goes by the trapezoidal rule on `grid` (Vallender 1974, doi:10.1137/1118101).
     """
-    terms = p.mean.shape[0] + q.mean.shape[0]
-    size = max(1, CHUNK // (2 * NODES * terms))
+    components = p.mean.shape[0] + q.mean.shape[0]
+    size = max(1, CHUNK // (2 * NODES * components))
     parts = zip(*(part.split(size, 1) for part in (*p, *q)), strict=True)
     return torch.cat([_distance(GaussianPredictive(*part[:2]), GaussianPredictive(*part[2:])) for part in parts])
 
 
 def grid(p: GaussianPredictive, q: GaussianPredictive) -> Tensor:
-    """Ordered nodes [2 * NODES, N] from below the lowest to above the highest term.
+    """Ordered nodes [2 * NODES, N] from below the lowest to above the highest component.
 
-    One half lies as densely as the terms do, so that sharp ones are resolved; the other at equal distances, so that
-    few wide ones among many are.
+    One half lies as densely as the components do, so that sharp ones are resolved; the other at equal distances, so
+    that few wide ones among many are.
     """
     both = GaussianPredictive(*(torch.cat(parts) for parts in zip(p, q, strict=True)))
     steps = max(17, math.ceil(NODES / len(both.mean)))
@@ -120,11 +120,13 @@ def log_sd_ratio(c: Context) -> Value:
 def log_epistemic_ratio(c: Context) -> Value:
     """(1/N) sum_n log(sd_s(mean_sn) / sd_s(mean of hmc_sn)), each sd^2 being S / (S - 1) times that of the mixture.
 
-    The variance is without bias, its logarithm is not: of S normal terms it is lower by about 1 / (S - 1) in the mean.
+    The variance is without bias, its logarithm is not: of S normal components it is lower by about 1 / (S - 1) in the
+    mean.
     """
     return mean_value(0.5 * (_posterior_variance(c.gaussian) / _posterior_variance(reference(c))).log())
 
 
 def _posterior_variance(predictive: GaussianPredictive) -> Tensor:
-    """Unbiased estimate, from the terms' means, of the variance that the posterior gives to the mean, [N]; 0 of one."""
+    """Unbiased estimate, from the components' means, of the variance that the posterior gives to the mean, [N]; 0 of
+    one."""
     return predictive.mean.var(0, correction=min(1, len(predictive.mean) - 1))

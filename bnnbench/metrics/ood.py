@@ -1,7 +1,8 @@
-"""Out-of-distribution detection: how well an uncertainty score tells foreign inputs from those of the task.
+"""Out-of-distribution detection: how well an uncertainty score tells out-of-distribution inputs from those of the task.
 
-Out-of-distribution is the positive class, and a higher score means more foreign. Everything is a function of ranks;
-ties count half in AUROC and fall on one side together in the others. Hendrycks & Gimpel 2017, arXiv:1610.02136.
+Out-of-distribution is the positive class, and a higher score means farther from the task's own inputs. Everything is a
+function of ranks; ties count half in AUROC and fall on one side together in the others. Hendrycks & Gimpel 2017,
+arXiv:1610.02136.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _epistemic(c: Context) -> tuple[Tensor, Tensor]:
     kinds=OOD,
     better=+1,
     unit="",
-    summary="probability that a foreign input has the higher total entropy (ties half)",
+    summary="probability that an out-of-distribution input has the higher total entropy (ties half)",
     citation=HENDRYCKS,
     needs=("outside",),
 )
@@ -104,12 +105,12 @@ def auroc_total(c: Context) -> Value:
     kinds=OOD,
     better=+1,
     unit="",
-    summary="probability that a foreign input has the higher mutual information (ties half)",
+    summary="probability that an out-of-distribution input has the higher mutual information (ties half)",
     citation=HENDRYCKS,
     needs=("outside",),
 )
 def auroc_epistemic(c: Context) -> Value:
-    """Area under the ROC curve of the mutual information; 0.5 for a single term, which has none."""
+    """Area under the ROC curve of the mutual information; 0.5 for a single component, which has none."""
     return auroc(*_epistemic(c))
 
 
@@ -118,7 +119,7 @@ def auroc_epistemic(c: Context) -> Value:
     kinds=OOD,
     better=+1,
     unit="",
-    summary="average precision of the total entropy, foreign inputs positive; chance is their share",
+    summary="average precision of the total entropy, out-of-distribution inputs positive; chance is their share",
     citation=HENDRYCKS,
     needs=("outside",),
 )
@@ -132,7 +133,7 @@ def aupr_total(c: Context) -> Value:
     kinds=OOD,
     better=-1,
     unit="",
-    summary="share of the task's own inputs taken for foreign where 95 % of the foreign ones are found, total entropy",
+    summary="false positives where 95 % of the out-of-distribution inputs are found, by the total entropy",
     citation="Liang et al. 2018, arXiv:1706.02690",
     needs=("outside",),
 )

@@ -19,7 +19,7 @@ def normal_kl(mean: Tensor, scale: Tensor, predictive: GaussianPredictive) -> Te
 
     = -H[N(mean, scale^2)] - E log q, the entropy in closed form and the expectation by the trapezoidal rule in
     z = (y - mean) / scale, which converges geometrically for analytic integrands (Trefethen & Weideman 2014,
-    doi:10.1137/130932132) and is exact to rounding for one term. Gauss-Hermite nodes spread wider the
+    doi:10.1137/130932132) and is exact to rounding for one component. Gauss-Hermite nodes spread wider the
     more they are: measured on mixtures, 400 of them were less accurate than 200 of these.
     """
     nodes = torch.linspace(-REACH, REACH, NODES, dtype=torch.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, noise: Tensor | None = None, weight: float | Tensor = 1.0) -> Tensor:
         """log p(x | z) + weight (log p(z) - log q(z | x)) [N] of binary images x [N, pixels].
 
-        z is drawn by noise [N, latent] or [latent]. With weight 1 its mean bounds log p(x).
+        z is a function of noise [N, latent] or [latent]. With weight 1 its mean bounds log p(x).
         """
         z, log_q = self.posterior(x, noise)
         log_p = -F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(-1)
@@ -57,15 +58,15 @@ class Autoencoder(nn.Module):
 class AutoencoderProblem(DensityProblem):
     """Images to be fitted by the evidence lower bound, E_q [log p(x, z) - log q(z | x)].
 
-    Pixels are probabilities, and every minibatch draws its binary images anew (Burda et al. 2016, arXiv 1509.00519):
-    one draw for all epochs would be learnt by heart. Pixels of 0 or 1 stay what they are. The divergence of the
-    posterior from the prior gains its weight over the first quarter of the steps (Sønderby et al. 2016, arXiv
-    1602.02282), else latents that do not pay at once are given up for good.
+    Pixels are probabilities, and every minibatch draws its binary images again (Burda et al. 2016, arXiv 1509.00519):
+    one draw for all epochs would be memorised. Pixels of 0 or 1 stay what they are. KL annealing over the first
+    quarter of the steps (Sønderby et al. 2016, arXiv 1602.02282) prevents posterior collapse.
 
     Attributes:
         latent: dimension of z.
     """
 
+    sampled: ClassVar[bool] = True
     latent: int = 40
 
     def minibatch(self, key: Tensor) -> Batch:
@@ -78,10 +79,14 @@ class AutoencoderProblem(DensityProblem):
         weight = (0.01 + 4 * self.t / self.steps).clamp(max=1.0)
         return -functional_call(self.network, params, (x, noise, weight)).mean()
 
-    def log_weights(self, key: Tensor, params: Params, x: Tensor, samples: int) -> Tensor:
-        """A draw's noise serves all images."""
-        noise = random.normal(key, (samples, self.latent)).to(x)
-        return vmap(lambda one: functional_call(self.network, params, (x, one)))(noise)
+    def latent_noise(self, key: Tensor, span: int | random.Span) -> Tensor:
+        """A sample's noise serves all images."""
+        if isinstance(span, int):
+            return random.normal(key, (span, self.latent))
+        return random.normal(key, (span.total, self.latent))[span.start : span.stop]
+
+    def log_weights(self, params: Params, x: Tensor, noise: Tensor) -> Tensor:
+        return vmap(lambda one: functional_call(self.network, params, (x, one)))(noise.to(x))
 
 
 def binarised(key: Tensor, grey: Tensor) -> Tensor:

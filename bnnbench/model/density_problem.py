@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from bnnbench.flows import Chain, Constant, Flow
 from bnnbench.model.likelihoods import Likelihood, Params
 from bnnbench.model.predictive import DensityPredictive
 from bnnbench.model.problem import Batch, Problem
+from bnnbench.random import Span
 
 
 class Unfitted(Flow):
@@ -20,12 +22,12 @@ class Unfitted(Flow):
 
     Attributes:
         context: numbers that condition the flow.
-        drawn: whether a fit draws from it, or else asks for its density: what should be in closed form.
+        sampled: whether a fit samples from it, or else asks for its density: what should be in closed form.
     """
 
-    def __init__(self, dim: int, context: int = 0, drawn: bool = False) -> None:
+    def __init__(self, dim: int, context: int = 0, sampled: bool = False) -> None:
         super().__init__(Chain([Constant(dim)]))
-        self.context, self.drawn = context, drawn
+        self.context, self.sampled = context, sampled
 
 
 class LogDensity(Likelihood):
@@ -50,7 +52,10 @@ class DensityProblem(Problem):
 
     Attributes:
         draw: (key, n) -> n draws [n, dim] in original units. The table holds others, to standardise and to score by.
+        sampled: whether log q(x) is estimated by samples.
     """
+
+    sampled: ClassVar[bool] = False
 
     draw: Callable[[Tensor, int], Tensor] | None = None
 
@@ -69,9 +74,13 @@ class DensityProblem(Problem):
         """An estimate, on one minibatch, of what a fit minimises; 0-dim."""
         return self.mean_nll(params, self.minibatch(key))
 
-    def log_weights(self, key: Tensor, params: Params, x: Tensor, samples: int) -> Tensor:
-        """log q(x) [1, N] in original units, or `samples` log-weights [S, N]."""
-        del key, samples
+    def latent_noise(self, key: Tensor, span: int | Span) -> Tensor:
+        """Noise [S, latent] of which log-weights are functions; of a density in closed form there is none, [S, 0]."""
+        return key.new_zeros(span if isinstance(span, int) else len(span), 0)
+
+    def log_weights(self, params: Params, x: Tensor, noise: Tensor) -> Tensor:
+        """log q(x) [1, N] in original units, or a log-weight for each noise [S, N]."""
+        del noise
         return (self.apply(params, self.standardise(x)) - self.rows.x_scale.log().sum())[None]
 
 

@@ -54,9 +54,10 @@ class Likelihood(ABC):
 
     @abstractmethod
     def predictive(self, params: Params, out: Tensor, shift: Tensor, scale: Tensor) -> Predictive:
-        """Terms in original units from outputs [B, outputs], y = shift + scale * standardised y; S is absent.
+        """A component in original units from outputs [B, outputs], y = shift + scale * standardised y; S is absent.
 
-        A large shift leaves a float32 no digits: the terms of a regression have the dtype of shift and scale, float64.
+        A large shift leaves a float32 no digits: the components of a regression have the dtype of shift and scale,
+        float64.
         """
 
 

@@ -1,6 +1,6 @@
-"""Predictive distributions: always a uniform mixture of S likelihood terms.
+"""Predictive distributions: always a uniform mixture of S components.
 
-p(y | x) = (1/S) sum_s p(y | x, s), the terms being weight samples, ensemble members, dropout masks or, for a
+p(y | x) = (1/S) sum_s p(y | x, s), the components being weight samples, ensemble members, dropout masks or, for a
 closed form, a single one. Scores are those of the mixture, never of one moment-matched distribution.
 Named tuples, because those pass through `torch.func.vmap`.
 """
@@ -36,8 +36,8 @@ class GaussianPredictive(NamedTuple):
     """Mixture of S Gaussians per test point, (1/S) sum_s N(y; mean_s, scale_s^2).
 
     Attributes:
-        mean: means of the terms, shape [S, N].
-        scale: standard deviations of the terms, shape [S, N], in the same unit.
+        mean: means of the components, shape [S, N].
+        scale: standard deviations of the components, shape [S, N], in the same unit.
     """
 
     mean: Tensor
@@ -66,8 +66,8 @@ class CategoricalPredictive(NamedTuple):
     """Mixture of S categorical distributions per test point.
 
     Attributes:
-        log_probs: normalised log-probabilities of the terms, shape [S, N, K].
-        log_normaliser: log sum_k exp(logit_k) of the terms, shape [S, N], where there are logits.
+        log_probs: normalised log-probabilities of the components, shape [S, N, K].
+        log_normaliser: log sum_k exp(logit_k) of the components, shape [S, N], where there are logits.
     """
 
     log_probs: Tensor
@@ -100,7 +100,7 @@ class DensityPredictive(NamedTuple):
     """What a density task asks of a model: log-densities of points, or estimates of them.
 
     Attributes:
-        log_weights: [S, N]. One term is log q(x) itself. Several are log p(x, z_s) / q(z_s | x) of a latent variable's
+        log_weights: [S, N]. One is log q(x) itself. Several are log p(x, z_s) / q(z_s | x) of a latent variable's
             draws, whose mean is the evidence lower bound and whose log-mean-exp is the importance-weighted one (Burda
             et al. 2016, arXiv 1509.00519).
     """

@@ -1,9 +1,9 @@
 r"""Priors over the weights of a network, factorised over weights.
 
-Every prior is a law of the standardised weight u = w / s, where s = sqrt(2 / fan_in) for weight matrices and 1 for
-biases (`fan_in_scaled`, the default of all tasks). A network under it has outputs of order one whatever its width,
-which is the scaling under which wide networks have a limit (Neal 1996; Matthews et al. 2018, arXiv 1804.11271).
-With `fan_in_scaled=False`, s = 1 everywhere.
+Every prior is a distribution of the standardised weight u = w / s, where s = sqrt(2 / fan_in) for weight matrices and 1
+for biases (`fan_in_scaled`, the default of all tasks). A network under it has outputs of order one whatever its width,
+which is the scaling under which wide networks have a limit (Neal 1996; Matthews et al. 2018, arXiv 1804.11271). With
+`fan_in_scaled=False`, s = 1 everywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Prior(ABC):
     """p(w) = prod_i p(w_i / s_i) / s_i.
 
     Attributes:
-        scale: scale of the law of u, a float or a 0-dim tensor (it may differ between the replicas of a pack).
+        scale: scale of the distribution of u, a float or a 0-dim tensor (it may differ between the replicas of a pack).
         fan_in_scaled: whether s follows the fan-in of a weight matrix.
     """
 
@@ -42,7 +42,7 @@ class Prior(ABC):
 
     @abstractmethod
     def log_density(self, value: Tensor, scale: Tensor) -> Tensor:
-        """Elementwise log-density of a weight under the law with this scale."""
+        """Elementwise log-density of a weight under the prior with this scale."""
 
     def scale_of(self, value: Tensor) -> Tensor:
         """`scale * s` for one parameter tensor, 0-dim."""
@@ -51,8 +51,8 @@ class Prior(ABC):
 
     def log_prob(self, params: Params) -> Tensor:
         """log p(w) summed over all weights, 0-dim; the parameters of a likelihood are none of its business."""
-        terms = [self.log_density(value, self.scale_of(value)).sum() for value in params.values()]
-        return torch.stack(terms).sum()
+        densities = [self.log_density(value, self.scale_of(value)).sum() for value in params.values()]
+        return torch.stack(densities).sum()
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,12 @@ class Table(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The fitting rows of one split and what was measured on them.
+    """The training rows of one split and what was measured on them.
 
     `index` [M] points into the table and is padded by repetition up to the longest split of the pack; `weight` [M] is
     0 for padding; `count` is the number of rows that are not padding, `total` the sum of the weights and at least 1
     (no data: all weights 0). Standardisation: (x - x_shift) / x_scale, in the table's dtype; a column that is constant
-    in the fitting rows has an infinite scale and is 0 whatever it holds.
+    in the training rows has an infinite scale and is 0 whatever it holds.
     """
 
     index: Tensor
@@ -76,7 +76,7 @@ class Problem:
 
     @property
     def n(self) -> Tensor:
-        """Effective number of fitting rows, a 0-dim tensor: the sum of their weights, and at least 1."""
+        """Effective number of training rows, a 0-dim tensor: the sum of their weights, and at least 1."""
         return self.rows.total
 
     def init_params(self, key: Tensor) -> Params:
@@ -85,7 +85,7 @@ class Problem:
         return params | self.likelihood.init_params(next(iter(params.values())))
 
     def minibatch(self, key: Tensor) -> Batch:
-        """`batch_size` fitting rows drawn with replacement; weights make the mean over it an estimate of the
+        """`batch_size` training rows drawn with replacement; weights make the mean over it an estimate of the
         mean over the n rows, so that a subset with unequal weights needs no other code."""
         place = random.randint(key, (self.batch_size,), self.rows.count)
         return self._gather(self.rows.index[place], self.rows.weight[place] * self.rows.count / self.n)
@@ -127,7 +127,7 @@ class Problem:
         return self.mean_nll(params, batch) - self.log_prior(params) / self.n
 
     def over_data(self, f: Callable[[Batch], Any], chunk: int = 1024) -> Any:
-        """Sum of f over all fitting rows, in chunks; f returns tensors already summed with `batch.weight`."""
+        """Sum of f over all training rows, in chunks; f returns tensors already summed with `batch.weight`."""
         total: Any = None
         index, weight = self.rows.index, self.rows.weight
         for start in range(0, index.shape[0], chunk):
@@ -138,10 +138,10 @@ class Problem:
     def predict(self, params: Params, x: Tensor) -> Predictive:
         """The mixture over stacked parameter samples (leading dimension S) at inputs in original units."""
         x = self.standardise(x)
-        return vmap(lambda sample: self.terms(sample, self.apply(sample, x)))(params)
+        return vmap(lambda sample: self.component(sample, self.apply(sample, x)))(params)
 
-    def terms(self, params: Params, out: Tensor) -> Predictive:
-        """One mixture term in original units from network outputs."""
+    def component(self, params: Params, out: Tensor) -> Predictive:
+        """One component of the predictive mixture, in original units, from network outputs."""
         return self.likelihood.predictive(params, out, self.rows.y_shift, self.rows.y_scale)
 
     def with_prior(self, prior: Prior) -> Problem:
@@ -163,6 +163,6 @@ class Problem:
         return replace(self, network=network)
 
     def subset(self, weights: Tensor) -> Problem:
-        """The same problem with the fitting rows weighted, for the bootstrap; weights [M], all 0 for no data."""
+        """The same problem with the training rows weighted, for the bootstrap; weights [M], all 0 for no data."""
         weights = self.rows.weight * weights
         return replace(self, rows=self.rows._replace(weight=weights, total=weights.sum().clamp(min=1.0)))

@@ -1,4 +1,4 @@
-"""Keyed initialisation of any network: PyTorch's default law, drawn from a key instead of the global generator."""
+"""Keyed initialisation of any network: PyTorch's default, drawn from a key instead of the global generator."""
 
 import math
 

@@ -59,7 +59,7 @@ class DensityTask(Task):
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         """The place of the flow that a method brings."""
         del rule, outputs
-        return Unfitted(shape[0], drawn=self.kind == "variational")
+        return Unfitted(shape[0], sampled=self.kind == "variational")
 
     def test_sets(
         self, data: Data, split: Split, families: Sequence[str] = (), root: Path | None = None

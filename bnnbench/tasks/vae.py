@@ -47,7 +47,7 @@ class AutoencoderTask(Task):
 
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         del rule, outputs
-        return Autoencoder(Unfitted(AutoencoderProblem.latent, CONTEXT, drawn=True), shape[0])
+        return Autoencoder(Unfitted(AutoencoderProblem.latent, CONTEXT, sampled=True), shape[0])
 
 
 TASKS.register(

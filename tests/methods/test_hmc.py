@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.checks.problems import KnownNoise
 from bnnbench.methods.hmc import HMC
-from bnnbench.methods.parameters import flatten
+from bnnbench.model.parameters import flatten
 from bnnbench.model import Homoscedastic
 
 GENERATOR = torch.Generator().manual_seed(1)

@@ -19,7 +19,7 @@ from bnnbench.methods.gaussians import from_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import AdamState, adam_init
-from bnnbench.methods.parameters import flatten, unflatten
+from bnnbench.model.parameters import flatten, unflatten
 from bnnbench.model import Categorical, GaussianPrior, Heteroscedastic, Homoscedastic, LaplacePrior
 
 GENERATOR = torch.Generator().manual_seed(0)

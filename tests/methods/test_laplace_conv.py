@@ -21,7 +21,7 @@ from bnnbench.methods.curvature import _gram
 from bnnbench.methods.gaussians import from_matrices, to_matrices
 from bnnbench.methods.laplace import LaplaceDiag, LaplaceFull, LaplaceKron, LaplaceLast
 from bnnbench.methods.optimise import adam_init
-from bnnbench.methods.parameters import flatten, unflatten
+from bnnbench.model.parameters import flatten, unflatten
 from bnnbench.model import Categorical, GaussianPrior
 
 ROWS, CLASSES = 30, 3

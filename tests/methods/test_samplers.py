@@ -20,7 +20,7 @@ from torch.testing import assert_close
 from bnnbench import random
 from bnnbench.checks.problems import KnownNoise
 from bnnbench.methods.csgmcmc import CyclicalSGMCMC
-from bnnbench.methods.parameters import flatten, unflatten
+from bnnbench.model.parameters import flatten, unflatten
 from bnnbench.methods.psgld import PSGLD, Preconditioned
 from bnnbench.methods.sghmc import SGHMC, Moving
 from bnnbench.methods.sgld import SGLD

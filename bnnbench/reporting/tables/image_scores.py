@@ -37,7 +37,7 @@ def image_scores(selection: Selection, section: Section) -> list[Extra]:
         rows = [r for r in section.rows if any((m, r) in own for m in COLUMNS)]
         if not rows:
             continue
-        quoted = [] if section.group == SAMPLE else literature(task, selection.store.published())
+        quoted = [] if section.group == SAMPLE else literature(task)
         times = seconds(section, task)
         numbers = _numbers(rows, own, quoted, times)
         caption = CAPTION.format(machines=_machines(times) or "none") + (f" {NOTES[task]}" if quoted else "")

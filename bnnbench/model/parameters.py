@@ -1,4 +1,4 @@
-"""Arithmetic of parameters by name, shared by the methods that add noise to them."""
+"""Arithmetic of parameters by name, shared by posteriors and by the methods that add noise to them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from bnnbench import random
-from bnnbench.methods.optimise import held
-from bnnbench.model import Params
+from bnnbench.model.likelihoods import Params
 
 
 def noise(key: Tensor, like: Params) -> Params:
@@ -49,18 +48,3 @@ def stacked(params: Params) -> Params:
 def sample_moments(draws: Params) -> tuple[Params, Params]:
     """Mean and standard deviation over the leading dimension."""
     return {k: v.mean(0) for k, v in draws.items()}, {k: v.std(0, correction=0) for k, v in draws.items()}
-
-
-def shortened(step: Params, scale: Params, reach: float | Tensor) -> tuple[Params, Tensor]:
-    """A step whose root mean square over weights of step / scale is at most `reach`, and whether it was cut, 0 or 1.
-
-    The truncated drift of Roberts & Tweedie 1996 (Bernoulli 2(4), 341-363, section 1.4.1): the length is cut, the
-    direction stays.
-
-    Args:
-        scale: of each parameter tensor, 0-dim.
-    """
-    relative = {name: value / scale[name] for name, value in step.items()}
-    length = mean_product(relative, relative).sqrt()
-    factor = held(reach / length.clamp(min=reach))
-    return {name: factor * value for name, value in step.items()}, (length > reach).to(length)
