@@ -1,15 +1,12 @@
-"""Numbers from the literature for tasks whose protocol some paper shares: the file beside this, then the database's."""
+"""Numbers from the literature for tasks whose protocol some paper shares: the file beside this."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-
-from bnnbench.store.published import read_published
 
 FILE = Path(__file__).with_name("published.csv")
 PROTOCOLS = {"mnist": ("mnist_classification", "mnist", "MLP 2x1200 ReLU")}  # our task -> theirs, data set, network
@@ -75,27 +72,23 @@ class Quoted:
 
 
 @cache
-def shipped() -> tuple[dict[str, Any], ...]:
-    """All rows of the file beside this."""
-    return tuple(read_published(FILE))
+def shipped() -> tuple[dict[str, str], ...]:
+    """All rows of the file beside this, as texts."""
+    return tuple(pd.read_csv(FILE, dtype=str, keep_default_na=False, encoding="utf-8").to_dict("records"))  # type: ignore[arg-type]
 
 
-def literature(task: str, published: pd.DataFrame | None = None) -> list[Quoted]:
-    """Numbers of the task's own protocol; a number that both files hold is listed once."""
-    if task not in PROTOCOLS:
-        return []
-    records = [*shipped(), *(() if published is None else published.to_dict("records"))]
+def literature(task: str) -> list[Quoted]:
+    """Numbers of the task's own protocol; one that the file holds twice is listed once."""
     found: dict[tuple[str, str, str], Quoted] = {}
-    for r in records:
-        if (r["task"], r["dataset"], r["network"]) != PROTOCOLS[task] or r["metric"] not in UNITS:
+    for r in shipped():
+        if (r["task"], r["dataset"], r["network"]) != PROTOCOLS.get(task) or r["metric"] not in UNITS:
             continue
         if r["confidence"] != "high":  # numbers from memory or second hand are no reference
             continue
-        metric, factor = UNITS[str(r["metric"])]
+        metric, factor = UNITS[r["metric"]]
         value = float(r["value"])
         value = (100 - value if r["metric"] == "test_accuracy_pct" else value) * factor
-        note = r["note"] if isinstance(r["note"], str) else ""
-        quoted = Quoted(str(r["method"]), metric, value, str(r["source"]), str(r["locator"]), note)
+        quoted = Quoted(r["method"], metric, value, r["source"], r["locator"], r["note"])
         found.setdefault((quoted.method, metric, quoted.source), quoted)
     return list(found.values())
 
