@@ -81,18 +81,26 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class MethodRecord:
-    """What a report needs to know of a method. `order` fixes its row, colour and marker everywhere."""
+    """What a report needs to know of a method.
+
+    Attributes:
+        order: fixes its row, colour and marker everywhere.
+        role: `baseline` (there to be beaten), `reference` (gold standard or exact) or `method`.
+        other_target: whether it approximates something else than the posterior of the task.
+    """
 
     name: str
     version: int
     citation: str
     tags: tuple[str, ...]
     order: int
+    role: str = "method"
+    other_target: bool = False
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What a report needs to know of a task; `notes` are sentences shown under its table."""
+    """What a report needs to know of a task; `notes` stand under its table, a `warning` over those of its group."""
 
     name: str
     version: str
@@ -101,16 +109,27 @@ class TaskRecord:
     citation: str
     order: int
     notes: tuple[str, ...] = ()
+    warning: str = ""
 
 
 @dataclass(frozen=True)
 class MetricRecord:
-    """Definition of a metric; `better` is +1 for higher, -1 for lower, 0 for neither."""
+    """Definition of a metric.
+
+    Attributes:
+        better: +1 for higher, -1 for lower, 0 for neither.
+        kinds: kinds of tasks that it scores.
+        headline: whether the reports' main tables show it.
+        order: fixes its place among the tables.
+    """
 
     name: str
     better: int
     unit: str
     summary: str
+    kinds: tuple[str, ...] = ()
+    headline: bool = False
+    order: int = 0
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ MAY_IMPORT = {
     "checks": {*TENSORS, "engine", "evaluation"},
     "api": {"errors", "names", "arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "records",
             "reporting"},
-    "cli": {"errors", "names", "arguments", "registry", "_version", "bnnbench", "api", "checks", "methods", "data", "tasks",
-            "metrics", "experiment", "store", "records", "reporting"},
+    "cli": {"errors", "names", "arguments", "registry", "_version", "bnnbench", "api", "checks", "methods", "data",
+            "tasks", "metrics", "experiment", "store", "records", "reporting"},
     "bnnbench": {"_version", "api"},
 }  # fmt: skip
 

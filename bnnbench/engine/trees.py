@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import keystr, tree_flatten_with_path, tree_unflatten
+from torch.utils._pytree import GetAttrKey, keystr, tree_flatten_with_path, tree_unflatten
 
 Arrays = dict[str, np.ndarray]
+RENAMED = {"nll": "misfit", "gradient": "slope"}  # field of a state -> its name in files stored before it was renamed
 
 
 def to_named(name: str, tree: Any) -> Arrays:
@@ -26,4 +27,15 @@ def from_named(name: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> A
         KeyError: a leaf is missing.
     """
     paths, spec = tree_flatten_with_path(structure)
-    return tree_unflatten([torch.as_tensor(arrays[name + keystr(path)]).to(leaf) for path, leaf in paths], spec)
+    return tree_unflatten([torch.as_tensor(_leaf(name, path, arrays)).to(leaf) for path, leaf in paths], spec)
+
+
+def _leaf(name: str, path: tuple[Any, ...], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The array of a leaf, under its present name or its earlier one."""
+    present, earlier = name + keystr(path), name + keystr(tuple(map(_before, path)))
+    return arrays[earlier if earlier in arrays and present not in arrays else present]
+
+
+def _before(key: Any) -> Any:
+    """A key as it was before fields were renamed."""
+    return GetAttrKey(RENAMED.get(key.name, key.name)) if isinstance(key, GetAttrKey) else key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bnnbench import metrics
 from bnnbench.engine.cell import Cell
@@ -19,10 +20,22 @@ def definitions(cells: Sequence[Cell]) -> Definitions:
     """What a report needs of everything in the plan."""
     methods = {name: order for order, name in enumerate(METHODS.names())}
     tasks = {name: order for order, name in enumerate(TASKS.names())}
-    used_methods = {type(cell.method): None for cell in cells}
+    used_methods = {cell.method.name: cell.method for cell in cells}
     used_tasks = {cell.task.name: cell for cell in cells}
+    known = [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS]
     return (
-        [MethodRecord(m.name, m.version, m.citation, m.tags, methods[m.name]) for m in used_methods],
+        [
+            MethodRecord(
+                name=method.name,
+                version=method.version,
+                citation=method.citation,
+                tags=method.tags,
+                order=methods[method.name],
+                role=method.role,
+                other_target="other-target" in method.tags,
+            )
+            for method in used_methods.values()
+        ],
         [
             TaskRecord(
                 name=cell.task.name,
@@ -32,10 +45,11 @@ def definitions(cells: Sequence[Cell]) -> Definitions:
                 citation=cell.task.citation,
                 order=tasks[cell.task.name],
                 notes=cell.task.data(cell.root).notes,
+                warning=cell.task.warning,
             )
             for cell in used_tasks.values()
         ],
-        [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS],
+        [replace(record, order=order) for order, record in enumerate(known)],
     )
 
 

@@ -27,6 +27,7 @@ from bnnbench.registry import Registry, nearest
 
 MOST = 100_000  # of whole-number hyperparameters (members, samples, widths): beyond it no machine ends a run
 MOST_LAYERS = 1_000  # of flows, which are built one after the other
+ROLES = {"baseline": "baseline", "references": "reference"}  # tag -> what a method is for the reader of a table
 State = Any  # a pytree of tensors
 Info = dict[str, Tensor]  # a few scalars worth plotting; `loss` is tested for finiteness every step
 
@@ -65,6 +66,11 @@ class Method(ABC):
     early_stopping: bool = False
     temperature: float = 1.0
     step_field: ClassVar[str] = ""
+
+    @property
+    def role(self) -> str:
+        """What it is to the reader of a table: `baseline`, `reference` (gold standard or exact) or `method`."""
+        return next((role for tag, role in ROLES.items() if tag in self.tags), "method")
 
     @property
     def networks(self) -> int:

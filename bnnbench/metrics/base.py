@@ -159,6 +159,7 @@ class Metric:
         citation: authors, year, arXiv or DOI; empty where it is common knowledge.
         needs: fields of Context that must be there for the metric to apply.
         compute: the metric itself.
+        headline: whether the main tables of reports show it.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Metric:
     citation: str
     needs: tuple[str, ...]
     compute: Callable[[Context], Value]
+    headline: bool = False
 
     def applies(self, kind: str, context: Context) -> bool:
         """Whether the metric scores this kind of task and finds what it needs."""
@@ -180,7 +182,7 @@ class Metric:
 
     def record(self) -> MetricRecord:
         """The definition as the store keeps it."""
-        return MetricRecord(self.name, self.better, self.unit, self.summary)
+        return MetricRecord(self.name, self.better, self.unit, self.summary, self.kinds, self.headline)
 
 
 KINDS = ("regression", "classification", "density", "variational", "ood")
@@ -216,11 +218,12 @@ def metric(
     summary: str,
     citation: str = "",
     needs: tuple[str, ...] = ("y",),
+    headline: bool = False,
 ) -> Callable[[Callable[[Context], Value]], Metric]:
     """Decorator: register a function Context -> Value as a metric (attributes as in `Metric`)."""
 
     def register(compute: Callable[[Context], Value]) -> Metric:
-        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute))
+        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute, headline))
 
     return register
 

@@ -27,25 +27,11 @@ def mutual_information(log_probs: Tensor, log_mixture: Tensor) -> Tensor:
     better=-1,
     unit="",
     summary="share of points whose most probable class under the mixture is wrong",
+    headline=True,
 )
 def error(c: Context) -> Value:
     """(1/N) sum_n 1{argmax_k p_nk != y_n}."""
     return mean_value((c.log_mixture.argmax(-1) != c.targets).double())
-
-
-@metric(
-    "brier",
-    kinds=CLASSIFICATION,
-    better=-1,
-    unit="",
-    summary="squared distance of the mixture's probabilities from the one-hot truth, summed over classes (0 to 2)",
-    citation="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
-)
-def brier(c: Context) -> Value:
-    """(1/N) sum_n sum_k (p_nk - 1{k = y_n})^2."""
-    probs = c.log_mixture.exp()
-    truth = torch.nn.functional.one_hot(c.targets.long(), probs.shape[-1])
-    return mean_value(((probs - truth) ** 2).sum(-1))
 
 
 @metric(
@@ -55,6 +41,7 @@ def brier(c: Context) -> Value:
     unit="",
     summary="expected calibration error of the top label, 15 equal-width bins of confidence",
     citation="Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599",
+    headline=True,
 )
 def ece(c: Context) -> Value:
     """sum_b (n_b / N) |accuracy_b - confidence_b| = (1/N) sum_b |sum_{n in b} (correct_n - confidence_n)|.
@@ -66,6 +53,22 @@ def ece(c: Context) -> Value:
     gap = top.correct - top.confidence
     sums = top.sums(gap)
     return Value((sums.abs().sum() / c.n).item(), mean_stderr(sums.sign()[top.bin] * gap))
+
+
+@metric(
+    "brier",
+    kinds=CLASSIFICATION,
+    better=-1,
+    unit="",
+    summary="squared distance of the mixture's probabilities from the one-hot truth, summed over classes (0 to 2)",
+    citation="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
+    headline=True,
+)
+def brier(c: Context) -> Value:
+    """(1/N) sum_n sum_k (p_nk - 1{k = y_n})^2."""
+    probs = c.log_mixture.exp()
+    truth = torch.nn.functional.one_hot(c.targets.long(), probs.shape[-1])
+    return mean_value(((probs - truth) ** 2).sum(-1))
 
 
 @metric(

@@ -19,6 +19,7 @@ KINDS = ("density", "variational")
     unit="nats",
     summary="minus the log-density of held-out draws, mean per point; the floor is the entropy of the truth",
     needs=("y", "log_density"),
+    headline=True,
 )
 def nll(c: Context) -> Value:
     """-(1/N) sum_n log q(x_n)."""
@@ -46,6 +47,7 @@ def nll_floor(c: Context) -> Value:
     unit="nats",
     summary="KL(p || q) of the truth p from the flow q, on held-out draws from p",
     needs=("y", "log_density", "truth"),
+    headline=True,
 )
 def kl_forward(c: Context) -> Value:
     """(1/N) sum_n log p(x_n) - log q(x_n), x_n ~ p: the nll above its floor, with the noise of both taken out."""
@@ -91,6 +93,7 @@ def mass(c: Context) -> Value:
     summary="evidence lower bound of held-out data, mean per image",
     citation="Kingma & Welling 2014, arXiv 1312.6114",
     needs=("y", "log_weights"),
+    headline=True,
 )
 def elbo(c: Context) -> Value:
     """(1/N) sum_n (1/S) sum_s log w_ns."""
@@ -106,6 +109,7 @@ def elbo(c: Context) -> Value:
     summary="importance-weighted estimate of the log-likelihood by the budget's draws (500 at `full`), mean per image",
     citation="Burda et al. 2016, arXiv 1509.00519",
     needs=("y", "log_weights"),
+    headline=True,
 )
 def iw_log_likelihood(c: Context) -> Value:
     """(1/N) sum_n log (1/S) sum_s w_ns: a lower bound, that rises with S towards log p(x)."""

@@ -13,6 +13,7 @@ from bnnbench.model.predictive import normal_log_density
     unit="nats",
     summary="log of the mixture's density or probability at the target, mean per test point",
     citation="Gneiting & Raftery 2007, doi:10.1198/016214506000001437 (the logarithmic score)",
+    headline=True,
 )
 def log_likelihood(c: Context) -> Value:
     """(1/N) sum_n log (1/S) sum_s p(y_n | x_n, s), in nats; densities are per original unit of y."""

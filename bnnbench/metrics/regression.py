@@ -17,6 +17,7 @@ REGRESSION = ("regression",)
     better=-1,
     unit="target",
     summary="root mean squared error of the mixture's mean",
+    headline=True,
 )
 def rmse(c: Context) -> Value:
     """sqrt((1/N) sum_n (y_n - m_n)^2)."""
@@ -30,6 +31,7 @@ def rmse(c: Context) -> Value:
     unit="target",
     summary="continuous ranked probability score of the mixture, in closed form",
     citation="Gneiting & Raftery 2007, doi:10.1198/016214506000001437; Grimit et al. 2006, doi:10.1256/qj.05.235",
+    headline=True,
 )
 def crps(c: Context) -> Value:
     """Mean over points of E|X - y| - 1/2 E|X - X'|."""
@@ -43,6 +45,7 @@ def crps(c: Context) -> Value:
     unit="",
     summary="mean distance of the PIT's empirical distribution from the uniform one over the levels 0.01 ... 0.99",
     citation="Gneiting et al. 2007, doi:10.1111/j.1467-9868.2007.00587.x; Kuleshov et al. 2018, arXiv:1807.00263",
+    headline=True,
 )
 def calibration_error(c: Context) -> Value:
     """(1/99) sum_p |share of PIT <= p - p|; 0 is perfect, 0.5 has every target beyond the same end.

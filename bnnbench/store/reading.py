@@ -26,7 +26,6 @@ from bnnbench.store.tables import (
     Evaluation,
     Method,
     Metric,
-    Published,
     Score,
     Session,
     Task,
@@ -155,25 +154,21 @@ class Reading(Database):
 
     def methods(self, *, latest_only: bool = True) -> pd.DataFrame:
         """Definitions of methods, in their order; `current` marks the version registered last."""
-        return self._definitions(Method, latest_only)
+        return self._definitions(Method, Method.current if latest_only else None)
 
     def tasks(self, *, latest_only: bool = True) -> pd.DataFrame:
         """Definitions of tasks, in their order; `current` marks the version registered last."""
-        return self._definitions(Task, latest_only)
+        return self._definitions(Task, Task.current if latest_only else None)
 
     def metrics(self) -> pd.DataFrame:
-        """Definitions of metrics, in the order of their registration."""
-        return self._frame(select(Metric.__table__).order_by(Metric.id)).drop(columns="id")
+        """Definitions of metrics, in their order."""
+        return self._definitions(Metric)
 
-    def published(self) -> pd.DataFrame:
-        """Numbers from the literature, in the order of published.csv."""
-        return self._frame(select(Published.__table__).order_by(Published.id)).drop(columns="id")
-
-    def _definitions(self, table: type[Method] | type[Task], latest_only: bool) -> pd.DataFrame:
-        columns = {attribute.key: attribute for attribute in inspect(table).column_attrs}
-        query = select(*(getattr(table, key).label(key) for key in columns if key != "id"))
-        if latest_only:
-            query = query.where(table.current)
+    def _definitions(self, table: type[Method] | type[Task] | type[Metric], where: Any = None) -> pd.DataFrame:
+        keys = [attribute.key for attribute in inspect(table).column_attrs if attribute.key != "id"]
+        query = select(*(getattr(table, key).label(key) for key in keys))
+        if where is not None:
+            query = query.where(where)
         return self._frame(query.order_by(table.order, table.name, table.id))
 
     @retried

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import insert, orm, select, update
+from sqlalchemy import orm, select, update
 
 from bnnbench.records import (
     EvaluationRecord,
@@ -22,7 +21,6 @@ from bnnbench.store.cells import by_fingerprint, finished, stored_or_new
 from bnnbench.store.claims import Claims
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.passwords import masked_command
-from bnnbench.store.published import read_published
 from bnnbench.store.reading import Reading
 from bnnbench.store.retry import retried
 from bnnbench.store.rows import Rows, insert_attempts, insert_evaluations
@@ -108,15 +106,6 @@ class ResultStore(Reading, Lookup, Claims):
             new = [(attempt, evaluation) for evaluation in evaluations if evaluation.name not in known]
             insert_evaluations(session, new, _metric_ids(session, evaluations))
         return len(new)
-
-    @retried
-    def import_published(self, path: str | os.PathLike[str]) -> int:
-        """Replace the published numbers by those of a CSV file; returns how many there are."""
-        rows = read_published(path)
-        with self.writing() as session:
-            session.query(tables.Published).delete()
-            session.execute(insert(tables.Published), rows)
-        return len(rows)
 
     def _write_artifacts(self, outcome: Outcome) -> Rows:
         rows = []

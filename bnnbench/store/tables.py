@@ -22,6 +22,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 from bnnbench.records import Status
 
+LAST = 1_000_000  # place of a metric that nobody registered
+
 
 class Base(DeclarativeBase):
     """Fixed constraint names, so that a migration can address them on every database."""
@@ -74,9 +76,11 @@ class Method(Base):
     name: Mapped[str]
     version: Mapped[int]
     current: Mapped[bool]
-    citation: Mapped[str] = mapped_column("reference")
+    citation: Mapped[str]
     tags: Mapped[list[str]]
     order: Mapped[int] = mapped_column("position")
+    role: Mapped[str]
+    other_target: Mapped[bool]
 
 
 class Task(Base):
@@ -91,9 +95,10 @@ class Task(Base):
     current: Mapped[bool]
     kind: Mapped[str]
     groups: Mapped[list[str]] = mapped_column("task_groups")
-    citation: Mapped[str] = mapped_column("reference")
+    citation: Mapped[str]
     order: Mapped[int] = mapped_column("position")
     notes: Mapped[list[str]]
+    warning: Mapped[str]
 
 
 class Metric(Base):
@@ -106,6 +111,9 @@ class Metric(Base):
     better: Mapped[int] = mapped_column(default=0)
     unit: Mapped[str] = mapped_column(default="")
     summary: Mapped[str] = mapped_column(default="")
+    kinds: Mapped[list[str]] = mapped_column(default=list)
+    headline: Mapped[bool] = mapped_column(default=False)
+    order: Mapped[int] = mapped_column("position", default=LAST)
 
 
 class Cell(Base):
@@ -227,29 +235,6 @@ class Setting(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str]
-
-
-class Published(Base):
-    """A number from the literature, with the columns of published.csv; the table is only ever replaced as a whole."""
-
-    __tablename__ = "published"
-    __table_args__ = (Index(None, "dataset", "metric"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    method: Mapped[str]
-    task: Mapped[str]
-    dataset: Mapped[str]
-    metric: Mapped[str]
-    value: Mapped[float]
-    spread: Mapped[float | None]
-    spread_kind: Mapped[str]
-    n_splits: Mapped[int | None]
-    network: Mapped[str | None]
-    protocol: Mapped[str]
-    source: Mapped[str]
-    locator: Mapped[str]
-    confidence: Mapped[str]
-    note: Mapped[str | None]
 
 
 # The condition that an attempt is the latest of its cell.

@@ -93,6 +93,7 @@ class Task:
         shifts: families of test sets off the data's manifold that it has (see `tasks.shifts`).
         tuned: method, or group of them, -> field -> default on this task, where that is not the method's own.
         citation: where the protocol comes from.
+        warning: a sentence to stand over all tables of its group.
         version: raise it whenever numbers change; the data checksum is added to it.
     """
 
@@ -111,6 +112,7 @@ class Task:
     shifts: tuple[str, ...] = ()
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False, compare=False)
     citation: str = ""
+    warning: str = ""
     version: int = 1
 
     def __post_init__(self) -> None:

@@ -17,6 +17,9 @@ from bnnbench.tasks.base import TASKS, Task, TestSet
 from bnnbench.tasks.budget import Budget
 from bnnbench.tasks.shifts import shifted
 
+SAMPLE_WARNING = (
+    "Never compare these numbers with published ones: a small sample of the images stands in for the data set."
+)
 PADDED = 32  # pixels on a side that the convolutional networks take
 
 
@@ -114,11 +117,11 @@ NETS: dict[str, Callable[[int, int], nn.Module]] = {"lenet": LeNet, "alexnet": A
 
 TASKS.register(_mnist("mnist"))
 TASKS.register(_mnist("mnist-lenet", net=LeNet, pad=True))
-for _source, _group, _budgets, _shifts in (
-    ("cifar10", "images", budgets(352), ("fgsm", "pgd")),  # 45,000 rows
-    ("cifar100", "images", budgets(352), ("fgsm", "pgd")),
-    ("cifar10-sample", "images-sample", budgets(36, times=3), ()),  # 4,500 rows
+for _source, _group, _budgets, _shifts, _warning in (
+    ("cifar10", "images", budgets(352), ("fgsm", "pgd"), ""),  # 45,000 rows
+    ("cifar100", "images", budgets(352), ("fgsm", "pgd"), ""),
+    ("cifar10-sample", "images-sample", budgets(36, times=3), (), SAMPLE_WARNING),  # 4,500 rows
 ):
     for _name, _net in NETS.items():
-        _cifar = partial(_images, groups=(_group,), source=_source, budgets=_budgets, shifts=_shifts)
+        _cifar = partial(_images, groups=(_group,), source=_source, budgets=_budgets, shifts=_shifts, warning=_warning)
         TASKS.register(_cifar(f"{_source}-{_name}", net=_net))

@@ -123,10 +123,10 @@ def test_a_run_without_work_changes_no_byte(db, untrained, monkeypatch):
     assert run(db, "map,sgld").missing == 0
     assert db.read_bytes() == before
     assert {path.name for path in db.parent.iterdir()} == {"results.db", "results.artifacts"}
-    monkeypatch.setattr(METHODS.get("map"), "reference", "Nobody 1900")  # a definition that changed is written
+    monkeypatch.setattr(METHODS.get("map"), "citation", "Nobody 1900")  # a definition that changed is written
     assert run(db).missing == 0
     with ResultStore(db, read_only=True) as store:
-        assert "Nobody 1900" in set(store.methods()["reference"])
+        assert "Nobody 1900" in set(store.methods()["citation"])
 
 
 def test_distances_from_hmc_that_an_interrupted_run_left_out_are_added(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
 
 REGRESSION = ["log_likelihood", "log_likelihood_moment", "rmse", "crps", "calibration_error", "coverage_95"]
 REGRESSION += ["epistemic_std", "aleatoric_std"]
-CLASSIFICATION = ["log_likelihood", "error", "brier", "ece", "entropy_total", "entropy_aleatoric"]
+CLASSIFICATION = ["log_likelihood", "error", "ece", "brier", "entropy_total", "entropy_aleatoric"]
 CLASSIFICATION += ["entropy_epistemic", "kwon_aleatoric", "kwon_epistemic"]
 
 

@@ -18,7 +18,10 @@ from bnnbench.store.store import ResultStore
 SESSION = SessionRecord("abc", False, {"torch": "2.11"}, "cpu", "host", 2, "bnnbench run")
 METHODS = [MethodRecord("bbp", 1, "Blundell 2015", ("vi",), 0), MethodRecord("mcd", 2, "Gal 2016", ("vi", "cheap"), 1)]
 TASKS = [TaskRecord("wine", "1+sha256:aa", "regression", ("uci",), "Cortez 2009", 0, ("240 duplicates",))]
-METRICS = [MetricRecord("rmse", -1, "y", "root mean square error"), MetricRecord("log_likelihood", 1, "nats", "mean")]
+METRICS = [
+    MetricRecord("rmse", -1, "y", "root mean square error", ("regression",), headline=True),
+    MetricRecord("log_likelihood", 1, "nats", "mean", ("regression", "classification"), order=1),
+]
 
 
 def make_cell(index: int = 0, **changes) -> CellRecord:

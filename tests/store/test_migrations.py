@@ -1,5 +1,7 @@
 """From the first revision to the newest, on both kinds of database."""
 
+import json
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -8,9 +10,15 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from bnnbench.engine.cell import Cell
+from bnnbench.experiment.definitions import definitions
+from bnnbench.methods import METHODS
+from bnnbench.methods.base import configure
+from bnnbench.records import CellRecord, MetricRecord, canonical
 from bnnbench.store import schema
 from bnnbench.store.store import ResultStore
 from bnnbench.store.tables import Base
+from bnnbench.tasks import TASKS
 
 NOW, CELL = datetime(2026, 1, 1), "f" * 64
 COMMANDS = {  # as they were stored -> as they should be
@@ -25,50 +33,163 @@ COMMANDS = {  # as they were stored -> as they should be
 }
 
 
-def revision_1(place: str) -> sqlalchemy.Engine:
-    """A database of the first revision, as an earlier bnnbench left it: one cell, claimed, and its session."""
+COSTS = {"compiled": False, "pack_size": 1, "wall_s": 1.0, "peak_memory_mb": 1.0, "parameters": 1}
+ATTEMPT = {"session_id": 1, "status": "ok", "message": "", "steps": 1, "gradients": 1, **COSTS, "finished": NOW}
+SESSION = {
+    "started": NOW,
+    "revision": "abc",
+    "dirty": False,
+    "versions": {},
+    "device": "cpu",
+    "host": "h",
+    "threads": 1,
+}
+SAMPLERS = {"final_lr_fraction": "floor", "burn_in": "burn"}
+OLD_NAMES = {  # method -> field -> the name that it had before revision 3
+    "hmc": {
+        "num_chains": "parallel",
+        "steps_multiplier": "multiple",
+        "max_leapfrog_steps": "leapfrogs",
+        "burn_in": "burn",
+    },
+    "sgld": SAMPLERS,
+    "psgld": SAMPLERS,
+    "sghmc": SAMPLERS,
+    "csgmcmc": SAMPLERS,
+    "swag": {"burn_in": "burn"},
+    "ensemble-bootstrap": {"subset_fraction": "share"},
+    "map": {},
+}
+SETTINGS = [{}, {"burn_in": "0.125", "prior_scale": "2.5"}, {"lr": "0.0625", "final_lr_fraction": "1e-05"}]
+SETTINGS += [{"subset_fraction": "0.5", "members": "3"}, {"num_chains": "2", "step": "0.5", "max_leapfrog_steps": "7"}]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, path, monkeypatch) -> str:
+    """URL of a database that is not there yet, or empty."""
+    monkeypatch.chdir(path.parent)
+    if request.param == "sqlite":
+        return f"sqlite:///{path}"
+    return request.getfixturevalue("postgres").new().replace("postgresql:", "postgresql+psycopg:")
+
+
+def database_of(place: str, revision: str, rows: dict[str, list[dict]]) -> sqlalchemy.Engine:
+    """A database of an earlier revision, as an earlier bnnbench left it."""
     engine = sqlalchemy.create_engine(place)
     config = schema.alembic_config()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
         tables = sqlalchemy.MetaData()
         tables.reflect(connection)
-        method = {"name": "bbp", "version": 1, "current": True, "reference": "", "tags": [], "position": 0}
-        task = {"name": "wine", "version": "1", "current": True, "kind": "regression", "reference": "", "position": 0}
-        cell = {"fingerprint": CELL, "task_id": 1, "method_id": 1, "config": "{}", "label": "default", "rule": "10fold"}
-        claim = {"split_index": 0, "seed": 0, "budget": "quick", "owner": "h:1:1", "heartbeat": 1.0}
-        attempt = {"cell_id": 1, "session_id": 1, "status": "ok", "message": "", "steps": 1, "gradients": 1}
-        costs = {"compiled": False, "pack_size": 1, "wall_s": 1.0, "peak_memory_mb": 1.0, "parameters": 1}
-        session = {"revision": "abc", "dirty": False, "versions": {}, "device": "cpu", "host": "h", "threads": 1}
-        rows = {
-            "session": [{"id": i, "started": NOW, **session, "command": line} for i, line in enumerate(COMMANDS, 1)],
-            "method": [{"id": 1, **method}],
-            "task": [{"id": 1, **task, "task_groups": [], "notes": []}],
-            "cell": [{"id": 1, **cell, **claim}],
-            "attempt": [{"id": 1, **attempt, **costs, "finished": NOW}],
-        }
         for name, values in rows.items():
             connection.execute(tables.tables[name].insert(), values)
     return engine
 
 
+def assert_newest(engine: sqlalchemy.Engine) -> None:
+    with engine.connect() as connection:
+        assert connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version")) == schema.HEAD
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
 @pytest.mark.parametrize("read_only", [True, False])
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_the_second_revision_scrubs_passwords_and_keeps_the_rest(path, kind, read_only, request, monkeypatch):
-    monkeypatch.chdir(path.parent)
-    place = f"sqlite:///{path}"
-    if kind == "postgresql":
-        place = request.getfixturevalue("postgres").new().replace("postgresql:", "postgresql+psycopg:")
-    engine = revision_1(place)
+def test_the_second_revision_scrubs_passwords_and_keeps_the_rest(place, path, read_only):
+    method = {"name": "bbp", "version": 1, "current": True, "reference": "", "tags": [], "position": 0}
+    task = {"name": "wine", "version": "1", "current": True, "kind": "regression", "reference": "", "position": 0}
+    cell = {"fingerprint": CELL, "task_id": 1, "method_id": 1, "config": "{}", "label": "default", "rule": "10fold"}
+    claim = {"split_index": 0, "seed": 0, "budget": "quick", "owner": "h:1:1", "heartbeat": 1.0}
+    rows = {
+        "session": [{"id": i, **SESSION, "command": line} for i, line in enumerate(COMMANDS, 1)],
+        "method": [{"id": 1, **method}],
+        "task": [{"id": 1, **task, "task_groups": [], "notes": []}],
+        "cell": [{"id": 1, **cell, **claim}],
+        "attempt": [{"id": 1, "cell_id": 1, **ATTEMPT}],
+    }
+    engine = database_of(place, "0001", rows)
     with ResultStore(place, read_only=read_only) as store:
         assert store.sessions()["command"].tolist() == list(COMMANDS.values())
         assert store.attempts()["fingerprint"].tolist() == [CELL]
         assert store.running().empty
     with engine.connect() as connection:
         assert connection.scalar(sqlalchemy.text("SELECT count(*) FROM session WHERE command LIKE '%secret-pw%'")) == 0
-        assert connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version")) == schema.HEAD
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-    engine.dispose()
-    if kind == "sqlite":
+    assert_newest(engine)
+    if path.exists():
         assert b"secret-pw" not in path.read_bytes()
+
+
+def every_cell() -> list[Cell]:
+    """Cells of all methods with renamed fields, and one without, in several configurations."""
+    task = TASKS.get("toy-heteroscedastic")
+    classes = [METHODS.get(name) for name in OLD_NAMES]
+    methods = [configure(c, s) for c in classes for s in SETTINGS if s.keys() <= c.__dataclass_fields__.keys()]
+    return [Cell(task, method, task.rules[0], 0, seed, task.budget("smoke")) for method in methods for seed in (0, 7)]
+
+
+def as_before(cell: CellRecord) -> CellRecord:
+    """The cell as it was stored before revision 3."""
+    names = OLD_NAMES[cell.method]
+    config = canonical({names.get(name, name): value for name, value in json.loads(cell.config).items()})
+    parts = [part.partition("=") for part in cell.label.split(",")]
+    label = ",".join(names.get(name, name) + equals + value for name, equals, value in parts)
+    return replace(cell, config=config, label=label)
+
+
+def test_the_third_revision_renames_the_fields_of_methods_and_keeps_the_scores(place, monkeypatch):
+    cells = every_cell()
+    records = [cell.record for cell in cells]
+    methods, tasks, _ = definitions(cells)
+    common = {"version": 1, "current": True, "position": 0}
+    rows = {
+        "session": [{"id": 1, **SESSION, "command": "bnnbench run"}],
+        "method": [
+            {**common, "id": i, "name": m.name, "version": m.version, "reference": m.citation, "tags": list(m.tags)}
+            for i, m in enumerate(methods, 1)
+        ],
+        "task": [{**common, "id": 1, "name": tasks[0].name, "version": tasks[0].version, "kind": "regression",
+                  "reference": "x", "task_groups": ["toy"], "notes": []}],
+        "metric": [{"id": 1, "name": "rmse", "better": -1, "unit": "", "summary": ""}],
+        "cell": [], "attempt": [], "evaluation": [], "score": [],
+    }  # fmt: skip
+    ids = {m.name: i for i, m in enumerate(methods, 1)}
+    for i, record in enumerate(map(as_before, records), 1):
+        same = {name: getattr(record, name) for name in ("fingerprint", "config", "label", "rule", "seed", "budget")}
+        rows["cell"].append({"id": i, "task_id": 1, "method_id": ids[record.method], "split_index": 0, **same})
+        rows["attempt"].append({"id": i, "cell_id": i, **ATTEMPT})
+        rows["evaluation"].append({"id": i, "attempt_id": i, "name": "test", "n": 3})
+        rows["score"].append({"evaluation_id": i, "metric_id": 1, "value": i / 7, "stderr": None, "kind": "finite"})
+    engine = database_of(place, "0002", rows)
+    with ResultStore(place) as store:
+        assert store.missing(records) == []
+        scores = store.scores(latest_only=False).set_index("fingerprint")
+        assert scores["value"].to_dict() == {record.fingerprint: i / 7 for i, record in enumerate(records, 1)}
+        assert scores["config"].to_dict() == {record.fingerprint: record.label for record in records}
+        configurations = store.attempts(latest_only=False).set_index("fingerprint")["configuration"]
+        assert configurations.to_dict() == {record.fingerprint: record.config for record in records}
+    assert_newest(engine)
+
+
+def test_the_third_revision_defines_what_reports_need(place):
+    """As a run would: all metrics that it knows as they are today, and roles by the tags that are stored."""
+    known = definitions([])[2]
+    tags = {"constant": ["baseline", "other-target"], "hmc": ["references", "sampling"], "map": ["optimisation"]}
+    common = {"version": 1, "current": True, "position": 0, "reference": "Someone 1999"}
+    rows = {
+        "method": [{**common, "id": i, "name": name, "tags": t} for i, (name, t) in enumerate(tags.items(), 1)],
+        "task": [{**common, "id": i, "name": f"task {i}", "version": "1", "kind": "regression", "notes": [],
+                  "task_groups": [group]} for i, group in enumerate(("images", "images-sample"), 1)],
+        "metric": [{"id": i, "name": m.name, "better": m.better, "unit": m.unit, "summary": m.summary}
+                   for i, m in enumerate(reversed([*known, MetricRecord("mine", 0, "", "")]), 1)],
+    }  # fmt: skip
+    engine = database_of(place, "0002", rows)
+    with ResultStore(place) as store:
+        methods, tasks = store.methods().set_index("name"), store.tasks().set_index("name")
+        assert methods["role"].to_dict() == {"constant": "baseline", "hmc": "reference", "map": "method"}
+        assert methods["other_target"].to_dict() == {"constant": True, "hmc": False, "map": False}
+        assert set(methods["citation"]) == set(tasks["citation"]) == {"Someone 1999"}
+        assert tasks["warning"].to_dict() == {"task 1": "", "task 2": TASKS.get("cifar10-sample-lenet").warning}
+        metrics = store.metrics().to_dict("records")
+        assert [row["name"] for row in metrics] == [*(m.name for m in known), "mine"]
+        assert metrics[:-1] == [{**vars(m), "kinds": list(m.kinds)} for m in known]
+    assert_newest(engine)

@@ -142,10 +142,10 @@ def test_definitions_round_trip_and_refresh(store):
     assert store.sessions()["versions"].tolist() == [{"torch": "2.11"}]
     store.register(METHODS[:1], [], [])
     store.register([MethodRecord("bbp", 1, "Graves 2011", (), 5)])
-    assert store.methods()[["name", "reference", "order"]].values.tolist() == [
+    assert store.methods()[["name", "citation", "order"]].values.tolist() == [
         ["mcd", "Gal 2016", 1], ["bbp", "Graves 2011", 5],
     ]  # fmt: skip
-    assert store.metrics()["name"].tolist() == [metric.name for metric in METRICS]
+    assert store.metrics().to_dict("records") == [{**vars(m), "kinds": list(m.kinds)} for m in METRICS]
 
 
 def test_unregistered_names(store, session):
@@ -195,29 +195,6 @@ def test_ten_thousand_cells_are_looked_up_at_once(store, session):
     cells = [make_cell(i) for i in range(10_000)]
     store.record(session, [make_outcome(cell, status=Status.TIMEOUT) for cell in cells[::100]])
     assert len(store.missing(cells)) == 9_900
-
-
-def test_published(store, tmp_path):
-    columns = (
-        "method,task,dataset,metric,value,spread,spread_kind,n_splits,network,protocol,source,locator,confidence,note"
-    )
-    file = tmp_path / "published.csv"
-    file.write_text(f'{columns}\nPBP,uci,boston,rmse,3.01,0.18,se,20,"1x50, ReLU",p,s,Table 1,high,\n'
-                    "VI,uci,boston,rmse,4.5,,none,,,p,s,Table 1,low,über\n", encoding="utf-8")  # fmt: skip
-    assert store.import_published(file) == store.import_published(file) == 2
-    frame = store.published()
-    assert list(frame.columns) == columns.split(",")
-    assert frame["value"].tolist() == [3.01, 4.5]
-    assert frame["note"].tolist()[1] == "über"
-    file.write_text(f"{columns}\nPBP,uci,boston,rmse,good,,se,20,n,p,s,l,high,\n")
-    with pytest.raises(UserError, match="row 2: 'good' cannot stand in the column value"):
-        store.import_published(file)
-    file.write_text("method,value\nPBP,1\n")
-    with pytest.raises(UserError, match="lacks the columns task"):
-        store.import_published(file)
-    with pytest.raises(UserError, match="Cannot read"):
-        store.import_published(tmp_path / "absent.csv")
-    assert len(store.published()) == 2
 
 
 def test_read_only_reads_and_refuses_to_write(path):
