@@ -32,7 +32,7 @@ def print_tables(db: str | os.PathLike[str], task: str, methods: str, budget: st
     from bnnbench.methods import METHODS
     from bnnbench.registry import ALL
     from bnnbench.reporting.select import baselines
-    from bnnbench.reporting.tables.grid import summary_table
+    from bnnbench.reporting.tables.headline import summary_table
     from bnnbench.store.store import ResultStore
     from bnnbench.tasks import TASKS
     from bnnbench.tasks.shifts import select
