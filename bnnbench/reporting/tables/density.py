@@ -11,6 +11,7 @@ from bnnbench.names import GRID, TEST
 from bnnbench.reporting.literature import shipped
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.headline import comparison_grid
 from bnnbench.reporting.tables.table import Table
@@ -74,14 +75,14 @@ def published_bounds(selection: Selection, section: Section) -> Iterator[Table]:
     tasks = [task for task in section.tasks if BOUND in set(scores.loc[scores["task"] == task, "metric"])]
     if not tasks:
         return
-    rows = [r | {"value": BOUNDS[r["metric"]] * float(r["value"])} for r in shipped()
-            if r["task"] == "vae_nll" and r["metric"] in BOUNDS]  # fmt: skip
-    numbers = pd.DataFrame(rows)[["method", "dataset", "metric", "value", "confidence", "source"]]
+    rows = [r for r in shipped() if r["task"] == "vae_nll" and r["metric"] in BOUNDS]
+    numbers: Frame = pd.DataFrame(rows)[["method", "dataset", "metric", "value", "confidence", "source"]]
+    numbers = numbers.assign(value=numbers["metric"].map(BOUNDS) * numbers["value"].astype(float))
     body: dict[tuple[str, str, str], list[str]] = {}
-    for r in rows:
+    for r, value in zip(rows, numbers["value"], strict=True):
         key = r["method"], r["dataset"].replace("_", " "), r["source"]
         texts = body.setdefault(key, [EMPTY, EMPTY, "" if r["confidence"] == "high" else "second hand"])
-        texts[r["metric"] == "log_px_iw1000"] = number(r["value"], 2)
+        texts[r["metric"] == "log_px_iw1000"] = number(value, 2)
     header = ("published model", "bound", "importance-weighted (1,000)", "confidence", "data", "source")
     grid = Grid.of_texts(header, [(method, *texts, data, source) for (method, data, source), texts in body.items()])
     yield Table(f"{section.name}-published", f"{', '.join(tasks)}: published bounds", grid, PUBLISHED, numbers)

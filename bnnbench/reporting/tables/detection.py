@@ -37,6 +37,6 @@ def detection_tables(selection: Selection, section: Section) -> Iterator[Table]:
         distance = -own["value"] * own["metric"].map(lambda metric: selection.metric(metric).better or float("nan"))
         own = judged(own, distance)
         columns = {(name, metric): f"{name}: {title}" for name in outside for metric, title in METRICS.items()}
-        grid = Grid.from_long(own, section.rows, columns, ("method", "evaluation", "metric"))
+        grid = Grid.from_long(own, own["method"].unique(), columns, ("method", "evaluation", "metric"))
         numbers = own[["evaluation", "metric", "method", "value", "stderr", "best"]]
         yield Table(f"{section.name}-detection-{task}", f"{task}: foreign images", grid, CAPTION, numbers)

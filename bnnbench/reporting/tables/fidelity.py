@@ -54,13 +54,9 @@ def _numbers(found: Fidelity, metric: str) -> Frame:
 
 def _grid(found: Fidelity, numbers: Frame, metric: str) -> Grid:
     """Noise floors on top; mean ranks to the right."""
-    unconverged = numbers["unconverged"] | numbers["reference_unconverged"]
-    marks = numbers["other_target"].map({True: OTHER_TARGET, False: ""}) + unconverged.map(
-        {True: UNCONVERGED, False: ""}
-    )
-    lines = numbers.assign(column=found.frame["column"], mark=marks)[
-        ["method", "column", "value", "stderr", "best", "mark"]
-    ]
+    flags = numbers[["other_target", "unconverged", "reference_unconverged"]].itertuples(index=False)
+    marks = [OTHER_TARGET * other + UNCONVERGED * (own or reference) for other, own, reference in flags]
+    lines = numbers.assign(column=found.frame["column"], mark=marks)
     floors = [(FLOOR, c, significant(v)) for (m, c), v in found.floor.items() if m == metric]
     ranks = [(row, RANK, number(rank, 1)) for row, rank in _ranks(found, metric).items()]
     more = pd.DataFrame([*floors, *ranks], columns=["method", "column", "text"])

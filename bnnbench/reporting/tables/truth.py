@@ -9,6 +9,7 @@ import pandas as pd
 from bnnbench.names import GRID, INSIDE, OUTSIDE
 from bnnbench.reporting.averages import averages, judged
 from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.table import Table
 
@@ -34,7 +35,7 @@ def truth_tables(selection: Selection, section: Section) -> Iterator[Table]:
     """One table a task whose truth is known."""
     for task in section.tasks:
         scores = averages(section, task)
-        own = pd.concat([scores[(scores["evaluation"] == e) & (scores["metric"] == m)] for e, m in COLUMNS])
+        own: Frame = pd.concat([scores[(scores["evaluation"] == e) & (scores["metric"] == m)] for e, m in COLUMNS])
         if own.empty:
             continue
         own = judged(own, (own["value"] - own["metric"].map(RIGHT)).abs())
