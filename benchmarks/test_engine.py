@@ -3,7 +3,7 @@
     pytest benchmarks/test_engine.py --benchmark-enable --benchmark-group-by=group --benchmark-columns=min,median
 
 The loop is what a user would write: one `nn.Module` and one fused Adam per fold, minibatches gathered by index from
-tensors in memory. Ratios of the medians within a group are the figures of the README.
+tensors in memory. What counts are ratios of the medians within a group.
 """
 
 from __future__ import annotations

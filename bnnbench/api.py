@@ -75,14 +75,15 @@ def run(
     Raises:
         UserError: bad input, missing data, an unusable database; nothing is written then.
 
-    >>> import bnnbench, tempfile
-    >>> from bnnbench.methods.map import MAP
-    >>> db = tempfile.mkdtemp() + "/results.db"
-    >>> summary = bnnbench.run("constant", "diabetes", budget="smoke", db=db)
-    >>> summary.cells, summary.missing
-    (10, 10)
-    >>> bnnbench.run(["constant", MAP(lr=0.1)], "diabetes", budget="smoke", db=db).missing
-    10
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> from bnnbench.methods.map import MAP
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> summary = bnnbench.run("constant", "diabetes", budget="smoke", db=db)
+        >>> summary.cells, summary.missing
+        (10, 10)
+        >>> bnnbench.run(["constant", MAP(lr=0.1)], "diabetes", budget="smoke", db=db).missing
+        10
     """
     tasks = renamed("tasks=", tasks, "all", "task=", task)
     splits, split_rule = without_rule(splits, split_rule)
@@ -116,9 +117,10 @@ def check(method: str | Method, settings: str | Iterable[str] = (), threads: int
     Raises:
         UserError: no such method or parameter, or a method without regression.
 
-    >>> import bnnbench
-    >>> [verdict.passed for verdict in bnnbench.check("constant")]
-    [None, None, None, None, None, None, None, True]
+    Examples:
+        >>> import bnnbench
+        >>> [verdict.passed for verdict in bnnbench.check("constant")]
+        [None, None, None, None, None, None, None, True]
     """
     from bnnbench.checks.checks import checks
 
@@ -136,12 +138,13 @@ def load(db: str | os.PathLike[str], cell: str) -> StoredPosterior:
     Raises:
         UserError: no such database, cell or stored posterior.
 
-    >>> import bnnbench, tempfile
-    >>> db = tempfile.mkdtemp() + "/results.db"
-    >>> _ = bnnbench.run("map", "diabetes", budget="smoke", db=db)
-    >>> posterior = bnnbench.load(db, bnnbench.scores(db).fingerprint[0])
-    >>> sorted(posterior.predict([[0.0] * 10, [0.05] * 10]))
-    ['aleatoric_std', 'epistemic_std', 'mean', 'total_std']
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("map", "diabetes", budget="smoke", db=db)
+        >>> posterior = bnnbench.load(db, bnnbench.scores(db).fingerprint[0])
+        >>> sorted(posterior.predict([[0.0] * 10, [0.05] * 10]))
+        ['aleatoric_std', 'epistemic_std', 'mean', 'total_std']
     """
     with ResultStore(db, read_only=True) as store:
         found = store.find(text_of(cell, "The cell"))
@@ -151,12 +154,14 @@ def load(db: str | os.PathLike[str], cell: str) -> StoredPosterior:
 def scores(db: str | os.PathLike[str] = DEFAULT_DB, **filters: Any) -> pd.DataFrame:
     """All scores as a tidy table, one row per (cell, evaluation, metric); filters are column=value.
 
-    >>> import bnnbench, tempfile
-    >>> db = tempfile.mkdtemp() + "/results.db"
-    >>> _ = bnnbench.run("constant", "diabetes", budget="smoke", db=db)
-    >>> table = bnnbench.scores(db, evaluation="test", metric="rmse")
-    >>> list(table.columns[:11]), len(table)  # doctest: +NORMALIZE_WHITESPACE
-    (['task', 'method', 'config', 'split', 'seed', 'budget', 'evaluation', 'metric', 'value', 'stderr', 'status'], 10)
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("constant", "diabetes", budget="smoke", db=db)
+        >>> table = bnnbench.scores(db, evaluation="test", metric="rmse")
+        >>> list(table.columns[:11]), len(table)  # doctest: +NORMALIZE_WHITESPACE
+        (['task', 'method', 'config', 'split', 'seed', 'budget', 'evaluation', 'metric', 'value', 'stderr',
+         'status'], 10)
     """
     with ResultStore(db, read_only=True) as store:
         return store.scores(**filters)

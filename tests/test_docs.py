@@ -1,18 +1,13 @@
-"""The documents and the program agree.
-
-`python tests/test_docs.py` rewrites the generated parts of README.md: the commands, methods, tasks, metrics, budgets.
-"""
+"""The documents and the program agree: commands, examples, names, links. `mkdocs build --strict` checks the rest."""
 
 from __future__ import annotations
 
 import doctest
-import inspect
+import importlib.util
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -20,37 +15,24 @@ import pytest
 
 import bnnbench
 from bnnbench.cli import main
-from bnnbench.cli.results import listings
 
 ROOT = Path(__file__).resolve().parents[1]
-README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
-SECTIONS = ("commands", "methods", "tasks", "metrics", "budgets")
+README, EXTENDING = ROOT / "README.md", ROOT / "docs" / "extending.md"
+BESIDE = (README, ROOT / "CONTRIBUTING.md", ROOT / "datasets" / "README.md")  # what mkdocs does not see
+DOCUMENTS = (*BESIDE, *sorted((ROOT / "docs").rglob("*.md")))
+
+_spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "hooks" / "reference.py")
+assert _spec is not None
+assert _spec.loader is not None
+reference = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reference)
+
+ALL = dict(reference.commands())
 
 
 def blocks(path: Path, language: str) -> list[str]:
     """Contents of the fenced code blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-
-
-def commands(group: click.Group = main, path: str = "bnnbench") -> Iterator[tuple[str, click.Command]]:
-    """(name, command) of everything that can be called, the group itself first."""
-    yield path, group
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{path} {name}")
-        else:
-            yield f"{path} {name}", command
-
-
-ALL = dict(commands())
-
-
-def purpose_and_examples(command: click.Command) -> tuple[str, list[str]]:
-    """The help text without its examples, and the examples."""
-    parts = inspect.cleandoc(command.help or "").replace("\b\n", "").split("\n\n")
-    text = " ".join(" ".join(part.split()) for part in parts if not part.startswith("Example"))
-    lines = [line.strip() for part in parts if part.startswith("Example") for line in part.splitlines()[1:]]
-    return text, lines
 
 
 def parse(line: str) -> click.Context:
@@ -65,63 +47,20 @@ def parse(line: str) -> click.Context:
 
 def documented() -> list[str]:
     """Every `bnnbench ...` line of the documents and of the help texts."""
-    shell = [block for path in (README, CONTRIBUTING) for block in blocks(path, "(?:bash|sh)")]
+    shell = [block for path in DOCUMENTS for block in blocks(path, "(?:bash|sh)")]
     whole = [line for block in shell for line in block.replace("\\\n", " ").splitlines()]  # lines continued by \\
-    lines = [part.strip() for line in whole for part in line.split("&&")]
+    lines = [part.strip() for line in whole for part in re.split(r"&&|[|>]", line)]
     found = [re.sub(r"^\S*bnnbench", "bnnbench", line) for line in lines if re.match(r"(\S*/)?bnnbench ", line)]
-    return list(dict.fromkeys([*found, *(line for c in ALL.values() for line in purpose_and_examples(c)[1])]))
+    return list(dict.fromkeys([*found, *(line for c in ALL.values() for line in reference.purpose_and_examples(c)[1])]))
 
 
-def markdown_table(header: list[str], rows: list[tuple]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def command_text(name: str, command: click.Command) -> str:
-    """One command: call, purpose, examples, options."""
-    words, rows = [name], []
-    for param in command.params:
-        if isinstance(param, click.Argument):
-            choices = "|".join(param.type.choices) if isinstance(param.type, click.Choice) else param.name.upper()
-            words.append(choices + ("..." if param.nargs < 0 else ""))
-        elif isinstance(param, click.Option):
-            default = f" (default `{param.default}`)" if param.show_default else ""
-            metavar = f" {param.metavar}" if param.metavar else ""
-            rows.append((f"`{', '.join(param.opts)}{metavar}`", f"{param.help}{default}"))
-    text, examples = purpose_and_examples(command)
-    parts = [f"### `{' '.join(words)}`", text, "```bash\n" + "\n".join(examples) + "\n```"]
-    return "\n\n".join([*parts, markdown_table(["option", "meaning"], rows)] if rows else parts)
-
-
-def generated(section: str) -> str:
-    """What stands between a section's markers in the README."""
-    if section == "commands":
-        return "\n\n".join(command_text(name, c) for name, c in ALL.items() if not isinstance(c, click.Group))
-    header, rows = listings()[section]()
-    if section == "tasks":  # the last column is whether the data are on this machine
-        header, rows = header[:-1], [row[:-1] for row in rows]
-    return markdown_table(header, [(f"`{row[0]}`", *row[1:]) for row in rows])
-
-
-def rewritten(text: str, sections: tuple[str, ...] = SECTIONS) -> str:
-    """The README with these sections generated anew."""
-    for section in sections:
-        begin, end = f"<!-- {section}: generated by `python tests/test_docs.py` -->", f"<!-- end of {section} -->"
-        head, rest = text.split(begin)
-        text = f"{head}{begin}\n\n{generated(section)}\n\n{end}{rest.split(end)[1]}"
-    return text
-
-
-@pytest.mark.parametrize("section", SECTIONS)
-def test_readme_states_what_the_program_has(section: str) -> None:
-    text = README.read_text(encoding="utf-8")
-    assert text == rewritten(text, (section,)), "run `python tests/test_docs.py` and commit README.md"
+def options(command: click.Command) -> list[click.Option]:
+    return [param for param in command.params if isinstance(param, click.Option)]
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_help_tells_the_purpose_and_an_example(name: str) -> None:
-    text, examples = purpose_and_examples(ALL[name])
+    text, examples = reference.purpose_and_examples(ALL[name])
     assert text.endswith(".")
     assert examples
     assert all(example.startswith(name) for example in examples)
@@ -129,26 +68,69 @@ def test_help_tells_the_purpose_and_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_option_has_a_help_text(name: str) -> None:
-    options = [param for param in ALL[name].params if isinstance(param, click.Option)]
-    assert all(option.help for option in options)
+    assert all(option.help for option in options(ALL[name]))
+
+
+def test_reference_has_every_command_and_option() -> None:
+    sections = reference.GENERATED["commands"]().removeprefix("## ").split("\n## ")
+    for name, command in ALL.items():
+        if not isinstance(command, click.Group):
+            (own,) = [section for section in sections if re.match(rf"`{name}[` ]", section)]
+            assert all(f"`{option.opts[0]}" in own for option in options(command) if not option.hidden)
+
+
+def test_reference_has_all_that_is_registered() -> None:
+    from bnnbench.methods import METHODS
+    from bnnbench.metrics import METRICS
+    from bnnbench.tasks import TASKS
+    from bnnbench.tasks.budget import BUDGETS
+
+    for what, names in (
+        ("methods", METHODS.names()),
+        ("tasks", TASKS.names()),
+        ("test-sets", dict.fromkeys(family.name for task in TASKS for family in task.test_set_families)),
+        ("metrics", METRICS.names()),
+        ("budgets", BUDGETS),
+    ):
+        assert re.findall(r"^\| `(.+?)` \|", reference.GENERATED[what](), re.MULTILINE) == list(names)
+    sections = reference.GENERATED["each-method"]()
+    for method in METHODS:
+        assert all(f"| `{method.name}.{name}` | `{value}` |" in sections for name, value in vars(method()).items())
+
+
+def test_pages_of_the_reference_take_all_that_is_generated() -> None:
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(name for page in pages for name in reference.PLACE.findall(page)) == sorted(reference.GENERATED)
+
+
+@pytest.mark.parametrize("name", reference.GENERATED)
+def test_generated_tables_have_rows_of_one_length(name: str) -> None:
+    tables = re.findall(r"(?:^\|.*\n?)+", reference.GENERATED[name](), re.MULTILINE)
+    assert tables
+    for rows in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows.splitlines()}) == 1
 
 
 @pytest.mark.parametrize("line", documented())
 def test_documented_commands_are_accepted(line: str) -> None:
-    """Options and arguments parse, and the methods and tasks of `run` exist; names of a user's own are `my-...`."""
-    from bnnbench.experiment.plan import parse_settings
+    """Options and arguments parse, and the methods, tasks and test sets of `run` exist; names of a user's own are
+    `my-...`."""
+    from bnnbench.experiment.overrides import parse_overrides
     from bnnbench.methods import METHODS
     from bnnbench.tasks import TASKS
     from bnnbench.tasks.budget import budget_of
-    from bnnbench.tasks.shifts import select
 
     context = parse(line)
     if context.info_name == "run":
-        tasks, _ = select(context.params["task"].split(","), exhaustive=False)
-        for registry, names in ((METHODS, context.params["methods"].split(",")), (TASKS, tasks)):
-            registry.select(n for n in names if n != "all" and not n.startswith("my-"))
+        for registry, names in ((METHODS, context.params["methods"]), (TASKS, context.params["tasks"])):
+            registry.select(n for n in names.split(",") if n != "all" and not n.startswith("my-"))
         budget_of(context.params["budget"])
-        parse_settings(s for s in context.params["settings"] if not s.startswith("my-"))
+        parse_overrides(s for s in context.params["settings"] if not s.startswith("my-"))
+        families = {
+            name for task in TASKS for family in task.test_set_families for name in (family.name, *family.groups)
+        }
+        assert set(filter(None, context.params["test_sets"].split(","))) <= families | {"all", "noise"}
+        assert not (context.params["splits"] or "").strip("0123456789,")
 
 
 def test_first_screen_holds_two_commands() -> None:
@@ -163,27 +145,49 @@ def test_first_screen_holds_two_commands() -> None:
     assert test.rstrip().endswith(".venv/bin/pytest -n 2")
 
 
-@pytest.mark.parametrize("source", ["README.md", "bnnbench/api.py"])
-def test_python_examples(source: str) -> None:
+def test_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 160
+
+
+def examples(path: Path) -> list[doctest.DocTest]:
+    """The `>>>` examples of a document, which share their names, or of the functions of a module."""
+    name = str(path.relative_to(ROOT))
+    if path.suffix == ".py":
+        module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        return [test for test in doctest.DocTestFinder().find(module) if test.examples]
+    text = "\n".join(block for block in blocks(path, "python") if ">>>" in block)
+    return [doctest.DocTestParser().get_doctest(text, {}, name, name, 0)] if text else []
+
+
+WITH_EXAMPLES = [path for path in DOCUMENTS if examples(path)]
+
+
+@pytest.mark.parametrize("path", [*WITH_EXAMPLES, ROOT / "bnnbench" / "api.py"], ids=lambda path: path.name)
+def test_python_examples(path: Path) -> None:
     """The examples run, at the smoke budget and in temporary folders."""
     import torch
 
-    from bnnbench import api
-
-    if source == "README.md":
-        text = "\n".join(blocks(README, "python"))
-        tests = [doctest.DocTestParser().get_doctest(text, {}, source, source, 0)]
-    else:
-        tests = [test for test in doctest.DocTestFinder().find(api) if test.examples]
     threads, told = torch.get_num_threads(), []
     runner = doctest.DocTestRunner()
     try:
-        for test in tests:
+        for test in examples(path):
             runner.run(test, out=told.append)
     finally:
         torch.set_num_threads(threads)
     assert runner.tries > 0
     assert not runner.failures, "".join(told)
+
+
+def test_documents_with_examples_are_found() -> None:
+    assert {path.name for path in WITH_EXAMPLES} >= {"README.md", "python.md", "layers.md", "flows.md"}
+
+
+def test_method_of_the_readme_runs(tmp_path: Path) -> None:
+    (source,) = [block for block in blocks(README, "python") if ">>>" not in block]
+    names: dict = {}
+    exec(compile(source, "README.md", "exec"), names)
+    summary = bnnbench.run(names["MySGD"](lr=0.02), "diabetes", splits=[0], budget="smoke", db=tmp_path / "mine.db")
+    assert {status.value for status in summary.statuses} == {"ok"}
 
 
 def test_version_is_the_same_everywhere() -> None:
@@ -193,12 +197,30 @@ def test_version_is_the_same_everywhere() -> None:
     assert re.search(rf"^## \[{re.escape(version)}\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-def test_links_lead_somewhere() -> None:
-    for path in (README, CONTRIBUTING):
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8")):
-            assert (ROOT / target).exists(), f"{path.name} points to {target}, which does not exist"
+def test_files_that_documents_name_exist() -> None:
+    named = {
+        (path.name, name)
+        for path in DOCUMENTS
+        for name in re.findall(
+            r"`((?:bnnbench|tests|docs|datasets|benchmarks|reports)/[\w./-]+)`", path.read_text("utf-8")
+        )
+    }
+    assert len(named) > 10
+    made = "datasets/cache"  # by a download
+    assert not [pair for pair in named if pair[1] != made and not (ROOT / pair[1]).exists()]
 
 
-if __name__ == "__main__":
-    README.write_text(rewritten(README.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.exit(0)
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", BESIDE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text(encoding="utf-8"))
+    assert links
+    for target, anchor in links:
+        found = (path.parent / target) if target else path
+        assert found.exists(), f"{path.name} points to {target}, which does not exist"
+        assert not anchor or anchor in anchors(found), f"{path.name} points to {target}#{anchor}, which does not exist"

@@ -1,7 +1,8 @@
-"""The templates of CONTRIBUTING.md work as they stand, in a package of the user's own, found by entry points."""
+"""The templates of docs/extending.md work as they stand, in a package of the user's own, found by entry points."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from test_docs import CONTRIBUTING, blocks
+from test_docs import EXTENDING, blocks
 
 import bnnbench
 from bnnbench.data.cards import Card
@@ -18,8 +19,8 @@ from bnnbench.data.cards import Card
 
 def template(name: str, language: str = "python") -> str:
     """The code block whose first line is the comment `# name`."""
-    found = [block for block in blocks(CONTRIBUTING, language) if block.startswith(f"# {name}\n")]
-    assert len(found) == 1, f"CONTRIBUTING.md has {len(found)} blocks `# {name}`"
+    found = [block for block in blocks(EXTENDING, language) if block.startswith(f"# {name}\n")]
+    assert len(found) == 1, f"extending.md has {len(found)} blocks `# {name}`"
     return found[0].partition("\n")[2].lstrip("\n")
 
 
@@ -79,6 +80,19 @@ def test_own_task(tmp_path: Path) -> None:
     assert "10 ok now" in plugin.bnnbench(*run)
     plugin.bnnbench("report", "--db", "mine.db", "--out", "reports")
     assert "my-task" in (tmp_path / "reports" / "index.md").read_text()
+
+
+def test_own_family_of_test_sets(tmp_path: Path) -> None:
+    """The class of the template on a small task; its task on MNIST needs the data and is only made."""
+    from image_samples import PLAIN
+
+    names: dict = {}
+    exec(compile(template("my_test_sets.py"), "my_test_sets.py", "exec"), names)
+    assert [family.name for family in names["MY_MNIST"].test_set_families] == ["noise"]
+    task = dataclasses.replace(PLAIN, test_set_families=(names["Noise"]("noise"),))
+    bnnbench.run("constant,map", task, test_sets="noise", budget="smoke", db=tmp_path / "mine.db")
+    scores = bnnbench.scores(tmp_path / "mine.db", metric="error", method="map")
+    assert {"noise-0.10", "noise-0.20", "noise-0.40"} <= set(scores["evaluation"])
 
 
 def test_data_card_template() -> None:

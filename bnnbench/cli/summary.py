@@ -33,7 +33,7 @@ def print_tables(db: str | os.PathLike[str], tasks: str, methods: str, budget: s
     from bnnbench.names import parse_split
     from bnnbench.registry import ALL
     from bnnbench.reporting.select import baselines
-    from bnnbench.reporting.tables.grid import summary_table
+    from bnnbench.reporting.tables.headline import summary_table
     from bnnbench.store.store import ResultStore
     from bnnbench.tasks import TASKS
 

@@ -54,7 +54,8 @@ class StoredPosterior:
     Attributes:
         cell: the cell's description, as in the database.
         method: the configured method.
-        state, draws: tensors as the method left them.
+        state: tensors as the method left them.
+        draws: collected draws, None of methods without.
         classes: the labels, in the order of the probabilities; none for regression.
         features: names of the inputs' columns, where they have names.
     """

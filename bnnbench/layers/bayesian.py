@@ -64,7 +64,8 @@ class BayesianNetwork(nn.Module):
     Attributes:
         network: the converted network, of noisy layers.
         prior_scale: s of all parameters; None for sqrt(2 / fan_in) of weights and 1 of biases.
-        key, calls: the seed's key and the number of calls without a key so far; buffers, hence saved with the state.
+        key: the seed's key; a buffer, hence saved with the state, as is
+        calls: the number of calls without a key so far.
     """
 
     key: Tensor

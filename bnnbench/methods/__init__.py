@@ -1,4 +1,4 @@
-"""Inference methods, one file per family; see CONTRIBUTING.md for how to add one."""
+"""Inference methods, one file per family; see docs/extending.md for how to add one."""
 
 from bnnbench.methods.base import METHODS, Method, configure, valid
 

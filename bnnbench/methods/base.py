@@ -40,7 +40,8 @@ class Method(ABC):
     are structure. What is an attribute here may be a field or a property of a method.
 
     Attributes:
-        name, version: identity; raise the version whenever numbers change.
+        name: identity, with the version.
+        version: raise it whenever numbers change.
         citation: authors, year, arXiv id.
         tags: groups on the command line, and what a reader of a table must weigh.
         supports: task kinds.

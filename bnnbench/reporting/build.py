@@ -8,25 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnbench.errors import UserError
-from bnnbench.reporting.extra import Extra, write
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.output import Output, file_stem
-from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection, select
-from bnnbench.reporting.statistics import Comparison
-from bnnbench.reporting.superseded import Installed, Superseded, superseded
+from bnnbench.reporting.superseded import Installed
+from bnnbench.reporting.tables.attacks import attack_tables
 from bnnbench.reporting.tables.costs import costs
-from bnnbench.reporting.tables.divergence import density_tables
+from bnnbench.reporting.tables.covariance import covariance_tables
+from bnnbench.reporting.tables.density import divergence_tables, published_bounds
+from bnnbench.reporting.tables.detection import detection_tables
 from bnnbench.reporting.tables.fidelity import fidelity_tables
-from bnnbench.reporting.tables.grid import comparison_csv, comparison_grid, frame_csv, grid_latex
-from bnnbench.reporting.tables.image_tables import image_tables
+from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.samplers import sampler_tables
+from bnnbench.reporting.tables.summary import summary_tables
+from bnnbench.reporting.tables.table import Table, frame_csv, write
 from bnnbench.reporting.tables.truth import truth_tables
 
 if TYPE_CHECKING:  # matplotlib is loaded for a report, not for a summary table
-    from bnnbench.reporting.figures.section import Picked
+    from bnnbench.reporting.figures.section import Picture
 
 FORMATS = ("md", "csv", "latex")
+TABLES = (  # each yields what a section has scores for, beside the headline tables, in the order of the page
+    summary_tables,
+    detection_tables,
+    attack_tables,
+    covariance_tables,
+    truth_tables,
+    divergence_tables,
+    published_bounds,
+    sampler_tables,
+)
 
 
 def build(
@@ -54,50 +65,42 @@ def build(
     if unknown or not formats:
         named = ", ".join(sorted(map(str, unknown))) or "none"
         raise UserError(f"Unknown report format ({named}); choose from {', '.join(FORMATS)}.")
-    selection = select(store, tasks, methods, budget)
-    output, old = Output(out), superseded(selection.sections, installed)
-    pages = [_section(selection, section, output, set(formats), old) for section in selection.sections]
-    across = _fidelity(selection, output, set(formats), old)
+    selection, output = select(store, tasks, methods, budget, installed), Output(out)
+    pages = [_section(selection, section, output, set(formats)) for section in selection.sections]
+    across = _fidelity(selection, output, set(formats))
     if "md" in formats:
         from bnnbench.reporting.pages import index
 
-        output.write("index.md", index(selection, pages, across, old))
+        output.write("index.md", index(selection, pages, across))
     return output.finish()
 
 
-def _section(selection: Selection, section: Section, output: Output, formats: set[str], old: Superseded) -> str:
+def _section(selection: Selection, section: Section, output: Output, formats: set[str]) -> str:
     """Write one section's tables and figures; returns its part of the page."""
-    from bnnbench.reporting.figures.section import draw  # matplotlib is loaded for a report, not for a summary table
-    from bnnbench.reporting.pages import caption, section_page
-
-    tables = compare_all(selection, section)
-    for table in tables:
-        stem = "tables/" + file_stem(f"{section.name}-{table.metric}")
-        if "csv" in formats:
-            output.write(f"{stem}.csv", comparison_csv(table, old.names))
-        if "latex" in formats:
-            grid = old.mark(comparison_grid(table))
-            output.write(f"{stem}.tex", grid_latex(grid, caption(selection, section, table, old)))
+    headlines = _marked(headline_tables(selection, section), selection)
+    found = [table for tables in TABLES for table in tables(selection, section)]
+    others = _marked((replace(t, caption=f"{t.caption} {section.warning}".strip()) for t in found), selection)
+    write([*headlines, *others], output, formats)
     if "csv" in formats:
         output.write(f"tables/{file_stem(section.name)}-cost.csv", frame_csv(costs(section)))
-    extras = [*image_tables(selection, section), *truth_tables(section), *density_tables(selection, section)]
-    extras = _marked([*extras, *sampler_tables(section)], old)
-    write(extras, output, formats)
     if "md" not in formats:
         return ""
+    from bnnbench.reporting.figures.section import draw  # matplotlib is loaded for a page, not for its tables
+    from bnnbench.reporting.pages import section_page
+
     figures = []
     for figure in draw(selection, section):
         figures.append(figure)
         _write_figure(figure, output)
-    return section_page(selection, section, tables, extras, figures, old)
+    return section_page(selection, section, headlines, others, figures)
 
 
-def _fidelity(selection: Selection, output: Output, formats: set[str], old: Superseded) -> list[str]:
+def _fidelity(selection: Selection, output: Output, formats: set[str]) -> list[str]:
     """Write the comparisons with HMC, which belong to no one section; returns their part of the page, if any."""
     found = fidelity(selection)
     if found is None:
         return []
-    tables = _marked(fidelity_tables(found), old)
+    tables = _marked(fidelity_tables(found), selection)
     write(tables, output, formats)
     if "md" not in formats:
         return []
@@ -109,15 +112,11 @@ def _fidelity(selection: Selection, output: Output, formats: set[str], old: Supe
     return [fidelity_page(tables, figure)]
 
 
-def _marked(tables: Iterable[Extra], old: Superseded) -> list[Extra]:
-    return [replace(table, grid=old.mark(table.grid)) for table in tables]
+def _marked(tables: Iterable[Table], selection: Selection) -> list[Table]:
+    """With a sign at the names of what is superseded."""
+    return [replace(table, grid=table.grid.renamed(selection.superseded.marked)) for table in tables]
 
 
-def _write_figure(figure: Picked, output: Output) -> None:
+def _write_figure(figure: Picture, output: Output) -> None:
     for extension, content in figure.files.items():
         output.write(f"figures/{figure.name}.{extension}", content)
-
-
-def compare_all(selection: Selection, section: Section) -> list[Comparison]:
-    """The section's headline metrics on the test rows."""
-    return [compared(selection, section, metric) for metric in section.metrics]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bnnbench.reporting.comparison import Comparison
 from bnnbench.reporting.competition import SEEDS
-from bnnbench.reporting.images import GROUP_NOTES
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.separable import ALPHA
-from bnnbench.reporting.statistics import Comparison
-from bnnbench.reporting.superseded import Superseded
-from bnnbench.reporting.tables.grid import OLD, WORSE, words
+from bnnbench.reporting.tables.text import OLD, WORSE, words
 
 FEW_POINTS = (
     "One point can carry the mean: a flow that misses a corner of the truth is far off on the few draws from there."
@@ -18,15 +16,15 @@ FEW_POINTS = (
 METRIC_NOTES = {"nll": FEW_POINTS, "kl_forward": FEW_POINTS}  # what a reader of these tables will ask
 
 
-def caption(selection: Selection, section: Section, table: Comparison, old: Superseded) -> str:
+def caption(selection: Selection, section: Section, table: Comparison) -> str:
     """Metric, splits, and the test behind the bold numbers, in full: a table may be read alone."""
-    _, unit, summary = selection.metric(table.metric)
+    old, (_, unit, summary) = selection.superseded, selection.metric(table.metric)
     direction = {1: "higher is better", -1: "lower is better"}.get(table.better, "")
     about = ", ".join(filter(None, [unit, direction]))
     name = words(table.metric)
     text = (name[0].upper() + name[1:]) + f" on the {table.evaluation} rows"
     text += f": {summary.strip().rstrip('.')}" * bool(summary) + f" ({about})" * bool(about) + ". "
-    notes = GROUP_NOTES.get(section.group), METRIC_NOTES.get(table.metric)
+    notes = section.warning, METRIC_NOTES.get(table.metric)
     text += "".join(f"{note} " for note in notes if note)
     seeds = max(table.seeds.values())
     if table.baselines and any(e.worse for e in table.entries.values()):

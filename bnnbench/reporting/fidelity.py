@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bnnbench.names import FIDELITY, TEST
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
-
-REFERENCE = "hmc"
-METRICS = ("w1_to_hmc", "mean_gap", "log_sd_ratio", "log_epistemic_ratio")  # order of the page
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Fidelity:
         rhat: column -> R-hat of HMC.
         doubted: columns in which HMC doubts its own convergence.
         other: rows whose target is not the task's posterior.
+        metrics: those that have values, in the order of registration; by the first one methods are ranked.
     """
 
     frame: Frame
@@ -57,11 +56,7 @@ class Fidelity:
     rhat: dict[str, float]
     doubted: frozenset[str]
     other: frozenset[str]
-
-    def metrics(self) -> list[str]:
-        """Those that have values, in the order of the page."""
-        present = set(self.frame["metric"])
-        return [m for m in METRICS if m in present]
+    metrics: tuple[str, ...]
 
     def own(self, metric: str) -> dict[tuple[str, str], tuple[float, float, bool]]:
         """(row, column) -> value, standard error, unconverged."""
@@ -84,7 +79,7 @@ class Fidelity:
 
     def ranking(self) -> Ranking:
         """By the first metric, over columns in which all can be compared."""
-        metric = self.metrics()[0]
+        metric = self.metrics[0]
         table = {key: abs(v) for key, (v, _, _) in self.own(metric).items() if not math.isnan(v)}
         rows = [r for r in self.rows if r not in self.other]
         sound = [c for c in self.columns if c not in self.doubted]
@@ -100,11 +95,12 @@ def fidelity(selection: Selection) -> Fidelity | None:
     """All comparisons of the selected cells, or None without any."""
     parts = [_compared(s) for s in selection.sections]
     frame: Frame = pd.concat(parts)
-    frame = frame[frame["row"] != REFERENCE]
+    frame = frame[~frame["row"].isin(selection.gold_standard())]
     if frame.empty:
         return None
     columns = tuple(dict.fromkeys(frame["column"]))
     references = pd.concat([_reference(selection, s) for s in selection.sections])
+    present_metrics = set(frame["metric"])
     present = set(frame["row"])
     rows = dict.fromkeys(r for s in selection.sections for r in s.rows if r in present)
     ordered = {r: i for i, r in enumerate(_registered(selection, rows))}
@@ -112,10 +108,11 @@ def fidelity(selection: Selection) -> Fidelity | None:
         _averaged(frame, columns, ordered),
         columns,
         tuple(ordered),
-        _means(references[references["evaluation"] == "fidelity"], ["metric", "column"]),
+        _means(references[references["evaluation"] == FIDELITY], ["metric", "column"]),
         _means(references[references["metric"] == "rhat"], "column"),
         frozenset(references.loc[references["status"] == "unconverged", "column"]),
         frozenset(frame.loc[frame["other_target"], "row"]),
+        tuple(metric for metric in selection.metrics["name"] if metric in present_metrics),
     )
 
 
@@ -131,7 +128,7 @@ def _registered(selection: Selection, rows: dict[str, None]) -> list[str]:
 
 def _compared(section: Section) -> Frame:
     """The section's comparisons in the order of tasks and splits."""
-    frame = section.scores[section.scores["evaluation"] == "fidelity"]
+    frame = section.scores[section.scores["evaluation"] == FIDELITY]
     frame = frame.assign(place=frame["task"].map({t: i for i, t in enumerate(section.tasks)}))
     return _with_column(frame.sort_values(["place", "index"], kind="stable"))
 
@@ -145,8 +142,9 @@ def _with_column(frame: Frame) -> Frame:
 def _reference(selection: Selection, section: Section) -> Frame:
     """HMC's own scores on the section's data sets, whatever methods were selected: they qualify every comparison."""
     frame = selection.store.scores(
-        method=REFERENCE, task=section.tasks, rule=section.rule, budget=section.budget, evaluation=["fidelity", "test"]
-    )
+        method=selection.gold_standard(), task=section.tasks, rule=section.rule, budget=section.budget,
+        evaluation=[FIDELITY, TEST],
+    )  # fmt: skip
     default = frame["config"] == "default"
     return _with_column(frame[default] if default.any() else frame)
 

@@ -1,4 +1,4 @@
-"""Numbers from the literature for tasks whose protocol some paper shares, from the file beside this."""
+"""Numbers from the literature for tasks whose protocol some paper shares: the file beside this."""
 
 from __future__ import annotations
 
@@ -79,11 +79,9 @@ def shipped() -> tuple[dict[str, str], ...]:
 
 def literature(task: str) -> list[Quoted]:
     """Numbers of the task's own protocol; one that the file holds twice is listed once."""
-    if task not in PROTOCOLS:
-        return []
     found: dict[tuple[str, str, str], Quoted] = {}
     for r in shipped():
-        if (r["task"], r["dataset"], r["network"]) != PROTOCOLS[task] or r["metric"] not in UNITS:
+        if (r["task"], r["dataset"], r["network"]) != PROTOCOLS.get(task) or r["metric"] not in UNITS:
             continue
         if r["confidence"] != "high":  # numbers from memory or second hand are no reference
             continue

@@ -7,17 +7,15 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from bnnbench.reporting.captions import caption
 from bnnbench.reporting.escape import alt_text, code, escape_markdown, one_line
-from bnnbench.reporting.extra import Extra, page
-from bnnbench.reporting.figures.section import Picked
-from bnnbench.reporting.images import GROUP_NOTES
+from bnnbench.reporting.figures.section import Picture
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.separable import ALPHA
-from bnnbench.reporting.statistics import Comparison, Frame
-from bnnbench.reporting.superseded import Superseded
+from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.costs import cost_tables, troubles
-from bnnbench.reporting.tables.grid import OLD, WORSE, comparison_grid, grid_markdown, markdown, words
+from bnnbench.reporting.tables.grid import markdown
+from bnnbench.reporting.tables.table import Table
+from bnnbench.reporting.tables.text import OLD, WORSE
 from bnnbench.reporting.tables.tuning import tuning_markdown, tunings
 
 HOW_TO_READ = f"""\
@@ -69,8 +67,8 @@ def provenance(selection: Selection) -> str:
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
         ("Scores in the database", f"sha256 {selection.fingerprint}"),
     ]
-    if selection.superseded:
-        left = f"{selection.superseded:,} cells of superseded versions or defaults of a task or method"
+    if selection.left_out:
+        left = f"{selection.left_out:,} cells of superseded versions or defaults of a task or method"
         lines.append(("Left out", left))
     if selection.notices:
         lines.append(("Left out of the figures", "; ".join(selection.notices)))
@@ -103,46 +101,38 @@ def _distinct(values: Iterable) -> list[str]:
 
 
 def section_page(
-    selection: Selection,
-    section: Section,
-    tables: list[Comparison],
-    extras: list[Extra],
-    figures: list[Picked],
-    old: Superseded,
+    selection: Selection, section: Section, headlines: list[Table], others: list[Table], figures: list[Picture]
 ) -> str:
     """One section: tables, notes, figures, costs, hyperparameters, troubles."""
     group = escape_markdown(section.group)
     parts = [f"## {group}, split rule {code(section.rule)}, budget {code(section.budget)}\n"]
     if section.rule in SPLIT_RULES:
         parts.append(f"Splits: {SPLIT_RULES[section.rule]}.\n")
-    if section.group in GROUP_NOTES:
-        parts.append(f"**{GROUP_NOTES[section.group]}**\n")
+    if section.warning:
+        parts.append(f"**{escape_markdown(section.warning)}**\n")
     if section.others:
         rest = ", ".join(f"{n:,} at {code(b)}" for b, n in section.others.items())
         parts.append(f"Not shown: cells at other budgets ({rest}); `--budget` selects them.\n")
-    for table in tables:
-        title = f"### {group}: {escape_markdown(words(table.metric))}\n"
-        parts += [title, grid_markdown(old.mark(comparison_grid(table)))]
-        parts.append(escape_markdown(caption(selection, section, table, old)) + "\n")
+    parts += [table.page() for table in headlines]
     told = [f"{task}: {note}" for task in section.tasks for note in selection.notes(task)]
     notes = [f"* {escape_markdown(text)}\n" for text in told]
     if notes:
         parts += ["Notes on the data:\n", "".join(notes)]
-    parts += [page(extra) for extra in extras]
+    parts += [table.page() for table in others]
     if figures:
         parts += [f"### {group}: figures\n", *map(_picture, figures)]
     parts += _costs(section) + _tuning(section) + _troubles(section)
     return "\n".join(parts)
 
 
-def _picture(figure: Picked) -> str:
+def _picture(figure: Picture) -> str:
     text = f"{escape_markdown(figure.text)}\n\n" * bool(figure.text)
     return f"{text}![{alt_text(figure.alt)}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
 
 
-def fidelity_page(tables: list[Extra], figure: Picked) -> str:
+def fidelity_page(tables: list[Table], figure: Picture) -> str:
     """The part that spans sections: figure, then tables."""
-    return "\n".join([f"## {FIDELITY}\n", _picture(figure), *map(page, tables)])
+    return "\n".join([f"## {FIDELITY}\n", _picture(figure), *(table.page() for table in tables)])
 
 
 def _costs(section: Section) -> list[str]:
@@ -157,8 +147,8 @@ def _costs(section: Section) -> list[str]:
         "cell.\n"
     )
     parts = [f"### {escape_markdown(section.group)}: cost\n", text]
-    for setting, table in tables:
-        parts += [f"On {escape_markdown(str(setting))}:\n", table]
+    for conditions, grid in tables:
+        parts += [f"On {escape_markdown(str(conditions))}:\n", grid.markdown()]
     return parts
 
 
@@ -188,7 +178,7 @@ def _troubles(section: Section) -> list[str]:
     ]
 
 
-def index(selection: Selection, pages: list[str], across: list[str], old: Superseded) -> str:
+def index(selection: Selection, pages: list[str], across: list[str]) -> str:
     """The whole page: the parts of the sections, then those that span them."""
     contents = "".join(
         f"* {escape_markdown(s.group)}, {code(s.rule)}, budget {code(s.budget)}: "
@@ -196,6 +186,7 @@ def index(selection: Selection, pages: list[str], across: list[str], old: Supers
         for s in selection.sections
     )
     contents += f"* {FIDELITY}\n" * bool(across)
+    old = selection.superseded
     warning = [f"**Superseded results.** {SUPERSEDED.format(old)}\n"] * bool(old.names)
     head = ["# bnnbench report\n", *warning, "## How to read this\n", HOW_TO_READ, "## Where the numbers come from\n"]
     return "\n".join([*head, provenance(selection), "Sections:\n", contents, *pages, *across])

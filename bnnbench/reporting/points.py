@@ -1,20 +1,22 @@
-"""The comparison that tables and figures show: over splits, or over blocks of test points where there is one split."""
+"""The comparisons that tables and figures show: over splits, or over blocks of test points where there is one split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from bnnbench import names
+from bnnbench.reporting.comparison import Blocks, Comparison, comparison
 from bnnbench.reporting.select import Section, Selection
-from bnnbench.reporting.statistics import Blocks, Comparison, Frame, comparison
+from bnnbench.reporting.statistics import Frame
 
 
-def compared(selection: Selection, section: Section, metric: str, tasks: Sequence[str] | None = None) -> Comparison:
-    """A metric on the test rows of the section's data sets, or of these `tasks`."""
-    rows, columns = list(section.rows), list(section.tasks if tasks is None else tasks)
-    points = blocks(selection, section)
-    return comparison(section.scores, metric, "test", selection.metric(metric)[0], rows, columns, points)
+def compared(
+    selection: Selection, section: Section, metric: str, evaluation: str = names.TEST, points: Blocks | None = None
+) -> Comparison:
+    """A metric on one test set of the section's data sets; `points` are the section's `blocks`, where bold counts."""
+    rows, tasks = list(section.rows), list(section.tasks)
+    better = selection.metric(metric).better
+    return comparison(section.scores, metric, evaluation, better=better, rows=rows, tasks=tasks, blocks=points)
 
 
 def blocks(selection: Selection, section: Section) -> Blocks:
@@ -28,7 +30,7 @@ def blocks(selection: Selection, section: Section) -> Blocks:
     if not rows:
         return {}
     found: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
-    stored = selection.store.curves("blocks", evaluation="test", task=sorted({task for _, task in rows.values()}))
+    stored = selection.store.curves("blocks", evaluation=names.TEST, task=sorted({task for _, task in rows.values()}))
     for cell, _, series in stored:
         if (key := rows.get(cell["fingerprint"])) is not None:
             found.setdefault(key, []).append(series)

@@ -12,20 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+from bnnbench import names
 from bnnbench.errors import UserError
-from bnnbench.reporting.statistics import Frame, row_names
+from bnnbench.reporting.comparison import row_names, rules
+from bnnbench.reporting.statistics import Frame
+from bnnbench.reporting.superseded import Installed, Superseded, superseded
 from bnnbench.reporting.targets import other_targets
 
-GROUPS = ("toy", "starter", "uci", "tabular", "images", "images-sample", "shift", "density")  # order of sections
 BUDGETS = ("smoke", "quick", "full")
-HEADLINE = {
-    "regression": ("log_likelihood", "rmse", "crps", "calibration_error"),
-    "classification": ("log_likelihood", "error", "ece", "brier"),
-    "density": ("nll", "kl_forward"),
-    "variational": ("nll", "elbo", "iw_log_likelihood"),
-}
 CELL = ["task", "method", "config", "split", "seed", "budget"]
 
 
@@ -40,8 +36,13 @@ class Section:
     """Comparable cells; frames carry the extra columns `rule`, `index` and `row` (method and non-default config).
 
     Scores also tell by `baseline` which methods are there to be beaten, not to win, and by `other_target` which cells
-    aim at something else than the task's posterior.
-    Attempts also have the `device` and the `threads` of their session.
+    aim at something else than the task's posterior. Attempts also have the `device` and the `threads` of their session.
+
+    Attributes:
+        tasks, rows: in the order of registration; configurations of a method follow it.
+        metrics: the headline metrics that have scores on the test rows, in the order of registration.
+        warning: what must stand over its tables; empty: nothing.
+        others: cells at budgets that are not shown.
     """
 
     group: str
@@ -51,25 +52,35 @@ class Section:
     attempts: Frame
     tasks: tuple[str, ...]
     rows: tuple[str, ...]
-    kinds: dict[str, str] = field(default_factory=dict)
-    others: dict[str, int] = field(default_factory=dict)  # cells at budgets not shown
+    metrics: tuple[str, ...] = ()
+    warning: str = ""
+    others: dict[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """File name stem."""
         return f"{self.group}-{self.rule}"
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Headline metrics that have scores here."""
-        wanted = [m for t in self.tasks for m in HEADLINE.get(self.kinds.get(t, ""), ())]
-        present = set(self.scores.loc[self.scores["evaluation"] == "test", "metric"])
-        return tuple(m for m in dict.fromkeys(wanted) if m in present)
+
+class Metric(NamedTuple):
+    """What the database says of a metric: `better` is +1 for higher, -1 for lower, 0 for neither."""
+
+    better: int = 0
+    unit: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """All that the pages need. `store` is kept for curves; `superseded` counts cells of older versions, left out."""
+    """All that the pages need.
+
+    Attributes:
+        store: kept for curves.
+        superseded: results shown of versions older than those installed.
+        left_out: number of cells of older versions than the database's newest.
+        fingerprint: of all scores in the database.
+        notices: what is left out of figures, said as it turns up.
+    """
 
     store: Any
     sections: tuple[Section, ...]
@@ -77,9 +88,10 @@ class Selection:
     tasks: Frame
     metrics: Frame
     sessions: Frame
-    superseded: int
+    superseded: Superseded
+    left_out: int
     fingerprint: str
-    notices: list[str] = field(default_factory=list)  # what is left out, said as it turns up
+    notices: list[str] = field(default_factory=list)
 
     @cached_property
     def _notes(self) -> dict[str, tuple[str, ...]]:
@@ -89,13 +101,18 @@ class Selection:
         """Sentences to stand under a task's table."""
         return self._notes.get(task, ())
 
-    def metric(self, name: str) -> tuple[int | None, str, str]:
-        """Direction, unit and summary of a metric (None, "", "" when the database does not know it)."""
-        found = self.metrics[self.metrics["name"] == name]
-        if found.empty:
-            return None, "", ""
-        row = found.iloc[-1]
-        return int(row["better"]), str(row["unit"] or ""), str(row["summary"] or "")
+    def metric(self, name: str) -> Metric:
+        """Definition of a metric; an empty one when the database does not know it."""
+        found = self.metrics[self.metrics["name"] == name].to_dict("records")
+        return (
+            Metric(int(found[-1]["better"]), found[-1]["unit"] or "", found[-1]["summary"] or "") if found else Metric()
+        )
+
+    def gold_standard(self) -> set[str]:
+        """Names of the methods whose samples stand for the posterior itself."""
+        return {
+            str(m["name"]) for _, m in self.methods.iterrows() if m["role"] == "reference" and "sampling" in m["tags"]
+        }
 
 
 def fingerprint(scores: Frame) -> str:
@@ -105,16 +122,20 @@ def fingerprint(scores: Frame) -> str:
 
 
 def select(
-    store: Any, tasks: Sequence[str] | None = None, methods: Sequence[str] | None = None, budget: str | None = None
+    store: Any,
+    tasks: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    budget: str | None = None,
+    installed: Installed | None = None,
 ) -> Selection:
-    """Read the database, keep what is asked for, and divide it into sections."""
+    """Read the database, keep what is asked for, and divide it into sections (arguments as of `build`)."""
     scores, attempts = store.scores(), store.attempts()
     if scores.empty:
         raise UserError("The database holds no results yet; run `bnnbench run` first.")
     known_tasks, known_methods = store.tasks(), store.methods()
     known_methods = known_methods.assign(tags=known_methods["tags"].map(_strings))
     total = fingerprint(scores)
-    superseded = store.scores(latest_only=False)["fingerprint"].nunique() - scores["fingerprint"].nunique()
+    left_out = store.scores(latest_only=False)["fingerprint"].nunique() - scores["fingerprint"].nunique()
     groups = _groups(known_tasks)
     if tasks is not None:
         members = {g: [t for t, own in groups.items() if g in own] for own in groups.values() for g in own}
@@ -131,8 +152,10 @@ def select(
     )
     sessions = store.sessions()
     attempts = _on_machines(_extend(attempts), sessions)
-    sections = _sections(_extend(scores), attempts, known_tasks, known_methods, groups, budget)
-    return Selection(store, sections, known_methods, known_tasks, store.metrics(), sessions, superseded, total)
+    metrics = store.metrics()
+    sections = _sections(_extend(scores), attempts, known_tasks, known_methods, metrics, budget)
+    old = superseded([section.scores for section in sections], installed)
+    return Selection(store, sections, known_methods, known_tasks, metrics, sessions, old, left_out, total)
 
 
 def _strings(value: Any) -> tuple[str, ...]:
@@ -142,14 +165,13 @@ def _strings(value: Any) -> tuple[str, ...]:
 
 def _extend(frame: Frame) -> Frame:
     """Add rule, index and row name."""
-    parts = frame["split"].str.rsplit("-", n=1)
-    return frame.assign(rule=parts.str[0], index=parts.str[1].astype(int), row=row_names(frame))
+    index = frame["split"].map({name: names.parse_split(name)[1] for name in frame["split"].unique()})
+    return frame.assign(rule=rules(frame), index=index.astype(int), row=row_names(frame))
 
 
 def baselines(methods: Frame) -> set[str]:
-    """Names of the methods that the others are to beat, by their tags."""
-    tagged = zip(methods["name"], methods["tags"], strict=True)
-    return {str(name) for name, tags in tagged if "baseline" in tags}
+    """Names of the methods that the others are to beat."""
+    return set(methods.loc[methods["role"] == "baseline", "name"])
 
 
 def _on_machines(attempts: Frame, sessions: Frame) -> Frame:
@@ -161,10 +183,7 @@ def _on_machines(attempts: Frame, sessions: Frame) -> Frame:
 
 def _groups(tasks: Frame) -> dict[str, tuple[str, ...]]:
     """Task -> its groups, the one it is shown under first."""
-    return {
-        str(r["name"]): tuple(sorted(_strings(r["groups"]), key=lambda g: (GROUPS.index(g) if g in GROUPS else 99, g)))
-        for _, r in tasks.iterrows()
-    }
+    return {str(r["name"]): _strings(r["groups"]) for _, r in tasks.iterrows()}
 
 
 def _listing(values: Frame) -> str:
@@ -185,17 +204,13 @@ def _named(wanted: Sequence[str], present: Frame, groups: dict[str, list[str]], 
 
 
 def _sections(
-    scores: Frame,
-    attempts: Frame,
-    tasks: Frame,
-    methods: Frame,
-    groups: dict[str, tuple[str, ...]],
-    budget: str | None,
+    scores: Frame, attempts: Frame, tasks: Frame, methods: Frame, metrics: Frame, budget: str | None
 ) -> tuple[Section, ...]:
-    """One section a group and rule, at `budget` or the largest budget that it has."""
-    task_order = dict(zip(tasks["name"], tasks["order"], strict=True))
-    method_order = dict(zip(methods["name"], methods["order"], strict=True))
-    kinds = dict(zip(tasks["name"], tasks["kind"], strict=True))
+    """One section a group and rule, at `budget` or the largest budget that it has; in the order of their tasks."""
+    groups = _groups(tasks)
+    task_order, method_order = (dict(zip(f["name"], f["order"], strict=True)) for f in (tasks, methods))
+    warnings = dict(zip(tasks["name"], tasks["warning"], strict=True))
+    headlines = list(metrics.loc[metrics["headline"].astype(bool), "name"])
     scores = scores.assign(group=scores["task"].map(lambda t: (groups.get(t) or ("other",))[0]))
     sections = []
     for (group, rule), part in scores.groupby(["group", "rule"]):
@@ -204,13 +219,21 @@ def _sections(
         shown = part[part["budget"] == chosen]
         if shown.empty:
             continue
-        names = sorted(shown["task"].unique(), key=lambda t: (task_order.get(t, 0), t))
+        own = sorted(shown["task"].unique(), key=lambda t: (task_order.get(t, 0), t))
         keys = shown[["method", "config", "row"]].drop_duplicates().values.tolist()
         keys.sort(key=lambda k: (method_order.get(k[0], 0), k[0], k[1] != "default", natural(k[1])))
-        own = attempts[attempts["fingerprint"].isin(shown["fingerprint"])]
-        others = {str(b): int(n) for b, n in sorted(cells.items()) if b != chosen}
-        kind = {t: str(kinds.get(t, "")) for t in names}
-        rows = tuple(k[2] for k in keys)
-        sections.append(Section(str(group), str(rule), chosen, shown, own, tuple(names), rows, kind, others))
-    sections.sort(key=lambda s: (GROUPS.index(s.group) if s.group in GROUPS else 99, s.group, s.rule))
-    return tuple(sections)
+        scored = set(shown.loc[shown["evaluation"] == names.TEST, "metric"])
+        section = Section(
+            group=str(group),
+            rule=str(rule),
+            budget=chosen,
+            scores=shown,
+            attempts=attempts[attempts["fingerprint"].isin(shown["fingerprint"])],
+            tasks=tuple(own),
+            rows=tuple(k[2] for k in keys),
+            metrics=tuple(metric for metric in headlines if metric in scored),
+            warning=" ".join(dict.fromkeys(filter(None, (warnings.get(task) for task in own)))),
+            others={str(b): int(n) for b, n in sorted(cells.items()) if b != chosen},
+        )
+        sections.append(section)
+    return tuple(sorted(sections, key=lambda s: (task_order.get(s.tasks[0], 0), s.group, s.rule)))

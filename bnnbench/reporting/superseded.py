@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from bnnbench.reporting.select import Section
-from bnnbench.reporting.tables.grid import OLD, Grid
+from bnnbench.reporting.statistics import Frame
+from bnnbench.reporting.tables.text import OLD
 
 Installed = Mapping[str, Mapping[str, int]]  # `method` and `task` -> name -> version
 KINDS = {"method": "methods", "task": "tasks"}
@@ -31,23 +31,18 @@ class Superseded:
             if own
         )
 
-    def mark(self, grid: Grid) -> Grid:
-        """The table with `°` at the names of what is superseded, in its first column and in its header."""
-        rows = tuple((self.marked(name), cells) for name, cells in grid.rows)
-        return replace(grid, header=tuple(map(self.marked, grid.header)), rows=rows)
-
     def marked(self, name: str) -> str:
         """A row's or a column's name, `sgld [lr=0.01]` and `energy 10fold-0` too."""
         return name + OLD if name.partition(" ")[0] in self.names else name
 
 
-def superseded(sections: Sequence[Section], installed: Installed | None) -> Superseded:
-    """What of the sections is older than what is installed; nothing where that is not known."""
+def superseded(shown: Sequence[Frame], installed: Installed | None) -> Superseded:
+    """What of the scores shown is older than what is installed; nothing where that is not known."""
     found: dict[str, dict[str, tuple[int, int]]] = {kind: {} for kind in KINDS}
     for kind in KINDS if installed else ():
-        for section in sections:
-            shown = section.scores[[kind, f"{kind}_version"]].drop_duplicates()
-            for name, version in shown.itertuples(index=False):
+        for scores in shown:
+            versions = scores[[kind, f"{kind}_version"]].drop_duplicates()
+            for name, version in versions.itertuples(index=False):
                 new, old = installed[kind].get(name), _number(version)  # type: ignore[index]
                 if new is not None and old is not None and old < new:
                     found[kind][str(name)] = old, new

@@ -1,4 +1,4 @@
-"""Which cells aim at something else than the task's posterior: by the tag of their method, or by their configuration.
+"""Which cells aim at something else than the task's posterior: by their method, or by their configuration.
 
 Some names of hyperparameters mean the same in every method. At other values than those of `PLAIN` the posterior is
 tempered, or that of another prior; also where the mean stays at the task's prior and only the covariance has another.
@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from bnnbench.reporting.statistics import Frame
 
 PLAIN = {"prior_scale": 1.0, "temperature": 1.0, "beta": 1.0, "precision": "task"}
-TAG = "other-target"
 
 
 def is_moved(configuration: str, names: Iterable[str] = PLAIN) -> bool:
@@ -26,7 +25,8 @@ def is_moved(configuration: str, names: Iterable[str] = PLAIN) -> bool:
 
 def other_targets(attempts: Frame, methods: Frame) -> set[str]:
     """Fingerprints of the cells with another target."""
-    tagged = {name for name, tags in zip(methods["name"], methods["tags"], strict=True) if TAG in (tags or ())}
     moved = {text: is_moved(text) for text in attempts["configuration"].unique()}
-    own = attempts["method"].isin(tagged) | attempts["configuration"].map(moved).astype(bool)
+    own = attempts["method"].isin(methods.loc[methods["other_target"].astype(bool), "name"]) | attempts[
+        "configuration"
+    ].map(moved).astype(bool)
     return set(attempts.loc[own, "fingerprint"])

@@ -1,4 +1,4 @@
-"""Tasks, one file per group; see CONTRIBUTING.md for how to add one."""
+"""Tasks, one file per group; see docs/extending.md for how to add one."""
 
 from bnnbench.tasks.base import TASKS, Task
 from bnnbench.tasks.sets import TestSet, TestSetFamily

@@ -48,9 +48,7 @@ LONGEST = 60  # characters of a name: reports make names of files from it
 NAME = re.compile(rf"[^\W_][\w.=+-]{{0,{LONGEST - 1}}}")
 TRAIN_POINTS = 2000  # at most so many training rows are scored as `train`
 # The prior over weights of a kind of task, where it is not the standard normal: a classifier of rows that can be told
-# apart has to raise its outputs well above one, which that forbids. Chosen on validation rows of tables (see the
-# README) and of images: at 1, the prior of regressions, the posterior of networks as wide as those for images underfits
-# (MAP errs on 3.1 % of the validation images of `mnist` after 5 epochs, at 2 on 2.0 %, at 4 on 1.7 %).
+# apart has to raise its outputs well above one, which that forbids. docs/tuning.md says how the scale was chosen.
 PRIORS: Mapping[str, Prior] = {"classification": GaussianPrior(scale=4.0)}
 
 

@@ -72,22 +72,7 @@ def budgets(epoch: int, times: int = 1) -> tuple[Budget, ...]:
     )
 
 
-# One configuration for all image tasks, by the validation rows of `mnist` (see the README): rates at `quick`, and what
-# shows in long trainings alone by these. Dropout's rate is that of the papers.
-# - Bayes by Backprop: at 1e-3 its KL acts within 40 epochs, and the best state of `full` (log-likelihood -0.095, epoch
-#   8) is worse than that of `quick` (-0.058): a mean-field posterior of so wide a network forgets its data as it
-#   converges (Coker et al. 2021, arXiv 2106.07052). At 3e-4 and 20 epochs: -0.059. The narrow component of the tables'
-#   mixture is too narrow here: 8 % of the images wrong after 5 epochs in place of 3 %.
-# - Multiplicative flows: prior and rate of the paper, N(0, 1), which is about four times the scale of ours in these
-#   networks, and 1e-3. The validation rows alone would have taken our prior and 3e-4 (LeNet at `full`: log-likelihood
-#   -0.029 in place of -0.038), a posterior less unsure away from the data.
-# - SGLD: a step that hardly decays gives draws that differ; the decay of the tables errs on 2.6 % in place of 1.7 %
-#   of the images, and pSGLD on 2.1 % in place of 1.7 %.
-# - SGHMC: steps at which a minibatch's own noise is below the temperature's (1e-4 and less) do not come far enough in
-#   5 epochs (4.3 % of the images wrong); a long burn-in whose step falls from 5e-4 to them does (2.1 %).
-# - Laplace: at the task's own precision, which the evidence prefers, the linearised model is far too unsure (-0.19; MAP
-#   -0.045). 300 times as much gives -0.043, 1,000 times as much for the diagonal. Under a prior that narrow the MAP
-#   itself underfits (see `PRIORS`), so mean and covariance have two priors here, and tables mark these cells.
+# One configuration for all image tasks, by the validation rows of `mnist`: docs/tuning.md says how each was chosen.
 TUNED = {
     "map": {"lr": 1e-3},
     "ensemble-deep": {"lr": 1e-3},

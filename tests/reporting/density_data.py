@@ -21,9 +21,10 @@ from bnnbench.records import (
     TaskRecord,
     canonical,
 )
-from bnnbench.reporting.figures.density_section import density_figures
-from bnnbench.reporting.figures.drawn import Drawn
-from bnnbench.reporting.figures.style import looks
+from bnnbench.reporting.figures.flows import flow_figures
+from bnnbench.reporting.figures.plot import Plot
+from bnnbench.reporting.figures.style import styles
+from bnnbench.reporting.figures.vae import vae_figures
 from bnnbench.reporting.select import select
 from bnnbench.store.store import ResultStore
 
@@ -43,10 +44,10 @@ TASKS = tuple(
     for i, n in enumerate(NAMES)
 )
 METRICS = (
-    MetricRecord("nll", -1, "nats per point", "mean negative log density"),
+    MetricRecord("nll", -1, "nats per point", "mean negative log density", headline=True),
     MetricRecord("kl_reverse", -1, "nats", "KL(q || p) on a grid"),
-    MetricRecord("elbo", 1, "nats per image", "evidence lower bound"),
-    MetricRecord("iw_log_likelihood", 1, "nats per image", "importance-weighted log-likelihood"),
+    MetricRecord("elbo", 1, "nats per image", "evidence lower bound", headline=True),
+    MetricRecord("iw_log_likelihood", 1, "nats per image", "importance-weighted log-likelihood", headline=True),
 )
 EDGE = np.linspace(-4, 4, 40)
 
@@ -157,11 +158,12 @@ def _scores(values: dict[str, float], error: float = 0.02) -> tuple[Score, ...]:
     return tuple(Score(name, float(value), error) for name, value in values.items())
 
 
-def figures(store: ResultStore) -> dict[str, Drawn]:
+def figures(store: ResultStore) -> dict[str, Plot]:
     """All that is drawn of the only section, by name."""
     selection = select(store)
     (section,) = selection.sections
-    return {d.name: d for d in density_figures(selection, section, looks(selection.methods, section.rows))}
+    known = styles(selection.methods, section.rows)
+    return {p.name: p for make in (flow_figures, vae_figures) for p in make(selection, section, known)}
 
 
 def stored(task: str, row: str, name: str) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from bnnbench.records import (
     CellRecord,
     EvaluationRecord,
     MethodRecord,
+    MetricRecord,
     Outcome,
     Score,
     Status,
@@ -31,10 +32,21 @@ IMAGE_METHODS = tuple(
     MethodRecord(name, 1, "", tuple(t for p, t in TAGS.items() if name.split("-")[0] == p), place)
     for place, name in enumerate(IMAGE_NAMES)
 )
+WARNING = "Never compare these numbers with published ones."
 IMAGE_TASKS = (
     TaskRecord("mnist", "1+sha256:m", "classification", ("images",), "", 20),
     TaskRecord("mnist-lenet", "1+sha256:l", "classification", ("images",), "", 21),
-    TaskRecord("cifar10-sample-lenet", "1+sha256:s", "classification", ("images-sample",), "", 22),
+    TaskRecord("cifar10-sample-lenet", "1+sha256:s", "classification", ("images-sample",), "", 22, (), WARNING),
+)
+IMAGE_METRICS = tuple(
+    MetricRecord(name, better, "", "")
+    for name, better in (
+        ("entropy_total", 0),
+        ("auroc_total", 1),
+        ("auroc_epistemic", 1),
+        ("aupr_total", 1),
+        ("fpr95_total", -1),
+    )
 )
 TOP = float(np.log(10))
 FRACTIONS = ("0.10", "0.50", "0.75", "0.90", "0.95", "0.98", "0.99", "0.995")
@@ -50,7 +62,7 @@ def images(task: str = "mnist", names: tuple[str, ...] = IMAGE_NAMES[1:], seeds:
 def image_store(path: Path, outcomes: list[Outcome]) -> ResultStore:
     """A database of these outcomes."""
     store = fill(path, [], IMAGE_METHODS)
-    store.register((), IMAGE_TASKS, ())
+    store.register((), IMAGE_TASKS, IMAGE_METRICS)
     store.record(1, outcomes)
     return store
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +37,15 @@ TASKS = (
         for i, name in enumerate(UCI)
     ),
 )  # fmt: skip
+headline = partial(MetricRecord, headline=True)
 METRICS = (
-    MetricRecord("log_likelihood", 1, "nats per point", "mean log density of the predictive mixture"),
-    MetricRecord("rmse", -1, "units of the target", "root mean squared error of the predictive mean"),
-    MetricRecord("crps", -1, "units of the target", "continuous ranked probability score"),
-    MetricRecord("calibration_error", -1, "", "mean distance of the PIT's ECDF from uniform"),
-    MetricRecord("error", -1, "", "share of wrong classes"),
-    MetricRecord("ece", -1, "", "expected calibration error"),
-    MetricRecord("brier", -1, "", "Brier score"),
+    headline("log_likelihood", 1, "nats per point", "mean log density of the predictive mixture"),
+    headline("rmse", -1, "units of the target", "root mean squared error of the predictive mean"),
+    headline("crps", -1, "units of the target", "continuous ranked probability score"),
+    headline("calibration_error", -1, "", "mean distance of the PIT's ECDF from uniform"),
+    headline("error", -1, "", "share of wrong classes"),
+    headline("ece", -1, "", "expected calibration error"),
+    headline("brier", -1, "", "Brier score"),
 )
 SESSION = SessionRecord(
     "0123abc",

@@ -24,12 +24,16 @@ KINDS |= dict.fromkeys(("ensemble-deep", "ensemble-bootstrap", "swag"), "ensembl
 KINDS |= dict.fromkeys(SAMPLING, "sampling")
 KINDS |= {name: "variational" for name in SUITE if name.startswith("bbp")}
 KINDS |= {name: "laplace" for name in SUITE if name.startswith("laplace")}
+ROLES = {"constant": "baseline", "hmc": "reference", "gp": "reference"}
 SUITE_METHODS = tuple(
-    MethodRecord(name, 1, "", (KINDS[name], *["other-target"] * (name in OTHER)), place)
+    MethodRecord(name, 1, "", (KINDS[name],), place, ROLES.get(name, "method"), name in OTHER)
     for place, name in enumerate(SUITE)
 )
 SUITE_METRICS = (
-    MetricRecord("w1_to_hmc", -1, "sd of HMC", "Wasserstein-1 distance"),
+    MetricRecord("w1_to_hmc", -1, "sd of HMC", "Wasserstein-1 distance", order=10),
+    MetricRecord("mean_gap", -1, "sd of HMC", "distance of the means", order=11),
+    MetricRecord("log_sd_ratio", 0, "", "log ratio of the widths", order=12),
+    MetricRecord("log_epistemic_ratio", 0, "", "log ratio of the epistemic widths", order=13),
     MetricRecord("kl_to_truth", -1, "nats", "KL divergence"),
 )
 FRACTIONS = ("0.10", "0.20", "0.40", "0.60", "0.80", "0.90", "0.99", "0.995")

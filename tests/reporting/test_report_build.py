@@ -13,7 +13,7 @@ from report_data import METHODS, cell, fill, gallery, lost, outcome
 from bnnbench.errors import UserError
 from bnnbench.records import MethodRecord, Status
 from bnnbench.reporting.build import build
-from bnnbench.reporting.figures.style import looks
+from bnnbench.reporting.figures.style import styles
 from bnnbench.reporting.output import Output
 from bnnbench.reporting.select import select
 from bnnbench.store.store import ResultStore
@@ -187,10 +187,10 @@ def test_results_of_superseded_versions_are_shown_and_said_to_be(small, tmp_path
 
 def test_look_is_fixed_by_the_registered_order(small):
     methods = select(small).methods
-    few, many = looks(methods, ["sgld"]), looks(methods, [m.name for m in METHODS])
+    few, many = styles(methods, ["sgld"]), styles(methods, [m.name for m in METHODS])
     assert few["sgld"] == many["sgld"]
     assert len({(v.color, v.marker) for v in many.values()}) == len(METHODS)
-    configured = looks(methods, ["sgld", "sgld [lr=0.01]"])["sgld [lr=0.01]"]
+    configured = styles(methods, ["sgld", "sgld [lr=0.01]"])["sgld [lr=0.01]"]
     assert (configured.color, configured.hollow) == (few["sgld"].color, True)
 
 

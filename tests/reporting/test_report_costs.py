@@ -9,7 +9,7 @@ from report_data import METHODS, METRICS, SESSION, TASKS, cell, outcome
 from bnnbench.reporting.build import build
 from bnnbench.reporting.select import select
 from bnnbench.reporting.tables.costs import UNSCORED, cost_tables, costs, troubles
-from bnnbench.reporting.tables.image_scores import image_scores
+from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.store.store import ResultStore
 
 SESSIONS = (SESSION, replace(SESSION, threads=1), replace(SESSION, device="NVIDIA H200"))
@@ -72,7 +72,7 @@ def test_training_times_name_the_machine_where_there_are_several(machines, tmp_p
         for session, name in zip((SESSION, SESSIONS[2 * (machines - 1)]), ("map", "swag"), strict=True):
             store.record(store.start_session(session), images("mnist", (name,)))
         found = select(store)
-        table = image_scores(found, found.sections[0])[0]
+        table = next(summary_tables(found, found.sections[0]))
     at = table.grid.header.index("training (s)") - 1
     times = {row: texts[at][0] for row, texts in table.grid.rows}
     if machines == 1:

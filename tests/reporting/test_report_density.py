@@ -23,14 +23,14 @@ from density_data import (
 from report_data import cell, outcome
 
 from bnnbench.reporting.build import build
-from bnnbench.reporting.figures.density_section import chosen
 from bnnbench.reporting.figures.flow_densities import field
-from bnnbench.reporting.figures.style import Look
+from bnnbench.reporting.figures.flows import chosen
+from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.select import select
-from bnnbench.reporting.tables.divergence import density_tables
+from bnnbench.reporting.tables.density import divergence_tables, published_bounds
 from bnnbench.store.store import ResultStore
 
-STEMS = {*(f"maps-{t}" for t in POINTS), "energies", "densities", "vae-images", "vae-bound"}
+STEMS = {*(f"maps-{t}" for t in POINTS), "energies", "densities", f"{VAE}-images", f"{VAE}-bound"}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_images_of_densities_stand_upright():
 def test_numbers_over_the_panels(drawn, database):
     with ResultStore(database, read_only=True) as store:
         selection = select(store)
-        table, _ = density_tables(selection, selection.sections[0])
+        (table,) = divergence_tables(selection, selection.sections[0])
     written = {row: cells[table.grid.header.index("energy-1") - 1][0] for row, cells in table.grid.rows}
     energies, points = panels(drawn["energies"].figure, 4), panels(drawn["densities"].figure, 3)
     for i, row in enumerate(SORTED, 1):
@@ -128,7 +128,7 @@ def test_numbers_over_the_panels(drawn, database):
 
 
 def test_at_most_ten_rows_every_method_first():
-    plain = {row: Look("#000000", "o", "-") for row in ROWS}
+    plain = {row: Style("#000000", "o", "-") for row in ROWS}
     rows, told = chosen(ROWS, plain)
     assert rows == [row for row in ROWS if "[" not in row]
     assert told == " Left out for want of room: flow-planar [layers=2], flow-planar [layers=8]."
@@ -154,12 +154,17 @@ def without(o, series):
 
 @pytest.mark.parametrize(
     ("series", "stem"),
-    [("flow_data", "maps-moons"), ("flow_density", "densities"), ("vae_images", "vae-images"), ("flow_samples", None)],
+    [
+        ("flow_data", "maps-moons"),
+        ("flow_density", "densities"),
+        ("vae_images", f"{VAE}-images"),
+        ("flow_samples", None),
+    ],
 )
 def test_figures_without_series_are_left_out(series, stem, tmp_path):
     with density_store(tmp_path / "x.db", [without(o, series) for o in densities(FEW[:1], ("moons", VAE))]) as store:
         found = figures(store)
-    assert set(found) == {"maps-moons", "densities", "vae-images", "vae-bound"} - {stem}
+    assert set(found) == {"maps-moons", "densities", f"{VAE}-images", f"{VAE}-bound"} - {stem}
     if "maps-moons" in found:
         assert bool(panels(found["maps-moons"].figure, 3)[0][2].collections) == (series != "flow_samples")
 
@@ -206,7 +211,7 @@ def test_tables_tell_the_divergence_and_what_is_published(database):
     with ResultStore(database, read_only=True) as store:
         chosen = select(store)
         (section,) = chosen.sections
-        distances, published = density_tables(chosen, section)
+        (distances,), (published,) = (list(t(chosen, section)) for t in (divergence_tables, published_bounds))
     assert distances.grid.header == ("method", *ENERGIES)
     numbers = distances.numbers.set_index(["task", "method"])["kl_reverse"]
     for task in ENERGIES:

@@ -10,7 +10,7 @@ from suite_data import SUITE, SUITE_METHODS, suite, suite_store
 
 from bnnbench.reporting.build import build
 from bnnbench.reporting.figures.pruning import pruned
-from bnnbench.reporting.figures.style import looks
+from bnnbench.reporting.figures.style import styles
 from bnnbench.reporting.figures.toy import exact_picture
 from bnnbench.reporting.figures.weights import density
 from bnnbench.reporting.select import select
@@ -32,7 +32,8 @@ def database(tmp_path_factory):
 @pytest.fixture
 def sections(database):
     with ResultStore(database, read_only=True) as store:
-        return {s.group: s for s in select(store).sections}
+        selection = select(store)
+        return {s.group: (selection, s) for s in selection.sections}
 
 
 def digests(out):
@@ -66,13 +67,13 @@ def test_old_databases_have_none_of_it(tmp_path):
 
 
 def test_pruning_is_relative_to_the_unpruned_cell(sections):
-    lines = pruned(sections["uci"], "log_likelihood")
+    lines = pruned(sections["uci"][1], "log_likelihood")
     assert {row for row, _ in lines} == {"bbp-mixture", "sgld"}
     fraction, change = lines["bbp-mixture", "energy"]
     assert fraction.tolist() == [0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99, 0.995]
     expected = -0.1 * (0.2 + SUITE.index("bbp-mixture") / 10) * 9**0.8
     assert change[6] == pytest.approx(expected)
-    assert pruned(sections["uci"], "rmse")["bbp-mixture", "energy"][1][6] == pytest.approx(1 - 0.3 * expected)
+    assert pruned(sections["uci"][1], "rmse")["bbp-mixture", "energy"][1][6] == pytest.approx(1 - 0.3 * expected)
 
 
 def test_density_of_cells_with_different_bins():
@@ -82,20 +83,20 @@ def test_density_of_cells_with_different_bins():
 
 
 def test_sampler_table(sections):
-    (table,) = sampler_tables(sections["uci"])
+    (table,) = sampler_tables(*sections["uci"])
     assert [name for name, _ in table.grid.rows] == ["sgld", "hmc"]
     header, cells = table.grid.header, dict(table.grid.rows)
     assert "configurational temperature" not in header, "nobody measured it"
     assert cells["hmc"][0] == ("1 of 1", False, "‡")
     assert cells["sgld"][0] == ("0 of 2", False, "")
     assert cells["sgld"][header.index("acceptance") - 1][0] == "–"
-    scores = sections["uci"].scores
+    scores = sections["uci"][1].scores
     rhat = scores[(scores["row"] == "sgld") & (scores["metric"] == "rhat")]["value"]
     assert table.numbers.set_index("method").loc["sgld", "rhat"] == rhat.max()
 
 
 def test_truth_table_is_bold_at_the_right_coverage(sections):
-    (table,) = truth_tables(sections["toy"])
+    (table,) = truth_tables(*sections["toy"])
     frame: pd.DataFrame = table.numbers
     assert table.grid.header[1:] == ("KL: grid", "KL: inside", "KL: outside", "coverage: inside", "coverage: outside")
     for (_, metric), part in frame.groupby(["evaluation", "metric"]):
@@ -113,6 +114,6 @@ def test_exact_picture_adds_the_noise():
 def test_every_method_of_the_suite_looks_different():
     rows = [(m.name, m.order, m.tags) for m in SUITE_METHODS]
     records = pd.DataFrame(rows, columns=["name", "order", "tags"])
-    found = looks(records, SUITE)
+    found = styles(records, SUITE)
     assert len({(look.color, look.marker) for look in found.values()}) == len(SUITE)
     assert len({(look.color, look.line) for look in found.values()}) == len(SUITE)

@@ -10,7 +10,7 @@ from bnnbench.records import EvaluationRecord, Outcome, Score, Status
 from bnnbench.reporting.build import build
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.figures.fidelity import MARKERS, fidelity_figure, lanes
-from bnnbench.reporting.figures.style import looks
+from bnnbench.reporting.figures.style import styles
 from bnnbench.reporting.select import select
 from bnnbench.reporting.tables.fidelity import fidelity_tables
 
@@ -158,7 +158,7 @@ def test_ranks_are_over_converged_columns_that_all_have(ranked):
 
 def test_each_data_set_has_its_own_floor_in_its_own_lane(ranked):
     selection, found = ranked
-    figure = fidelity_figure(found, looks(selection.methods, found.rows))
+    figure = fidelity_figure(found, styles(selection.methods, found.rows), selection)
     names = [t.get_text().removesuffix(" §") for t in figure.axes[0].get_yticklabels()]
     assert names == ["swag", "sgld", "map", "gp"], "by rank, then those that have none"
     places = lanes(found)
@@ -174,7 +174,7 @@ def test_each_data_set_has_its_own_floor_in_its_own_lane(ranked):
 
 def test_every_value_is_drawn_or_stands_at_the_border(ranked):
     selection, found = ranked
-    axes = fidelity_figure(found, looks(selection.methods, found.rows)).axes[0]
+    axes = fidelity_figure(found, styles(selection.methods, found.rows), selection).axes[0]
     names = [t.get_text().removesuffix(" §") for t in axes.get_yticklabels()]
     low, high = axes.get_xlim()
     points = {round(line.get_ydata()[0], 6): (line.get_xdata()[0], line.get_marker())

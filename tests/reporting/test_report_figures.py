@@ -11,13 +11,13 @@ from report_data import UCI, cell, fill, gallery, outcome
 from suite_data import suite, suite_store
 
 from bnnbench.methods import METHODS as REGISTERED
+from bnnbench.reporting.comparison import comparison
 from bnnbench.reporting.figures import section as sections
 from bnnbench.reporting.figures.palette import FAMILIES, OTHERS, family, members
 from bnnbench.reporting.figures.scores import score_figure
-from bnnbench.reporting.figures.style import looks
+from bnnbench.reporting.figures.style import styles
 from bnnbench.reporting.figures.training import blocked
 from bnnbench.reporting.select import select
-from bnnbench.reporting.statistics import comparison
 
 
 def table_of(page: str, heading: str) -> dict[str, list[str]]:
@@ -64,9 +64,9 @@ def test_dots_arrows_and_rings_are_the_tables(exploded, tmp_path, monkeypatch):
 
 def test_the_best_has_its_ring_beyond_the_axis_too(exploded):
     (section,) = select(exploded).sections
-    table = comparison(section.scores, "rmse", rows=list(section.rows))
+    table = comparison(section.scores, "rmse", better=-1, rows=list(section.rows))
     told = {key: replace(entry, best=key[0] == "sgld") for key, entry in table.entries.items()}
-    figure = score_figure(replace(table, entries=told), table, looks(select(exploded).methods, section.rows), "", "")
+    figure = score_figure(replace(table, entries=told), table, styles(select(exploded).methods, section.rows), "", "")
     ((x, y),) = [(ln.get_xdata()[0], ln.get_ydata()[0]) for ln in figure.axes[0].lines if ln.get_markersize() == 10]
     assert figure.axes[0].get_yticklabels()[y].get_text() == "sgld"
     assert 0.9 < x <= 1, "at the border, in shares of the axis"
@@ -170,7 +170,7 @@ def test_methods_are_told_apart_by_colour_or_marker(kind):
     methods = registered()
     names = [n for n, m in members(methods).items() if m.family.tag != "flow"]
     assert len(names) >= 24
-    found = looks(methods, names)
+    found = styles(methods, names)
     for i, one in enumerate(names):
         for other in names[:i]:
             distance = np.linalg.norm(lab(found[one].color, kind) - lab(found[other].color, kind))
@@ -185,11 +185,11 @@ def test_one_hue_a_family_and_no_more_for_what_is_shown():
     assert {m.family for m in own.values()} <= set(FAMILIES) - {OTHERS}, (
         "every method of the suite is of a known family"
     )
-    few, many = looks(methods, ["sgld"]), looks(methods, list(own))
+    few, many = styles(methods, ["sgld"]), styles(methods, list(own))
     assert few["sgld"] == many["sgld"]
     assert len({m.color for m in own.values()}) == len(own)
     with_plugin = pd.concat([methods, pd.DataFrame([("mine", 99, ["novel"])], columns=methods.columns)])
-    found = looks(with_plugin, ["sgld", "mine", "mine [lr=1]", "unheard-of"])
+    found = styles(with_plugin, ["sgld", "mine", "mine [lr=1]", "unheard-of"])
     assert found["sgld"] == few["sgld"]
     for row in ("mine", "unheard-of"):
         assert found[row].color[1:3] == found[row].color[3:5] == found[row].color[5:], "grey"
@@ -200,7 +200,7 @@ def test_figures_share_the_colours(tmp_path, monkeypatch):
     names = [m.name for m in IMAGE_METHODS[1:4]]
     slim = [replace(o, evaluations=o.evaluations[:1]) for o in images("mnist", tuple(names))]
     with image_store(tmp_path / "x.db", slim) as store:
-        expected = {row: look.color for row, look in looks(select(store).methods, names).items()}
+        expected = {row: look.color for row, look in styles(select(store).methods, names).items()}
         figures = drawn(store, monkeypatch)
     for name in names:
         for stem in ("reliability-mnist", "weights"):

@@ -13,16 +13,16 @@ from report_data import cell, lost, outcome
 from scipy import stats
 
 from bnnbench.records import EvaluationRecord, Score
+from bnnbench.reporting.averages import averages, look_up, sweeps
 from bnnbench.reporting.build import build
 from bnnbench.reporting.figures.digit import GRID, density
 from bnnbench.reporting.figures.families import REST, families, survival
-from bnnbench.reporting.images import sweep, values
 from bnnbench.reporting.literature import literature
-from bnnbench.reporting.select import GROUPS, select
+from bnnbench.reporting.select import select
 from bnnbench.reporting.tables.attacks import attack_tables, masked
 from bnnbench.reporting.tables.covariance import covariance_tables
 from bnnbench.reporting.tables.detection import detection_tables
-from bnnbench.reporting.tables.image_scores import image_scores
+from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.store.store import ResultStore
 
 NAMES = ("map", "ensemble-deep", "bbp-local", "sghmc")
@@ -91,11 +91,10 @@ def test_the_sample_is_never_compared_with_published_numbers(report):
     assert "Never compare" not in images
     for path in (report / "tables").glob("images-sample-*.tex"):
         assert "Never compare" in path.read_text(), path.name
-    assert GROUPS.index("images-sample") == GROUPS.index("images") + 1
 
 
 def test_summary_is_that_of_the_data_beside_the_published(selection):
-    table, listing = image_scores(selection, selection.sections[0])
+    table, listing = list(summary_tables(selection, selection.sections[0]))
     numbers = table.numbers.set_index("method")
     for method in NAMES:
         for metric in ("log_likelihood", "error", "ece"):
@@ -120,7 +119,7 @@ def test_times_of_packed_cells_are_no_training_times(tmp_path):
     outcomes = [replace(o, pack_size=3) for o in images("mnist", ("map",))]
     with image_store(tmp_path / "x.db", outcomes) as store:
         chosen = select(store)
-        table = image_scores(chosen, chosen.sections[0])[0]
+        table = next(summary_tables(chosen, chosen.sections[0]))
     assert dict(table.grid.rows)["map"][3][0] == "–"
 
 
@@ -133,7 +132,7 @@ def test_published_numbers_of_the_own_protocol():
 
 
 def test_detection_table(selection):
-    (table,) = detection_tables(selection.sections[0])
+    (table,) = detection_tables(selection, selection.sections[0])
     numbers = table.numbers.set_index(["evaluation", "metric", "method"])
     assert len(numbers) == 2 * 5 * len(NAMES)
     assert not numbers.loc[(slice(None), "entropy_total"), "best"].any()
@@ -146,7 +145,7 @@ def test_detection_table(selection):
 
 
 def test_covariance_tables(selection):
-    tables = covariance_tables(selection.sections[0])
+    tables = list(covariance_tables(selection, selection.sections[0]))
     assert [t.name.split("-")[3] for t in tables] == ["softmax", "normalised"]
     numbers = tables[1].numbers.set_index(["method", "evaluation", "part"])
     expected = value(selection, "sghmc", "fgsm-0.10", "kwon_epistemic_normalised")
@@ -166,7 +165,7 @@ def test_covariance_tables(selection):
     ],
 )
 def test_masked_gradients(own, transferred, expected):
-    assert masked(own, transferred) is expected
+    assert masked(*own, *transferred) is expected
 
 
 def test_attack_table_by_hand(tmp_path):
@@ -177,7 +176,8 @@ def test_attack_table_by_hand(tmp_path):
 
     cells = [attacked("map", 0.60, 0.40), attacked("sgld", 0.10, 0.40), attacked("swag", 0.37, 0.39)]
     with image_store(tmp_path / "x.db", [*cells, attacked("sghmc", 0.3, None)]) as store:
-        (table,) = attack_tables(select(store).sections[0])
+        chosen = select(store)
+        (table,) = attack_tables(chosen, chosen.sections[0])
     assert table.grid.header == ("method", "fgsm-0.10 own", "fgsm-0.10 transferred", "masked")
     verdicts = {row: texts[-1][0] for row, texts in table.grid.rows}
     assert verdicts == {"map": "no", "swag": "no", "sgld": "yes: fgsm-0.10", "sghmc": "–"}
@@ -185,21 +185,21 @@ def test_attack_table_by_hand(tmp_path):
 
 
 def test_attack_table_of_the_section(selection):
-    (table,) = attack_tables(selection.sections[0])
+    (table,) = attack_tables(selection, selection.sections[0])
     verdicts = {row: texts[-1][0] for row, texts in table.grid.rows}
     assert verdicts[MASKED] == "yes: fgsm-0.10, fgsm-0.30, pgd-0.10"
 
 
 def test_sweeps_begin_at_the_test_images_and_leave_out_the_exhaustive_variants(selection):
-    own = values(selection.sections[0], "mnist")
-    assert not [e for _, e, _ in own if e.endswith("-all")]
-    x, y = sweep(own, "map", "rotation", "error")
+    own = averages(selection.sections[0], "mnist")
+    assert not [name for name in own["evaluation"] if name.endswith("-all")]
+    x, y = sweeps(own, "rotation", ["error"])["map", "error"]
     assert x.tolist() == list(range(0, 181, 15))
     assert y[0] == pytest.approx(value(selection, "map", "test", "error"))
     assert y[6] == pytest.approx(value(selection, "map", "rotation-090", "error"))
-    assert sweep(own, "map", "fgsm", "error")[0].tolist() == [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
-    assert sweep(own, "map", "pgd", "error", None)[0].tolist() == [0.1, 0.3]
-    assert len(sweep(own, "map", "gaussian", "error")[0]) == 0
+    assert sweeps(own, "fgsm", ["error"])["map", "error"][0].tolist() == [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+    assert sweeps(own, "pgd", ["error"], start="")["map", "error"][0].tolist() == [0.1, 0.3]
+    assert sweeps(own, "gaussian", ["error"]) == {}
 
 
 def test_seeds_add_their_own_error(tmp_path):
@@ -208,7 +208,7 @@ def test_seeds_add_their_own_error(tmp_path):
     scores = [s for o in outcomes for e in o.evaluations if e.name == "test" for s in e.scores if s.metric == "error"]
     errors = [s.value for s in scores]
     with image_store(tmp_path / "x.db", outcomes) as store:
-        mean, se = values(select(store).sections[0], "mnist")["map", "test", "error"]
+        mean, se = look_up(averages(select(store).sections[0], "mnist"), "test", "error")["map"]
     assert len(errors) == 3
     assert mean == pytest.approx(np.mean(errors))
     assert se**2 == pytest.approx(np.mean([s.stderr for s in scores]) ** 2 + np.var(errors, ddof=1) / 3)
@@ -224,8 +224,8 @@ def test_an_exhaustive_sweep_stands_in_where_there_is_no_other(tmp_path):
     lines = []
     for name, given in (("only", only), ("usual", outcomes)):
         with image_store(tmp_path / f"{name}.db", given) as store:
-            found = values(select(store).sections[0], "mnist")
-        lines.append([line.tolist() for line in sweep(found, "map", "fgsm", "error")])
+            found = averages(select(store).sections[0], "mnist")
+        lines.append([line.tolist() for line in sweeps(found, "fgsm", ["error"])["map", "error"]])
     assert lines[0] == lines[1]
     assert len(lines[0][0]) == 7
 
@@ -274,7 +274,7 @@ def test_missing_evaluations(kept, tmp_path):
 def test_the_bound_falls_back_to_the_loss_alone(tmp_path):
     def poorer(o):
         training = {k: v for k, v in o.curves["training"].items() if k not in ("kl", "nll")}
-        return replace(o, curves={"training": training | {"loss": training["loss"] - 100}})
+        return replace(o, curves={**o.curves, "training": training | {"loss": training["loss"] - 100}})
 
     with image_store(tmp_path / "x.db", [poorer(o) for o in images("mnist", ("bbp-local",))]) as store:
         build(store, tmp_path / "out", formats=["md"])
@@ -288,7 +288,7 @@ def test_failed_cells_are_marked(tmp_path):
     with image_store(tmp_path / "x.db", outcomes) as store:
         build(store, tmp_path / "out", formats=["md"])
         chosen = select(store)
-        assert dict(image_scores(chosen, chosen.sections[0])[0].grid.rows)["sgld"][0] == ("", False, "†")
+        assert dict(next(summary_tables(chosen, chosen.sections[0])).grid.rows)["sgld"][0] == ("", False, "†")
     assert "NaN at step 7" in (tmp_path / "out/index.md").read_text()
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnnbench.reporting.statistics import comparison, size_ratio
+from bnnbench.reporting.comparison import comparison
+from bnnbench.reporting.statistics import size_ratio
 
 # a and b take turns on ten folds, c loses all of them by far
 TEN = {"a": [1.0, 1.2, 1.1, 1.0, 1.1, 1.2, 1.0, 1.1, 1.2, 1.0], "b": [1.1, 1.1, 1.2, 1.0, 1.2, 1.1, 1.1, 1.0, 1.3, 0.9]}
@@ -34,7 +35,7 @@ def test_ratio_of_known_and_estimated_rules():
 
 
 def test_means_errors_and_bold():
-    table = comparison(frame(TEN), "rmse")
+    table = comparison(frame(TEN), "rmse", better=-1)
     a, b, c = (table.entries[m, "housing"] for m in "abc")
     assert (a.mean, a.se, a.n) == (pytest.approx(1.09), pytest.approx(np.std(TEN["a"], ddof=1) / np.sqrt(10)), 10)
     assert (a.median, a.skewed) == (pytest.approx(1.1), False)
@@ -44,25 +45,25 @@ def test_means_errors_and_bold():
 
 
 def test_direction():
-    table = comparison(frame(TEN, "log_likelihood"), "log_likelihood")
+    table = comparison(frame(TEN, "log_likelihood"), "log_likelihood", better=1)
     assert [r for r in "abc" if table.entries[r, "housing"].best] == ["c"]
     assert not any(e.best for e in comparison(frame(TEN), "rmse", better=0).entries.values())
 
 
 def test_seeds_are_averaged_within_a_split():
     scores = pd.concat([frame({"a": [1.0, 2.0]}), frame({"a": [3.0, 4.0]}, seed=1)])
-    entry = comparison(scores, "rmse").entries["a", "housing"]
+    entry = comparison(scores, "rmse", better=-1).entries["a", "housing"]
     assert (entry.mean, entry.se, entry.n) == (2.5, pytest.approx(0.5), 2)
 
 
 def test_one_split_takes_the_error_over_test_points():
     """Unpaired: 2 % of an error of 0.3 is chance, ten errors are none; without errors only the best is bold."""
     scores = frame({"a": [1.0], "b": [1.006], "c": [5.0]})
-    table = comparison(scores, "rmse")
+    table = comparison(scores, "rmse", better=-1)
     assert table.entries["a", "housing"].se == 0.3
     assert [r for r in "abc" if table.entries[r, "housing"].best] == ["a", "b"]
     assert (table.paired, table.unpaired) == ({"housing": ()}, {"housing": ("b", "c")})
-    bare = comparison(scores.assign(stderr=np.nan), "rmse")
+    bare = comparison(scores.assign(stderr=np.nan), "rmse", better=-1)
     assert [r for r in "abc" if bare.entries[r, "housing"].best] == ["a"]
 
 
@@ -73,10 +74,10 @@ def test_one_split_is_compared_over_blocks_of_points_where_both_have_them():
     near = {"b": a + 0.02 + rng.normal(0, 0.01, 50), "c": a + rng.normal(0, 0.05, 50), "a": a}
     scores = frame({"a": [1.0], "b": [1.02], "c": [1.001], "d": [1.01]})
     blocks = {(row, "housing"): {"rmse": values} for row, values in near.items()}
-    table = comparison(scores, "rmse", blocks=blocks)
+    table = comparison(scores, "rmse", better=-1, blocks=blocks)
     assert {r: table.entries[r, "housing"].best for r in "abcd"} == {"a": True, "b": False, "c": True, "d": True}
     assert (table.paired, table.unpaired) == ({"housing": ("b", "c")}, {"housing": ("d",)})
-    other = comparison(scores, "rmse", blocks={("b", "housing"): {"rmse": near["b"]}})
+    other = comparison(scores, "rmse", better=-1, blocks={("b", "housing"): {"rmse": near["b"]}})
     assert other.unpaired == {"housing": ("b", "c", "d")}, "the best has no blocks"
 
 
@@ -86,7 +87,7 @@ def test_seeds_must_tell_methods_apart_too():
     seeds = [
         {"a": [1 + rng.normal(0, 0.01)], "b": [1 + 8 * (i % 2)], "c": [60 + rng.normal(0, 0.01)]} for i in range(8)
     ]
-    table = comparison(pd.concat([frame(v, seed=i, stderr=0.01) for i, v in enumerate(seeds)]), "rmse")
+    table = comparison(pd.concat([frame(v, seed=i, stderr=0.01) for i, v in enumerate(seeds)]), "rmse", better=-1)
     assert {r: table.entries[r, "housing"].best for r in "abc"} == {"a": True, "b": True, "c": False}
 
 
@@ -94,16 +95,16 @@ def test_seeds_on_one_split_add_their_own_error():
     """TestSet and seeds in quadrature; where points give none, as on a grid, the seeds' alone."""
     values = [1.0, 1.4, 1.8]
     scores = pd.concat([frame({"a": [value]}, seed=i) for i, value in enumerate(values)])
-    entry = comparison(scores, "rmse").entries["a", "housing"]
+    entry = comparison(scores, "rmse", better=-1).entries["a", "housing"]
     assert entry.mean == pytest.approx(1.4)
     assert entry.se == pytest.approx(np.sqrt(0.3**2 + 0.4**2 / 3))
-    on_a_grid = comparison(scores.assign(stderr=np.nan), "rmse").entries["a", "housing"]
+    on_a_grid = comparison(scores.assign(stderr=np.nan), "rmse", better=-1).entries["a", "housing"]
     assert on_a_grid.se == pytest.approx(0.4 / np.sqrt(3))
 
 
 @pytest.mark.parametrize("short", [[0.1, None, 0.1], [0.1, 0.1]], ids=["diverged", "missing"])
 def test_survivors_do_not_compete(short):
-    table = comparison(frame({"a": [1.0, 1.2, 1.1], "b": short}), "rmse")
+    table = comparison(frame({"a": [1.0, 1.2, 1.1], "b": short}), "rmse", better=-1)
     a, b = table.entries["a", "housing"], table.entries["b", "housing"]
     assert (a.best, a.complete) == (True, True)
     assert (b.best, b.complete, b.n, b.mean) == (False, False, 2, pytest.approx(0.1))
@@ -111,17 +112,17 @@ def test_survivors_do_not_compete(short):
 
 def test_lost_seed_is_incomplete():
     scores = pd.concat([frame({"a": [1.0, 2.0]}), frame({"a": [3.0, None]}, seed=1)])
-    assert not comparison(scores, "rmse").entries["a", "housing"].complete
+    assert not comparison(scores, "rmse", better=-1).entries["a", "housing"].complete
 
 
 def test_a_row_without_any_score_is_an_empty_entry():
-    entry = comparison(frame({"a": [1.0, 2.0], "b": [None, None]}), "rmse").entries["b", "housing"]
+    entry = comparison(frame({"a": [1.0, 2.0], "b": [None, None]}), "rmse", better=-1).entries["b", "housing"]
     assert (entry.n, entry.complete, entry.best) == (0, False, False)
     assert np.isnan(entry.mean)
 
 
 def test_infinite_scores_are_shown_and_never_best():
-    table = comparison(frame({"a": [1.0, 2.0], "b": [-np.inf, 3.0]}, "log_likelihood"), "log_likelihood")
+    table = comparison(frame({"a": [1.0, 2.0], "b": [-np.inf, 3.0]}, "log_likelihood"), "log_likelihood", better=1)
     assert table.entries["b", "housing"].mean == -np.inf
     assert (table.entries["a", "housing"].best, table.entries["b", "housing"].best) == (True, False)
 
@@ -131,10 +132,10 @@ def test_who_is_unconverged_a_baseline_or_behind_one_does_not_compete():
     scores = frame(values)
     scores["status"] = np.where(scores["method"] == "doubtful", "unconverged", "ok")
     scores["baseline"] = scores["method"] == "constant"
-    table = comparison(scores, "rmse")
+    table = comparison(scores, "rmse", better=-1)
     assert [r for r in values if table.entries[r, "housing"].best] == ["able"]
     assert table.baselines == ("constant",)
-    alone = comparison(scores[scores["method"] != "able"], "rmse")
+    alone = comparison(scores[scores["method"] != "able"], "rmse", better=-1)
     assert not any(e.best for e in alone.entries.values())
 
 
@@ -142,11 +143,13 @@ def test_splits_worse_than_the_baseline_are_counted():
     values = {"constant": [2.0, 2.0, None], "map": [1.0, 5.0, 1.0], "sgld": [np.inf, np.nan, 9.0], "equal": [2.0, 2.0]}
     scores = frame(values)
     scores["baseline"] = scores["method"] == "constant"
-    found = comparison(scores, "rmse").entries
+    found = comparison(scores, "rmse", better=-1).entries
     counts = {row: (found[row, "housing"].worse, found[row, "housing"].judged) for row in values}
     assert counts == {"constant": (0, 0), "map": (1, 2), "sgld": (2, 2), "equal": (0, 2)}
     calibration = scores.assign(metric="ece")
-    assert not any(e.worse for e in comparison(calibration, "ece").entries.values()), "a constant is calibrated"
+    assert not any(e.worse for e in comparison(calibration, "ece", better=-1).entries.values()), (
+        "a constant is calibrated"
+    )
 
 
 def test_an_explosion_neither_ties_nor_hides_its_median():
@@ -155,7 +158,7 @@ def test_an_explosion_neither_ties_nor_hides_its_median():
     won = [0.37, 0.38, 0.41, 0.32, 0.36, 0.36, 0.40, 0.45, 0.48, 0.52]
     near = [0.40, 0.38, 0.55, 0.35, 0.38, 0.41, 0.42, 0.44, 0.42, 0.52]
     others = {f"m{i}": list(np.array(won) + 0.1 * i + 0.02 * np.sin(7 * i + np.arange(10))) for i in range(1, 20)}
-    table = comparison(frame({"won": won, "near": near, "lost": lost, **others}), "rmse")
+    table = comparison(frame({"won": won, "near": near, "lost": lost, **others}), "rmse", better=-1)
     entry = table.entries["lost", "housing"]
     assert not entry.best
     assert entry.skewed
@@ -170,4 +173,4 @@ def test_incomparable_scores_are_refused(other):
     same = {"budget": "full", "task_version": "1", "method_version": 1}
     scores = pd.concat([frame({"a": [1.0, 2.0]}, **same), frame({"a": [1.0, 2.0]}, **(same | other))])
     with pytest.raises(ValueError, match="not comparable"):
-        comparison(scores, "rmse")
+        comparison(scores, "rmse", better=-1)

@@ -2,18 +2,12 @@ import numpy as np
 import pytest
 from test_report_statistics import frame
 
-from bnnbench.reporting.statistics import comparison
+from bnnbench.reporting.comparison import comparison
+from bnnbench.reporting.escape import escape_latex, escape_markdown
 from bnnbench.reporting.tables.costs import runs
-from bnnbench.reporting.tables.grid import (
-    comparison_csv,
-    comparison_grid,
-    escape_latex,
-    escape_markdown,
-    grid_latex,
-    grid_markdown,
-    mean_and_error,
-    summary_table,
-)
+from bnnbench.reporting.tables.headline import comparison_grid, comparison_numbers, summary_table
+from bnnbench.reporting.tables.table import frame_csv
+from bnnbench.reporting.tables.text import mean_and_error
 
 VALUES = {"map": [1.0, 1.2, 1.1], "mc_dropout": [1.05, 1.15, 1.12], "sgld": [3.0, None, 3.1], "hmc": [None] * 3}
 
@@ -41,7 +35,7 @@ def test_digits_follow_the_standard_error(mean, se, text):
 
 
 def test_markdown_golden():
-    assert grid_markdown(comparison_grid(comparison(frame(VALUES), "rmse"))) == (
+    assert comparison_grid(comparison(frame(VALUES), "rmse", better=-1)).markdown() == (
         "| method     |           housing |\n"
         "| ---------- | ----------------: |\n"
         "| map        | **1.100 ± 0.058** |\n"
@@ -52,8 +46,8 @@ def test_markdown_golden():
 
 
 def test_latex_golden():
-    table = comparison(frame(VALUES | {"map": [-1.0, -1.2, -1.1]}), "rmse")
-    text = grid_latex(comparison_grid(table), "Error, 100 %.")
+    table = comparison(frame(VALUES | {"map": [-1.0, -1.2, -1.1]}), "rmse", better=-1)
+    text = comparison_grid(table).latex("Error, 100 %.")
     assert text == (
         "% Error, 100 %.\n% needs \\usepackage{booktabs}\n"
         "\\begin{tabular}{lr}\n\\toprule\nmethod & housing \\\\\n\\midrule\n"
@@ -66,7 +60,7 @@ def test_latex_golden():
 
 
 def test_csv_is_numeric_and_long():
-    lines = comparison_csv(comparison(frame(VALUES), "rmse")).splitlines()
+    lines = frame_csv(comparison_numbers(comparison(frame(VALUES), "rmse", better=-1))).splitlines()
     assert lines[0] == (
         "task,method,mean,se,median,n_splits,best,complete,unconverged,other_target,splits_worse_than_baseline,"
         "splits_judged,superseded"
@@ -79,17 +73,17 @@ def test_csv_is_numeric_and_long():
 def test_unconverged_is_marked_and_does_not_compete():
     scores = frame({"a": [1.0, 1.2]})
     scores["status"] = "unconverged"
-    assert "| 1.10 ± 0.10 ‡ |" in grid_markdown(comparison_grid(comparison(scores, "rmse")))
+    assert "| 1.10 ± 0.10 ‡ |" in comparison_grid(comparison(scores, "rmse", better=-1)).markdown()
 
 
 def test_median_and_splits_worse_than_the_baseline_stand_in_the_cell():
     values = {"constant": [10.0] * 10, "sgld": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1e13, 20.0]}
     scores = frame(values)
     scores["baseline"] = scores["method"] == "constant"
-    table = comparison(scores, "rmse")
-    assert "1e+12 ± 1e+12 (median 1.45) ¶2/10 |" in grid_markdown(comparison_grid(table))
-    assert "1e+12 $\\pm$ 1e+12 (median 1.45)$^{\\P2/10}$" in grid_latex(comparison_grid(table), "")
-    assert ",1.45,10,False,True,False,False,2,10,False" in comparison_csv(table)
+    table = comparison(scores, "rmse", better=-1)
+    assert "1e+12 ± 1e+12 (median 1.45) ¶2/10 |" in comparison_grid(table).markdown()
+    assert "1e+12 $\\pm$ 1e+12 (median 1.45)$^{\\P2/10}$" in comparison_grid(table).latex("")
+    assert ",1.45,10,False,True,False,False,2,10,False" in frame_csv(comparison_numbers(table))
 
 
 def test_escapes():
@@ -104,12 +98,12 @@ def test_summary_table():
 
     gap = frame({"map": [2.0]})
     gap["split"] = "gap-0"
-    table = summary_table(pd.concat([frame(VALUES), gap, frame({"map": [9.0]}, task="yacht")]), "rmse")
+    table = summary_table(pd.concat([frame(VALUES), gap, frame({"map": [9.0]}, task="yacht")]), "rmse", better=-1)
     assert list(table.columns) == ["housing [10fold]", "yacht", "housing [gap]"]
     assert table.loc["map", "housing [10fold]"] == "1.100 ± 0.058 *"
     assert table.loc["sgld", "housing [10fold]"] == "3.050 ± 0.050 †"
     assert table.loc["sgld", "yacht"] == "–  "
-    assert summary_table(frame(VALUES), "crps").empty
+    assert summary_table(frame(VALUES), "crps", -1).empty
 
 
 def test_runs():

@@ -8,12 +8,12 @@ from report_data import cell, outcome
 from suite_data import suite_store
 
 from bnnbench.records import EvaluationRecord, Score, canonical
+from bnnbench.reporting.comparison import comparison
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.pages import HOW_TO_READ
 from bnnbench.reporting.select import select
-from bnnbench.reporting.statistics import comparison
-from bnnbench.reporting.tables.grid import comparison_grid
-from bnnbench.reporting.tables.image_scores import image_scores
+from bnnbench.reporting.tables.headline import comparison_grid
+from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.reporting.targets import is_moved
 
 
@@ -52,7 +52,7 @@ def test_tables_mark_tags_and_configurations(tmp_path):
     ]
     with suite_store(tmp_path / "r.db", rows) as store:
         (section,) = select(store).sections
-    table = comparison(section.scores, "log_likelihood", rows=list(section.rows))
+    table = comparison(section.scores, "log_likelihood", better=1, rows=list(section.rows))
     other = {(task, row) for (row, task), entry in table.entries.items() if entry.other_target}
     assert other == {("housing", "constant"), ("yacht", "laplace-kron"), ("yacht", "sgld [temperature=0.5]")}
     cells = dict(comparison_grid(table).rows)["laplace-kron"]
@@ -65,7 +65,7 @@ def test_images_mark_what_has_one_prior_for_the_mean_and_another_for_the_spread(
     found = [plain, configured(moved, precision="300")]
     with image_store(tmp_path / "i.db", found) as store:
         selection = select(store)
-        scores = image_scores(selection, selection.sections[0])[0]
+        scores = next(summary_tables(selection, selection.sections[0]))
     assert {name: {mark for *_, mark in cells} - {""} for name, cells in scores.grid.rows} == {
         "map": set(), "laplace-kron": {"§"}
     }  # fmt: skip

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnnbench.reporting.figures.style import GREY, Look, grid
+from bnnbench.names import TEST
+from bnnbench.reporting.figures.gather import Arrays, Curves, gather, shown
+from bnnbench.reporting.figures.plot import Plot
+from bnnbench.reporting.figures.style import GREY, Style, grid
 from bnnbench.reporting.figures.text import headline, label, panel_title, wrapped
+from bnnbench.reporting.points import compared
+from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.statistics import size_ratio
+from bnnbench.reporting.tables.text import cell
 
-Series = dict[str, np.ndarray]
-Curves = dict[tuple[str, str], list[Series]]  # (row, task) -> one series a cell
-Cells = dict[str, list[Series]]  # row -> one series a cell
+Cells = dict[str, list[Arrays]]  # row -> one series a cell
 LABEL = {"fc": "white", "alpha": 0.7, "lw": 0, "pad": 0.8}
 KOLMOGOROV = 1.358  # 95 % quantile of sqrt(n) times the largest distance of an ECDF of n points from the truth
 SHEETS = 40  # panels of all sheets of a section: more nobody compares
@@ -32,7 +37,47 @@ class Frame:
     height: float  # inches; the width is that of two panels in three inches
 
 
-def pit_figure(cells: Cells, looks: dict[str, Look], task: str, points: float, numbers: dict[str, str]) -> Figure:
+def calibration_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
+    """Curves of few enough methods and data sets; of more there are the numbers, in a figure and a table."""
+    pit = _sheets(gather(selection, section, "pit_ecdf", TEST), section)
+    numbers = _numbers(selection, section, "calibration_error")
+    for task, cells in pit.items():
+        alt = f"PIT calibration curves of {len(cells)} methods on {task}; a flat line is calibrated."
+        figure = pit_figure(cells, styles, task, test_points(section, task), numbers.get(task, {}))
+        yield Plot(f"calibration-{task}", alt, "", figure)
+    numbers = _numbers(selection, section, "ece")
+    for task, cells in _sheets(gather(selection, section, "reliability", TEST), section).items():
+        alt = f"Reliability diagrams of {len(cells)} methods on {task}; the diagonal is calibrated."
+        text = "Points on the diagonal are right as often as they say; the bars show where the predictions are."
+        yield Plot(f"reliability-{task}", alt, text, reliability_figure(cells, styles, task, numbers.get(task, {})))
+
+
+def _sheets(curves: Curves, section: Section) -> dict[str, dict[str, list]]:
+    """Cells by task and row, in the section's order; none if that were too many panels to be looked at."""
+    if len(curves) > SHEETS:
+        return {}
+    rows, tasks = shown(section, curves)
+    return {task: {row: curves[row, task] for row in rows if (row, task) in curves} for task in tasks}
+
+
+def _numbers(selection: Selection, section: Section, metric: str) -> dict[str, dict[str, str]]:
+    """The texts of the metric's table, by task and row."""
+    found: dict[str, dict[str, str]] = {}
+    for (row, task), entry in compared(selection, section, metric).entries.items():
+        text, _, mark = cell(entry)
+        found.setdefault(task, {})[row] = f"{text} {mark}".strip()
+    return found
+
+
+def test_points(section: Section, task: str) -> float:
+    """Number of different test rows behind an average over splits: splits beyond n/n_test repeat rows."""
+    own = section.scores[section.scores["task"] == task]
+    ratio = size_ratio(own, section.rule)
+    each = own.loc[own["evaluation"] == TEST, "n"].astype(float).mean()
+    return float(each) * min(own["split"].nunique(), (1 + ratio) / ratio)
+
+
+def pit_figure(cells: Cells, styles: dict[str, Style], task: str, points: float, numbers: dict[str, str]) -> Figure:
     """How far the ECDF of the probability integral transform, mean over splits, is from the uniform one.
 
     Args:
@@ -48,8 +93,8 @@ def pit_figure(cells: Cells, looks: dict[str, Look], task: str, points: float, n
         if np.isfinite(band):
             axes.axhspan(-band, band, color="#e6e6e6", lw=0, zorder=0)
         axes.axhline(0, color=GREY, lw=0.8, zorder=2)
-        axes.fill_between(level, 0, deviation, color=looks[row].color, alpha=0.35, lw=0, zorder=3)
-        axes.plot(level, deviation, color=looks[row].color, lw=1.4, zorder=4)
+        axes.fill_between(level, 0, deviation, color=styles[row].color, alpha=0.35, lw=0, zorder=3)
+        axes.plot(level, deviation, color=styles[row].color, lw=1.4, zorder=4)
 
     note = (
         "Up, then down: predictive too narrow. Down, then up: too wide. Above zero all along: predictions too high; "
@@ -58,15 +103,15 @@ def pit_figure(cells: Cells, looks: dict[str, Look], task: str, points: float, n
     )
     frame = Frame("Are predicted probabilities right? PIT curves, mean over splits", note, "Predicted probability",
                   "observed − predicted", (-reach, reach), 1.1)  # fmt: skip
-    return _sheet(list(cells), task, looks, panel, numbers, frame)
+    return _sheet(list(cells), task, styles, panel, numbers, frame)
 
 
-def _deviation(cells: list[Series]) -> tuple[np.ndarray, np.ndarray]:
+def _deviation(cells: list[Arrays]) -> tuple[np.ndarray, np.ndarray]:
     level = np.asarray(cells[0]["level"], dtype=float)
     return level, np.mean([np.interp(level, c["level"], c["ecdf"]) for c in cells], axis=0) - level
 
 
-def reliability_figure(cells: Cells, looks: dict[str, Look], task: str, numbers: dict[str, str]) -> Figure:
+def reliability_figure(cells: Cells, styles: dict[str, Style], task: str, numbers: dict[str, str]) -> Figure:
     """Accuracy against confidence in bins pooled over splits, with the share of predictions in each bin.
 
     Args:
@@ -80,17 +125,17 @@ def reliability_figure(cells: Cells, looks: dict[str, Look], task: str, numbers:
         seen = count > 0
         axes.bar(lower, count / max(count.sum(), 1), width=width, align="edge", color="#dddddd", lw=0, zorder=1)
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, zorder=2)
-        axes.plot(confidence[seen], accuracy[seen], color=looks[row].color, lw=1.2, marker="o", ms=3.5, zorder=3)
+        axes.plot(confidence[seen], accuracy[seen], color=styles[row].color, lw=1.2, marker="o", ms=3.5, zorder=3)
 
     note = (
-        "TestSet below the diagonal: overconfident; above: underconfident. Grey bars: share of the predictions. "
+        "Points below the diagonal: overconfident; above: underconfident. Grey bars: share of the predictions. "
         "Number: ECE of the table, a mean over splits; bins are pooled over splits and so may be nearer the diagonal."
     )
     title = "Is confidence accuracy? Reliability, bins pooled over splits"
-    return _sheet(list(cells), task, looks, panel, numbers, Frame(title, note, "Confidence", "accuracy", (0, 1), 1.5))
+    return _sheet(list(cells), task, styles, panel, numbers, Frame(title, note, "Confidence", "accuracy", (0, 1), 1.5))
 
 
-def pool_bins(cells: list[Series]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pool_bins(cells: list[Arrays]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count, mean confidence and accuracy of each bin over all cells; empty bins are NaN."""
     counts = np.array([c["count"] for c in cells], dtype=float)
     total = counts.sum(axis=0)
@@ -102,7 +147,7 @@ def pool_bins(cells: list[Series]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _sheet(
     rows: list[str],
     task: str,
-    looks: dict[str, Look],
+    styles: dict[str, Style],
     panel: Callable[[Axes, str], None],
     numbers: dict[str, str],
     frame: Frame,
@@ -119,7 +164,7 @@ def _sheet(
         panel(axes, row)
         axes.text(0.04, 0.97, numbers.get(row, ""), va="top", fontsize=7.5, transform=axes.transAxes, color="#333333",
                   zorder=5, bbox=LABEL)  # fmt: skip
-        panel_title(axes, row, (width - 0.6) / across - 0.1, looks[row].color, size=9)
+        panel_title(axes, row, (width - 0.6) / across - 0.1, styles[row].color, size=9)
     for axes in panels.flat[len(rows) :]:
         axes.set_axis_off()
     headline(figure, f"{frame.title} ({label(task)})")

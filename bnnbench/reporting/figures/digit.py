@@ -7,24 +7,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnnbench.reporting.figures.families import contrast
-from bnnbench.reporting.figures.style import Look
+from bnnbench.reporting.figures.gather import Arrays
+from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.figures.text import headline, label
 
 DEGREES = 20  # between two points
 GRID = np.linspace(0, 1, 121)
 WIDTH = 0.025  # of the smoothing kernel: what two samples may differ by and still look the same
 DRAWS = 200
-Series = dict[str, np.ndarray]
 
 
-def digit_figure(violins: dict[str, Series], looks: dict[str, Look], task: str) -> Figure:
+def digit_figure(violins: dict[str, Arrays], styles: dict[str, Style], task: str) -> Figure:
     """Methods down, angles across; in a panel a violin a class, the probability to the right."""
     angles = sorted({int(p) for series in violins.values() for p in series["point"]})
     size = (max(4.6, 1.4 + 1.05 * len(angles)), 1.1 + 2.5 * len(violins))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(violins), len(angles), sharex=True, sharey=True, squeeze=False)
     for line, (row, series) in zip(panels, violins.items(), strict=True):
-        color = contrast(row, looks)
+        color = contrast(row, styles)
         for axes, point in zip(line, angles, strict=True):
             _panel(axes, series, point, color)
         line[0].set_ylabel(f"{label(row)}\nclass", color=color, fontweight="bold")
@@ -41,7 +41,7 @@ def digit_figure(violins: dict[str, Series], looks: dict[str, Look], task: str) 
     return figure
 
 
-def _panel(axes: Axes, series: Series, point: int, color: str) -> None:
+def _panel(axes: Axes, series: Arrays, point: int, color: str) -> None:
     here = series["point"] == point
     means = {}
     for c in sorted({int(v) for v in series["class"][here]}):

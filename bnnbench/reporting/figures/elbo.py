@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
-from bnnbench.reporting.figures.style import INK, Look, grid, plain_decades
+from bnnbench.reporting.figures.gather import Arrays
+from bnnbench.reporting.figures.style import INK, Style, grid, plain_decades
 from bnnbench.reporting.figures.text import headline, label, panel_title
 from bnnbench.reporting.figures.training import mean_curve
 from bnnbench.reporting.select import Section
 from bnnbench.reporting.targets import is_moved
 
-Series = dict[str, np.ndarray]
 LINES = {  # column -> style; the sum lies wide and pale under its parts, for often one of them is nearly all
     "loss": {"ls": "-", "lw": 5, "alpha": 0.3},
     "nll": {"ls": (0, (1.2, 1.2)), "lw": 1.6},
@@ -52,15 +52,15 @@ def tempered(section: Section) -> frozenset[str]:
 
 
 def objective_figure(
-    objective: Objective, curves: dict[str, list[Series]], looks: dict[str, Look], task: str
+    objective: Objective, curves: dict[str, list[Arrays]], styles: dict[str, Style], task: str
 ) -> Figure:
     """One panel a method; logarithmic, for the parts differ by orders of magnitude."""
     down, across = grid(len(curves), 3)
     figure = Figure(figsize=(max(5.8, 1.0 + 2.6 * across), 1.5 + 2.1 * down), layout="constrained")
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     for i, (axes, (row, cells)) in enumerate(zip(panels.flat, curves.items(), strict=False)):
-        _panel(axes, cells, looks[row])
-        panel_title(axes, row, 2.4, looks[row].color)
+        _panel(axes, cells, styles[row])
+        panel_title(axes, row, 2.4, styles[row].color)
         axes.tick_params(labelbottom=True)
         if i >= len(curves) - across:
             axes.set_xlabel("step")
@@ -88,9 +88,9 @@ def _scale(axes: Axes, loss: list[float]) -> None:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _panel(axes: Axes, cells: list[Series], look: Look) -> None:
-    for column, style in LINES.items():
+def _panel(axes: Axes, cells: list[Arrays], style: Style) -> None:
+    for column, line in LINES.items():
         own = [c for c in cells if column in c and np.isfinite(c[column]).any()]
         if own:
             step, value = mean_curve(own, column)
-            axes.plot(step, value, color=look.color, **style)
+            axes.plot(step, value, color=style.color, **line)

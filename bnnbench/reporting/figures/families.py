@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bnnbench.reporting.averages import Line
 from bnnbench.reporting.figures.palette import family
-from bnnbench.reporting.figures.style import GREY, Look
+from bnnbench.reporting.figures.style import GREY, Style
 from bnnbench.reporting.figures.text import headline, name_lines
-from bnnbench.reporting.images import PLAIN, Line
 from bnnbench.reporting.statistics import Frame
 
+PLAIN = "map"  # the network without a posterior, which others are seen beside
 REST = "Optimised, averaged, dropout"
 COLUMNS = {"Variational": "Variational", "Multiplicative": "Variational", "Laplace": "Laplace", "Sampling": "Sampling"}
 PLAIN_COLOR = "#555555"  # of the plain network where it stands beside others for comparison
@@ -23,7 +24,7 @@ Lines = Mapping[tuple[str, str], Line]  # by row and quantity
 
 
 @dataclass(frozen=True)
-class Plot:
+class Panels:
     """What a figure of families shows.
 
     Attributes:
@@ -56,7 +57,7 @@ def families(methods: Frame, rows: Sequence[str]) -> dict[str, list[str]]:
     return {name: members for name, members in found.items() if members}
 
 
-def family_figure(plot: Plot, groups: dict[str, list[str]], looks: dict[str, Look]) -> Figure:
+def family_figure(plot: Panels, groups: dict[str, list[str]], styles: dict[str, Style]) -> Figure:
     """Panels of quantities (down) by families (across), rows of a family as lines and the plain network in all."""
     drawn = {row for row, _ in (*plot.lines, *plot.points)}
     groups = {name: [r for r in rows if r in drawn] for name, rows in groups.items()}
@@ -68,11 +69,11 @@ def family_figure(plot: Plot, groups: dict[str, list[str]], looks: dict[str, Loo
     panels = figure.subplots(len(keys), len(groups), sharex=True, sharey="row", squeeze=False)
     for column, (name, rows) in zip(panels.T, groups.items(), strict=True):
         for axes, quantity in zip(column, keys, strict=True):
-            _panel(axes, quantity, rows, plot, looks)
+            _panel(axes, quantity, rows, plot, styles)
         column[0].set_title(name, loc="left", fontweight="bold")
         column[-1].set_xlabel(plot.xlabel)
         column[-1].legend(
-            handles=_handles(rows, plot, looks), loc="upper left", bbox_to_anchor=(-0.08, -0.3), handlelength=3
+            handles=_handles(rows, plot, styles), loc="upper left", bbox_to_anchor=(-0.08, -0.3), handlelength=3
         )
     for axes, quantity in zip(panels[:, 0], keys, strict=True):
         axes.set_ylabel(plot.quantities[quantity])
@@ -83,26 +84,26 @@ def family_figure(plot: Plot, groups: dict[str, list[str]], looks: dict[str, Loo
     return figure
 
 
-def contrast(row: str, looks: dict[str, Look]) -> str:
+def contrast(row: str, styles: dict[str, Style]) -> str:
     """Colour of a method that stands alone beside the plain network, which is grey: their own may be the same."""
-    return PLAIN_COLOR if row == PLAIN else looks[row].color
+    return PLAIN_COLOR if row == PLAIN else styles[row].color
 
 
-def _panel(axes: Axes, quantity: str, rows: list[str], plot: Plot, looks: dict[str, Look]) -> None:
+def _panel(axes: Axes, quantity: str, rows: list[str], plot: Panels, styles: dict[str, Style]) -> None:
     for row in rows:
         if (row, quantity) in plot.behind:
             axes.plot(*plot.behind[row, quantity], color=GREY, lw=0.7, alpha=0.7, zorder=1)
     if PLAIN not in rows and (PLAIN, quantity) in plot.lines:
         axes.plot(*plot.lines[PLAIN, quantity], color=PLAIN_COLOR, lw=1.6, ls=(0, (4, 2)), zorder=2)
     for row in rows:
-        look = looks[row]
-        fill = "white" if look.hollow else look.color
+        style = styles[row]
+        fill = "white" if style.hollow else style.color
         if (row, quantity) in plot.lines:
             every = None if plot.markers else (0.07, 0.3)
-            axes.plot(*plot.lines[row, quantity], color=look.color, ls=look.line, lw=1.3, marker=look.marker, ms=4,
+            axes.plot(*plot.lines[row, quantity], color=style.color, ls=style.line, lw=1.3, marker=style.marker, ms=4,
                       mfc=fill, markevery=every, zorder=3)  # fmt: skip
         if (row, quantity) in plot.points:
-            axes.plot(*plot.points[row, quantity], color=look.color, ls="", marker=look.marker, ms=7, mfc="none",
+            axes.plot(*plot.points[row, quantity], color=style.color, ls="", marker=style.marker, ms=7, mfc="none",
                       mew=1.2, zorder=4)  # fmt: skip
 
 
@@ -111,10 +112,10 @@ def _named(row: str) -> str:
     return name_lines(row, 1.8, 8.5)
 
 
-def _handles(rows: list[str], plot: Plot, looks: dict[str, Look]) -> list[Line2D]:
+def _handles(rows: list[str], plot: Panels, styles: dict[str, Style]) -> list[Line2D]:
     found = [
-        Line2D([], [], color=looks[r].color, ls=looks[r].line, marker=looks[r].marker, ms=4, lw=1.3, label=_named(r),
-               mfc="white" if looks[r].hollow else looks[r].color)
+        Line2D([], [], color=styles[r].color, ls=styles[r].line, marker=styles[r].marker, ms=4, lw=1.3, label=_named(r),
+               mfc="white" if styles[r].hollow else styles[r].color)
         for r in rows
     ]  # fmt: skip
     if PLAIN not in rows and any(row == PLAIN for row, _ in plot.lines):

@@ -9,12 +9,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bnnbench.reporting.fidelity import Fidelity
-from bnnbench.reporting.figures.style import INK, Look, plain_decades, robust_limits
+from bnnbench.reporting.figures.style import INK, Style, plain_decades, robust_limits
 from bnnbench.reporting.figures.text import headline, label
-from bnnbench.reporting.tables.grid import OTHER_TARGET, UNCONVERGED
+from bnnbench.reporting.select import Selection
+from bnnbench.reporting.tables.text import OTHER_TARGET, UNCONVERGED, words
 
 MARKERS = "osD^vPX*h"  # of data sets; without the arrows, which stand for what lies beyond an axis
-SIGNED = ("log_sd_ratio", "log_epistemic_ratio")
 LABELS = {
     "w1_to_hmc": "distance (W1), sd of HMC",
     "mean_gap": "gap of the means, sd of HMC",
@@ -26,18 +26,18 @@ RANKED, NOISE = " Best mean rank on top.", " Grey: HMC's own noise on that data 
 SHADE, SPREAD = "#dcdcdc", 0.27  # of noise floors; half the height of a row that data sets share
 
 
-def fidelity_figure(found: Fidelity, looks: dict[str, Look]) -> Figure:
+def fidelity_figure(found: Fidelity, styles: dict[str, Style], selection: Selection) -> Figure:
     """Each row has a lane a data set, with the noise floor of that very data set; colours are those of the methods.
 
     What lies beyond an axis stands at its border as an arrow.
     """
-    metrics = found.metrics()
+    metrics = found.metrics
     ranks = found.ranking().ranks
     rows = [*ranks, *(r for r in found.rows if r not in ranks)]  # other targets, which have no rank, below
     figure = Figure(figsize=(1.8 + 2.6 * len(metrics), 2.0 + 0.36 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        _panel(axes, found, metric, rows, looks)
+        _panel(axes, found, metric, rows, styles, signed=not selection.metric(metric).better)
     names = [label(r) + f" {OTHER_TARGET}" * (r in found.other) for r in rows]
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
@@ -53,8 +53,9 @@ def lanes(found: Fidelity) -> dict[str, float]:
     return dict(zip(found.columns, shifts.tolist(), strict=True))
 
 
-def _panel(axes: Axes, found: Fidelity, metric: str, rows: list[str], looks: dict[str, Look]) -> None:
-    signed = metric in SIGNED
+def _panel(
+    axes: Axes, found: Fidelity, metric: str, rows: list[str], styles: dict[str, Style], *, signed: bool
+) -> None:
     own = {k: v if signed else abs(v) for k, (v, _, _) in found.own(metric).items()}
     # Chains that have not met tell nothing of Monte Carlo error: no floor where HMC doubts itself.
     floor = {c: abs(v) for (m, c), v in found.floor.items()
@@ -65,7 +66,7 @@ def _panel(axes: Axes, found: Fidelity, metric: str, rows: list[str], looks: dic
         axes.set_title("← overconfident | under- →", fontsize=8.5)
     else:
         axes.set_title("← nearer", fontsize=8.5, loc="left")
-    axes.set_xlabel(LABELS[metric])
+    axes.set_xlabel(LABELS.get(metric, words(metric)))
     axes.tick_params(axis="y", length=0)
     for y, row in enumerate(rows):
         axes.axhline(y + 0.5, color="#eeeeee", lw=0.8, zorder=0)
@@ -75,7 +76,7 @@ def _panel(axes: Axes, found: Fidelity, metric: str, rows: list[str], looks: dic
                           solid_capstyle="butt", zorder=0.5)  # fmt: skip
             value = own.get((row, column))
             if value is not None and not np.isnan(value):
-                _dot(axes, value, y + shift, (low, high), i, looks[row], hollow=column in found.doubted)
+                _dot(axes, value, y + shift, (low, high), i, styles[row], hollow=column in found.doubted)
 
 
 def _limits(axes: Axes, values: list[float], signed: bool) -> tuple[float, float]:
@@ -94,15 +95,15 @@ def _limits(axes: Axes, values: list[float], signed: bool) -> tuple[float, float
 
 
 def _dot(
-    axes: Axes, value: float, y: float, limits: tuple[float, float], column: int, look: Look, *, hollow: bool
+    axes: Axes, value: float, y: float, limits: tuple[float, float], column: int, style: Style, *, hollow: bool
 ) -> None:
     low, high = limits
-    style = {"color": look.color, "ms": 4.4, "mew": 0.9, "mfc": "white" if hollow else look.color, "zorder": 3}
+    marker_style = {"color": style.color, "ms": 4.4, "mew": 0.9, "mfc": "white" if hollow else style.color, "zorder": 3}
     if low <= value <= high:
-        axes.plot(value, y, MARKERS[column % len(MARKERS)], **style)
+        axes.plot(value, y, MARKERS[column % len(MARKERS)], **marker_style)
     else:
         border, marker = (0.02, "<") if value < low else (0.98, ">")
-        axes.plot(border, y, marker, transform=axes.get_yaxis_transform(), **style)
+        axes.plot(border, y, marker, transform=axes.get_yaxis_transform(), **marker_style)
 
 
 def _has_floors(found: Fidelity) -> bool:

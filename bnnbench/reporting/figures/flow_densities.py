@@ -10,8 +10,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from bnnbench.reporting.figures.flow_maps import Series, blank, name_line
-from bnnbench.reporting.figures.style import INK, Look
+from bnnbench.reporting.figures.flow_maps import blank, name_line
+from bnnbench.reporting.figures.gather import Arrays
+from bnnbench.reporting.figures.style import INK, Style
 from bnnbench.reporting.figures.text import headline, name_lines
 
 TRUTH = "truth"
@@ -19,10 +20,10 @@ ROOT = 0.5  # power on densities before they are coloured: thin bridges between 
 
 
 def densities_figure(
-    grids: dict[str, dict[str, Series]],
+    grids: dict[str, dict[str, Arrays]],
     rows: Sequence[str],
     numbers: dict[tuple[str, str], str],
-    looks: dict[str, Look],
+    styles: dict[str, Style],
     title: str,
 ) -> Figure:
     """Colours of a task are those of its truth.
@@ -43,7 +44,7 @@ def densities_figure(
         column[0].annotate(name_lines(task, 1.8), (0.5, 1), xytext=(0, 18), xycoords="axes fraction",
                            textcoords="offset points", ha="center", fontweight="bold", fontsize=10)  # fmt: skip
     for axes, row in zip(panels[:, 0], (TRUTH, *rows), strict=True):
-        name_line(axes, row, looks[row].color if row in looks else INK)
+        name_line(axes, row, styles[row].color if row in styles else INK)
     headline(figure, title)
     return figure
 
@@ -59,7 +60,7 @@ def _panel(axes: Axes, image: np.ndarray | None, box: tuple[float, float, float,
         spine.set(visible=True, color="#bbbbbb", lw=0.6)
 
 
-def field(series: Series, column: str) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+def field(series: Arrays, column: str) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """A density on the square grid, a row of the image one x1, lowest first, and the borders of the image."""
     x, y = np.unique(series["x0"]), np.unique(series["x1"])
     order = np.lexsort((series["x0"], series["x1"]))

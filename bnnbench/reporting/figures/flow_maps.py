@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from bnnbench.reporting.figures.style import INK, Look, robust_limits
+from bnnbench.reporting.figures.gather import Arrays
+from bnnbench.reporting.figures.style import INK, Style, robust_limits
 from bnnbench.reporting.figures.text import headline, name_lines
 
-Series = dict[str, np.ndarray]
 Window = tuple[tuple[float, float], tuple[float, float]]
 COLORS = sns.husl_palette(256, s=0.9, l=0.65, as_cmap=True)  # runs in a circle, everywhere equally light
 NOISE: Window = ((-4.0, 4.0), (-4.0, 4.0))
@@ -22,7 +22,7 @@ COLUMNS = ("test data x", "test data as noise: x to z", "draws from noise: z to 
 
 
 def maps_figure(
-    rows: Sequence[str], data: dict[str, Series], draws: dict[str, Series], looks: dict[str, Look], title: str
+    rows: Sequence[str], data: dict[str, Arrays], draws: dict[str, Arrays], styles: dict[str, Style], title: str
 ) -> Figure:
     """Methods down; test data, the same points as noise, and draws, all x in one window."""
     figure = Figure(figsize=(7.6, 1.0 + 2.1 * len(rows)), layout="constrained")
@@ -34,14 +34,14 @@ def maps_figure(
             cloud(line[2], pair(draws[row], "x"), angle(pair(draws[row], "z")), seen)
         else:
             blank(line[2])
-        name_line(line[0], row, looks[row].color)
+        name_line(line[0], row, styles[row].color)
     for axes, name in zip(panels[0], COLUMNS, strict=True):
         axes.set_title(name)
     headline(figure, title)
     return figure
 
 
-def _data(left: Axes, right: Axes, series: Series, seen: Window) -> None:
+def _data(left: Axes, right: Axes, series: Arrays, seen: Window) -> None:
     x, z = pair(series, "x"), pair(series, "z")
     colors = angle(x - np.median(x, axis=0))
     cloud(left, x, colors, seen)
@@ -62,7 +62,7 @@ def blank(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def pair(series: Series, name: str) -> np.ndarray:
+def pair(series: Arrays, name: str) -> np.ndarray:
     """TestSet, one a line."""
     return np.stack([series[f"{name}0"], series[f"{name}1"]], axis=1)
 
@@ -72,7 +72,7 @@ def angle(points: np.ndarray) -> np.ndarray:
     return np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) % 1
 
 
-def window(clouds: Sequence[Series]) -> Window:
+def window(clouds: Sequence[Arrays]) -> Window:
     """A square with nearly all points x of a usual cloud in it: one that reaches far leaves the others their size."""
     sides = [np.median([robust_limits(series[column]) for series in clouds], axis=0) for column in ("x0", "x1")]
     half = max(high - low for low, high in sides) / 2

@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from bnnbench.reporting.figures.calibration import Curves, Series
 from bnnbench.reporting.select import CELL, Section, Selection
 
+Arrays = dict[str, np.ndarray]  # one stored curve: columns of equal length
+Curves = dict[tuple[str, str], list[Arrays]]  # (row, task) -> one a cell
 # Columns without which there is nothing to draw, of finite numbers.
 NEEDED = {
     "bands": ("x", "mean"),
@@ -41,7 +42,7 @@ def gather(selection: Selection, section: Section, name: str, evaluation: str | 
     """
     cells = section.scores.drop_duplicates("fingerprint").set_index("fingerprint")
     by_key = {tuple(r[c] for c in CELL): (f, r) for f, r in cells.iterrows()}
-    found: dict[tuple[str, str], list[tuple[tuple[int, int], Series]]] = {}
+    found: dict[tuple[str, str], list[tuple[tuple[int, int], Arrays]]] = {}
     damaged: Counter[tuple[str, str]] = Counter()
     for task in section.tasks:
         for info, where, series in selection.store.curves(name, task=task, budget=section.budget):
@@ -61,7 +62,7 @@ def gather(selection: Selection, section: Section, name: str, evaluation: str | 
     return {key: [s for _, s in sorted(cells, key=lambda c: c[0])] for key, cells in found.items()}
 
 
-def sound(name: str, series: Series) -> bool:
+def sound(name: str, series: Arrays) -> bool:
     """Whether a series has the columns that its figure needs, equally long, and of the form that it needs."""
     needed = NEEDED.get(name, ())
     if not series or not {*needed, *ALSO.get(name, ())} <= set(series):
@@ -73,17 +74,17 @@ def sound(name: str, series: Series) -> bool:
     return name not in FORMS or FORMS[name](series)
 
 
-def _is_grid(series: Series) -> bool:
+def _is_grid(series: Arrays) -> bool:
     x, y = np.unique(series["x0"]), np.unique(series["x1"])
     return len(x) > 1 and len(y) > 1 and len(x) * len(y) == len(series["x0"])
 
 
-def _are_square(series: Series) -> bool:
+def _are_square(series: Arrays) -> bool:
     sizes = np.unique(np.stack([series["kind"], series["image"]]), axis=1, return_counts=True)[1]
     return len(set(sizes.tolist())) == 1 and np.sqrt(sizes[0]) % 1 == 0
 
 
-FORMS: dict[str, Callable[[Series], bool]] = {"flow_density": _is_grid, "vae_images": _are_square}
+FORMS: dict[str, Callable[[Arrays], bool]] = {"flow_density": _is_grid, "vae_images": _are_square}
 
 
 def shown(section: Section, keys: Collection[tuple[str, str]]) -> tuple[list[str], list[str]]:

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bnnbench.reporting.figures.calibration import Curves
+from bnnbench.names import TEST
+from bnnbench.reporting.averages import averages, out_of_distribution, sweeps
 from bnnbench.reporting.figures.digit import digit_figure
-from bnnbench.reporting.figures.drawn import Drawn
 from bnnbench.reporting.figures.elbo import BOUND, TEMPERED, objective_figure, tempered
-from bnnbench.reporting.figures.families import Plot, families, family_figure, survival
-from bnnbench.reporting.figures.gather import gather
+from bnnbench.reporting.figures.families import PLAIN, Panels, families, family_figure, survival
+from bnnbench.reporting.figures.gather import Arrays, Curves, gather
+from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.recording import fan_figure, recording_figure
-from bnnbench.reporting.figures.style import Look
-from bnnbench.reporting.images import OUTSIDE, PLAIN, Line, Values, sweep, values
+from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.statistics import Frame
 
 BAYESIAN = ("bbp-local", "bbp-gaussian", "mc-dropout")  # who stands beside the plain network, the first that is there
 FLOW = "mnf"  # and who with them
@@ -24,15 +25,6 @@ ENTROPIES = {
     "entropy_aleatoric": "aleatoric entropy",
     "entropy_epistemic": "epistemic entropy",
 }
-TEXTS = {
-    "log-likelihood": "Right is better: a method should lie right of map, the plain network.",
-    "error": "Left is better; differences within the bars say nothing.",
-    "ece": "Left is better: where confidence is as often right as it says.",
-    "pruning-log-likelihood": "The longer a line stays at zero, the more of the weights were not needed.",
-    "pruning-error": "The longer a line stays at zero, the more of the weights were not needed.",
-    "weights": "Near the dashed line most weights are as the prior has them; a narrow peak is weights driven to zero.",
-    "training-validation": "A curve that falls at the end has overfitted; one that rises would gain from more steps.",
-}  # of the figures that all sections have
 OBJECTIVE_TEXTS = {
     "elbo": "The negative evidence lower bound per training image against the steps",
     "tempered": "At a temperature T or a weight of the KL other than 1 the objective is no bound on the evidence, may "
@@ -45,37 +37,33 @@ PARTS_TEXT = (
 WHOLE_TEXT = ": a method whose curve still falls at the end needs more steps."
 
 
-def image_figures(selection: Selection, section: Section, looks: dict[str, Look]) -> Iterator[Drawn]:
+def image_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
     """Task by task, those for which the database has data."""
     groups = families(selection.methods, section.rows)
-    entropy = {where: gather(selection, section, "entropy", where) for where in ("test", *OUTSIDE)}
+    scores = {task: averages(section, task) for task in section.tasks}
+    shown = dict.fromkeys([TEST, *(name for own in scores.values() for name in out_of_distribution(own))])
+    entropy = {name: gather(selection, section, "entropy", name) for name in shown if len(shown) > 1}
     training = gather(selection, section, "training", None)
     recordings = gather(selection, section, "recording", None)
     violins = gather(selection, section, "violins", "rotated-digit")
     heated = tempered(section)
-    for task in section.tasks:
-        own = values(section, task)
-        yield from _rotation(task, own, groups, looks)
-        yield from _entropy(task, entropy, groups, looks)
-        yield from _attacks(task, own, groups, looks)
-        yield from _digit(task, violins, looks)
-        yield from _objectives(task, training, groups.get("Variational", []), heated, looks)
-        yield from _recordings(task, recordings, looks)
+    for task, own in scores.items():
+        yield from _rotation(task, own, groups, styles)
+        yield from _entropy(task, entropy, groups, styles)
+        yield from _attacks(task, own, groups, styles)
+        yield from _digit(task, violins, styles)
+        if any(where == task for _, where in recordings):  # a task whose training is watched, not its scores alone
+            yield from _objectives(task, training, groups.get("Variational", []), heated, styles)
+            yield from _recordings(task, recordings, styles)
 
 
-def _sweeps(own: Values, prefix: str, metrics: list[str], start: str | None = "test") -> dict[tuple[str, str], Line]:
-    rows = dict.fromkeys(row for row, _, _ in own)
-    lines = {(row, metric): sweep(own, row, prefix, metric, start) for row in rows for metric in metrics}
-    return {key: line for key, line in lines.items() if len(line[0]) > (start is not None)}
-
-
-def _rotation(task: str, own: Values, groups: dict[str, list[str]], looks: dict[str, Look]) -> Iterator[Drawn]:
-    lines = _sweeps(own, "rotation", ["error", *ENTROPIES])
+def _rotation(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[str, Style]) -> Iterator[Plot]:
+    lines = sweeps(own, "rotation", ["error", *ENTROPIES])
     if not lines:
         return
     lines |= {(row, "accuracy"): (x, 1 - y) for (row, metric), (x, y) in lines.items() if metric == "error"}
     quantities = {"accuracy": "accuracy"} | {k: f"{v} (nats)" for k, v in ENTROPIES.items()}
-    plot = Plot(
+    plot = Panels(
         f"Who notices that digits are turned? Accuracy and entropies against the angle ({task})",
         "rotation (degrees)", quantities, lines, xticks=(0, 45, 90, 135, 180),
     )  # fmt: skip
@@ -85,25 +73,25 @@ def _rotation(task: str, own: Values, groups: dict[str, list[str]], looks: dict[
     )
     count = len({row for row, _ in lines})
     alt = f"Accuracy, total, aleatoric and epistemic entropy of {count} methods on {task} turned by 0 to 180 degrees."
-    yield Drawn(f"{task}-rotation", alt, text, family_figure(plot, groups, looks))
+    yield Plot(f"{task}-rotation", alt, text, family_figure(plot, groups, styles))
 
 
 def _entropy(
-    task: str, curves: dict[str, Curves], groups: dict[str, list[str]], looks: dict[str, Look]
-) -> Iterator[Drawn]:
+    task: str, curves: dict[str, Curves], groups: dict[str, list[str]], styles: dict[str, Style]
+) -> Iterator[Plot]:
     lines, behind, quantities = {}, {}, {}
-    for outside in OUTSIDE:
+    for outside in (name for name in curves if name != TEST):
         for column in ("total", "epistemic"):
             key = f"{outside} {column}"
             quantities[key] = f"{outside}, {column} entropy:\nshare of images above"
             for (row, where), cells in curves[outside].items():
                 if where == task and column in cells[0]:
                     lines[row, key] = survival(_averaged(cells), column)
-                    if (row, task) in curves["test"]:
-                        behind[row, key] = survival(_averaged(curves["test"][row, task]), column)
+                    if (row, task) in curves[TEST]:
+                        behind[row, key] = survival(_averaged(curves[TEST][row, task]), column)
     if not lines:
         return
-    plot = Plot(
+    plot = Panels(
         f"How uncertain is each method about images of no class it knows? Share of images above an entropy ({task})",
         "entropy of an image (nats)", quantities, lines, behind=behind, behind_label="test images, each method",
         markers=False, ylim=(0.0, 1.02),
@@ -115,28 +103,28 @@ def _entropy(
     )
     count = len({row for row, _ in lines})
     alt = f"Share of images above an entropy, total and epistemic, of {count} methods of {task} on foreign images."
-    yield Drawn(f"{task}-entropy", alt, text, family_figure(plot, groups, looks))
+    yield Plot(f"{task}-entropy", alt, text, family_figure(plot, groups, styles))
 
 
-def _averaged(cells: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _averaged(cells: list[Arrays]) -> Arrays:
     """Mean over seeds of the quantiles, whose levels are the same."""
     level = cells[0]["level"]
     same = [c for c in cells if len(c["level"]) == len(level)]
     return {k: np.mean([c[k] for c in same if k in c], axis=0) for k in cells[0]}
 
 
-def _attacks(task: str, own: Values, groups: dict[str, list[str]], looks: dict[str, Look]) -> Iterator[Drawn]:
+def _attacks(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[str, Style]) -> Iterator[Plot]:
     quantities = {"error": "error"} | {k: f"{v} (nats)" for k, v in ENTROPIES.items() if k != "entropy_aleatoric"}
     kinds = (
         ("fgsm", "largest change of a pixel", "attack", ""),
         ("fgsm-norm", "change of a standardised pixel", "attack-norm", ", pixels standardised and not clipped"),
     )
     for prefix, label, stem, how in kinds:
-        lines = _sweeps(own, prefix, list(quantities))
-        points = _sweeps(own, "pgd", list(quantities), None) if prefix == "fgsm" else {}
+        lines = sweeps(own, prefix, list(quantities))
+        points = sweeps(own, "pgd", list(quantities), start="") if prefix == "fgsm" else {}
         if not lines:
             continue
-        plot = Plot(
+        plot = Panels(
             f"Who is fooled by an attack through its own gradient (FGSM{how}), and does it notice? ({task})",
             label, quantities, lines, points, "open: PGD",
         )  # fmt: skip
@@ -147,7 +135,7 @@ def _attacks(task: str, own: Values, groups: dict[str, list[str]], looks: dict[s
         )
         count = len({row for row, _ in lines})
         alt = f"Error, total and epistemic entropy of {count} methods on {task} against the strength of an attack."
-        yield Drawn(f"{task}-{stem}", alt, text, family_figure(plot, groups, looks))
+        yield Plot(f"{task}-{stem}", alt, text, family_figure(plot, groups, styles))
 
 
 def _beside(curves: Curves, task: str) -> list[str]:
@@ -156,7 +144,7 @@ def _beside(curves: Curves, task: str) -> list[str]:
     return [row for row in dict.fromkeys((PLAIN, bayesian, FLOW)) if (row, task) in curves]
 
 
-def _digit(task: str, violins: Curves, looks: dict[str, Look]) -> Iterator[Drawn]:
+def _digit(task: str, violins: Curves, styles: dict[str, Style]) -> Iterator[Plot]:
     rows = _beside(violins, task)
     if not rows:
         return
@@ -168,12 +156,12 @@ def _digit(task: str, violins: Curves, looks: dict[str, Look]) -> Iterator[Drawn
     alt = (
         f"Distributions of class probabilities of a test digit of {task} turned by 0 to 180 degrees: {', '.join(rows)}."
     )
-    yield Drawn(f"{task}-digit", alt, text, digit_figure({r: violins[r, task][0] for r in rows}, looks, task))
+    yield Plot(f"{task}-digit", alt, text, digit_figure({r: violins[r, task][0] for r in rows}, styles, task))
 
 
 def _objectives(
-    task: str, training: Curves, rows: list[str], heated: frozenset[str], looks: dict[str, Look]
-) -> Iterator[Drawn]:
+    task: str, training: Curves, rows: list[str], heated: frozenset[str], styles: dict[str, Style]
+) -> Iterator[Plot]:
     """The bound of variational methods; apart from it the objectives that are tempered, and so bound nothing."""
     cells = {r: [c for c in training.get((r, task), []) if _known(c, "loss")] for r in rows}
     for objective, stem, own in (
@@ -185,14 +173,14 @@ def _objectives(
         parts = any(_known(c, "kl") for found in own.values() for c in found)
         text = OBJECTIVE_TEXTS[stem] + (PARTS_TEXT if parts else WHOLE_TEXT)
         alt = f"{objective.loss}{' and its two parts' * parts} per image of {', '.join(own)} on {task} against steps."
-        yield Drawn(f"{task}-{stem}", alt[0].upper() + alt[1:], text, objective_figure(objective, own, looks, task))
+        yield Plot(f"{task}-{stem}", alt[0].upper() + alt[1:], text, objective_figure(objective, own, styles, task))
 
 
-def _known(series: dict[str, np.ndarray], column: str) -> bool:
+def _known(series: Arrays, column: str) -> bool:
     return column in series and bool(np.isfinite(series[column]).any())
 
 
-def _recordings(task: str, recordings: Curves, looks: dict[str, Look]) -> Iterator[Drawn]:
+def _recordings(task: str, recordings: Curves, styles: dict[str, Style]) -> Iterator[Plot]:
     rows = _beside(recordings, task)
     if not rows:
         return
@@ -203,9 +191,9 @@ def _recordings(task: str, recordings: Curves, looks: dict[str, Look]) -> Iterat
     )
     named = ", ".join(rows)
     alt = f"Mean and standard deviation of weights and activations, layer by layer, along training on {task}: {named}."
-    yield Drawn(f"{task}-recording", alt, text, recording_figure(own, looks, task))
-    fans = fan_figure(own, looks, task)
+    yield Plot(f"{task}-recording", alt, text, recording_figure(own, styles, task))
+    fans = fan_figure(own, styles, task)
     if fans is not None:
         text = "Bands that widen without end explode; a band that is a line at zero is a dead layer."
         alt = f"Quantiles of the activations of each layer on {task} along training: {named}."
-        yield Drawn(f"{task}-activations", alt, text, fans)
+        yield Plot(f"{task}-activations", alt, text, fans)

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from bnnbench.reporting.figures.style import GREY, Look, grid, plain_decades
+from bnnbench import names
+from bnnbench.reporting.figures.gather import shown
+from bnnbench.reporting.figures.plot import Plot
+from bnnbench.reporting.figures.style import GREY, Style, grid, plain_decades
 from bnnbench.reporting.figures.text import headline, label, panel_title
-from bnnbench.reporting.select import Section
+from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
+from bnnbench.reporting.tables.text import words
 
-PRUNED = re.compile(r"pruned-(0?\.\d+)")
-WHOLE = "pruned-0.00"  # of large networks, which are pruned on a part of the test set
+TEXT = "The longer a line stays level, the more of the weights were not needed."
+METRICS = ("log_likelihood", "rmse", "error")
+WHOLE = names.pruned(0.0)  # of large networks, which are pruned on a part of the test set
 RATIO = ("rmse",)  # of a positive score in the target's units the ratio compares between data sets
 Lines = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]  # (row, task) -> fractions removed, change of the score
+
+
+def pruning_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
+    """One figure for each of these metrics that pruned posteriors were scored by."""
+    for metric in METRICS:
+        if lines := pruned(section, metric):
+            rows, tasks = shown(section, lines)
+            alt = f"{words(metric)} against the share of weights removed of {len(rows)} methods on {', '.join(tasks)}."
+            stem = f"pruning-{metric.replace('_', '-')}"
+            yield Plot(stem, alt[0].upper() + alt[1:], TEXT, pruning_figure(lines, metric, rows, tasks, styles))
 
 
 def pruned(section: Section, metric: str) -> Lines:
     """Change against the same cell unpruned, mean over cells: a difference, or for `rmse` a ratio."""
     scores = section.scores[section.scores["metric"] == metric]
-    scores = scores.assign(fraction=scores["evaluation"].map(_fraction)).dropna(subset="fraction")
+    scores = scores.assign(
+        fraction=scores["evaluation"].map({e: _fraction(e) for e in scores["evaluation"].unique()})
+    ).dropna(subset="fraction")
     found: Lines = {}
     for (row, task), part in scores.groupby(["row", "task"], sort=False):
         own = set(part.loc[part["evaluation"] == WHOLE, "fingerprint"])
-        part = part[~(part["fingerprint"].isin(own) & (part["evaluation"] == "test"))]
+        part = part[~(part["fingerprint"].isin(own) & (part["evaluation"] == names.TEST))]
         table: Frame = part.pivot_table(index="fingerprint", columns="fraction", values="value")
         if 0.0 not in table or len(table.columns) < 2:
             continue
@@ -40,20 +57,20 @@ def pruned(section: Section, metric: str) -> Lines:
 
 def _fraction(evaluation: str) -> float:
     """Share of weights removed; the whole posterior is `test`, or `pruned-0.00` where there is one."""
-    if evaluation == "test":
+    if evaluation == names.TEST:
         return 0.0
-    match = PRUNED.fullmatch(evaluation)
-    return float(match.group(1)) if match else float("nan")
+    swept = names.sweep(evaluation)
+    return swept.level if swept and swept.family == "pruned" else float("nan")
 
 
-def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str], looks: dict[str, Look]) -> Figure:
+def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str], styles: dict[str, Style]) -> Figure:
     """One panel a data set; the axis is logarithmic in the weights kept, so that the last per cents are seen."""
     down, across = grid(len(tasks), 3)
     size = (max(6.8, 2.4 + 2.9 * across), max(0.8 + 2.5 * down, 1.0 + 0.19 * len(rows)))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(down, across, sharex=True, squeeze=False)
     for axes, task in zip(panels.flat, tasks, strict=False):
-        _panel(axes, {row: lines[row, task] for row in rows if (row, task) in lines}, metric, looks)
+        _panel(axes, {row: lines[row, task] for row in rows if (row, task) in lines}, metric, styles)
         panel_title(axes, task, 2.6)
         axes.tick_params(labelbottom=True)
     for axes in panels.flat[len(tasks) :]:
@@ -70,13 +87,13 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     return figure
 
 
-def _panel(axes: Axes, lines: dict[str, tuple[np.ndarray, np.ndarray]], metric: str, looks: dict[str, Look]) -> None:
+def _panel(axes: Axes, lines: dict[str, tuple[np.ndarray, np.ndarray]], metric: str, styles: dict[str, Style]) -> None:
     axes.axhline(float(metric in RATIO), color=GREY, lw=0.8, zorder=1)
     last = 0.0
     for row, (fraction, change) in lines.items():
-        look = looks[row]
-        axes.plot(-np.log10(1 - fraction), change, color=look.color, ls=look.line, lw=1.3, marker=look.marker, ms=4,
-                  mfc="white" if look.hollow else look.color, label=label(row), zorder=3)  # fmt: skip
+        style = styles[row]
+        axes.plot(-np.log10(1 - fraction), change, color=style.color, ls=style.line, lw=1.3, marker=style.marker, ms=4,
+                  mfc="white" if style.hollow else style.color, label=label(row), zorder=3)  # fmt: skip
         last = max(last, float(fraction.max()))
     if metric in RATIO:
         axes.set_yscale("log")

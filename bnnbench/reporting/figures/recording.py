@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,10 +10,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
 from bnnbench.reporting.figures.families import contrast
-from bnnbench.reporting.figures.style import LINES, MARKERS, Look
+from bnnbench.reporting.figures.gather import Arrays
+from bnnbench.reporting.figures.style import LINES, MARKERS, Style
 from bnnbench.reporting.figures.text import headline, label, name_lines, panel_title
 
-Series = dict[str, np.ndarray]
 STATISTICS = {
     "weight_mean": "mean of weights",
     "weight_std": "sd of weights",
@@ -25,13 +24,13 @@ FANS = (("q05", "q95", 0.25), ("q25", "q75", 0.45))
 MIDDLE = "q50"
 
 
-def layers(series: Series, statistic: str = "") -> list[str]:
+def layers(series: Arrays, statistic: str = "") -> list[str]:
     """Names behind the slash, in the order of the columns."""
     names = (c.split("/", 1) for c in series if "/" in c)
     return list(dict.fromkeys(layer for kind, layer in names if kind.startswith(statistic)))
 
 
-def recording_figure(recordings: dict[str, Series], looks: dict[str, Look], task: str) -> Figure:
+def recording_figure(recordings: dict[str, Arrays], styles: dict[str, Style], task: str) -> Figure:
     """Statistics down, methods across, a line a layer: light is near the input, dark near the output."""
     present = [s for s in STATISTICS if any(_has(r, s) for r in recordings.values())]
     names = list(dict.fromkeys(layer for series in recordings.values() for layer in layers(series)))
@@ -44,7 +43,7 @@ def recording_figure(recordings: dict[str, Series], looks: dict[str, Look], task
             for i, layer in enumerate(names):
                 if f"{statistic}/{layer}" in series:
                     axes.plot(series["step"], series[f"{statistic}/{layer}"], **_line(i, shades[layer]))
-        panel_title(column[0], row, 2.6, contrast(row, looks))
+        panel_title(column[0], row, 2.6, contrast(row, styles))
         _steps(column[-1])
     for axes, statistic in zip(panels[:, 0], present, strict=True):
         axes.set_ylabel(STATISTICS[statistic])
@@ -54,7 +53,7 @@ def recording_figure(recordings: dict[str, Series], looks: dict[str, Look], task
     return figure
 
 
-def _has(series: Series, statistic: str) -> bool:
+def _has(series: Arrays, statistic: str) -> bool:
     return any(c.startswith(f"{statistic}/") for c in series)
 
 
@@ -69,7 +68,7 @@ def _steps(axes: Axes) -> None:
     axes.set_xlabel("step")
 
 
-def fan_figure(recordings: dict[str, Series], looks: dict[str, Look], task: str) -> Figure | None:
+def fan_figure(recordings: dict[str, Arrays], styles: dict[str, Style], task: str) -> Figure | None:
     """Quantiles of the activations: methods down, layers across, one scale a layer; None without quantiles."""
     names = list(dict.fromkeys(n for r in recordings.values() for n in layers(r, f"activation_{MIDDLE}")))
     if not names:
@@ -79,8 +78,8 @@ def fan_figure(recordings: dict[str, Series], looks: dict[str, Look], task: str)
     panels = figure.subplots(len(recordings), len(names), sharex=True, sharey="col", squeeze=False)
     for line, (row, series) in zip(panels, recordings.items(), strict=True):
         for axes, layer in zip(line, names, strict=True):
-            _fan(axes, series, layer, contrast(row, looks))
-        line[0].set_ylabel(name_lines(row, 1.5, 9), color=contrast(row, looks), fontweight="bold")
+            _fan(axes, series, layer, contrast(row, styles))
+        line[0].set_ylabel(name_lines(row, 1.5, 9), color=contrast(row, styles), fontweight="bold")
     for axes, layer in zip(panels[0], names, strict=True):
         panel_title(axes, layer, 1.8)
     for axes in panels[-1]:
@@ -95,7 +94,7 @@ def fan_figure(recordings: dict[str, Series], looks: dict[str, Look], task: str)
     return figure
 
 
-def _fan(axes: Axes, series: Series, layer: str, color: str) -> None:
+def _fan(axes: Axes, series: Arrays, layer: str, color: str) -> None:
     step = series["step"]
     for low, high, alpha in FANS:
         ends = [series.get(f"activation_{q}/{layer}") for q in (low, high)]

@@ -6,22 +6,75 @@ text its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bnnbench.reporting.figures.style import GREY, INK, Look, grid, robust_limits
+from bnnbench.names import TRAIN
+from bnnbench.reporting.comparison import Comparison
+from bnnbench.reporting.figures.plot import Plot
+from bnnbench.reporting.figures.style import GREY, INK, Style, grid, robust_limits
 from bnnbench.reporting.figures.text import headline, label, panel_title
-from bnnbench.reporting.statistics import Comparison, Entry
-from bnnbench.reporting.tables.grid import cell, marks
+from bnnbench.reporting.points import blocks, compared
+from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.statistics import Entry
+from bnnbench.reporting.tables.text import cell, marks, words
 
 RING = {"marker": "o", "ls": "", "mfc": "none", "mec": INK, "mew": 0.8, "ms": 10}
+QUESTIONS = {  # what a metric's figure asks, and what to see in it
+    "log_likelihood": (
+        "How probable are the test targets? Log-likelihood",
+        "Right is better: a method should lie right of map, the plain network.",
+    ),
+    "rmse": (
+        "How far off is the mean? Root mean squared error",
+        "Left is better; differences within the bars say nothing.",
+    ),
+    "error": (
+        "How often is the class wrong? Error",
+        "Left is better; differences within the bars say nothing.",
+    ),
+    "calibration_error": (
+        "How far are predicted probabilities from shares observed? Calibration error",
+        "Left is better: where a probability is as often right as it says.",
+    ),
+    "ece": (
+        "How far is confidence from accuracy? Expected calibration error",
+        "Left is better: where confidence is as often right as it says.",
+    ),
+}
 AT_BORDER = 0.015  # of the axis: the middle of what stands for a value beyond it
 
 
-def score_figure(test: Comparison, train: Comparison, looks: dict[str, Look], title: str, unit: str) -> Figure:
+def score_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
+    """One figure for each metric that asks a question here."""
+    asked = [metric for metric in QUESTIONS if metric in section.metrics]
+    points = blocks(selection, section) if asked else None
+    for metric in asked:
+        test = compared(selection, section, metric, points=points)
+        train = compared(selection, section, metric, TRAIN)
+        unit = selection.metric(metric).unit
+        axis = f"{words(metric)} ({unit})" if unit else words(metric)
+        alt = _leaders(test, words(metric))
+        title, text = QUESTIONS[metric]
+        yield Plot(metric.replace("_", "-"), alt, text, score_figure(test, train, styles, title, axis))
+
+
+def _leaders(table: Comparison, name: str) -> str:
+    """The best methods of each data set in words."""
+    best = []
+    for task in table.tasks:
+        names = [row for row in table.rows if (e := table.entries.get((row, task))) and e.best]
+        best.append(f"{task}: {', '.join(names) if len(names) <= 4 else f'{len(names)} methods tie'}" if names else "")
+    told = "; ".join(filter(None, best))
+    return f"Test {name} of {len(table.rows)} methods per data set with error bars. Best or tied: {told or 'none'}."
+
+
+def score_figure(test: Comparison, train: Comparison, styles: dict[str, Style], title: str, unit: str) -> Figure:
     """One panel a data set, methods on the y axis; values far from the rest stand at the border with an arrow."""
     rows, columns = grid(len(test.tasks), 3)
     height = 0.75 + 0.2 * len(test.rows)
@@ -30,7 +83,7 @@ def score_figure(test: Comparison, train: Comparison, looks: dict[str, Look], ti
     )
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, task in zip(panels.flat, test.tasks, strict=False):
-        _panel(axes, task, test, train, looks)
+        _panel(axes, task, test, train, styles)
     for axes in panels.flat[len(test.tasks) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
@@ -52,7 +105,7 @@ def score_figure(test: Comparison, train: Comparison, looks: dict[str, Look], ti
     return figure
 
 
-def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, looks: dict[str, Look]) -> None:
+def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, styles: dict[str, Style]) -> None:
     entries = [e for table in (test, train) for (_, t), e in table.entries.items() if t == task]
     ends = [(e.mean - se, e.mean + se) for e in entries for se in [e.se if np.isfinite(e.se) else 0.0]]
     low, high = robust_limits(np.array(ends))
@@ -67,19 +120,19 @@ def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, looks: di
             if entry is None:
                 continue
             if low <= entry.mean <= high:
-                _dot(axes, y, entry, looks[row], alpha)
+                _dot(axes, y, entry, styles[row], alpha)
             elif not np.isnan(entry.mean):
-                _beyond(axes, y, entry, looks[row], alpha, right=entry.mean > high)
+                _beyond(axes, y, entry, styles[row], alpha, right=entry.mean > high)
             elif table is test:
                 text, _, mark = cell(entry)
                 _write(axes, 0.02, y, f"{text or 'no score'} {mark}".strip(), GREY)
 
 
-def _dot(axes: Axes, y: int, entry: Entry, look: Look, alpha: float) -> None:
+def _dot(axes: Axes, y: int, entry: Entry, style: Style, alpha: float) -> None:
     size, order = (5, 3) if alpha == 1 else (3.5, 2)
     axes.errorbar(
-        entry.mean, y, xerr=entry.se if np.isfinite(entry.se) else None, alpha=alpha, fmt=look.marker, ms=size, lw=1.6,
-        color=look.color, mfc="white" if look.hollow else look.color, zorder=order,
+        entry.mean, y, xerr=entry.se if np.isfinite(entry.se) else None, alpha=alpha, fmt=style.marker, ms=size, lw=1.6,
+        color=style.color, mfc="white" if style.hollow else style.color, zorder=order,
     )  # fmt: skip
     if alpha < 1:
         return
@@ -89,16 +142,18 @@ def _dot(axes: Axes, y: int, entry: Entry, look: Look, alpha: float) -> None:
         axes.annotate(mark, (entry.mean, y), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8)
 
 
-def _beyond(axes: Axes, y: int, entry: Entry, look: Look, alpha: float, *, right: bool) -> None:
+def _beyond(axes: Axes, y: int, entry: Entry, style: Style, alpha: float, *, right: bool) -> None:
     """A value outside the axis: an arrow at the border, in a ring if it is the best, and the table's text beside it."""
     x, across = (1 - AT_BORDER if right else AT_BORDER), axes.get_yaxis_transform()
-    axes.plot(x, y, ">" if right else "<", color=look.color, ms=5 if alpha == 1 else 3.5, alpha=alpha, transform=across)
+    axes.plot(
+        x, y, ">" if right else "<", color=style.color, ms=5 if alpha == 1 else 3.5, alpha=alpha, transform=across
+    )
     if alpha < 1:
         return
     if entry.best:
         axes.plot(x, y, zorder=4, clip_on=False, transform=across, **RING)
     text, _, mark = cell(entry)
-    _write(axes, 0.955 if right else 0.045, y, f"{text} {mark}".strip(), look.color, "right" if right else "left")
+    _write(axes, 0.955 if right else 0.045, y, f"{text} {mark}".strip(), style.color, "right" if right else "left")
 
 
 def _write(axes: Axes, x: float, y: int, text: str, color: str, side: str = "left") -> None:

@@ -47,7 +47,7 @@ RC = {
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How a row of a table is drawn; configurations of a method share its colour and are hollow and dashed."""
 
     color: str
@@ -63,7 +63,7 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def looks(methods: Frame, rows: Sequence[str]) -> dict[str, Look]:
+def styles(methods: Frame, rows: Sequence[str]) -> dict[str, Style]:
     """Look of every row name, fixed by the methods that are registered; one that is not is grey."""
     known = members(methods)
     place = {name: i for i, name in enumerate(known)}
@@ -74,7 +74,7 @@ def looks(methods: Frame, rows: Sequence[str]) -> dict[str, Look]:
             variants[name] = variants.get(name, 0) + 1
         member = known.get(name, Member(OTHERS, 0))
         line = LINES[(member.place + variants.get(name, 0)) % len(LINES)]
-        found[row] = Look(member.color, MARKERS[place.get(name, 0) % len(MARKERS)], line, bool(label))
+        found[row] = Style(member.color, MARKERS[place.get(name, 0) % len(MARKERS)], line, bool(label))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,45 +11,65 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bnnbench.reporting.figures.style import GREY, INK, Look, grid, robust_limits
+from bnnbench.names import GRID, TRAIN
+from bnnbench.reporting.figures.gather import Arrays, gather
+from bnnbench.reporting.figures.plot import Plot
+from bnnbench.reporting.figures.style import GREY, INK, Style, grid, robust_limits
 from bnnbench.reporting.figures.text import headline, label, panel_title
-
-Series = dict[str, np.ndarray]
+from bnnbench.reporting.select import Section, Selection
 
 
 @dataclass(frozen=True)
-class Picture:
+class Bands:
     """One cell: the bands on a grid and the rows trained on (None if not stored)."""
 
-    bands: Series
-    data: Series | None
+    bands: Arrays
+    data: Arrays | None
 
 
 EXACT = "exact GP posterior"
-EXACT_LOOK = Look("#555555", "o", "-")
+EXACT_STYLE = Style("#555555", "o", "-")
 
 
-def exact_picture(exact: Series, data: Series | None) -> Picture:
+def toy_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
+    """One figure a task whose predictive was stored on a grid."""
+    bands = gather(selection, section, "bands", GRID)
+    data = gather(selection, section, "data", TRAIN)
+    answers = gather(selection, section, "exact", GRID)
+    for task in section.tasks:
+        own = {row: Bands(bands[row, task][0], (data.get((row, task)) or [None])[0])
+               for row in section.rows if (row, task) in bands}  # fmt: skip
+        if own:
+            answer = next((answers[row, task][0] for row in section.rows if (row, task) in answers), None)
+            exact = exact_picture(answer, next(iter(own.values())).data) if answer else None
+            which = " (first seed)" if any(len(bands[row, task]) > 1 for row in own) else ""
+            known = "data and truth" if any("truth" in p.bands for p in own.values()) else "data"
+            alt = f"Predictive mean, noise band and total band of {len(own)} methods on {task}, with {known}."
+            alt += " First the exact posterior." * bool(exact)
+            yield Plot(task, alt, "", toy_figure(task, own, styles, which, exact))
+
+
+def exact_picture(exact: Arrays, data: Arrays | None) -> Bands:
     """The posterior under the process that made the data, in the bands of a method: noise known, f Gaussian."""
     std, noise = np.asarray(exact["std"], dtype=float), np.asarray(exact["truth_std"], dtype=float)
     bands = {"aleatoric_std": noise, "epistemic_std": std, "total_std": np.hypot(std, noise)}
-    return Picture(exact | bands, data)
+    return Bands(exact | bands, data)
 
 
 def toy_figure(
-    task: str, methods: dict[str, Picture], looks: dict[str, Look], which: str = "", exact: Picture | None = None
+    task: str, methods: dict[str, Bands], styles: dict[str, Style], which: str = "", exact: Bands | None = None
 ) -> Figure:
     """Bands are two standard deviations wide on each side; the axes are those of data and truth, shared."""
     pictures = ({EXACT: exact} if exact else {}) | methods
-    looks = looks | {EXACT: EXACT_LOOK}
+    styles = styles | {EXACT: EXACT_STYLE}
     rows, columns = grid(len(pictures), 3 if len(pictures) <= 9 else 4)
     figure = Figure(figsize=(0.6 + (3.0 if columns < 4 else 2.7) * columns, 1.1 + 2.1 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, (row, picture) in zip(panels.flat, pictures.items(), strict=False):
-        _panel(axes, picture, looks[row])
+        _panel(axes, picture, styles[row])
         if row == EXACT:
             _function_band(axes, picture.bands)
-        panel_title(axes, row, 2.5, looks[row].color)
+        panel_title(axes, row, 2.5, styles[row].color)
     for axes in panels.flat[len(pictures) :]:
         axes.set_axis_off()
     panels[0, 0].set_ylim(*_limits(pictures))
@@ -65,17 +86,17 @@ def toy_figure(
     return figure
 
 
-def _panel(axes: Axes, picture: Picture, look: Look) -> None:
+def _panel(axes: Axes, picture: Bands, style: Style) -> None:
     bands = {name: np.asarray(values, dtype=float) for name, values in picture.bands.items()}
     order = np.argsort(bands["x"], kind="stable")
     bands = {name: values[order] for name, values in bands.items()}
     x, mean = bands["x"], bands["mean"]
     for name, alpha in (("total_std", 0.22), ("aleatoric_std", 0.32)):
         if name in bands:
-            axes.fill_between(x, mean - 2 * bands[name], mean + 2 * bands[name], color=look.color, alpha=alpha, lw=0)
+            axes.fill_between(x, mean - 2 * bands[name], mean + 2 * bands[name], color=style.color, alpha=alpha, lw=0)
     if picture.data is not None:
         axes.plot(picture.data["x"], picture.data["y"], ".", color=INK, ms=4.5, alpha=0.7, mew=0, zorder=3)
-    axes.plot(x, mean, color=look.color, lw=1.8, zorder=4)
+    axes.plot(x, mean, color=style.color, lw=1.8, zorder=4)
     if "truth" in bands:
         axes.plot(x, bands["truth"], color=INK, lw=1.1, ls=(0, (4, 2)), zorder=5)
         if "truth_std" in bands:
@@ -83,15 +104,15 @@ def _panel(axes: Axes, picture: Picture, look: Look) -> None:
                 axes.plot(x, bands["truth"] + sign * bands["truth_std"], color=INK, lw=0.8, ls=(0, (1, 2)), zorder=5)
 
 
-def _function_band(axes: Axes, bands: Series) -> None:
+def _function_band(axes: Axes, bands: Arrays) -> None:
     """Two standard deviations of f itself; of a method only those of y and of the noise are bands."""
     order = np.argsort(bands["x"], kind="stable")
     x, mean, std = (np.asarray(bands[k], dtype=float)[order] for k in ("x", "mean", "epistemic_std"))
     for sign in (-2, 2):
-        axes.plot(x, mean + sign * std, color=EXACT_LOOK.color, lw=1.0, zorder=4)
+        axes.plot(x, mean + sign * std, color=EXACT_STYLE.color, lw=1.0, zorder=4)
 
 
-def _limits(pictures: dict[str, Picture]) -> tuple[float, float]:
+def _limits(pictures: dict[str, Bands]) -> tuple[float, float]:
     """From data and truth, so that an exploding band does not shrink the rest."""
     parts = []
     for picture in pictures.values():
@@ -119,5 +140,5 @@ def _legend(truth: bool, exact: bool) -> list[Line2D | Patch]:
             Line2D([], [], color=INK, lw=0.8, ls=(0, (1, 2)), label="true noise ± 2 sd"),
         ]
     if exact:
-        found.append(Line2D([], [], color=EXACT_LOOK.color, lw=1.0, label="exact f ± 2 sd"))
+        found.append(Line2D([], [], color=EXACT_STYLE.color, lw=1.0, label="exact f ± 2 sd"))
     return found

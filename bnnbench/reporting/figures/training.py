@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from bnnbench.reporting.figures.calibration import Curves
-from bnnbench.reporting.figures.style import Look, grid, robust_limits
+from bnnbench.reporting.figures.gather import Curves, gather, shown
+from bnnbench.reporting.figures.plot import Plot
+from bnnbench.reporting.figures.style import Style, grid, robust_limits
 from bnnbench.reporting.figures.text import headline, label, panel_title
+from bnnbench.reporting.select import Section, Selection
 
 COLUMN = "validation"
 BLOCK = 7  # methods in one panel: more lines cannot be followed
+TEXT = "A curve that falls at the end has overfitted; one that rises would gain from more steps."
+BOUND = (
+    " Of an autoencoder it is the importance-weighted bound with 10 draws, which lies between the two bounds of the "
+    "tables."
+)
 TITLE = "Is it still improving? Log-likelihood on the validation rows, mean over splits"
 
 
-def training_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dict[str, Look]) -> Figure:
+def training_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
+    """One figure, where validation curves were stored."""
+    if curves := gather(selection, section, "training", None, COLUMN):
+        rows, tasks = shown(section, curves)
+        alt = f"Validation log-likelihood against training step of {len(rows)} methods on {', '.join(tasks)}."
+        text = TEXT + BOUND * ("iw_log_likelihood" in section.metrics)
+        yield Plot("training-validation", alt, text, training_figure(curves, rows, tasks, styles))
+
+
+def training_figure(curves: Curves, rows: list[str], tasks: list[str], styles: dict[str, Style]) -> Figure:
     """Mean over splits, one panel a data set; more than seven methods go on, seven at a time, in panels below.
 
     Methods of many more steps have panels of their own.
@@ -29,7 +47,7 @@ def training_figure(curves: Curves, rows: list[str], tasks: list[str], looks: di
         axes.set_axis_off()
     for j, task in enumerate(tasks):
         own = [panels[i].flat[j] for i in range(len(blocks))]
-        drawn = [y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, looks)]
+        drawn = [y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, styles)]
         for axes in own:
             if not axes.get_lines():
                 continue  # none of these methods has run it
@@ -66,16 +84,16 @@ def by_length(rows: list[str], curves: Curves) -> list[list[str]]:
     return [part for part in parts if part]
 
 
-def _panel(axes: Axes, task: str, block: list[str], curves: Curves, looks: dict[str, Look]) -> list[np.ndarray]:
+def _panel(axes: Axes, task: str, block: list[str], curves: Curves, styles: dict[str, Style]) -> list[np.ndarray]:
     drawn = []
     for row in block:
         cells = curves.get((row, task), [])
         if not cells:
             continue
         step, value = mean_curve(cells, COLUMN)
-        look = looks[row]
-        axes.plot(step, value, color=look.color, ls=look.line, lw=1.3, marker=look.marker, ms=4, label=label(row),
-                  markevery=(0.1, 0.25), mfc="white" if look.hollow else look.color)  # fmt: skip
+        style = styles[row]
+        axes.plot(step, value, color=style.color, ls=style.line, lw=1.3, marker=style.marker, ms=4, label=label(row),
+                  markevery=(0.1, 0.25), mfc="white" if style.hollow else style.color)  # fmt: skip
         drawn.append(value[np.isfinite(value)])
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.locator_params(axis="x", nbins=4)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnnbench.reporting.figures.calibration import Curves
-from bnnbench.reporting.figures.style import GREY, Look, grid, plain_decades
+from bnnbench.names import TEST
+from bnnbench.reporting.figures.gather import Curves, gather, shown
+from bnnbench.reporting.figures.plot import Plot
+from bnnbench.reporting.figures.style import GREY, Style, grid, plain_decades
 from bnnbench.reporting.figures.text import headline, panel_title
+from bnnbench.reporting.select import Section, Selection
 
+TEXT = "Near the dashed line most weights are as the prior has them; a narrow peak is weights driven to zero."
 LOWEST = 1e-3  # densities below are off the axis
 POINTS = 1601
 
 
-def weights_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dict[str, Look]) -> Figure:
+def weights_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
+    """One figure, where histograms of weights were stored."""
+    if curves := gather(selection, section, "weights", TEST):
+        rows, tasks = shown(section, curves)
+        alt = f"Histograms of all weights of {len(rows)} methods on {', '.join(tasks)}, in units of the prior's scale."
+        yield Plot("weights", alt, TEXT, weights_figure(curves, rows, tasks, styles))
+
+
+def weights_figure(curves: Curves, rows: list[str], tasks: list[str], styles: dict[str, Style]) -> Figure:
     """Thin lines are data sets, the strong one their mean; dashed the standard normal."""
     x = _places(curves)
     densities = {key: density(cells, x) for key, cells in curves.items()}
@@ -25,9 +39,9 @@ def weights_figure(curves: Curves, rows: list[str], tasks: list[str], looks: dic
     panels = figure.subplots(down, across, squeeze=False)
     for i, (axes, row) in enumerate(zip(panels.flat, rows, strict=False)):
         own = [densities[row, task] for task in tasks if (row, task) in densities]
-        _panel(axes, x, own, looks[row])
+        _panel(axes, x, own, styles[row])
         axes.set(xlim=(x[0], x[-1]), ylim=(LOWEST, max(1.0, 1.5 * highest)))
-        panel_title(axes, row, 2.2, looks[row].color)
+        panel_title(axes, row, 2.2, styles[row].color)
         axes.tick_params(labelleft=i % across == 0, labelbottom=i >= len(rows) - across)
     for axes in panels.flat[len(rows) :]:
         axes.set_axis_off()
@@ -58,16 +72,16 @@ def _steps(cell: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     return np.where(inside, cell["density"][np.clip(place, 0, None)], 0.0)
 
 
-def _panel(axes: Axes, x: np.ndarray, own: list[np.ndarray], look: Look) -> None:
+def _panel(axes: Axes, x: np.ndarray, own: list[np.ndarray], style: Style) -> None:
     axes.set_yscale("log")
     plain_decades(axes.yaxis)
     normal = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
     axes.plot(x, normal, color=GREY, lw=1, ls=(0, (4, 2)), zorder=2)
     mean = np.maximum(np.mean(own, axis=0), LOWEST / 10)
-    axes.fill_between(x, LOWEST / 10, mean, color=look.color, alpha=0.25, lw=0, zorder=1)
+    axes.fill_between(x, LOWEST / 10, mean, color=style.color, alpha=0.25, lw=0, zorder=1)
     for values in own if len(own) > 1 else []:
-        axes.plot(x, np.maximum(values, LOWEST / 10), color=look.color, lw=0.6, alpha=0.5, zorder=3)
-    axes.plot(x, mean, color=look.color, lw=1.5, zorder=4)
+        axes.plot(x, np.maximum(values, LOWEST / 10), color=style.color, lw=0.6, alpha=0.5, zorder=3)
+    axes.plot(x, mean, color=style.color, lw=1.5, zorder=4)
 
 
 def _legend(tasks: int) -> list[Line2D]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
-from bnnbench.reporting.extra import Extra
-from bnnbench.reporting.images import Value, Values, values
-from bnnbench.reporting.select import Section
+from bnnbench import names
+from bnnbench.reporting.averages import averages, look_up
+from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.tables.grid import EMPTY, Grid, Text, mean_and_error
+from bnnbench.reporting.tables.grid import Grid
+from bnnbench.reporting.tables.table import Table
+from bnnbench.reporting.tables.text import EMPTY, mean_and_error
 
-ATTACKS = ("fgsm-0.10", "fgsm-0.30", "pgd-0.10", "pgd-0.30")
-TRANSFER, SOURCE = "transfer-", "ensemble-deep"
+ATTACKS = tuple(names.attack(family, strength) for family in ("fgsm", "pgd") for strength in (0.1, 0.3))
+SOURCE = "ensemble-deep"
+WAYS = ("own", "transferred")
+VERDICTS = {None: EMPTY, False: "no", True: "yes"}
 ERRORS = 2.0  # standard errors of the difference that a gap must exceed
 CAPTION = (
     "Error (%) on test images attacked through the method's own gradients, and on images attacked through those of "
@@ -25,62 +30,47 @@ CAPTION = (
 )
 
 
-def attack_tables(section: Section) -> list[Extra]:
+def attack_tables(selection: Selection, section: Section) -> Iterator[Table]:
     """One table a task that was attacked."""
-    found = []
     for task in section.tasks:
-        numbers = _numbers(values(section, task), section.rows)
+        numbers = _numbers(averages(section, task), section.rows)
         if len(numbers):
-            name = f"{section.name}-attacks-{task}"
-            found.append(Extra(name, f"{task}: attacks and masked gradients", _grid(numbers), CAPTION, numbers))
-    return found
+            name, title = f"{section.name}-attacks-{task}", f"{task}: attacks and masked gradients"
+            yield Table(name, title, _grid(numbers, section.rows), CAPTION, numbers)
 
 
-def masked(own: Value, transferred: Value) -> bool | None:
+def masked(own: float, own_se: float, transferred: float, transferred_se: float) -> bool | None:
     """Whether the method's own attack does less harm than the transferred one, beyond chance; None: unknown."""
-    gap, error = transferred[0] - own[0], math.hypot(own[1], transferred[1])
-    if math.isnan(gap) or math.isnan(error):
-        return None
-    return gap > ERRORS * error
+    gap, error = transferred - own, np.hypot(own_se, transferred_se)
+    return None if np.isnan(gap) or np.isnan(error) else bool(gap > ERRORS * error)
 
 
-def _numbers(own: Values, rows: tuple[str, ...]) -> Frame:
-    """Long form: one line a method and attack."""
-    nothing = (math.nan, math.nan)
+def _numbers(scores: Frame, rows: tuple[str, ...]) -> Frame:
+    """A line a method and attack: errors under both, and whether the gradients are masked."""
+    found = {(attack, "own"): look_up(scores, attack, "error") for attack in ATTACKS}
+    found |= {(attack, "transferred"): look_up(scores, names.transferred(attack), "error") for attack in ATTACKS}
+    nothing = (np.nan, np.nan)
     records = []
     for row in rows:
         for attack in ATTACKS:
-            ours = own.get((row, attack, "error"), nothing)
-            theirs = own.get((row, TRANSFER + attack, "error"), nothing)
-            if ours is nothing and theirs is nothing:
-                continue
-            records.append((row, attack, *ours, *theirs, masked(ours, theirs)))
-    columns = ["method", "attack", "own", "own_se", "transferred", "transferred_se", "masked"]
-    return pd.DataFrame(records, columns=columns)
+            if row in found[attack, "own"] or row in found[attack, "transferred"]:
+                errors = [value for way in WAYS for value in found[attack, way].get(row, nothing)]
+                records.append((row, attack, *errors, masked(*errors)))
+    return pd.DataFrame(
+        records, columns=["method", "attack", "own", "own_se", "transferred", "transferred_se", "masked"]
+    )
 
 
-def _grid(numbers: Frame) -> Grid:
-    present = {(r.method, r.attack): r for r in numbers.itertuples()}
-    columns = [
-        (attack, kind)
-        for attack in ATTACKS
-        for kind in ("own", "transferred")
-        if numbers.loc[numbers["attack"] == attack, kind].notna().any()
+def _grid(numbers: Frame, rows: tuple[str, ...]) -> Grid:
+    lines = [
+        {"method": row, "column": (attack, way), "text": mean_and_error(100 * value, 100 * se)}
+        for way in WAYS
+        for row, attack, value, se in numbers[["method", "attack", way, f"{way}_se"]].dropna(subset=way).to_numpy()
     ]
-
-    def text(row: str, attack: str, kind: str) -> Text:
-        entry = present.get((row, attack))
-        value = math.nan if entry is None else float(getattr(entry, kind))
-        if entry is None or math.isnan(value):
-            return EMPTY, False, ""
-        return mean_and_error(100 * value, 100 * float(getattr(entry, f"{kind}_se"))), False, ""
-
-    def verdict(row: str) -> Text:
-        known = {a: present[row, a].masked for a in ATTACKS if (row, a) in present}
-        where = [attack for attack, yes in known.items() if yes]
-        if where:
-            return "yes: " + ", ".join(where), True, ""
-        return ("no" if any(v is not None for v in known.values()) else EMPTY), False, ""
-
-    body = tuple((row, (*(text(row, *c) for c in columns), verdict(row))) for row in dict.fromkeys(numbers["method"]))
-    return Grid(("method", *(f"{attack} {kind}" for attack, kind in columns), "masked"), body)
+    for row, own in numbers.groupby("method"):
+        verdict = max(own["masked"], key=[*VERDICTS].index)
+        where = ", ".join(own.loc[[m is True for m in own["masked"]], "attack"])
+        text = VERDICTS[verdict] + f": {where}" * bool(where)
+        lines.append({"method": row, "column": "masked", "text": text, "best": verdict is True})
+    columns = {(attack, way): f"{attack} {way}" for attack in ATTACKS for way in WAYS}
+    return Grid.from_long(pd.DataFrame(lines), rows, columns | {"masked": "masked"})

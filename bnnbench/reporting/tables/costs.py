@@ -1,27 +1,31 @@
 """What the cells cost: seconds, gradients, parameters; and which of them gave no result.
 
-Times compare on one machine only, so there is a table a setting: device, threads, and how many cells shared a pack.
+Times compare under the same conditions only, each of which has a table of its own: device, threads, and how many cells
+shared a pack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from bnnbench.records import SCORED, Status
-from bnnbench.reporting.escape import escape_markdown
 from bnnbench.reporting.select import Section
 from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.tables.grid import EMPTY, markdown, significant
+from bnnbench.reporting.tables.grid import Grid
+from bnnbench.reporting.tables.text import significant
 
 MISSING = "not run, though other methods of the same task were"
 UNSCORED = "its scores are missing from the database"
-SETTING = ["device", "threads", "pack_size"]
+CONDITIONS = ["device", "threads", "pack_size"]
+SPENT = {"steps": "gradients per network", "gradients": "gradients in total", "parameters": "parameters"}
 
 
 @dataclass(frozen=True, order=True)
-class Setting:
+class Conditions:
     """What times depend on beside the method and the task."""
 
     device: str
@@ -46,7 +50,7 @@ def costs(section: Section) -> Frame:
     done = section.attempts[section.attempts["status"].isin(SCORED)]
     seconds = done["wall_s"] / done["pack_size"].clip(lower=1)
     done = done.assign(seconds=seconds, each=1e3 * seconds / done["gradients"].where(done["gradients"] > 0))
-    table = done.groupby(["task", "row", *SETTING]).agg(
+    table = done.groupby(["task", "row", *CONDITIONS]).agg(
         cells=("seconds", "size"),
         seconds_per_cell=("seconds", "mean"),
         ms_per_gradient=("each", "mean"),
@@ -59,32 +63,31 @@ def costs(section: Section) -> Frame:
     places = {
         name: {v: i for i, v in enumerate(order)} for name, order in (("task", section.tasks), ("row", section.rows))
     }
-    table = table.sort_values(["task", "row", *SETTING], key=lambda k: k.map(places[k.name]) if k.name in places else k)
+    table = table.sort_values(
+        ["task", "row", *CONDITIONS], key=lambda k: k.map(places[k.name]) if k.name in places else k
+    )
     return table.rename(columns={"row": "method"}).reset_index(drop=True)
 
 
-def cost_tables(section: Section) -> list[tuple[Setting, str]]:
-    """For each setting a Markdown table: methods x data sets, then gradients and parameters over data sets."""
-    table = costs(section)
-    found = []
-    for key, part in table.groupby(SETTING):
-        tasks = [task for task in section.tasks if task in set(part["task"])]
-        indexed = {(str(r["method"]), str(r["task"])): r for _, r in part.iterrows()}
-        rows = []
-        for row in (r for r in section.rows if (part["method"] == r).any()):
-            own = part[part["method"] == row]
-            spans = [_span(own[column].min(), own[column].max()) for column in ("steps", "gradients", "parameters")]
-            rows.append([escape_markdown(row), *(_seconds(indexed.get((row, task))) for task in tasks), *spans])
-        header = ["method", *map(escape_markdown, tasks), "gradients per network", "gradients in total", "parameters"]
-        found.append((Setting(*key), markdown(header, rows)))
-    return sorted(found)
+def cost_tables(section: Section) -> list[tuple[Conditions, Grid]]:
+    """For each of the conditions a table: methods x data sets, then gradients and parameters over data sets."""
+    return sorted((Conditions(*key), _grid(section, part)) for key, part in costs(section).groupby(CONDITIONS))
 
 
-def _seconds(entry: Any) -> str:
+def _grid(section: Section, table: Frame) -> Grid:
+    lines = [
+        {"method": line["method"], "column": line["task"], "text": _seconds(line)} for line in table.to_dict("records")
+    ]
+    for row, own in table.groupby("method"):
+        lines += [{"method": row, "column": (column,), "text": _span(own[column].min(), own[column].max())}
+                  for column in SPENT]  # fmt: skip
+    columns = {task: task for task in section.tasks} | {(column,): title for column, title in SPENT.items()}
+    return Grid.from_long(pd.DataFrame(lines), section.rows, columns)
+
+
+def _seconds(line: Mapping[str, Any]) -> str:
     """Seconds a cell, and milliseconds a gradient in brackets."""
-    if entry is None:
-        return EMPTY
-    seconds, each = float(entry["seconds_per_cell"]), float(entry["ms_per_gradient"])
+    seconds, each = float(line["seconds_per_cell"]), float(line["ms_per_gradient"])
     text = significant(seconds) if seconds >= 0.01 else "<0.01"
     return text if each != each else f"{text} ({significant(each)})"
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterator
 
-from bnnbench.reporting.extra import Extra
-from bnnbench.reporting.images import Values, values
-from bnnbench.reporting.select import Section
-from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.tables.grid import EMPTY, Grid, Text, significant
+from bnnbench import names
+from bnnbench.reporting.averages import averages, ordered, out_of_distribution
+from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.tables.grid import Grid
+from bnnbench.reporting.tables.table import Table
+from bnnbench.reporting.tables.text import significant
 
-EVALUATIONS = ("test", "kmnist", "notmnist", "rotation-090", "fgsm-0.10")
 PARTS = ("aleatoric", "epistemic")
-KINDS = {
+PROBABILITIES = {  # of the class -> ending of the metrics' names, and their name
     "softmax": ("", "softmax probabilities"),
     "normalised": ("_normalised", "softplus-normalised logits"),
 }
@@ -24,37 +24,20 @@ CAPTION = (
 )
 
 
-def covariance_tables(section: Section) -> list[Extra]:
+def covariance_tables(selection: Selection, section: Section) -> Iterator[Table]:
     """Two tables a task: of softmax probabilities, and of normalised logits."""
-    found = []
     for task in section.tasks:
-        own = values(section, task)
-        for kind, (suffix, what) in KINDS.items():
-            numbers = _numbers(own, section.rows, suffix)
-            if len(numbers):
-                name, title = f"{section.name}-covariance-{kind}-{task}", f"{task}: covariance of {what}"
-                found.append(Extra(name, title, _grid(numbers), CAPTION.format(what=what), numbers))
-    return found
-
-
-def _numbers(own: Values, rows: tuple[str, ...], suffix: str) -> Frame:
-    records = [
-        (row, evaluation, part, *own[row, evaluation, f"kwon_{part}{suffix}"])
-        for row in rows
-        for evaluation in EVALUATIONS
-        for part in PARTS
-        if (row, evaluation, f"kwon_{part}{suffix}") in own
-    ]
-    return pd.DataFrame(records, columns=["method", "evaluation", "part", "value", "stderr"])
-
-
-def _grid(numbers: Frame) -> Grid:
-    present = {(r.method, r.evaluation, r.part): float(r.value) for r in numbers.itertuples()}
-    columns = [(e, p) for e in EVALUATIONS for p in PARTS if any(key[1:] == (e, p) for key in present)]
-
-    def text(row: str, column: tuple[str, str]) -> Text:
-        value = present.get((row, *column))
-        return (EMPTY if value is None else significant(value)), False, ""
-
-    body = tuple((row, tuple(text(row, c) for c in columns)) for row in dict.fromkeys(numbers["method"]))
-    return Grid(("method", *(f"{evaluation}: {part}" for evaluation, part in columns)), body)
+        scores = averages(section, task)
+        shown = (names.TEST, *out_of_distribution(scores), names.rotation(90), names.attack("fgsm", 0.1))
+        columns = {(name, part): f"{name}: {part}" for name in shown for part in PARTS}
+        for kind, (ending, what) in PROBABILITIES.items():
+            part = scores["metric"].map({f"kwon_{part}{ending}": part for part in PARTS})
+            numbers = ordered(scores.assign(part=part), method=section.rows, evaluation=shown, part=PARTS)
+            if numbers.empty:
+                continue
+            place = ("method", "evaluation", "part")
+            grid = Grid.from_long(
+                numbers, section.rows, columns, place, lambda line: (significant(line["value"]), False, "")
+            )
+            name, title = f"{section.name}-covariance-{kind}-{task}", f"{task}: covariance of {what}"
+            yield Table(name, title, grid, CAPTION.format(what=what), numbers[[*place, "value", "stderr"]])

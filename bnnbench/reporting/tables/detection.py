@@ -1,23 +1,20 @@
-"""Does a method notice images of no known class? How well its entropy tells them from the test images."""
+"""Does a method notice inputs of no known class? How well its entropy tells them from the test rows."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
-import pandas as pd
+from bnnbench.reporting.averages import averages, judged, ordered, out_of_distribution
+from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.tables.grid import Grid
+from bnnbench.reporting.tables.table import Table
 
-from bnnbench.reporting.extra import Extra
-from bnnbench.reporting.images import OUTSIDE, Values, barred, unconverged, values
-from bnnbench.reporting.select import Section
-from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.tables.grid import EMPTY, UNCONVERGED, Grid, Text, measured
-
-METRICS = {  # name in the table, and which way is better; the entropy alone is neither
-    "entropy_total": ("mean entropy", math.nan),
-    "auroc_total": ("AUROC total", 1),
-    "auroc_epistemic": ("AUROC epistemic", 1),
-    "aupr_total": ("AUPR total", 1),
-    "fpr95_total": ("FPR95 total", -1),
+METRICS = {
+    "entropy_total": "mean entropy",
+    "auroc_total": "AUROC total",
+    "auroc_epistemic": "AUROC epistemic",
+    "aupr_total": "AUPR total",
+    "fpr95_total": "FPR95 total",
 }
 CAPTION = (
     "Test images against images of no known class, told apart by the entropy of the prediction. Mean entropy: that of "
@@ -29,42 +26,17 @@ CAPTION = (
 )
 
 
-def detection_tables(section: Section) -> list[Extra]:
-    """One table a task that was shown foreign images."""
-    found = []
+def detection_tables(selection: Selection, section: Section) -> Iterator[Table]:
+    """One table a task that was shown inputs of no known class."""
     for task in section.tasks:
-        numbers = _numbers(values(section, task), section.rows, barred(section, task))
-        if len(numbers):
-            grid = _grid(numbers, unconverged(section, task))
-            name = f"{section.name}-detection-{task}"
-            found.append(Extra(name, f"{task}: foreign images", grid, CAPTION, numbers))
-    return found
-
-
-def _numbers(own: Values, rows: tuple[str, ...], out: set[str]) -> Frame:
-    """Long form: evaluation, metric, method, value, error, whether it is the best."""
-    records = [
-        (outside, metric, row, *own[row, outside, metric])
-        for outside in OUTSIDE
-        for metric in METRICS
-        for row in rows
-        if (row, outside, metric) in own
-    ]
-    table: Frame = pd.DataFrame(records, columns=["evaluation", "metric", "method", "value", "stderr"])
-    oriented = table["value"] * table["metric"].map({m: better for m, (_, better) in METRICS.items()})
-    oriented = oriented.mask(table["method"].isin(out))
-    return table.assign(best=oriented == oriented.groupby([table["evaluation"], table["metric"]]).transform("max"))
-
-
-def _grid(numbers: Frame, doubtful: set[str]) -> Grid:
-    present = {(r.evaluation, r.metric, r.method): r for r in numbers.itertuples()}
-    columns = [(o, m) for o in OUTSIDE for m in METRICS if any(key[:2] == (o, m) for key in present)]
-
-    def text(row: str, column: tuple[str, str]) -> Text:
-        entry = present.get((*column, row))
-        if entry is None:
-            return EMPTY, False, ""
-        return measured(entry.value, entry.stderr), bool(entry.best), UNCONVERGED * (row in doubtful)
-
-    body = tuple((row, tuple(text(row, c) for c in columns)) for row in dict.fromkeys(numbers["method"]))
-    return Grid(("method", *(f"{outside}: {METRICS[metric][0]}" for outside, metric in columns)), body)
+        scores = averages(section, task)
+        outside = out_of_distribution(scores)
+        own = ordered(scores, evaluation=outside, metric=METRICS, method=section.rows)
+        if own.empty:
+            continue
+        distance = -own["value"] * own["metric"].map(lambda metric: selection.metric(metric).better or float("nan"))
+        own = judged(own, distance)
+        columns = {(name, metric): f"{name}: {title}" for name in outside for metric, title in METRICS.items()}
+        grid = Grid.from_long(own, own["method"].unique(), columns, ("method", "evaluation", "metric"))
+        numbers = own[["evaluation", "metric", "method", "value", "stderr", "best"]]
+        yield Table(f"{section.name}-detection-{task}", f"{task}: foreign images", grid, CAPTION, numbers)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bnnbench.reporting.extra import Extra
 from bnnbench.reporting.fidelity import Fidelity, Ranking
 from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.tables.grid import EMPTY, OTHER_TARGET, UNCONVERGED, Grid, Text, measured, number, significant
+from bnnbench.reporting.tables.grid import Grid
+from bnnbench.reporting.tables.table import Table
+from bnnbench.reporting.tables.text import OTHER_TARGET, UNCONVERGED, number, significant, words
 
-FLOOR = "noise floor (hmc)"
+FLOOR, RANK = "noise floor (hmc)", "mean rank"
 ABOUT = {
     "w1_to_hmc": ("Distance from HMC", "Wasserstein-1 distance of the predictive from that of HMC, in standard "
                   "deviations of HMC's predictive, mean over test points; 0 is equal"),
@@ -23,35 +24,44 @@ ABOUT = {
 }  # fmt: skip
 
 
-def fidelity_tables(found: Fidelity) -> list[Extra]:
+def fidelity_tables(found: Fidelity) -> list[Table]:
     """One table a metric."""
     return [
-        Extra(f"fidelity-{metric}", ABOUT[metric][0], _grid(found, metric), _caption(found, metric),
-              _numbers(found, metric))
-        for metric in found.metrics()
+        Table(f"fidelity-{metric}", ABOUT.get(metric, (words(metric),))[0], _grid(found, numbers, metric),
+              _caption(found, metric), numbers)
+        for metric in found.metrics
+        for numbers in [_numbers(found, metric)]
     ]  # fmt: skip
 
 
-def _grid(found: Fidelity, metric: str) -> Grid:
-    own, bold = found.own(metric), found.bold(metric)
-    header = tuple(c + f" {UNCONVERGED}" * (c in found.doubted) for c in found.columns)
-
-    def text(row: str, column: str) -> Text:
-        if (row, column) not in own:
-            return EMPTY, False, ""
-        value, se, unconverged = own[row, column]
-        mark = OTHER_TARGET * (row in found.other) + UNCONVERGED * (unconverged or column in found.doubted)
-        return measured(value, se), (row, column) in bold, mark
-
+def _numbers(found: Fidelity, metric: str) -> Frame:
+    """Long form: a value, the floor under it and what qualifies it."""
+    part = found.frame[found.frame["metric"] == metric]
+    bold = found.bold(metric)
+    keys = list(zip(part["row"], part["column"], strict=True))
     ranks = _ranks(found, metric)
-    ranked: list[Text] = [(number(ranks[r], 1) if r in ranks else EMPTY, False, "") for r in found.rows if ranks]
-    rows = [(row, tuple(text(row, c) for c in found.columns)) for row in found.rows]
-    rows = [(row, (*texts, *ranked[i : i + 1])) for i, (row, texts) in enumerate(rows)]
-    floors = [found.floor.get((metric, c)) for c in found.columns]
-    if any(v is not None for v in floors):
-        first = tuple((EMPTY if v is None else significant(v), False, "") for v in floors)
-        rows.insert(0, (FLOOR, (*first, *[(EMPTY, False, "")] * bool(ranks))))
-    return Grid(("method", *header, *["mean rank"] * bool(ranks)), tuple(rows))
+    return pd.DataFrame(
+        {
+            "task": part["task"], "split": part["split"], "method": part["row"], "metric": metric,
+            "value": part["value"], "stderr": part["stderr"],
+            "noise_floor": [found.floor.get((metric, c), np.nan) for _, c in keys],
+            "best": [k in bold for k in keys], "other_target": part["row"].isin(found.other),
+            **({"mean_rank": [ranks.get(r, np.nan) for r, _ in keys]} if ranks else {}),
+            "unconverged": part["unconverged"], "reference_unconverged": part["column"].isin(found.doubted),
+        }
+    )  # fmt: skip
+
+
+def _grid(found: Fidelity, numbers: Frame, metric: str) -> Grid:
+    """Noise floors on top; mean ranks to the right."""
+    flags = numbers[["other_target", "unconverged", "reference_unconverged"]].itertuples(index=False)
+    marks = [OTHER_TARGET * other + UNCONVERGED * (own or reference) for other, own, reference in flags]
+    lines = numbers.assign(column=found.frame["column"], mark=marks)
+    floors = [(FLOOR, c, significant(v)) for (m, c), v in found.floor.items() if m == metric]
+    ranks = [(row, RANK, number(rank, 1)) for row, rank in _ranks(found, metric).items()]
+    more = pd.DataFrame([*floors, *ranks], columns=["method", "column", "text"])
+    columns = {c: c + f" {UNCONVERGED}" * (c in found.doubted) for c in found.columns} | {RANK: RANK}
+    return Grid.from_long(pd.concat([lines, more]), [FLOOR, *found.rows], columns)
 
 
 def _ranks(found: Fidelity, metric: str) -> dict[str, float]:
@@ -95,21 +105,3 @@ def _caption(found: Fidelity, metric: str) -> str:
     if found.frame["unconverged"].any():
         text += f"{UNCONVERGED} elsewhere: the method doubts its own. "
     return text.strip()
-
-
-def _numbers(found: Fidelity, metric: str) -> Frame:
-    """Long form: a value, the floor under it and what qualifies it."""
-    part = found.frame[found.frame["metric"] == metric]
-    bold = found.bold(metric)
-    keys = list(zip(part["row"], part["column"], strict=True))
-    ranks = _ranks(found, metric)
-    return pd.DataFrame(
-        {
-            "task": part["task"], "split": part["split"], "method": part["row"], "metric": metric,
-            "value": part["value"], "stderr": part["stderr"],
-            "noise_floor": [found.floor.get((metric, c), np.nan) for _, c in keys],
-            "best": [k in bold for k in keys], "other_target": part["row"].isin(found.other),
-            **({"mean_rank": [ranks.get(r, np.nan) for r, _ in keys]} if ranks else {}),
-            "unconverged": part["unconverged"], "reference_unconverged": part["column"].isin(found.doubted),
-        }
-    )  # fmt: skip

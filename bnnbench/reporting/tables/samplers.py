@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
-from bnnbench.reporting.extra import Extra
-from bnnbench.reporting.select import Section
+from bnnbench.names import SAMPLER, TEST
+from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.tables.grid import UNCONVERGED, Grid, significant
+from bnnbench.reporting.tables.grid import Grid
+from bnnbench.reporting.tables.table import Table
+from bnnbench.reporting.tables.text import UNCONVERGED
 
 DIAGNOSTICS = {
-    ("sampler", "draws_kept"): "draws kept",
-    ("sampler", "step_size"): "step size",
-    ("sampler", "acceptance"): "acceptance",
-    ("sampler", "divergent"): "divergent",
-    ("sampler", "temperature_kinetic"): "kinetic temperature",
-    ("sampler", "temperature_configurational"): "configurational temperature",
-    ("sampler", "draws_exploded"): "exploded draws",
-    ("sampler", "drift_shortened"): "shortened drifts",
-    ("sampler", "noise_deficit"): "noise deficit",
-    ("test", "rhat"): "worst R-hat",
-    ("test", "ess"): "ESS",
-    ("test", "share_converged"): "share converged",
+    (SAMPLER, "draws_kept"): "draws kept",
+    (SAMPLER, "step_size"): "step size",
+    (SAMPLER, "acceptance"): "acceptance",
+    (SAMPLER, "divergent"): "divergent",
+    (SAMPLER, "temperature_kinetic"): "kinetic temperature",
+    (SAMPLER, "temperature_configurational"): "configurational temperature",
+    (SAMPLER, "draws_exploded"): "exploded draws",
+    (SAMPLER, "drift_shortened"): "shortened drifts",
+    (SAMPLER, "noise_deficit"): "noise deficit",
+    (TEST, "rhat"): "worst R-hat",
+    (TEST, "ess"): "ESS",
+    (TEST, "share_converged"): "share converged",
 }
 CAPTION = (
     "Medians over cells, which one exploded chain does not carry; R-hat is the worst of them. Draws kept: over all "
@@ -35,18 +39,18 @@ CAPTION = (
 )
 
 
-def sampler_tables(section: Section) -> list[Extra]:
+def sampler_tables(selection: Selection, section: Section) -> Iterator[Table]:
     """One table, if any method here samples and says so."""
     numbers = _numbers(section)
-    if numbers.empty:
-        return []
-    return [Extra(f"{section.name}-samplers", f"{section.group}: samplers", _grid(numbers), CAPTION, numbers)]
+    if not numbers.empty:
+        title = f"{section.group}: samplers"
+        yield Table(f"{section.name}-samplers", title, _grid(numbers), CAPTION, numbers)
 
 
 def _numbers(section: Section) -> Frame:
     """One row a method: cells, unconverged cells and the diagnostics that exist."""
     scores = section.scores
-    sampling = set(scores.loc[scores["evaluation"] == "sampler", "row"])
+    sampling = set(scores.loc[scores["evaluation"] == SAMPLER, "row"])
     records = []
     for row in (r for r in section.rows if r in sampling):
         own = scores[scores["row"] == row]
@@ -60,10 +64,11 @@ def _numbers(section: Section) -> Frame:
 
 
 def _grid(numbers: Frame) -> Grid:
-    shown = {metric: title for (_, metric), title in DIAGNOSTICS.items() if metric in numbers}
-    rows = []
-    for _, record in numbers.iterrows():
-        bad, cells = int(record["unconverged"]), int(record["cells"])
-        count = (f"{bad} of {cells}", False, UNCONVERGED * bool(bad))
-        rows.append((str(record["method"]), (count, *((significant(float(record[m])), False, "") for m in shown))))
-    return Grid(("method", "unconverged cells", *shown.values()), tuple(rows))
+    titles = {metric: title for (_, metric), title in DIAGNOSTICS.items() if metric in numbers}
+    counts = [
+        {"method": r.method, "column": "cells", "text": f"{r.unconverged} of {r.cells}",
+         "mark": UNCONVERGED * bool(r.unconverged)}
+        for r in numbers.itertuples()
+    ]  # fmt: skip
+    lines = pd.concat([pd.DataFrame(counts), numbers.melt("method", list(titles), "column")])
+    return Grid.from_long(lines, list(numbers["method"]), {"cells": "unconverged cells"} | titles)

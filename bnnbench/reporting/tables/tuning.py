@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bnnbench.names import VALIDATION
+from bnnbench.reporting.comparison import Comparison, comparison
 from bnnbench.reporting.escape import escape_markdown
 from bnnbench.reporting.select import Section
-from bnnbench.reporting.statistics import Comparison, Frame, comparison
-from bnnbench.reporting.tables.grid import cell, markdown
+from bnnbench.reporting.statistics import Frame
+from bnnbench.reporting.tables.grid import markdown
+from bnnbench.reporting.tables.text import cell
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Tuning:
     chosen: str | None
 
 
-def tunings(section: Section, metric: str = "log_likelihood") -> list[Tuning]:
+def tunings(section: Section) -> list[Tuning]:
     """One for each method that has several configurations here."""
     found = []
     for method in dict.fromkeys(section.scores["method"]):
@@ -31,7 +34,7 @@ def tunings(section: Section, metric: str = "log_likelihood") -> list[Tuning]:
         if own["config"].nunique() < 2:
             continue
         rows = [r for r in section.rows if r in set(own["row"])]
-        table = comparison(own, metric, "validation", better=1, rows=rows, tasks=list(section.tasks))
+        table = comparison(own, "log_likelihood", VALIDATION, better=1, rows=rows, tasks=list(section.tasks))
         if table.tasks:
             rank = _mean_ranks(table)
             found.append(Tuning(str(method), table, rank, _choose(table, rank)))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Plot:
     """A figure, its file stem, its text alternative, and what to see in it."""
 
     name: str
