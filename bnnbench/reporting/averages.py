@@ -51,7 +51,7 @@ def ordered(frame: Frame, **orders: Iterable[str]) -> Frame:
 
 
 def out_of_distribution(frame: Frame) -> list[str]:
-    """Test sets of inputs of no known class, which detection is scored on."""
+    """Test sets of out-of-distribution inputs: those that detection is scored on."""
     return sorted(set(frame.loc[frame["metric"] == "auroc_total", "evaluation"]))
 
 

@@ -23,7 +23,7 @@ class Ranking:
         metric: the distance.
         columns: those ranked over: HMC converged in them, and every ranked method has a value.
         ranks: row -> mean rank over these columns, nearest first; empty where there is no such column.
-        unconverged: columns left out because HMC doubts its own convergence there.
+        unconverged: columns left out because HMC is flagged by its own convergence diagnostics there.
         missing: other columns left out -> the methods that have no value there.
     """
 
@@ -44,7 +44,7 @@ class Fidelity:
         rows: methods, without the reference.
         floor: (metric, column) -> the distance of two halves of HMC's own chains.
         rhat: column -> R-hat of HMC.
-        doubted: columns in which HMC doubts its own convergence.
+        flagged: columns in which HMC is flagged by its own convergence diagnostics.
         other: rows whose target is not the task's posterior.
         metrics: those that have values, in the order of registration; by the first one methods are ranked.
     """
@@ -54,7 +54,7 @@ class Fidelity:
     rows: tuple[str, ...]
     floor: dict[tuple[str, str], float]
     rhat: dict[str, float]
-    doubted: frozenset[str]
+    flagged: frozenset[str]
     other: frozenset[str]
     metrics: tuple[str, ...]
 
@@ -82,13 +82,13 @@ class Fidelity:
         metric = self.metrics[0]
         table = {key: abs(v) for key, (v, _, _) in self.own(metric).items() if not math.isnan(v)}
         rows = [r for r in self.rows if r not in self.other]
-        sound = [c for c in self.columns if c not in self.doubted]
+        sound = [c for c in self.columns if c not in self.flagged]
         missing = {c: tuple(r for r in rows if (r, c) not in table) for c in sound}
         columns = tuple(c for c in sound if not missing[c])
         frame: Frame = pd.DataFrame({c: {r: table[r, c] for r in rows} for c in columns}, dtype=float)
         mean = {} if frame.empty else frame.rank().mean(axis=1).sort_values(kind="stable").to_dict()
         lost = {c: without for c, without in missing.items() if without}
-        return Ranking(metric, columns, mean, tuple(c for c in self.columns if c in self.doubted), lost)
+        return Ranking(metric, columns, mean, tuple(c for c in self.columns if c in self.flagged), lost)
 
 
 def fidelity(selection: Selection) -> Fidelity | None:

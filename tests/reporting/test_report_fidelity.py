@@ -74,19 +74,19 @@ def test_captions_say_what_qualifies(store):
     assert found is not None
     for table in fidelity_tables(found):
         assert "its R-hat: housing 10fold-0 1.012, yacht 10fold-0 1.900" in table.caption
-        assert "HMC itself doubts its convergence there (yacht 10fold-0)" in table.caption
+        assert "HMC is flagged by its own convergence diagnostics there (yacht 10fold-0)" in table.caption
         assert "§: the method's target is another" in table.caption
 
 
 def test_reference_qualifies_comparisons_even_when_it_is_not_selected(store):
     found = fidelity(select(store, methods=["sgld", "map"]))
     assert found is not None
-    assert found.doubted == {"yacht 10fold-0"}
+    assert found.flagged == {"yacht 10fold-0"}
     assert found.floor["w1_to_hmc", "housing 10fold-0"] == 0.05
     assert found.rows == ("map", "sgld")
 
 
-def test_seeds_are_averaged_and_a_doubting_method_is_marked(tmp_path):
+def test_seeds_are_averaged_and_an_unconverged_method_is_marked(tmp_path):
     one = compared("sgld", w1_to_hmc=0.2, status=Status.UNCONVERGED)
     two = compared("sgld", w1_to_hmc=0.4)
     two = replace(two, cell=replace(two.cell, seed=1))

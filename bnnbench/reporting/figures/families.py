@@ -29,8 +29,8 @@ class Panels:
 
     Attributes:
         quantities: key -> label of the y axis, one row of panels each, top down.
-        points: values drawn as open markers without a line; `points_label` says what they are.
-        behind: lines drawn thin and grey, for reference; `behind_label` says what they are.
+        points: values plotted as open markers without a line; `points_label` says what they are.
+        behind: lines plotted thin and grey, for reference; `behind_label` says what they are.
         markers: whether lines carry the method's markers at each value, or a few along the way.
         zero: whether y axes begin at zero.
     """
@@ -59,8 +59,8 @@ def families(methods: Frame, rows: Sequence[str]) -> dict[str, list[str]]:
 
 def family_figure(plot: Panels, groups: dict[str, list[str]], styles: dict[str, Style]) -> Figure:
     """Panels of quantities (down) by families (across), rows of a family as lines and the plain network in all."""
-    drawn = {row for row, _ in (*plot.lines, *plot.points)}
-    groups = {name: [r for r in rows if r in drawn] for name, rows in groups.items()}
+    plotted = {row for row, _ in (*plot.lines, *plot.points)}
+    groups = {name: [r for r in rows if r in plotted] for name, rows in groups.items()}
     groups = {name: rows for name, rows in groups.items() if rows}
     keys = [q for q in plot.quantities if any(k == q for _, k in (*plot.lines, *plot.points))]
     longest = max(sum(1 + _named(row).count("\n") for row in rows) for rows in groups.values())

@@ -57,9 +57,9 @@ def _panel(
     axes: Axes, found: Fidelity, metric: str, rows: list[str], styles: dict[str, Style], *, signed: bool
 ) -> None:
     own = {k: v if signed else abs(v) for k, (v, _, _) in found.own(metric).items()}
-    # Chains that have not met tell nothing of Monte Carlo error: no floor where HMC doubts itself.
+    # Chains that have not mixed tell nothing of Monte Carlo error: no floor where HMC is unconverged.
     floor = {c: abs(v) for (m, c), v in found.floor.items()
-             if m == metric and c in found.columns and c not in found.doubted}  # fmt: skip
+             if m == metric and c in found.columns and c not in found.flagged}  # fmt: skip
     low, high = _limits(axes, [*own.values(), *floor.values()], signed)
     if signed:
         axes.axvline(0, color=INK, lw=0.8, zorder=1)
@@ -76,7 +76,7 @@ def _panel(
                           solid_capstyle="butt", zorder=0.5)  # fmt: skip
             value = own.get((row, column))
             if value is not None and not np.isnan(value):
-                _dot(axes, value, y + shift, (low, high), i, styles[row], hollow=column in found.doubted)
+                _dot(axes, value, y + shift, (low, high), i, styles[row], hollow=column in found.flagged)
 
 
 def _limits(axes: Axes, values: list[float], signed: bool) -> tuple[float, float]:
@@ -107,14 +107,14 @@ def _dot(
 
 
 def _has_floors(found: Fidelity) -> bool:
-    return any(c in found.columns and c not in found.doubted for _, c in found.floor)
+    return any(c in found.columns and c not in found.flagged for _, c in found.floor)
 
 
 def _legend(found: Fidelity) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
         Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color=INK, ms=5,
-               mfc="white" if c in found.doubted else INK,
-               label=label(c) + f" {UNCONVERGED} (HMC unconverged)" * (c in found.doubted))
+               mfc="white" if c in found.flagged else INK,
+               label=label(c) + f" {UNCONVERGED} (HMC unconverged)" * (c in found.flagged))
         for i, c in enumerate(found.columns)
     ]  # fmt: skip
     handles.append(Line2D([], [], ls="", marker="<", color=INK, ms=5, label="beyond the axis (or −∞)"))

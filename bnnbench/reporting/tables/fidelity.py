@@ -47,7 +47,7 @@ def _numbers(found: Fidelity, metric: str) -> Frame:
             "noise_floor": [found.floor.get((metric, c), np.nan) for _, c in keys],
             "best": [k in bold for k in keys], "other_target": part["row"].isin(found.other),
             **({"mean_rank": [ranks.get(r, np.nan) for r, _ in keys]} if ranks else {}),
-            "unconverged": part["unconverged"], "reference_unconverged": part["column"].isin(found.doubted),
+            "unconverged": part["unconverged"], "reference_unconverged": part["column"].isin(found.flagged),
         }
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def _grid(found: Fidelity, numbers: Frame, metric: str) -> Grid:
     floors = [(FLOOR, c, significant(v)) for (m, c), v in found.floor.items() if m == metric]
     ranks = [(row, RANK, number(rank, 1)) for row, rank in _ranks(found, metric).items()]
     more = pd.DataFrame([*floors, *ranks], columns=["method", "column", "text"])
-    columns = {c: c + f" {UNCONVERGED}" * (c in found.doubted) for c in found.columns} | {RANK: RANK}
+    columns = {c: c + f" {UNCONVERGED}" * (c in found.flagged) for c in found.columns} | {RANK: RANK}
     return Grid.from_long(pd.concat([lines, more]), [FLOOR, *found.rows], columns)
 
 
@@ -99,9 +99,10 @@ def _caption(found: Fidelity, metric: str) -> str:
     if found.other:
         text += f"{OTHER_TARGET}: the method's target is another prior or another model, so that its distance is no "
         text += "error of approximation; it is not ranked and does not compete for bold. "
-    if found.doubted:
-        text += f"{UNCONVERGED}: HMC itself doubts its convergence there ({', '.join(sorted(found.doubted))}), and a "
+    if found.flagged:
+        where = ", ".join(sorted(found.flagged))
+        text += f"{UNCONVERGED}: HMC is flagged by its own convergence diagnostics there ({where}), and a "
         text += "comparison with it is worth no more. "
     if found.frame["unconverged"].any():
-        text += f"{UNCONVERGED} elsewhere: the method doubts its own. "
+        text += f"{UNCONVERGED} elsewhere: the method is flagged by its own. "
     return text.strip()
