@@ -15,7 +15,7 @@ from bnnbench.reporting.tables.text import UNCONVERGED
 ONE_SPLIT = ("fixed", "official")  # split rules
 PLACE = ["method", "evaluation", "metric"]
 Line = tuple[np.ndarray, np.ndarray]  # where, and the values there
-Lines = dict[tuple[str, str], Line]  # by row and metric
+Lines = dict[tuple[str, str], Line]  # by row and metric, or quantity, or task
 
 
 def averages(section: Section, task: str) -> Frame:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bnnbench.names import FIDELITY, TEST
-from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.select import Definition, Section, Selection
 from bnnbench.reporting.statistics import Frame
 
 
@@ -46,7 +46,7 @@ class Fidelity:
         rhat: column -> R-hat of HMC.
         flagged: columns in which HMC is flagged by its own convergence diagnostics.
         other: rows whose target is not the task's posterior.
-        metrics: those that have values, in the order of registration; by the first one methods are ranked.
+        metrics: definitions of those that have values, in the order of registration; by the first, methods are ranked.
     """
 
     frame: Frame
@@ -56,7 +56,7 @@ class Fidelity:
     rhat: dict[str, float]
     flagged: frozenset[str]
     other: frozenset[str]
-    metrics: tuple[str, ...]
+    metrics: dict[str, Definition]
 
     def own(self, metric: str) -> dict[tuple[str, str], tuple[float, float, bool]]:
         """(row, column) -> value, standard error, unconverged."""
@@ -79,7 +79,7 @@ class Fidelity:
 
     def ranking(self) -> Ranking:
         """By the first metric, over columns in which all can be compared."""
-        metric = self.metrics[0]
+        metric = next(iter(self.metrics))
         table = {key: abs(v) for key, (v, _, _) in self.own(metric).items() if not math.isnan(v)}
         rows = [r for r in self.rows if r not in self.other]
         sound = [c for c in self.columns if c not in self.flagged]
@@ -112,7 +112,7 @@ def fidelity(selection: Selection) -> Fidelity | None:
         _means(references[references["metric"] == "rhat"], "column"),
         frozenset(references.loc[references["status"] == "unconverged", "column"]),
         frozenset(frame.loc[frame["other_target"], "row"]),
-        tuple(metric for metric in selection.metrics["name"] if metric in present_metrics),
+        {metric: selection.metric(metric) for metric in selection.metrics["name"] if metric in present_metrics},
     )
 
 

@@ -27,7 +27,7 @@ from bnnbench.reporting.figures.flow_densities import field
 from bnnbench.reporting.figures.flows import chosen
 from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.select import select
-from bnnbench.reporting.tables.density import divergence_tables, published_bounds
+from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.store.store import ResultStore
 
 STEMS = {*(f"maps-{t}" for t in POINTS), "energies", "densities", f"{VAE}-images", f"{VAE}-bound"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnnbench.reporting.averages import Line
+from bnnbench.reporting.averages import Line, Lines
 from bnnbench.reporting.figures.palette import family
 from bnnbench.reporting.figures.style import GREY, Style
 from bnnbench.reporting.figures.text import headline, name_lines
@@ -20,7 +20,6 @@ PLAIN = "map"  # the network without a posterior, which others are seen beside
 REST = "Optimised, averaged, dropout"
 COLUMNS = {"Variational": "Variational", "Multiplicative": "Variational", "Laplace": "Laplace", "Sampling": "Sampling"}
 PLAIN_COLOR = "#555555"  # of the plain network where it stands beside others for comparison
-Lines = Mapping[tuple[str, str], Line]  # by row and quantity
 
 
 @dataclass(frozen=True)

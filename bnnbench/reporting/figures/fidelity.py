@@ -11,7 +11,6 @@ from matplotlib.patches import Patch
 from bnnbench.reporting.fidelity import Fidelity
 from bnnbench.reporting.figures.style import INK, Style, plain_decades, robust_limits
 from bnnbench.reporting.figures.text import headline, label
-from bnnbench.reporting.select import Selection
 from bnnbench.reporting.tables.text import OTHER_TARGET, UNCONVERGED, words
 
 MARKERS = "osD^vPX*h"  # of data sets; without the arrows, which stand for what lies beyond an axis
@@ -26,7 +25,7 @@ RANKED, NOISE = " Best mean rank on top.", " Grey: HMC's own noise on that data 
 SHADE, SPREAD = "#dcdcdc", 0.27  # of noise floors; half the height of a row that data sets share
 
 
-def fidelity_figure(found: Fidelity, styles: dict[str, Style], selection: Selection) -> Figure:
+def fidelity_figure(found: Fidelity, styles: dict[str, Style]) -> Figure:
     """Each row has a lane a data set, with the noise floor of that very data set; colours are those of the methods.
 
     What lies beyond an axis stands at its border as an arrow.
@@ -37,7 +36,7 @@ def fidelity_figure(found: Fidelity, styles: dict[str, Style], selection: Select
     figure = Figure(figsize=(1.8 + 2.6 * len(metrics), 2.0 + 0.36 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        _panel(axes, found, metric, rows, styles, signed=not selection.metric(metric).better)
+        _panel(axes, found, metric, rows, styles, signed=not found.metrics[metric].better)
     names = [label(r) + f" {OTHER_TARGET}" * (r in found.other) for r in rows]
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)

@@ -14,7 +14,7 @@ from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
-from bnnbench.reporting.tables.density import depth, entropies
+from bnnbench.reporting.tables.flows import depth, entropies
 from bnnbench.reporting.tables.text import cell, number
 
 ROWS = 10  # of one figure

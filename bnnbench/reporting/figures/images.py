@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bnnbench.names import TEST
+from bnnbench.names import ROTATED_DIGIT, TEST
 from bnnbench.reporting.averages import averages, out_of_distribution, sweeps
 from bnnbench.reporting.figures.digit import digit_figure
 from bnnbench.reporting.figures.elbo import BOUND, TEMPERED, objective_figure, tempered
@@ -45,7 +45,7 @@ def image_figures(selection: Selection, section: Section, styles: dict[str, Styl
     entropy = {name: gather(selection, section, "entropy", name) for name in shown if len(shown) > 1}
     training = gather(selection, section, "training", None)
     recordings = gather(selection, section, "recording", None)
-    violins = gather(selection, section, "violins", "rotated-digit")
+    violins = gather(selection, section, "violins", ROTATED_DIGIT)
     tempered_rows = tempered(section)
     for task, own in scores.items():
         yield from _rotation(task, own, groups, styles)

@@ -59,7 +59,7 @@ def draw_fidelity(selection: Selection, found: Fidelity) -> Picture:
     alt = f"Distance from HMC and direction of the miss of {len(found.rows)} methods on {', '.join(found.columns)}."
     known = style.styles(selection.methods, found.rows)
     with style.drawing():
-        figure = fidelity_figure(found, known, selection)
+        figure = fidelity_figure(found, known)
         return _picture("fidelity", Plot("fidelity", alt, ranked_over(found.ranking()), figure))
 
 

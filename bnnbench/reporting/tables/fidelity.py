@@ -12,22 +12,18 @@ from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import OTHER_TARGET, UNCONVERGED, number, significant, words
 
 FLOOR, RANK = "noise floor (hmc)", "mean rank"
-ABOUT = {
-    "w1_to_hmc": ("Distance from HMC", "Wasserstein-1 distance of the predictive from that of HMC, in standard "
-                  "deviations of HMC's predictive, mean over test points; 0 is equal"),
-    "mean_gap": ("Gap of the means", "distance of the predictive mean from that of HMC, in standard deviations of "
-                 "HMC's predictive, mean over test points; 0 is equal"),
-    "log_sd_ratio": ("Width against HMC", "log of the predictive standard deviation over that of HMC, mean "
-                     "over test points; negative: overconfident, positive: underconfident, 0 is equal"),
-    "log_epistemic_ratio": ("Epistemic width against HMC", "log ratio to HMC of the part of the standard deviation "
-                            "that comes from not knowing the weights; −∞ for a point estimate, which has none"),
-}  # fmt: skip
+TITLES = {
+    "w1_to_hmc": "Distance from HMC",
+    "mean_gap": "Gap of the means",
+    "log_sd_ratio": "Width against HMC",
+    "log_epistemic_ratio": "Epistemic width against HMC",
+}
 
 
 def fidelity_tables(found: Fidelity) -> list[Table]:
     """One table a metric."""
     return [
-        Table(f"fidelity-{metric}", ABOUT.get(metric, (words(metric),))[0], _grid(found, numbers, metric),
+        Table(f"fidelity-{metric}", TITLES.get(metric, words(metric)), _grid(found, numbers, metric),
               _caption(found, metric), numbers)
         for metric in found.metrics
         for numbers in [_numbers(found, metric)]
@@ -83,14 +79,12 @@ def ranked_over(ranking: Ranking) -> str:
 
 
 def _caption(found: Fidelity, metric: str) -> str:
-    what = ABOUT[metric][1]
-    text = f"{what[0].upper()}{what[1:]}. HMC samples the task's posterior"
+    what, unit = found.metrics[metric].summary or words(metric), found.metrics[metric].unit
+    text = f"{what[0].upper()}{what[1:]}" + f" (in {unit})" * bool(unit) + ". HMC samples the task's posterior"
     rhat = [f"{c} {number(found.rhat[c], 3)}" for c in found.columns if c in found.rhat]
     text += f" (its R-hat: {', '.join(rhat)})" * bool(rhat) + ". "
     if any(m == metric for m, _ in found.floor):
-        text += (
-            "Noise floor: two halves of HMC's own chains compared, below which nothing can be told apart. Bold: the "
-        )
+        text += "Noise floor: two halves of HMC's own chains compared, below which nothing can be separated. Bold: the "
         text += "value nearest to zero, and all within the noise floor. "
     else:
         text += "Bold: the value nearest to zero. "
