@@ -65,7 +65,7 @@ class Fidelity:
         return dict(zip(keys, zip(part["value"], part["stderr"], part["unconverged"], strict=True), strict=True))
 
     def bold(self, metric: str) -> set[tuple[str, str]]:
-        """Nearest to zero in its column, and all below the noise floor, where nothing can be told apart.
+        """Nearest to zero in its column, and all below the noise floor, where nothing can be separated.
 
         Other targets do not compete: they do not approximate this posterior, however near they come.
         """

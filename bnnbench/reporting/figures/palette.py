@@ -1,7 +1,7 @@
 """Colours of methods: one hue a family, one shade a member, whatever else a figure shows.
 
 Families follow from the tags that the database holds. Shades of neighbours differ in lightness, which colour-blind
-readers see too; families of like appearance to them are told apart by their markers.
+readers see too; families of like appearance to them differ in their markers.
 """
 
 from __future__ import annotations

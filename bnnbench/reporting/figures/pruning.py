@@ -36,7 +36,7 @@ def pruning_figures(selection: Selection, section: Section, styles: dict[str, St
 
 
 def pruned(section: Section, metric: str) -> Lines:
-    """By row and task, the change against the same cell unpruned, mean over cells: a difference, or a ratio of `rmse`."""
+    """By row and task, the change against the same cell unpruned, mean over cells: a difference; of `rmse` a ratio."""
     scores = section.scores[section.scores["metric"] == metric]
     fractions = {name: _fraction(name) for name in scores["evaluation"].unique()}
     scores = scores.assign(fraction=scores["evaluation"].map(fractions)).dropna(subset="fraction")

@@ -79,8 +79,8 @@ def ranked_over(ranking: Ranking) -> str:
 
 
 def _caption(found: Fidelity, metric: str) -> str:
-    what, unit = found.metrics[metric].summary or words(metric), found.metrics[metric].unit
-    text = f"{what[0].upper()}{what[1:]}" + f" (in {unit})" * bool(unit) + ". HMC samples the task's posterior"
+    what = found.metrics[metric].summary or words(metric)
+    text = f"{what[0].upper()}{what[1:]}. HMC samples the task's posterior"
     rhat = [f"{c} {number(found.rhat[c], 3)}" for c in found.columns if c in found.rhat]
     text += f" (its R-hat: {', '.join(rhat)})" * bool(rhat) + ". "
     if any(m == metric for m, _ in found.floor):

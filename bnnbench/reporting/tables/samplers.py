@@ -27,6 +27,7 @@ DIAGNOSTICS = {
     (TEST, "ess"): "ESS",
     (TEST, "share_converged"): "share converged",
 }
+OVER_CELLS = {"rhat": "max"}  # of the others the median
 CAPTION = (
     "Medians over cells, which one exploded chain does not carry; R-hat is the worst of them. Draws kept: over all "
     "chains. Step size: in the method's own convention. Divergent: share of trajectories whose energy was lost. In "
@@ -58,7 +59,7 @@ def _numbers(section: Section) -> Frame:
         record = {"method": row, "cells": len(cells), "unconverged": int((cells == "unconverged").sum())}
         for evaluation, metric in DIAGNOSTICS:
             values = own.loc[(own["evaluation"] == evaluation) & (own["metric"] == metric), "value"]
-            record[metric] = values.max() if metric == "rhat" else values.median()
+            record[metric] = values.agg(OVER_CELLS.get(metric, "median"))
         records.append(record)
     return pd.DataFrame(records).dropna(axis="columns", how="all")
 
