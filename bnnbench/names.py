@@ -17,6 +17,7 @@ GRID, INSIDE, OUTSIDE = (
     "outside",
 )  # where the truth is known: everywhere, within the data, beyond them
 FIDELITY, FIDELITY_GRID = "fidelity", "fidelity-grid"  # beside the gold standard, on the test rows and on the grid
+ROTATED_DIGIT = "rotated-digit"  # one test image at many angles
 SAMPLER = "sampler"  # what a sampler reports of itself
 ROTATED_DIGIT = "rotated-digit"  # one image at several angles
 EXHAUSTIVE, TRANSFER = "-all", "transfer-"

@@ -15,7 +15,7 @@ from bnnbench.reporting.tables.text import UNCONVERGED
 ONE_SPLIT = ("fixed", "official")  # split rules
 PLACE = ["method", "evaluation", "metric"]
 Line = tuple[np.ndarray, np.ndarray]  # where, and the values there
-Lines = dict[tuple[str, str], Line]  # by row and metric
+Lines = dict[tuple[str, str], Line]  # by row and metric, or quantity, or task
 
 
 def averages(section: Section, task: str) -> Frame:
@@ -51,7 +51,7 @@ def ordered(frame: Frame, **orders: Iterable[str]) -> Frame:
 
 
 def out_of_distribution(frame: Frame) -> list[str]:
-    """Test sets of inputs of no known class, which detection is scored on."""
+    """Test sets of out-of-distribution inputs: those that detection is scored on."""
     return sorted(set(frame.loc[frame["metric"] == "auroc_total", "evaluation"]))
 
 

@@ -15,9 +15,9 @@ from bnnbench.reporting.superseded import Installed
 from bnnbench.reporting.tables.attacks import attack_tables
 from bnnbench.reporting.tables.costs import costs
 from bnnbench.reporting.tables.covariance import covariance_tables
-from bnnbench.reporting.tables.density import divergence_tables, published_bounds
 from bnnbench.reporting.tables.detection import detection_tables
 from bnnbench.reporting.tables.fidelity import fidelity_tables
+from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.samplers import sampler_tables
 from bnnbench.reporting.tables.summary import summary_tables

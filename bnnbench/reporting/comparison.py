@@ -122,7 +122,7 @@ class _Column:
     other_target: bool
 
     def competitor(self, entry: Entry, better: int, blocks: np.ndarray | None) -> Competitor:
-        """What the test needs, turned so that lower is better."""
+        """What the test needs, with its sign such that lower is better."""
         per_split = -better * self.per_split.reindex(self.splits).to_numpy(dtype=float)
         by_seed = self.scores.groupby("seed")["value"].mean() if len(self.splits) == 1 else {}
         seeds = {int(seed): -better * float(value) for seed, value in by_seed.items()}
@@ -156,7 +156,7 @@ def _entry(column: _Column) -> Entry:
 
 def _beside_baseline(column: dict[str, Entry], columns: dict[str, _Column], better: int) -> dict[str, Entry]:
     """On how many splits each row is worse than the best of the baselines, which are themselves not judged."""
-    reference: dict[str, float] = {}  # turned so that higher is better
+    reference: dict[str, float] = {}  # with its sign such that higher is better
     for own in columns.values():
         for split, value in own.per_split.items() if own.baseline else ():
             if np.isfinite(value):

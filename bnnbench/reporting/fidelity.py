@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bnnbench.names import FIDELITY, TEST
-from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.select import Definition, Section, Selection
 from bnnbench.reporting.statistics import Frame
 
 
@@ -23,7 +23,7 @@ class Ranking:
         metric: the distance.
         columns: those ranked over: HMC converged in them, and every ranked method has a value.
         ranks: row -> mean rank over these columns, nearest first; empty where there is no such column.
-        unconverged: columns left out because HMC doubts its own convergence there.
+        unconverged: columns left out because HMC is flagged by its own convergence diagnostics there.
         missing: other columns left out -> the methods that have no value there.
     """
 
@@ -44,9 +44,9 @@ class Fidelity:
         rows: methods, without the reference.
         floor: (metric, column) -> the distance of two halves of HMC's own chains.
         rhat: column -> R-hat of HMC.
-        doubted: columns in which HMC doubts its own convergence.
+        flagged: columns in which HMC is flagged by its own convergence diagnostics.
         other: rows whose target is not the task's posterior.
-        metrics: those that have values, in the order of registration; by the first one methods are ranked.
+        metrics: definitions of those that have values, in the order of registration; by the first, methods are ranked.
     """
 
     frame: Frame
@@ -54,9 +54,9 @@ class Fidelity:
     rows: tuple[str, ...]
     floor: dict[tuple[str, str], float]
     rhat: dict[str, float]
-    doubted: frozenset[str]
+    flagged: frozenset[str]
     other: frozenset[str]
-    metrics: tuple[str, ...]
+    metrics: dict[str, Definition]
 
     def own(self, metric: str) -> dict[tuple[str, str], tuple[float, float, bool]]:
         """(row, column) -> value, standard error, unconverged."""
@@ -65,7 +65,7 @@ class Fidelity:
         return dict(zip(keys, zip(part["value"], part["stderr"], part["unconverged"], strict=True), strict=True))
 
     def bold(self, metric: str) -> set[tuple[str, str]]:
-        """Nearest to zero in its column, and all below the noise floor, where nothing can be told apart.
+        """Nearest to zero in its column, and all below the noise floor, where nothing can be separated.
 
         Other targets do not compete: they do not approximate this posterior, however near they come.
         """
@@ -79,16 +79,16 @@ class Fidelity:
 
     def ranking(self) -> Ranking:
         """By the first metric, over columns in which all can be compared."""
-        metric = self.metrics[0]
+        metric = next(iter(self.metrics))
         table = {key: abs(v) for key, (v, _, _) in self.own(metric).items() if not math.isnan(v)}
         rows = [r for r in self.rows if r not in self.other]
-        sound = [c for c in self.columns if c not in self.doubted]
+        sound = [c for c in self.columns if c not in self.flagged]
         missing = {c: tuple(r for r in rows if (r, c) not in table) for c in sound}
         columns = tuple(c for c in sound if not missing[c])
         frame: Frame = pd.DataFrame({c: {r: table[r, c] for r in rows} for c in columns}, dtype=float)
         mean = {} if frame.empty else frame.rank().mean(axis=1).sort_values(kind="stable").to_dict()
         lost = {c: without for c, without in missing.items() if without}
-        return Ranking(metric, columns, mean, tuple(c for c in self.columns if c in self.doubted), lost)
+        return Ranking(metric, columns, mean, tuple(c for c in self.columns if c in self.flagged), lost)
 
 
 def fidelity(selection: Selection) -> Fidelity | None:
@@ -112,7 +112,7 @@ def fidelity(selection: Selection) -> Fidelity | None:
         _means(references[references["metric"] == "rhat"], "column"),
         frozenset(references.loc[references["status"] == "unconverged", "column"]),
         frozenset(frame.loc[frame["other_target"], "row"]),
-        tuple(metric for metric in selection.metrics["name"] if metric in present_metrics),
+        {metric: selection.metric(metric) for metric in selection.metrics["name"] if metric in present_metrics},
     )
 
 

@@ -36,14 +36,14 @@ SAME = {
 SHORT = (("JavierAntoran", "Antoran"), ("1505.05424", "Blundell"))
 NOTES = {
     "mnist": (
-        "Published: the same network (784-1200-1200-10, ReLU) without augmentation. "
-        "Antoran: github.com/JavierAntoran/Bayesian-Neural-Networks, table of the README, and for laplace-kron its "
-        "K-FAC notebook; all 60,000 training images, no tuning, and for bbp-mixture and laplace-kron the weights of "
-        "the least test error, a selection on the test set; its log-likelihoods are sums over 10,000 test images, here "
-        "divided by 10,000. Blundell: Blundell et al. 2015 (arXiv:1505.05424), table 1; 50,000 training images, 10,000 "
-        "validation images, up to 600 epochs. Ours fit 55,000 images and validate on the other 5,000; the test images "
-        "choose nothing. Budgets, priors and learning rates differ too: do not "
-        "expect agreement within standard errors."
+        "Published: the same network (784-1200-1200-10, ReLU) without augmentation. Antoran: "
+        "github.com/JavierAntoran/Bayesian-Neural-Networks, table of the README, and for laplace-kron its K-FAC "
+        "notebook; all 60,000 training images, no tuning, and for bbp-mixture and laplace-kron the weights of the "
+        "least test error, a selection on the test set; its log-likelihoods are sums over 10,000 test images, here "
+        "divided by 10,000. Blundell: Blundell et al. 2015 (arXiv:1505.05424), table 1; 50,000 training images, "
+        "10,000 validation images, up to 600 epochs. Ours train on 55,000 images and validate on the other 5,000; "
+        "the test images choose nothing. Budgets, priors and learning rates differ too: do not expect agreement "
+        "within standard errors."
     )
 }
 

@@ -21,14 +21,16 @@ from bnnbench.reporting.tables.tuning import tuning_markdown, tunings
 HOW_TO_READ = f"""\
 Every table has one row per method and one column per data set. A number is the mean over splits ± its standard error;
 where a few splits carry the mean, so that it is further from the median than the quartiles are from each other, the
-median stands beside it. The **bold** numbers of a column are the best one and those that the data cannot tell apart
-from it, by a test that in simulations gives false alarms in at most {100 * ALPHA:.0f} % of columns. Not every number
-competes: baselines do not (`constant` predicts the same for every input: a method that does not beat it has learnt
-nothing), nor do those whose mean is worse than a baseline's, nor those with † or ‡. {WORSE}3/10: worse than the
+median stands beside it. The **bold** numbers of a column are the best one and those that the data cannot separate from
+it, by a test that in simulations with normal, unequal and lognormal noise of the folds gives false alarms in at most
+{100 * ALPHA:.0f} % of columns (with heavy-tailed noise, Student's t with 3 degrees of freedom, in 22 to 24 %). Not
+every number competes: baselines do not (`constant` predicts the same for every input: a method should beat the constant
+predictor), nor do those whose mean is worse than a baseline's, nor those with † or ‡. {WORSE}3/10: worse than the
 baseline on three of ten splits. † marks cells that failed or are missing: a mean over the splits that a method survived
-flatters it. ‡ marks methods that doubt their own convergence, – what was not run or does not apply. § marks what aims
-at something else than the task's posterior: at another model or prior, be it for the spread of the weights alone, or at
-a tempered posterior. Compare within a table only: another split rule, budget or version is another experiment.
+flatters it. ‡ marks methods flagged by their own convergence diagnostics, – what was not run or does not apply. § marks
+methods with another target than the task's posterior: another model or prior, be it for the spread of the weights
+alone, or a tempered posterior. Compare within a table only: another split rule, budget or version is another
+experiment.
 """
 FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
 UNFOLDED = 5  # revisions or commands that are shown at once
@@ -157,9 +159,9 @@ def _tuning(section: Section) -> list[str]:
     if not found:
         return []
     text = (
-        "Log-likelihood on the validation rows, on which nobody fits (nats per point, mean ± standard error over "
-        "splits, higher is better). The configuration of smallest mean rank over data sets is bold: choose by this, "
-        "never by the test rows.\n"
+        "Log-likelihood on the validation rows, on which no method is trained (nats per point, mean ± standard error "
+        "over splits, higher is better). The configuration of smallest mean rank over data sets is bold: choose by "
+        "this, never by the test rows.\n"
     )
     parts = [f"### {escape_markdown(section.group)}: hyperparameters on validation rows\n", text]
     for tuning in found:

@@ -62,7 +62,7 @@ class Section:
         return f"{self.group}-{self.rule}"
 
 
-class Metric(NamedTuple):
+class Definition(NamedTuple):
     """What the database says of a metric: `better` is +1 for higher, -1 for lower, 0 for neither."""
 
     better: int = 0
@@ -101,12 +101,10 @@ class Selection:
         """Sentences to stand under a task's table."""
         return self._notes.get(task, ())
 
-    def metric(self, name: str) -> Metric:
+    def metric(self, name: str) -> Definition:
         """Definition of a metric; an empty one when the database does not know it."""
         found = self.metrics[self.metrics["name"] == name].to_dict("records")
-        return (
-            Metric(int(found[-1]["better"]), found[-1]["unit"] or "", found[-1]["summary"] or "") if found else Metric()
-        )
+        return Definition(*(found[0][field] for field in Definition._fields)) if found else Definition()
 
     def gold_standard(self) -> set[str]:
         """Names of the methods whose samples stand for the posterior itself."""

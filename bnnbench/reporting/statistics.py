@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from bnnbench.names import TEST, TRAIN, VALIDATION
+
 Frame: TypeAlias = Any  # a pandas frame or column: pandas ships no types, and what checkers guess of it is wrong
 RATIOS = {"10fold": 1 / 9, "10fold-grouped": 1 / 9, "gal": 1 / 9, "gap": 1 / 2}  # n_test / n_train by split rule
 
@@ -91,13 +93,13 @@ def within_split(scores: Frame) -> tuple[float, float]:
 def size_ratio(frame: Frame, rule: str) -> float:
     """n_test / n_train of a split rule: known for the rules of the suite, else estimated from the evaluations' sizes.
 
-    Training rows are those fitted plus those of validation; `train` is scored on at most 2,000 rows, in which case
-    validation, a tenth of the training rows, gives the better estimate.
+    The rows outside the test set are those of training plus those of validation; `train` is scored on at most 2,000
+    rows, in which case validation, a tenth of the training rows, gives the better estimate.
     """
     if rule in RATIOS:
         return RATIOS[rule]
     sizes = frame.groupby("evaluation")["n"].mean()
-    test, train, validation = (float(sizes.get(name, np.nan)) for name in ("test", "train", "validation"))
-    fitted = np.nanmax([train, 9 * validation]) if train >= 2000 else train
-    total = np.nansum([fitted, validation])
+    test, train, validation = (float(sizes.get(name, np.nan)) for name in (TEST, TRAIN, VALIDATION))
+    trained = np.nanmax([train, 9 * validation]) if train >= 2000 else train
+    total = np.nansum([trained, validation])
     return test / total if total > 0 and test > 0 else 1 / 9

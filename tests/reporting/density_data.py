@@ -54,7 +54,7 @@ EDGE = np.linspace(-4, 4, 40)
 
 @dataclass(frozen=True)
 class Bend:
-    """x of noise z: turned, and a parabola for the straight line z1 = 0, in closed form both ways."""
+    """x of noise z: rotated, and a parabola for the straight line z1 = 0, in closed form both ways."""
 
     bend: float
     turn: float = 0.0
@@ -80,7 +80,7 @@ class Bend:
 
 
 def truth(task: str) -> Bend:
-    """Each task turned in its own way."""
+    """Each task rotated in its own way."""
     return Bend(1.0, 0.7 * NAMES.index(task))
 
 

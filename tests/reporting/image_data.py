@@ -1,4 +1,4 @@
-"""Made-up results of image tasks: every method, turned, foreign and attacked images, recordings, in plausible sizes."""
+"""Made-up results of image tasks: every method, rotated, out-of-distribution and attacked images, recordings."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def image_outcome(task: str, name: str, seed: int = 0) -> Outcome:
     turn = 55 + 15 * rng.uniform()
     found += [_shifted(f"rotation-{a:03d}", _lost(a / turn, error), (0.9 + share) * _lost(a / 75, 0.02), share)
               for a in range(15, 181, 15)]  # fmt: skip
-    found += [_foreign(rng, outside, level, share) for outside, level in (("kmnist", 0.9), ("notmnist", 1.2))]
+    found += [_outside(rng, outside, level, share) for outside, level in (("kmnist", 0.9), ("notmnist", 1.2))]
     found += _attacked(rng, name, error, share)
     if name in PRUNABLE:
         found += [_pruned(f, error, place) for f in FRACTIONS]
@@ -142,7 +142,7 @@ def _clean(rng: np.random.Generator, name: str, n: int, error: float, share: flo
     return EvaluationRecord(name, n, _scores(_labelled(error, entropy, share), n), curves)
 
 
-def _foreign(rng: np.random.Generator, name: str, entropy: float, share: float) -> EvaluationRecord:
+def _outside(rng: np.random.Generator, name: str, entropy: float, share: float) -> EvaluationRecord:
     entropy *= 0.4 + share
     area = 0.9 + 0.1 * share
     values = {"auroc_total": area, "auroc_epistemic": area - 0.01 if share else 0.5, "aupr_total": area - 0.02}
@@ -200,15 +200,15 @@ def _weights(rng: np.random.Generator, name: str) -> dict[str, np.ndarray]:
 
 
 def _violins(rng: np.random.Generator, share: float) -> dict[str, np.ndarray]:
-    """A three, turned: first 3, then 5 or 8 or 7; the plain network always decides for one."""
+    """A three, rotated: first 3, then 5 or 8 or 7; the plain network always decides for one."""
     level = np.linspace(0, 1, 21)
     parts = []
     for point in range(10):
         logits = np.zeros(10)
-        doubt = np.exp(-(((point - 4.5) / 2.5) ** 2))
+        unsure = np.exp(-(((point - 4.5) / 2.5) ** 2))
         logits[3] = 9 * (1 - point / 7) * (point < 7)
         logits[[5, 7, 8]] = 1.5 * point * np.array([0.6, 1.1, 0.9])
-        draws = logits + 8 * share * doubt * rng.normal(size=(100, 10))
+        draws = logits + 8 * share * unsure * rng.normal(size=(100, 10))
         p = np.exp(draws - draws.max(1, keepdims=True))
         q = np.quantile(p / p.sum(1, keepdims=True), level, axis=0)
         parts += [(point, c, at, q[i, c]) for c in range(10) for i, at in enumerate(level)]

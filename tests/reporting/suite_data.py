@@ -44,7 +44,7 @@ PRUNABLE = ("map", "ensemble-deep", "ensemble-bootstrap", "mc-dropout", "bbp-gau
 def suite(
     splits: int = 10, names: tuple[str, ...] = SUITE, unconverged: tuple[str, ...] = ("energy",)
 ) -> list[Outcome]:
-    """The gallery with all evaluations; HMC runs on first folds alone and doubts itself on `unconverged` tasks."""
+    """The gallery with all evaluations; HMC runs on first folds alone and is unconverged on the tasks named so."""
     outcomes = [o for o in gallery(splits, names, extra=False) if o.cell.method != "hmc" or o.cell.index == 0]
     return [complete(o, unconverged) for o in outcomes]
 

@@ -3,15 +3,16 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-from report_data import METHODS, cell, fill, gallery, lost, outcome
+from report_data import METHODS, TASKS, cell, fill, gallery, lost, outcome
 
 from bnnbench.errors import UserError
-from bnnbench.records import MethodRecord, Status
+from bnnbench.records import MethodRecord, MetricRecord, Score, Status, TaskRecord
 from bnnbench.reporting.build import build
 from bnnbench.reporting.figures.style import styles
 from bnnbench.reporting.output import Output
@@ -278,3 +279,49 @@ def test_many_commands_are_folded():
     folded = _listed("Command", [*several, "`run\nlast`"])
     assert f"<summary>Command: {UNFOLDED + 1}</summary>\n\n* `run 0`\n" in folded
     assert folded.endswith("* `run last`\n\n</details>\n")
+
+
+def test_a_metric_of_a_plugin_reaches_the_tables_if_it_is_a_headline(tmp_path):
+    """The database says so, and which way is better; nothing of it is known to the reports."""
+    own = (MetricRecord("surprise", -1, "bits", "mean surprise", ("regression",), headline=True, order=99),
+           MetricRecord("whisper", -1, "bits", "mean whisper", ("regression",)))  # fmt: skip
+    values = {"map": 3.0, "sgld": 1.0}
+    outcomes = [
+        replace(o, evaluations=(replace(e, scores=tuple(Score(m.name, value + index, 0.1) for m in own)),))
+        for name, value in values.items()
+        for index in range(10)
+        for o in [outcome(cell("housing", name, index=index), 0.0)]
+        for e in o.evaluations[:1]
+    ]
+    with fill(tmp_path / "x.db", []) as store:
+        store.register((), (), own)
+        store.record(1, outcomes)
+        build(store, tmp_path / "out")
+    tables = {path.name for path in (tmp_path / "out/tables").iterdir()}
+    assert tables == {"uci-10fold-surprise.csv", "uci-10fold-surprise.tex", "uci-10fold-cost.csv"}
+    lines = (tmp_path / "out/tables/uci-10fold-surprise.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[1:6:4] for line in lines] == [["map", "10"], ["sgld", "10"]]
+    assert [line.split(",")[6] for line in lines] == ["False", "True"], "lower is better"
+    page = (tmp_path / "out/index.md").read_text()
+    assert "### uci: surprise\n" in page
+    assert "Surprise on the test rows: mean surprise (bits, lower is better)." in page
+
+
+def test_sections_stand_in_the_order_of_their_tasks(tmp_path):
+    rows = [outcome(cell("housing", "map"), -1.0), outcome(cell("toy-antoran", "map", "fixed"), -1.0)]
+    other = TaskRecord("first", "1+sha256:z", "regression", ("zoo", "uci"), "", -1)
+    mine = replace(rows[0], cell=replace(rows[0].cell, task="first", task_version="1+sha256:z"))
+    with fill(tmp_path / "x.db", rows) as store:
+        store.register((), (other,), ())
+        store.record(1, [mine])
+        assert [s.group for s in select(store).sections] == ["zoo", "toy", "uci"]
+
+
+def test_a_warning_of_a_task_stands_over_its_section_and_under_its_tables(tmp_path):
+    warned = replace(next(t for t in TASKS if t.name == "wine"), warning="Handle with *care*.")
+    with fill(tmp_path / "x.db", []) as store:
+        store.register((), (warned,), ())
+        store.record(1, [outcome(cell("wine", "map", index=i), -1.0) for i in range(2)])
+        build(store, tmp_path / "out")
+    assert "\n**Handle with \\*care\\*.**\n" in (tmp_path / "out/index.md").read_text()
+    assert "Handle with *care*." in (tmp_path / "out/tables/uci-10fold-log_likelihood.tex").read_text()

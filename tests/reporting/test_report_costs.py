@@ -36,8 +36,8 @@ def selection(tmp_path):
         yield select(store)
 
 
-def test_a_table_a_setting(selection):
-    tables = {str(setting): text for setting, text in cost_tables(selection.sections[0])}
+def test_a_table_for_each_of_the_conditions(selection):
+    tables = {str(conditions): grid.markdown() for conditions, grid in cost_tables(selection.sections[0])}
     assert list(tables) == [
         "NVIDIA H200, 2 threads, packs of 4 cells",
         "cpu, 1 thread, packs of 10 cells",
@@ -52,7 +52,7 @@ def test_a_table_a_setting(selection):
     assert "8.00 (2.00)" in tables["cpu, 2 threads, cells alone"]
 
 
-def test_no_mean_over_settings(selection):
+def test_no_mean_over_conditions(selection):
     frame = costs(selection.sections[0]).set_index(["method", "device", "threads", "pack_size"])
     assert frame.loc[("map", "cpu", 2, 10), "seconds_per_cell"] == 2.0
     assert frame.loc[("map", "cpu", 1, 10), "seconds_per_cell"] == 6.0

@@ -6,7 +6,7 @@ import pytest
 from report_data import cell, outcome
 from suite_data import suite, suite_store
 
-from bnnbench.records import EvaluationRecord, Outcome, Score, Status
+from bnnbench.records import EvaluationRecord, MetricRecord, Outcome, Score, Status
 from bnnbench.reporting.build import build
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.figures.fidelity import MARKERS, fidelity_figure, lanes
@@ -74,19 +74,19 @@ def test_captions_say_what_qualifies(store):
     assert found is not None
     for table in fidelity_tables(found):
         assert "its R-hat: housing 10fold-0 1.012, yacht 10fold-0 1.900" in table.caption
-        assert "HMC itself doubts its convergence there (yacht 10fold-0)" in table.caption
+        assert "HMC is flagged by its own convergence diagnostics there (yacht 10fold-0)" in table.caption
         assert "§: the method's target is another" in table.caption
 
 
 def test_reference_qualifies_comparisons_even_when_it_is_not_selected(store):
     found = fidelity(select(store, methods=["sgld", "map"]))
     assert found is not None
-    assert found.doubted == {"yacht 10fold-0"}
+    assert found.flagged == {"yacht 10fold-0"}
     assert found.floor["w1_to_hmc", "housing 10fold-0"] == 0.05
     assert found.rows == ("map", "sgld")
 
 
-def test_seeds_are_averaged_and_a_doubting_method_is_marked(tmp_path):
+def test_seeds_are_averaged_and_an_unconverged_method_is_marked(tmp_path):
     one = compared("sgld", w1_to_hmc=0.2, status=Status.UNCONVERGED)
     two = compared("sgld", w1_to_hmc=0.4)
     two = replace(two, cell=replace(two.cell, seed=1))
@@ -96,6 +96,18 @@ def test_seeds_are_averaged_and_a_doubting_method_is_marked(tmp_path):
     (table,) = fidelity_tables(found)
     assert [name for name, _ in table.grid.rows] == ["sgld"], "no floor without HMC"
     assert table.grid.rows[0][1] == (("0.300", True, "‡"), ("1.0", False, ""))
+
+
+def test_a_metric_of_a_plugin_stands_beside_the_others(tmp_path):
+    own = MetricRecord("surprise", 0, "", "surprise beside HMC", order=99)
+    with suite_store(tmp_path / "f.db", [compared("map", w1_to_hmc=0.4, surprise=0.1)]) as store:
+        store.register((), (), (own,))
+        found = fidelity(select(store))
+        build(store, tmp_path / "out")
+    assert found is not None
+    assert list(found.metrics) == ["w1_to_hmc", "surprise"]
+    assert [t.title for t in fidelity_tables(found)] == ["Distance from HMC", "surprise"]
+    assert fidelity_tables(found)[1].caption.startswith("Surprise beside HMC. ")
 
 
 def test_nothing_without_comparisons(tmp_path):
@@ -158,7 +170,7 @@ def test_ranks_are_over_converged_columns_that_all_have(ranked):
 
 def test_each_data_set_has_its_own_floor_in_its_own_lane(ranked):
     selection, found = ranked
-    figure = fidelity_figure(found, styles(selection.methods, found.rows), selection)
+    figure = fidelity_figure(found, styles(selection.methods, found.rows))
     names = [t.get_text().removesuffix(" §") for t in figure.axes[0].get_yticklabels()]
     assert names == ["swag", "sgld", "map", "gp"], "by rank, then those that have none"
     places = lanes(found)
@@ -174,7 +186,7 @@ def test_each_data_set_has_its_own_floor_in_its_own_lane(ranked):
 
 def test_every_value_is_drawn_or_stands_at_the_border(ranked):
     selection, found = ranked
-    axes = fidelity_figure(found, styles(selection.methods, found.rows), selection).axes[0]
+    axes = fidelity_figure(found, styles(selection.methods, found.rows)).axes[0]
     names = [t.get_text().removesuffix(" §") for t in axes.get_yticklabels()]
     low, high = axes.get_xlim()
     points = {round(line.get_ydata()[0], 6): (line.get_xdata()[0], line.get_marker())

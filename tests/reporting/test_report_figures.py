@@ -12,7 +12,7 @@ from suite_data import suite, suite_store
 
 from bnnbench.methods import METHODS as REGISTERED
 from bnnbench.reporting.comparison import comparison
-from bnnbench.reporting.figures import section as sections
+from bnnbench.reporting.figures import calibration
 from bnnbench.reporting.figures.palette import FAMILIES, OTHERS, family, members
 from bnnbench.reporting.figures.scores import score_figure
 from bnnbench.reporting.figures.style import styles
@@ -88,7 +88,7 @@ def test_numbers_of_calibration_sheets_are_the_tables(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("most", "sheets"), [(6, 6), (5, 0)])
 def test_sheets_of_too_many_panels_and_losses_are_left_out(most, sheets, tmp_path, monkeypatch):
-    monkeypatch.setattr(sections, "SHEETS", most)
+    monkeypatch.setattr(calibration, "SHEETS", most)
     with fill(tmp_path / "x.db", [o for o in gallery(1, ("map",), extra=False) if o.cell.task in UCI]) as store:
         found = drawn(store, monkeypatch)
     assert len([stem for stem in found if "10fold-calibration-" in stem]) == sheets + 1

@@ -92,7 +92,7 @@ def test_seeds_must_tell_methods_apart_too():
 
 
 def test_seeds_on_one_split_add_their_own_error():
-    """TestSet and seeds in quadrature; where points give none, as on a grid, the seeds' alone."""
+    """Points and seeds in quadrature; where points give none, as on a grid, the seeds' alone."""
     values = [1.0, 1.4, 1.8]
     scores = pd.concat([frame({"a": [value]}, seed=i) for i, value in enumerate(values)])
     entry = comparison(scores, "rmse", better=-1).entries["a", "housing"]
@@ -128,9 +128,9 @@ def test_infinite_scores_are_shown_and_never_best():
 
 
 def test_who_is_unconverged_a_baseline_or_behind_one_does_not_compete():
-    values = {"doubtful": [1.0, 1.0], "constant": [1.1, 1.1], "behind": [0.1, 3.0], "able": [1.05, 1.08]}
+    values = {"unconverged": [1.0, 1.0], "constant": [1.1, 1.1], "behind": [0.1, 3.0], "able": [1.05, 1.08]}
     scores = frame(values)
-    scores["status"] = np.where(scores["method"] == "doubtful", "unconverged", "ok")
+    scores["status"] = np.where(scores["method"] == "unconverged", "unconverged", "ok")
     scores["baseline"] = scores["method"] == "constant"
     table = comparison(scores, "rmse", better=-1)
     assert [r for r in values if table.entries[r, "housing"].best] == ["able"]

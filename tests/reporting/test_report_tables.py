@@ -1,10 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 from test_report_statistics import frame
 
 from bnnbench.reporting.comparison import comparison
 from bnnbench.reporting.escape import escape_latex, escape_markdown
 from bnnbench.reporting.tables.costs import runs
+from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.headline import comparison_grid, comparison_numbers, summary_table
 from bnnbench.reporting.tables.table import frame_csv
 from bnnbench.reporting.tables.text import mean_and_error
@@ -94,7 +96,6 @@ def test_escapes():
 
 
 def test_summary_table():
-    import pandas as pd
 
     gap = frame({"map": [2.0]})
     gap["split"] = "gap-0"
@@ -108,3 +109,22 @@ def test_summary_table():
 
 def test_runs():
     assert runs([3, 1, 2, 7, 8, 5]) == "1–3, 5, 7, 8"
+
+
+def test_a_grid_is_pivoted_from_long_lines():
+    """Rows and columns in the order asked for, without those that have no line; a line may bring its own text."""
+    lines = pd.DataFrame(
+        [
+            {"method": "b", "evaluation": "test", "metric": "error", "value": 0.25, "stderr": 0.012, "best": True},
+            {"method": "a", "evaluation": "test", "metric": "ece", "value": 0.5, "stderr": np.nan, "mark": "‡"},
+            {"method": "b", "evaluation": "grid", "metric": "ece", "text": "1 of 2", "value": 3.0},
+        ]
+    )
+    columns = {("grid", "ece"): "grid: ECE", ("test", "error"): "error", ("test", "ece"): "ECE", ("x", "y"): "never"}
+    grid = Grid.from_long(lines, ["a", "b", "c"], columns, ("method", "evaluation", "metric"))
+    assert grid.header == ("method", "grid: ECE", "error", "ECE")
+    assert grid.rows == (
+        ("a", (("–", False, ""), ("–", False, ""), ("0.500", False, "‡"))),
+        ("b", (("1 of 2", False, ""), ("0.250 ± 0.012", True, ""), ("–", False, ""))),
+    )
+    assert grid.renamed(str.upper).rows[0][0] == "A"

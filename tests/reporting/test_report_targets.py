@@ -57,7 +57,7 @@ def test_tables_mark_tags_and_configurations(tmp_path):
     assert other == {("housing", "constant"), ("yacht", "laplace-kron"), ("yacht", "sgld [temperature=0.5]")}
     cells = dict(comparison_grid(table).rows)["laplace-kron"]
     assert ["§" in mark for _, _, mark in cells] == [task == "yacht" for task in table.tasks]
-    assert "§ marks what aims at something else than the task's posterior" in " ".join(HOW_TO_READ.split())
+    assert "§ marks methods with another target" in " ".join(HOW_TO_READ.split())
 
 
 def test_images_mark_what_has_one_prior_for_the_mean_and_another_for_the_spread(tmp_path):

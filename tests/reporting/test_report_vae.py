@@ -9,7 +9,7 @@ from density_data import FEW, QUALITY, SORTED, VAE, densities, density_store, fi
 
 from bnnbench.methods import METHODS
 from bnnbench.reporting.figures.vae import apart
-from bnnbench.reporting.tables.density import LAYERS, STACKED, depth
+from bnnbench.reporting.tables.flows import LAYERS, STACKED, depth
 
 
 @pytest.fixture(scope="module")

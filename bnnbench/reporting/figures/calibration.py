@@ -26,7 +26,7 @@ SHEETS = 40  # panels of all sheets of a section: more nobody compares
 
 
 @dataclass(frozen=True)
-class Frame:
+class Sheet:
     """What the panels of a figure share."""
 
     title: str
@@ -101,9 +101,9 @@ def pit_figure(cells: Cells, styles: dict[str, Style], task: str, points: float,
         "below: too low. Grey: where a calibrated method stays with probability 95 %. Number: calibration error of the "
         "table, a mean over splits of distances from zero; the curve is a mean over splits and so may be nearer."
     )
-    frame = Frame("Are predicted probabilities right? PIT curves, mean over splits", note, "Predicted probability",
+    sheet = Sheet("Are predicted probabilities right? PIT curves, mean over splits", note, "Predicted probability",
                   "observed − predicted", (-reach, reach), 1.1)  # fmt: skip
-    return _sheet(list(cells), task, styles, panel, numbers, frame)
+    return _sheet(list(cells), task, styles, panel, numbers, sheet)
 
 
 def _deviation(cells: list[Arrays]) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +132,7 @@ def reliability_figure(cells: Cells, styles: dict[str, Style], task: str, number
         "Number: ECE of the table, a mean over splits; bins are pooled over splits and so may be nearer the diagonal."
     )
     title = "Is confidence accuracy? Reliability, bins pooled over splits"
-    return _sheet(list(cells), task, styles, panel, numbers, Frame(title, note, "Confidence", "accuracy", (0, 1), 1.5))
+    return _sheet(list(cells), task, styles, panel, numbers, Sheet(title, note, "Confidence", "accuracy", (0, 1), 1.5))
 
 
 def pool_bins(cells: list[Arrays]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -150,15 +150,15 @@ def _sheet(
     styles: dict[str, Style],
     panel: Callable[[Axes, str], None],
     numbers: dict[str, str],
-    frame: Frame,
+    sheet: Sheet,
 ) -> Figure:
     """A grid of methods, with a number in each panel."""
     down, across = grid(len(rows), 4)
     width = max(6.8, 1.0 + 1.6 * across)
-    figure = Figure(figsize=(width, 1.5 + (frame.height + 0.25) * down), layout="constrained")
+    figure = Figure(figsize=(width, 1.5 + (sheet.height + 0.25) * down), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False)  # not shared: of many shared axes each update visits all
     for i, (axes, row) in enumerate(zip(panels.flat, rows, strict=False)):
-        axes.set(xlim=(0, 1), ylim=frame.ylim, xticks=(0, 0.5, 1))
+        axes.set(xlim=(0, 1), ylim=sheet.ylim, xticks=(0, 0.5, 1))
         axes.set_xticklabels(["0", "0.5", "1"])
         axes.tick_params(labelleft=i % across == 0, labelbottom=i >= len(rows) - across)
         panel(axes, row)
@@ -167,7 +167,7 @@ def _sheet(
         panel_title(axes, row, (width - 0.6) / across - 0.1, styles[row].color, size=9)
     for axes in panels.flat[len(rows) :]:
         axes.set_axis_off()
-    headline(figure, f"{frame.title} ({label(task)})")
-    note = wrapped(f"{frame.xlabel} (x), {frame.ylabel} (y). {frame.note}", width, 8.5)
+    headline(figure, f"{sheet.title} ({label(task)})")
+    note = wrapped(f"{sheet.xlabel} (x), {sheet.ylabel} (y). {sheet.note}", width, 8.5)
     figure.supxlabel(note, fontsize=8.5, x=0.01, ha="left")
     return figure

@@ -1,4 +1,4 @@
-"""One digit, turned further and further: what a Bayesian network believes of its class, and what a plain one does."""
+"""One digit, rotated further and further: what a Bayesian network believes of its class, and what a plain one does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bnnbench.reporting.figures.text import headline, label
 
 DEGREES = 20  # between two points
 GRID = np.linspace(0, 1, 121)
-WIDTH = 0.025  # of the smoothing kernel: what two samples may differ by and still look the same
+WIDTH = 0.025  # of the smoothing kernel: what two samples may differ by without being seen apart
 DRAWS = 200
 
 
@@ -37,7 +37,7 @@ def digit_figure(violins: dict[str, Arrays], styles: dict[str, Style], task: str
         "probability of the class: a violin is its distribution over samples of the network, the line 90 % of them",
         fontsize=9,
     )
-    headline(figure, f"A test digit turned by so many degrees: how sure is the network of its class? ({task})")
+    headline(figure, f"A test digit rotated by so many degrees: how sure is the network of its class? ({task})")
     return figure
 
 

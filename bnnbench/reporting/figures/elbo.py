@@ -1,4 +1,4 @@
-"""The objective that variational methods descend, and its two parts: fit to the data and what holds the weights."""
+"""The objective that variational methods minimise, and its parts: negative log-likelihood and KL from the prior."""
 
 from __future__ import annotations
 

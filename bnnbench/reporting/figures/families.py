@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnnbench.reporting.averages import Line
+from bnnbench.reporting.averages import Line, Lines
 from bnnbench.reporting.figures.palette import family
 from bnnbench.reporting.figures.style import GREY, Style
 from bnnbench.reporting.figures.text import headline, name_lines
@@ -20,7 +20,6 @@ PLAIN = "map"  # the network without a posterior, which others are seen beside
 REST = "Optimised, averaged, dropout"
 COLUMNS = {"Variational": "Variational", "Multiplicative": "Variational", "Laplace": "Laplace", "Sampling": "Sampling"}
 PLAIN_COLOR = "#555555"  # of the plain network where it stands beside others for comparison
-Lines = Mapping[tuple[str, str], Line]  # by row and quantity
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Panels:
 
     Attributes:
         quantities: key -> label of the y axis, one row of panels each, top down.
-        points: values drawn as open markers without a line; `points_label` says what they are.
-        behind: lines drawn thin and grey, for reference; `behind_label` says what they are.
+        points: values plotted as open markers without a line; `points_label` says what they are.
+        behind: lines plotted thin and grey, for reference; `behind_label` says what they are.
         markers: whether lines carry the method's markers at each value, or a few along the way.
         zero: whether y axes begin at zero.
     """
@@ -59,8 +58,8 @@ def families(methods: Frame, rows: Sequence[str]) -> dict[str, list[str]]:
 
 def family_figure(plot: Panels, groups: dict[str, list[str]], styles: dict[str, Style]) -> Figure:
     """Panels of quantities (down) by families (across), rows of a family as lines and the plain network in all."""
-    drawn = {row for row, _ in (*plot.lines, *plot.points)}
-    groups = {name: [r for r in rows if r in drawn] for name, rows in groups.items()}
+    plotted = {row for row, _ in (*plot.lines, *plot.points)}
+    groups = {name: [r for r in rows if r in plotted] for name, rows in groups.items()}
     groups = {name: rows for name, rows in groups.items() if rows}
     keys = [q for q in plot.quantities if any(k == q for _, k in (*plot.lines, *plot.points))]
     longest = max(sum(1 + _named(row).count("\n") for row in rows) for rows in groups.values())

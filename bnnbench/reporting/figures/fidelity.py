@@ -11,7 +11,6 @@ from matplotlib.patches import Patch
 from bnnbench.reporting.fidelity import Fidelity
 from bnnbench.reporting.figures.style import INK, Style, plain_decades, robust_limits
 from bnnbench.reporting.figures.text import headline, label
-from bnnbench.reporting.select import Selection
 from bnnbench.reporting.tables.text import OTHER_TARGET, UNCONVERGED, words
 
 MARKERS = "osD^vPX*h"  # of data sets; without the arrows, which stand for what lies beyond an axis
@@ -26,7 +25,7 @@ RANKED, NOISE = " Best mean rank on top.", " Grey: HMC's own noise on that data 
 SHADE, SPREAD = "#dcdcdc", 0.27  # of noise floors; half the height of a row that data sets share
 
 
-def fidelity_figure(found: Fidelity, styles: dict[str, Style], selection: Selection) -> Figure:
+def fidelity_figure(found: Fidelity, styles: dict[str, Style]) -> Figure:
     """Each row has a lane a data set, with the noise floor of that very data set; colours are those of the methods.
 
     What lies beyond an axis stands at its border as an arrow.
@@ -37,7 +36,7 @@ def fidelity_figure(found: Fidelity, styles: dict[str, Style], selection: Select
     figure = Figure(figsize=(1.8 + 2.6 * len(metrics), 2.0 + 0.36 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        _panel(axes, found, metric, rows, styles, signed=not selection.metric(metric).better)
+        _panel(axes, found, metric, rows, styles, signed=not found.metrics[metric].better)
     names = [label(r) + f" {OTHER_TARGET}" * (r in found.other) for r in rows]
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
@@ -57,9 +56,9 @@ def _panel(
     axes: Axes, found: Fidelity, metric: str, rows: list[str], styles: dict[str, Style], *, signed: bool
 ) -> None:
     own = {k: v if signed else abs(v) for k, (v, _, _) in found.own(metric).items()}
-    # Chains that have not met tell nothing of Monte Carlo error: no floor where HMC doubts itself.
+    # Chains that have not mixed tell nothing of Monte Carlo error: no floor where HMC is unconverged.
     floor = {c: abs(v) for (m, c), v in found.floor.items()
-             if m == metric and c in found.columns and c not in found.doubted}  # fmt: skip
+             if m == metric and c in found.columns and c not in found.flagged}  # fmt: skip
     low, high = _limits(axes, [*own.values(), *floor.values()], signed)
     if signed:
         axes.axvline(0, color=INK, lw=0.8, zorder=1)
@@ -76,7 +75,7 @@ def _panel(
                           solid_capstyle="butt", zorder=0.5)  # fmt: skip
             value = own.get((row, column))
             if value is not None and not np.isnan(value):
-                _dot(axes, value, y + shift, (low, high), i, styles[row], hollow=column in found.doubted)
+                _dot(axes, value, y + shift, (low, high), i, styles[row], hollow=column in found.flagged)
 
 
 def _limits(axes: Axes, values: list[float], signed: bool) -> tuple[float, float]:
@@ -107,14 +106,14 @@ def _dot(
 
 
 def _has_floors(found: Fidelity) -> bool:
-    return any(c in found.columns and c not in found.doubted for _, c in found.floor)
+    return any(c in found.columns and c not in found.flagged for _, c in found.floor)
 
 
 def _legend(found: Fidelity) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
         Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color=INK, ms=5,
-               mfc="white" if c in found.doubted else INK,
-               label=label(c) + f" {UNCONVERGED} (HMC unconverged)" * (c in found.doubted))
+               mfc="white" if c in found.flagged else INK,
+               label=label(c) + f" {UNCONVERGED} (HMC unconverged)" * (c in found.flagged))
         for i, c in enumerate(found.columns)
     ]  # fmt: skip
     handles.append(Line2D([], [], ls="", marker="<", color=INK, ms=5, label="beyond the axis (or −∞)"))

@@ -1,4 +1,4 @@
-"""Both ways through a flow: test data as noise, and noise as draws; a colour is an angle and follows its points."""
+"""Both ways through a flow: test data as noise, and noise as samples; a colour is an angle and follows its points."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Window = tuple[tuple[float, float], tuple[float, float]]
 COLORS = sns.husl_palette(256, s=0.9, l=0.65, as_cmap=True)  # runs in a circle, everywhere equally light
 NOISE: Window = ((-4.0, 4.0), (-4.0, 4.0))
 POINTS = 2_000  # more only cover one another
-COLUMNS = ("test data x", "test data as noise: x to z", "draws from noise: z to x")
+COLUMNS = ("test data x", "test data as noise: x to z", "samples from noise: z to x")
 
 
 def maps_figure(
     rows: Sequence[str], data: dict[str, Arrays], draws: dict[str, Arrays], styles: dict[str, Style], title: str
 ) -> Figure:
-    """Methods down; test data, the same points as noise, and draws, all x in one window."""
+    """Methods down; test data, the same points as noise, and samples, all x in one window."""
     figure = Figure(figsize=(7.6, 1.0 + 2.1 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), 3, squeeze=False, sharex="col")
     seen = window([data[row] for row in rows])
@@ -63,7 +63,7 @@ def blank(axes: Axes) -> None:
 
 
 def pair(series: Arrays, name: str) -> np.ndarray:
-    """TestSet, one a line."""
+    """Points, one a line."""
     return np.stack([series[f"{name}0"], series[f"{name}1"]], axis=1)
 
 

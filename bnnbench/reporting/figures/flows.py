@@ -14,23 +14,23 @@ from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
-from bnnbench.reporting.tables.density import depth, entropies
+from bnnbench.reporting.tables.flows import depth, entropies
 from bnnbench.reporting.tables.text import cell, number
 
 ROWS = 10  # of one figure
 WHOLE = 0.995  # mass in the box that is said to be all
 TEXTS = {
     "maps": "In the middle the noise should look normal: round, densest at zero, all but 1 % within the outer circle "
-    "(radius 1, 2, 3); gaps and arms are structure that the flow did not undo. On the right draws should look like the "
-    "data on the left; threads between clusters are the price of bending a connected cloud. Left and middle share the "
-    "colours of the data's angle; on the right a colour is the angle of the noise that a draw came from.",
+    "(radius 1, 2, 3); gaps and arms are structure that the flow did not undo. On the right samples should look like "
+    "the data on the left; threads between clusters are the price of bending a connected cloud. Left and middle "
+    "share the colours of the data's angle; on the right a colour is the angle of the noise that a sample came from.",
     "energies": "Below the truth, each row should repeat it. Colours of a column are the same and rise with the root "
-    "of the density, so that bridges between modes can be seen. KL(q‖p) in nats is zero for a perfect fit; it forgives "
-    "a mode that is missing more than mass in the wrong place. Mass is the share of the learned density in the box, "
-    "where it is not all of it.",
+    "of the density, so that bridges between modes can be seen. KL(q‖p) in nats is zero for a perfect match; it "
+    "forgives a mode that is missing more than mass in the wrong place. Mass is the share of the learned density in "
+    "the box, where it is not all of it.",
     "densities": "Below the truth, each row should repeat it. Colours of a column are the same and rise with the root "
     "of the density. No nll (nats per point) is below the floor but by chance: the rest is what the flow has not "
-    "learnt.",
+    "learned.",
 }
 Rows = dict[str, Arrays]
 Numbers = dict[tuple[str, str], str]  # by row and task, in words
@@ -69,7 +69,7 @@ def chosen(rows: Collection[str], styles: dict[str, Style]) -> tuple[list[str], 
     kept = sorted(present, key=lambda row: " [" in row)[:ROWS]  # every method once before configurations
     methods = list(dict.fromkeys(map(_method, present)))
     left = [row for row in present if row not in kept]
-    told = f" Left out for want of room: {', '.join(left)}." * bool(left)
+    told = f" Left out for lack of room: {', '.join(left)}." * bool(left)
     return sorted(kept, key=lambda row: (methods.index(_method(row)), _layers(row))), told
 
 
@@ -85,8 +85,8 @@ def _layers(row: str) -> int:
 def _maps(task: str, data: Rows, draws: Rows, styles: dict[str, Style], which: str) -> Iterator[Plot]:
     rows, told = chosen(data, styles)
     if rows:
-        title = f"Does the noise look normal, and do the draws look like the data? ({task}{which})"
-        alt = f"Test data of {task}, the same as noise, and draws of {len(rows)} methods, coloured by angle."
+        title = f"Does the noise look normal, and do the samples look like the data? ({task}{which})"
+        alt = f"Test data of {task}, the same as noise, and samples of {len(rows)} methods, coloured by angle."
         yield Plot(f"maps-{task}", alt, TEXTS["maps"] + told, maps_figure(rows, data, draws, styles, title))
 
 

@@ -1,4 +1,4 @@
-"""Plot data of a section out of the database; what cannot be drawn is left out, and said to be."""
+"""Plot data of a section out of the database; what cannot be plotted is left out, and said to be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bnnbench.reporting.select import CELL, Section, Selection
 
 Arrays = dict[str, np.ndarray]  # one stored curve: columns of equal length
 Curves = dict[tuple[str, str], list[Arrays]]  # (row, task) -> one a cell
-# Columns without which there is nothing to draw, of finite numbers.
+# Columns without which there is nothing to plot, of finite numbers.
 NEEDED = {
     "bands": ("x", "mean"),
     "exact": ("x", "mean", "std", "truth", "truth_std"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bnnbench.names import TEST
+from bnnbench.names import ROTATED_DIGIT, TEST
 from bnnbench.reporting.averages import averages, out_of_distribution, sweeps
 from bnnbench.reporting.figures.digit import digit_figure
 from bnnbench.reporting.figures.elbo import BOUND, TEMPERED, objective_figure, tempered
@@ -45,15 +45,15 @@ def image_figures(selection: Selection, section: Section, styles: dict[str, Styl
     entropy = {name: gather(selection, section, "entropy", name) for name in shown if len(shown) > 1}
     training = gather(selection, section, "training", None)
     recordings = gather(selection, section, "recording", None)
-    violins = gather(selection, section, "violins", "rotated-digit")
-    heated = tempered(section)
+    violins = gather(selection, section, "violins", ROTATED_DIGIT)
+    tempered_rows = tempered(section)
     for task, own in scores.items():
         yield from _rotation(task, own, groups, styles)
         yield from _entropy(task, entropy, groups, styles)
         yield from _attacks(task, own, groups, styles)
         yield from _digit(task, violins, styles)
         if any(where == task for _, where in recordings):  # a task whose training is watched, not its scores alone
-            yield from _objectives(task, training, groups.get("Variational", []), heated, styles)
+            yield from _objectives(task, training, groups.get("Variational", []), tempered_rows, styles)
             yield from _recordings(task, recordings, styles)
 
 
@@ -64,7 +64,7 @@ def _rotation(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[
     lines |= {(row, "accuracy"): (x, 1 - y) for (row, metric), (x, y) in lines.items() if metric == "error"}
     quantities = {"accuracy": "accuracy"} | {k: f"{v} (nats)" for k, v in ENTROPIES.items()}
     plot = Panels(
-        f"Who notices that digits are turned? Accuracy and entropies against the angle ({task})",
+        f"Who notices that digits are rotated? Accuracy and entropies against the angle ({task})",
         "rotation (degrees)", quantities, lines, xticks=(0, 45, 90, 135, 180),
     )  # fmt: skip
     text = (
@@ -72,7 +72,7 @@ def _rotation(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[
         "part, which a single network cannot have. Half a turn maps 0, 1 and 8 on themselves: some accuracy comes back."
     )
     count = len({row for row, _ in lines})
-    alt = f"Accuracy, total, aleatoric and epistemic entropy of {count} methods on {task} turned by 0 to 180 degrees."
+    alt = f"Accuracy, total, aleatoric and epistemic entropy of {count} methods on {task} rotated by 0 to 180 degrees."
     yield Plot(f"{task}-rotation", alt, text, family_figure(plot, groups, styles))
 
 
@@ -92,17 +92,18 @@ def _entropy(
     if not lines:
         return
     plot = Panels(
-        f"How uncertain is each method about images of no class it knows? Share of images above an entropy ({task})",
+        f"How uncertain is each method about images of no known class? Share of images above an entropy ({task})",
         "entropy of an image (nats)", quantities, lines, behind=behind, behind_label="test images, each method",
         markers=False, ylim=(0.0, 1.02),
     )  # fmt: skip
     text = (
-        "The further a coloured line runs to the upper right, the more uncertain the method is about foreign images; "
-        "the grey lines, the same for test images, should stay in the lower left corner. The gap between the two is "
-        "what the table of foreign images measures. A point estimate has no epistemic entropy: its line is the axis."
+        "The further a coloured line runs to the upper right, the more uncertain the method is about "
+        "out-of-distribution images; the grey lines, the same for test images, should stay in the lower left corner. "
+        "The gap between the two is what the table of out-of-distribution images measures. A point estimate has no "
+        "epistemic entropy: its line is the axis."
     )
     count = len({row for row, _ in lines})
-    alt = f"Share of images above an entropy, total and epistemic, of {count} methods of {task} on foreign images."
+    alt = f"Share of out-of-distribution images above a total and an epistemic entropy, of {count} methods of {task}."
     yield Plot(f"{task}-entropy", alt, text, family_figure(plot, groups, styles))
 
 
@@ -150,23 +151,21 @@ def _digit(task: str, violins: Curves, styles: dict[str, Style]) -> Iterator[Plo
         return
     text = (
         "Above a panel: the most probable class and its mean probability. Where a network is sure, there is one blob "
-        "at the right border; where its samples disagree, several violins are drawn out. The plain network is one set "
+        "at the right border; where its samples disagree, several violins are long. The plain network is one set "
         "of weights and has blobs only, also where its answer is wrong. (The image itself is not in the database.)"
     )
-    alt = (
-        f"Distributions of class probabilities of a test digit of {task} turned by 0 to 180 degrees: {', '.join(rows)}."
-    )
+    alt = f"Distributions of class probabilities of a digit of {task} rotated by 0 to 180 degrees: {', '.join(rows)}."
     yield Plot(f"{task}-digit", alt, text, digit_figure({r: violins[r, task][0] for r in rows}, styles, task))
 
 
 def _objectives(
-    task: str, training: Curves, rows: list[str], heated: frozenset[str], styles: dict[str, Style]
+    task: str, training: Curves, rows: list[str], tempered_rows: frozenset[str], styles: dict[str, Style]
 ) -> Iterator[Plot]:
     """The bound of variational methods; apart from it the objectives that are tempered, and so bound nothing."""
     cells = {r: [c for c in training.get((r, task), []) if _known(c, "loss")] for r in rows}
     for objective, stem, own in (
-        (BOUND, "elbo", {r: c for r, c in cells.items() if c and r not in heated}),
-        (TEMPERED, "tempered", {r: c for r, c in cells.items() if c and r in heated}),
+        (BOUND, "elbo", {r: c for r, c in cells.items() if c and r not in tempered_rows}),
+        (TEMPERED, "tempered", {r: c for r, c in cells.items() if c and r in tempered_rows}),
     ):
         if not own:
             continue

@@ -1,7 +1,7 @@
 """Colours of methods: one hue a family, one shade a member, whatever else a figure shows.
 
 Families follow from the tags that the database holds. Shades of neighbours differ in lightness, which colour-blind
-readers see too; families of like appearance to them are told apart by their markers.
+readers see too; families of like appearance to them differ in their markers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from seaborn.external import husl
 from bnnbench.reporting.statistics import Frame
 
 LIGHTNESS = (46.0, 67.0, 31.0, 56.0, 76.0)  # of the members in turn: the first ones differ most
-PALER = 0.5  # saturation of the members that take the same lightness anew
+PALER = 0.5  # saturation of the members that take the same lightness again
 
 
 @dataclass(frozen=True)

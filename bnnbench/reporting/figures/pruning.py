@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from bnnbench import names
+from bnnbench.reporting.averages import Line, Lines
 from bnnbench.reporting.figures.gather import shown
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import GREY, Style, grid, plain_decades
@@ -22,7 +23,6 @@ TEXT = "The longer a line stays level, the more of the weights were not needed."
 METRICS = ("log_likelihood", "rmse", "error")
 WHOLE = names.pruned(0.0)  # of large networks, which are pruned on a part of the test set
 RATIO = ("rmse",)  # of a positive score in the target's units the ratio compares between data sets
-Lines = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]  # (row, task) -> fractions removed, change of the score
 
 
 def pruning_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
@@ -36,11 +36,10 @@ def pruning_figures(selection: Selection, section: Section, styles: dict[str, St
 
 
 def pruned(section: Section, metric: str) -> Lines:
-    """Change against the same cell unpruned, mean over cells: a difference, or for `rmse` a ratio."""
+    """By row and task, the change against the same cell unpruned, mean over cells: a difference; of `rmse` a ratio."""
     scores = section.scores[section.scores["metric"] == metric]
-    scores = scores.assign(
-        fraction=scores["evaluation"].map({e: _fraction(e) for e in scores["evaluation"].unique()})
-    ).dropna(subset="fraction")
+    fractions = {name: _fraction(name) for name in scores["evaluation"].unique()}
+    scores = scores.assign(fraction=scores["evaluation"].map(fractions)).dropna(subset="fraction")
     found: Lines = {}
     for (row, task), part in scores.groupby(["row", "task"], sort=False):
         own = set(part.loc[part["evaluation"] == WHOLE, "fingerprint"])
@@ -87,7 +86,7 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     return figure
 
 
-def _panel(axes: Axes, lines: dict[str, tuple[np.ndarray, np.ndarray]], metric: str, styles: dict[str, Style]) -> None:
+def _panel(axes: Axes, lines: dict[str, Line], metric: str, styles: dict[str, Style]) -> None:
     axes.axhline(float(metric in RATIO), color=GREY, lw=0.8, zorder=1)
     last = 0.0
     for row, (fraction, change) in lines.items():

@@ -1,6 +1,6 @@
 """Dots with error bars: every method's score on every data set, test rows solid and training rows faint.
 
-All that is drawn and printed is an entry of a table: the dot its mean, the bar its error, the ring its bold type, the
+All that is plotted and printed is an entry of a table: the dot its mean, the bar its error, the ring its bold type, the
 text its own.
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bnnbench.reporting.fidelity import Fidelity
+from bnnbench.reporting.figures import style
 from bnnbench.reporting.figures.calibration import calibration_figures
 from bnnbench.reporting.figures.fidelity import fidelity_figure
 from bnnbench.reporting.figures.flows import flow_figures
@@ -13,7 +14,6 @@ from bnnbench.reporting.figures.images import image_figures
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.pruning import pruning_figures
 from bnnbench.reporting.figures.scores import score_figures
-from bnnbench.reporting.figures.style import drawing, render, styles
 from bnnbench.reporting.figures.toy import toy_figures
 from bnnbench.reporting.figures.training import training_figures
 from bnnbench.reporting.figures.vae import vae_figures
@@ -47,8 +47,8 @@ class Picture:
 
 def draw(selection: Selection, section: Section) -> Iterator[Picture]:
     """Figures of a section in the order of the page."""
-    known = styles(selection.methods, section.rows)
-    with drawing():
+    known = style.styles(selection.methods, section.rows)
+    with style.drawing():
         for figures in FIGURES:
             for plot in figures(selection, section, known):
                 yield _picture(f"{section.name}-{plot.name}", plot)
@@ -57,11 +57,11 @@ def draw(selection: Selection, section: Section) -> Iterator[Picture]:
 def draw_fidelity(selection: Selection, found: Fidelity) -> Picture:
     """The one figure that spans sections."""
     alt = f"Distance from HMC and direction of the miss of {len(found.rows)} methods on {', '.join(found.columns)}."
-    known = styles(selection.methods, found.rows)
-    with drawing():
-        figure = fidelity_figure(found, known, selection)
+    known = style.styles(selection.methods, found.rows)
+    with style.drawing():
+        figure = fidelity_figure(found, known)
         return _picture("fidelity", Plot("fidelity", alt, ranked_over(found.ranking()), figure))
 
 
 def _picture(name: str, plot: Plot) -> Picture:
-    return Picture(file_stem(name), plot.alt, plot.text, render(plot.figure))
+    return Picture(file_stem(name), plot.alt, plot.text, style.render(plot.figure))

@@ -1,4 +1,4 @@
-"""One look for all figures: a method has the same colour, marker and line everywhere, whatever else is shown.
+"""One style for all figures: a method has the same colour, marker and line everywhere, whatever else is shown.
 
 Colours are those of `palette`; markers go round by the order of registration, lines by the place in the family.
 """
@@ -48,7 +48,7 @@ RC = {
 
 @dataclass(frozen=True)
 class Style:
-    """How a row of a table is drawn; configurations of a method share its colour and are hollow and dashed."""
+    """How a row of a table is plotted; configurations of a method share its colour and are hollow and dashed."""
 
     color: str
     marker: str
@@ -64,7 +64,7 @@ def drawing() -> Iterator[None]:
 
 
 def styles(methods: Frame, rows: Sequence[str]) -> dict[str, Style]:
-    """Look of every row name, fixed by the methods that are registered; one that is not is grey."""
+    """Style of every row name, fixed by the methods that are registered; one that is not is grey."""
     known = members(methods)
     place = {name: i for i, name in enumerate(known)}
     found, variants = {}, {}

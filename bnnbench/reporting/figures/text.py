@@ -17,7 +17,7 @@ SETTING = re.compile(r",(?=\S)")
 
 
 def label(name: str) -> str:
-    """A name of the database on one line, without characters that cannot be drawn, its middle cut where it is long."""
+    """A name of the database on one line, without characters that the font lacks, its middle cut where it is long."""
     drawable = "".join(c if ord(c) in _glyphs() else " " if c.isspace() or not c.isprintable() else "?" for c in name)
     text = " ".join(drawable.split())
     return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}…{text[-TAIL:]}"

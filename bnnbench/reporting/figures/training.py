@@ -47,15 +47,17 @@ def training_figure(curves: Curves, rows: list[str], tasks: list[str], styles: d
         axes.set_axis_off()
     for j, task in enumerate(tasks):
         own = [panels[i].flat[j] for i in range(len(blocks))]
-        drawn = [y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, styles)]
+        plotted = [
+            y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, styles)
+        ]
         for axes in own:
             if not axes.get_lines():
                 continue  # none of these methods has run it
             axes.set_axis_on()
             panel_title(axes, task, 2.4)
             axes.set_xlabel("step")
-            if drawn:  # the first steps would set the scale
-                axes.set_ylim(*robust_limits(np.concatenate([y[len(y) // 4 :] for y in drawn])))
+            if plotted:  # the first steps would set the scale
+                axes.set_ylim(*robust_limits(np.concatenate([y[len(y) // 4 :] for y in plotted])))
     for part in panels:
         handles = {line.get_label(): line for axes in part.flat for line in axes.get_lines()}
         part[0, -1].legend(
@@ -85,7 +87,7 @@ def by_length(rows: list[str], curves: Curves) -> list[list[str]]:
 
 
 def _panel(axes: Axes, task: str, block: list[str], curves: Curves, styles: dict[str, Style]) -> list[np.ndarray]:
-    drawn = []
+    plotted = []
     for row in block:
         cells = curves.get((row, task), [])
         if not cells:
@@ -94,10 +96,10 @@ def _panel(axes: Axes, task: str, block: list[str], curves: Curves, styles: dict
         style = styles[row]
         axes.plot(step, value, color=style.color, ls=style.line, lw=1.3, marker=style.marker, ms=4, label=label(row),
                   markevery=(0.1, 0.25), mfc="white" if style.hollow else style.color)  # fmt: skip
-        drawn.append(value[np.isfinite(value)])
+        plotted.append(value[np.isfinite(value)])
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.locator_params(axis="x", nbins=4)
-    return [y for y in drawn if len(y)]
+    return [y for y in plotted if len(y)]
 
 
 def mean_curve(cells: list[dict[str, np.ndarray]], column: str) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.figures.text import headline, label, name_lines
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.tables.density import BASE, STACKED, depth
+from bnnbench.reporting.tables.flows import BASE, STACKED, depth
 
 KINDS = ("originals", "reconstructions", "samples")
 ACROSS = 8  # images of a kind

@@ -55,7 +55,7 @@ def weights_figure(curves: Curves, rows: list[str], tasks: list[str], styles: di
 
 
 def _places(curves: Curves) -> np.ndarray:
-    """Where densities are drawn: all over the histograms, which end where their maker cut them off."""
+    """Where densities are plotted: all over the histograms, which end where their maker cut them off."""
     cells = [cell for own in curves.values() for cell in own]
     low, high = min(c["lower"].min() for c in cells), max(c["upper"].max() for c in cells)
     return np.linspace(low, high, POINTS)[:-1]  # the last upper edge lies in no bin

@@ -129,7 +129,7 @@ def _names(part: Frame, seeds: bool) -> str:
 
 
 def runs(numbers: Iterable[int]) -> str:
-    """`0–3, 7`: a set of numbers, with consecutive ones drawn together."""
+    """`0–3, 7`: a set of numbers, consecutive ones as a range."""
     groups: list[list[int]] = []
     for n in sorted(numbers):
         if groups and n == groups[-1][-1] + 1:

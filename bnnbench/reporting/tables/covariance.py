@@ -19,8 +19,8 @@ PROBABILITIES = {  # of the class -> ending of the metrics' names, and their nam
 CAPTION = (
     "Covariance of the class as a one-hot vector, summed over classes and averaged over images (Kwon et al. 2018), "
     "from {what}. Aleatoric: mean of p(1 − p) over posterior samples. Epistemic: variance of p between samples, zero "
-    "for a point estimate. A method that knows what it does not know has more epistemic covariance on foreign, "
-    "rotated and attacked images than on test images."
+    "for a point estimate. A method that knows what it does not know has more epistemic covariance on "
+    "out-of-distribution, rotated and attacked images than on test images."
 )
 
 

@@ -1,4 +1,4 @@
-"""Does a method notice inputs of no known class? How well its entropy tells them from the test rows."""
+"""Out-of-distribution detection: does a method's entropy separate inputs of no known class from the test rows?"""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ METRICS = {
     "fpr95_total": "FPR95 total",
 }
 CAPTION = (
-    "Test images against images of no known class, told apart by the entropy of the prediction. Mean entropy: that of "
-    "the foreign images, in nats, at most the logarithm of the number of classes. AUROC: probability "
-    "that the foreign image has the higher entropy (0.5 is guessing, 1 is perfect), by total and by epistemic entropy; "
-    "a point estimate has no epistemic entropy, and so 0.5. AUPR: area under precision and recall. FPR95: share of "
-    "test images that raise a false alarm where 95 % of the foreign ones are found (0 is perfect). Bold: the best of a "
-    "column, baselines and unconverged methods apart."
+    "Test images against out-of-distribution images, those of no known class, separated by the entropy of the "
+    "prediction. Mean entropy: that of the out-of-distribution images, in nats, at most the logarithm of the number "
+    "of classes. AUROC: probability that the out-of-distribution image has the higher entropy (0.5 is guessing, 1 is "
+    "perfect), by total and by epistemic entropy; a point estimate has no epistemic entropy, and so 0.5. AUPR: area "
+    "under precision and recall. FPR95: share of test images that raise a false alarm where 95 % of the "
+    "out-of-distribution images are found (0 is perfect). Bold: the best of a column, baselines and unconverged "
+    "methods apart."
 )
 
 
 def detection_tables(selection: Selection, section: Section) -> Iterator[Table]:
-    """One table a task that was shown inputs of no known class."""
+    """One table a task that was scored on out-of-distribution inputs."""
     for task in section.tasks:
         scores = averages(section, task)
         outside = out_of_distribution(scores)
@@ -39,4 +40,4 @@ def detection_tables(selection: Selection, section: Section) -> Iterator[Table]:
         columns = {(name, metric): f"{name}: {title}" for name in outside for metric, title in METRICS.items()}
         grid = Grid.from_long(own, own["method"].unique(), columns, ("method", "evaluation", "metric"))
         numbers = own[["evaluation", "metric", "method", "value", "stderr", "best"]]
-        yield Table(f"{section.name}-detection-{task}", f"{task}: foreign images", grid, CAPTION, numbers)
+        yield Table(f"{section.name}-detection-{task}", f"{task}: out-of-distribution images", grid, CAPTION, numbers)

@@ -12,22 +12,18 @@ from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import OTHER_TARGET, UNCONVERGED, number, significant, words
 
 FLOOR, RANK = "noise floor (hmc)", "mean rank"
-ABOUT = {
-    "w1_to_hmc": ("Distance from HMC", "Wasserstein-1 distance of the predictive from that of HMC, in standard "
-                  "deviations of HMC's predictive, mean over test points; 0 is equal"),
-    "mean_gap": ("Gap of the means", "distance of the predictive mean from that of HMC, in standard deviations of "
-                 "HMC's predictive, mean over test points; 0 is equal"),
-    "log_sd_ratio": ("Width against HMC", "log of the predictive standard deviation over that of HMC, mean "
-                     "over test points; negative: overconfident, positive: underconfident, 0 is equal"),
-    "log_epistemic_ratio": ("Epistemic width against HMC", "log ratio to HMC of the part of the standard deviation "
-                            "that comes from not knowing the weights; −∞ for a point estimate, which has none"),
-}  # fmt: skip
+TITLES = {
+    "w1_to_hmc": "Distance from HMC",
+    "mean_gap": "Gap of the means",
+    "log_sd_ratio": "Width against HMC",
+    "log_epistemic_ratio": "Epistemic width against HMC",
+}
 
 
 def fidelity_tables(found: Fidelity) -> list[Table]:
     """One table a metric."""
     return [
-        Table(f"fidelity-{metric}", ABOUT.get(metric, (words(metric),))[0], _grid(found, numbers, metric),
+        Table(f"fidelity-{metric}", TITLES.get(metric, words(metric)), _grid(found, numbers, metric),
               _caption(found, metric), numbers)
         for metric in found.metrics
         for numbers in [_numbers(found, metric)]
@@ -47,7 +43,7 @@ def _numbers(found: Fidelity, metric: str) -> Frame:
             "noise_floor": [found.floor.get((metric, c), np.nan) for _, c in keys],
             "best": [k in bold for k in keys], "other_target": part["row"].isin(found.other),
             **({"mean_rank": [ranks.get(r, np.nan) for r, _ in keys]} if ranks else {}),
-            "unconverged": part["unconverged"], "reference_unconverged": part["column"].isin(found.doubted),
+            "unconverged": part["unconverged"], "reference_unconverged": part["column"].isin(found.flagged),
         }
     )  # fmt: skip
 
@@ -60,7 +56,7 @@ def _grid(found: Fidelity, numbers: Frame, metric: str) -> Grid:
     floors = [(FLOOR, c, significant(v)) for (m, c), v in found.floor.items() if m == metric]
     ranks = [(row, RANK, number(rank, 1)) for row, rank in _ranks(found, metric).items()]
     more = pd.DataFrame([*floors, *ranks], columns=["method", "column", "text"])
-    columns = {c: c + f" {UNCONVERGED}" * (c in found.doubted) for c in found.columns} | {RANK: RANK}
+    columns = {c: c + f" {UNCONVERGED}" * (c in found.flagged) for c in found.columns} | {RANK: RANK}
     return Grid.from_long(pd.concat([lines, more]), [FLOOR, *found.rows], columns)
 
 
@@ -83,14 +79,12 @@ def ranked_over(ranking: Ranking) -> str:
 
 
 def _caption(found: Fidelity, metric: str) -> str:
-    what = ABOUT[metric][1]
+    what = found.metrics[metric].summary or words(metric)
     text = f"{what[0].upper()}{what[1:]}. HMC samples the task's posterior"
     rhat = [f"{c} {number(found.rhat[c], 3)}" for c in found.columns if c in found.rhat]
     text += f" (its R-hat: {', '.join(rhat)})" * bool(rhat) + ". "
     if any(m == metric for m, _ in found.floor):
-        text += (
-            "Noise floor: two halves of HMC's own chains compared, below which nothing can be told apart. Bold: the "
-        )
+        text += "Noise floor: two halves of HMC's own chains compared, below which nothing can be separated. Bold: the "
         text += "value nearest to zero, and all within the noise floor. "
     else:
         text += "Bold: the value nearest to zero. "
@@ -99,9 +93,10 @@ def _caption(found: Fidelity, metric: str) -> str:
     if found.other:
         text += f"{OTHER_TARGET}: the method's target is another prior or another model, so that its distance is no "
         text += "error of approximation; it is not ranked and does not compete for bold. "
-    if found.doubted:
-        text += f"{UNCONVERGED}: HMC itself doubts its convergence there ({', '.join(sorted(found.doubted))}), and a "
+    if found.flagged:
+        where = ", ".join(sorted(found.flagged))
+        text += f"{UNCONVERGED}: HMC is flagged by its own convergence diagnostics there ({where}), and a "
         text += "comparison with it is worth no more. "
     if found.frame["unconverged"].any():
-        text += f"{UNCONVERGED} elsewhere: the method doubts its own. "
+        text += f"{UNCONVERGED} elsewhere: the method is flagged by its own. "
     return text.strip()

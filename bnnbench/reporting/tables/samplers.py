@@ -1,4 +1,4 @@
-"""Did the samplers sample? Their own diagnostics, over all cells of a section."""
+"""Have the samplers converged? Their own diagnostics, over all cells of a section."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ DIAGNOSTICS = {
     (TEST, "ess"): "ESS",
     (TEST, "share_converged"): "share converged",
 }
+OVER_CELLS = {"rhat": "max"}  # of the others the median
 CAPTION = (
     "Medians over cells, which one exploded chain does not carry; R-hat is the worst of them. Draws kept: over all "
-    "chains. Step size: in the method's own "
-    "convention. Divergent: share of trajectories whose energy was lost. In equilibrium both temperatures are that of "
-    "the target, 1 for the posterior; more is too hot. Exploded draws: share of the predictive's networks that lose to "
-    "a guess on most validation rows. Shortened drifts: share of steps that were cut for stability. Noise deficit: "
-    "share of weights whose injected noise would have to be negative. R-hat (largest over test points), effective "
-    "sample size (ESS, smallest over test points) and the share of test points converged compare the chains' "
-    "predictions. ‡: cells unconverged by the method's own account."
+    "chains. Step size: in the method's own convention. Divergent: share of trajectories whose energy was lost. In "
+    "equilibrium both temperatures are that of the target, 1 for the posterior; more is too high. Exploded draws: "
+    "share of the predictive's networks that do not beat the constant predictor on most validation rows. Shortened "
+    "drifts: share of steps that were cut for stability. Noise deficit: share of weights whose injected noise would "
+    "have to be negative. R-hat (largest over test points), effective sample size (ESS, smallest over test points) "
+    "and the share of test points converged compare the chains' predictions. ‡: cells flagged by the method's own "
+    "convergence diagnostics."
 )
 
 
@@ -58,7 +59,7 @@ def _numbers(section: Section) -> Frame:
         record = {"method": row, "cells": len(cells), "unconverged": int((cells == "unconverged").sum())}
         for evaluation, metric in DIAGNOSTICS:
             values = own.loc[(own["evaluation"] == evaluation) & (own["metric"] == metric), "value"]
-            record[metric] = values.max() if metric == "rhat" else values.median()
+            record[metric] = values.agg(OVER_CELLS.get(metric, "median"))
         records.append(record)
     return pd.DataFrame(records).dropna(axis="columns", how="all")
 

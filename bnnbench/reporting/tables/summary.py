@@ -22,6 +22,7 @@ from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import EMPTY, cell, number, significant
 
 COLUMNS = {"log_likelihood": "log-likelihood", "error": "error (%)", "ece": "ECE"}
+PERCENT = ("error",)
 QUOTED = ("log_likelihood", "error")  # metrics of which there are published numbers
 SOURCES = ("Antoran", "Blundell")
 Entries = dict[tuple[str, str], Entry]  # by row and metric
@@ -100,7 +101,7 @@ def _numbers(rows: list[str], own: Entries, times: Times, quoted: list[Quoted]) 
 def _grid(rows: list[str], own: Entries, times: Times, quoted: list[Quoted]) -> Grid:
     lines, named = [], letters(times)
     for row in rows:
-        cells = {m: cell(_percent(own[row, m]) if m == "error" else own[row, m]) for m in COLUMNS if (row, m) in own}
+        cells = {m: cell(_percent(own[row, m]) if m in PERCENT else own[row, m]) for m in COLUMNS if (row, m) in own}
         cells["time"] = _time(times.get(row, {}), named), False, ""
         cells |= {key: (_theirs(value, key[1]), False, "") for key, value in _published(row, quoted).items()}
         lines += [{"method": row, "column": column, "cell": text} for column, text in cells.items()]
@@ -113,7 +114,7 @@ def _percent(entry: Entry) -> Entry:
 
 
 def _theirs(value: float, metric: str) -> str:
-    return number(100 * value, 2) if metric == "error" else number(value, 4)
+    return number(100 * value, 2) if metric in PERCENT else number(value, 4)
 
 
 def _time(own: dict[str, float], named: dict[str, str]) -> str:

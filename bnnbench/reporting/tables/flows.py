@@ -29,7 +29,7 @@ BOUND = "elbo"
 BOUNDS = {BOUND: 1.0, "test_elbo": 1.0, "neg_elbo": -1.0, "test_nll_bound": -1.0, "log_px_iw1000": 1.0}
 PUBLISHED = (
     "Nats per image. Published autoencoders differ from ours, and among themselves, in networks, latent dimensions, "
-    "training and binarisation (fixed or drawn anew at every step): they tell what a flow gains, not what to reach. "
+    "training and binarisation (fixed or sampled again at every step): they tell what a flow gains, not what to reach. "
     "Second hand: quoted from a transcription of the paper's table."
 )
 
