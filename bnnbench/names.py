@@ -19,7 +19,6 @@ GRID, INSIDE, OUTSIDE = (
 FIDELITY, FIDELITY_GRID = "fidelity", "fidelity-grid"  # beside the gold standard, on the test rows and on the grid
 ROTATED_DIGIT = "rotated-digit"  # one test image at many angles
 SAMPLER = "sampler"  # what a sampler reports of itself
-ROTATED_DIGIT = "rotated-digit"  # one image at several angles
 EXHAUSTIVE, TRANSFER = "-all", "transfer-"
 
 _SWEEP = re.compile(r"(?P<family>[a-z][a-z-]*?)-(?P<level>\d+(?:\.\d+)?)")

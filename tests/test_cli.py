@@ -226,7 +226,9 @@ def test_full_disk_for_artifacts(here, monkeypatch):
         patch.setattr(os, "fsync", full)
         result = invoke(line)
     assert result.exit_code == 2
-    assert result.stderr.strip().endswith("(No space left on device); free some disk space and run again.")
+    assert result.stderr.strip().endswith(
+        "(No space left on device); free some disk space and run again, or use another folder."
+    )
     assert "Traceback" not in result.output
     assert "holds no results yet" in succeed("status")
     assert list(files(here)) == ["results.db"]

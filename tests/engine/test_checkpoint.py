@@ -262,7 +262,10 @@ def test_a_full_disk_is_said_in_one_sentence(tmp_path, monkeypatch):
         patch.setattr(os, "fsync", full)
         with pytest.raises(UserError) as caught:
             again(image_pack("map"), tmp_path)
-    assert str(caught.value) == f"Cannot write {path} (No space left on device); free some disk space and run again."
+    assert (
+        str(caught.value)
+        == f"Cannot write {path} (No space left on device); free some disk space and run again, or use another folder."
+    )
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]  # the one before stands, and no draft beside it
     assert again(image_pack("map"), tmp_path)[1] == [3, 6, 9, 12]
 

@@ -1,5 +1,6 @@
 """Recorded weights and activations against a plain forward pass."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +19,6 @@ from bnnbench.engine.recording import layers_of, recorded
 from bnnbench.engine.step import VALIDATE
 from bnnbench.engine.train import train
 from bnnbench.experiment.attempt import training_curves
-from bnnbench.tasks.images import ImageTask
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 COLUMNS = ["weight_mean", "weight_std", "activation_mean", "activation_std", *(f"activation_{q}" for q in LEVELS)]
@@ -191,11 +191,11 @@ def test_layers_that_hold_parameters():
     assert lenet == ["features.0", "features.3", "classifier.0", "classifier.2", "classifier.4"]
 
 
-def test_recording_leaves_the_training_as_it_is(monkeypatch):
+def test_recording_leaves_the_training_as_it_is():
     """No hook stays behind, and no number of the training depends on it."""
     fit = fitted("bbp-gaussian")
-    monkeypatch.setattr(ImageTask, "record_layers", False)
-    without, history = train(make_pack(image_cells("bbp-gaussian"), torch.float64), False)
+    silent = replace(CONV, record_layers=False)
+    without, history = train(make_pack(image_cells("bbp-gaussian", task=silent), torch.float64), False)
     assert history.recording == {}
     assert_close(without.state, fit.state, rtol=0, atol=0)
     assert not any(layer._forward_hooks for layer in fit.pack.problem.network.modules())

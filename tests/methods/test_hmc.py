@@ -142,8 +142,8 @@ def test_trajectories_are_reversible():
     state = method.init(random.key(3), problem)
     there, _ = flight(problem, method, state, 0.02, 25)
     assert (flat(there.present.params) - flat(state.present.params)).norm(dim=1).min() > 0.1
-    reversed_ = there._replace(momentum={name: -value for name, value in there.momentum.items()})
-    back, _ = flight(problem, method, reversed_, 0.02, 25)
+    returning = there._replace(momentum={name: -value for name, value in there.momentum.items()})
+    back, _ = flight(problem, method, returning, 0.02, 25)
     assert_close(flat(back.present.params), flat(state.present.params), rtol=0, atol=1e-8)
     assert_close(flat(back.momentum), -flat(state.momentum), rtol=0, atol=1e-8)
     assert_close(flat(there.position.params), flat(state.position.params), rtol=0, atol=0)  # not yet accepted

@@ -9,7 +9,7 @@ from bnnbench.data.cards import card
 from bnnbench.data.files import present
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
-from bnnbench.evaluation import sets as testing
+from bnnbench.evaluation.evaluator import sets_of
 from bnnbench.experiment.definitions import definitions
 from bnnbench.experiment.plan import build_plan
 from bnnbench.experiment.request import Request
@@ -236,7 +236,7 @@ def test_images_are_rotated_before_they_are_standardised():
     )  # fmt: skip
     pack = _pack(task)
     assert pack.problem.rows.x_shift.item() > 0.5
-    (sets,) = testing.test_sets(pack, shifted=True)
+    (sets,) = sets_of(pack, shifted=True)
     for angle in (15, 45, 75):
         found = sets[f"rotation-{angle:03d}"].x
         assert (found[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]] == 0).all()
