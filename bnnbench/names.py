@@ -11,11 +11,7 @@ import re
 from typing import NamedTuple
 
 TEST, TRAIN, VALIDATION = "test", "train", "validation"
-GRID, INSIDE, OUTSIDE = (
-    "grid",
-    "inside",
-    "outside",
-)  # where the truth is known: everywhere, within the data, beyond them
+GRID, INSIDE, OUTSIDE = "grid", "inside", "outside"  # where the truth is known: all of it, within the data, beyond
 FIDELITY, FIDELITY_GRID = "fidelity", "fidelity-grid"  # beside the gold standard, on the test rows and on the grid
 ROTATED_DIGIT = "rotated-digit"  # one test image at many angles
 SAMPLER = "sampler"  # what a sampler reports of itself

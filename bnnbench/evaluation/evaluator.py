@@ -35,6 +35,14 @@ def sets_of(pack: Pack, shifted: bool) -> list[TestSets]:
     ]
 
 
+def samples_within(granted: int, limit: int | None) -> int:
+    """Predictive samples of a test set: those that a budget grants, at most the limit of a sweep; of a picture, whose
+    limit is higher, 5 times as many."""
+    if limit is None:
+        return granted
+    return min(limit, granted if limit <= SWEEP_SAMPLES else 5 * granted)
+
+
 class Evaluator:
     """Predicts for a trained pack.
 
@@ -98,12 +106,7 @@ class Evaluator:
         return torch.stack([torch.as_tensor(x, **like)[i] for x, i in zip(inputs, index, strict=True)])
 
     def _samples(self, limit: int | None) -> int:
-        """Predictive samples of a test set: of the budget, at most the limit of a sweep; of a picture, 5 times as
-        many."""
-        granted = self.pack.budget.samples
-        if limit is None:
-            return granted
-        return min(limit, granted if limit <= SWEEP_SAMPLES else 5 * granted)
+        return samples_within(self.pack.budget.samples, limit)
 
     def _components(self, samples: int, factors: Params | None = None) -> Iterable[Component]:
         """The predictive as functions of the inputs; its weights are kept for the test sets to come, unless they are

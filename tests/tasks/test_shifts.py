@@ -9,7 +9,7 @@ from bnnbench.data.cards import card
 from bnnbench.data.files import present
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
-from bnnbench.evaluation.evaluator import sets_of
+from bnnbench.evaluation.evaluator import samples_within, sets_of
 from bnnbench.experiment.definitions import definitions
 from bnnbench.experiment.plan import build_plan
 from bnnbench.experiment.request import Request
@@ -190,15 +190,9 @@ def test_the_rotated_digit_is_the_first_nine():
 def test_samples_granted():
     """Of a sweep at most 30, of the digit five times what the budget grants, up to 500."""
 
-    class Stub:
-        def __init__(self, samples):
-            self.pack = type(
-                "Pack", (), {"cells": [type("Cell", (), {"budget": Budget("b", 1, samples, 1, False, "")})]}
-            )
-
-    assert [testing._samples(Stub(n), 30) for n in (2, 100)] == [2, 30]
-    assert [testing._samples(Stub(n), 500) for n in (2, 100)] == [10, 500]
-    assert [testing._samples(Stub(n), None) for n in (2, 100)] == [2, 100]
+    assert [samples_within(n, 30) for n in (2, 100)] == [2, 30]
+    assert [samples_within(n, 500) for n in (2, 100)] == [10, 500]
+    assert [samples_within(n, None) for n in (2, 100)] == [2, 100]
 
 
 def test_no_rotated_digit_without_a_nine():
