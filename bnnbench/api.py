@@ -12,12 +12,11 @@ import pandas as pd
 from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, wholes_of
 from bnnbench.checks.compare import Verdict
 from bnnbench.engine.stored import StoredPosterior, from_arrays
-from bnnbench.experiment.check import method_to_check
 from bnnbench.experiment.machine import device_of, set_threads
-from bnnbench.experiment.overrides import parse_overrides
 from bnnbench.experiment.renamed import renamed, without_rule
-from bnnbench.experiment.request import Request
+from bnnbench.experiment.request import Request, parse_overrides
 from bnnbench.experiment.run import Summary, run_request
+from bnnbench.experiment.selection import method_to_check
 from bnnbench.methods import METHODS, Method
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS, Task

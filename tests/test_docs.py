@@ -115,7 +115,7 @@ def test_generated_tables_have_rows_of_one_length(name: str) -> None:
 def test_documented_commands_are_accepted(line: str) -> None:
     """Options and arguments parse, and the methods, tasks and test sets of `run` exist; names of a user's own are
     `my-...`."""
-    from bnnbench.experiment.overrides import parse_overrides
+    from bnnbench.experiment.request import parse_overrides
     from bnnbench.methods import METHODS
     from bnnbench.tasks import TASKS
     from bnnbench.tasks.budget import budget_of

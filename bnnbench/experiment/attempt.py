@@ -22,7 +22,7 @@ from bnnbench.engine.train import History, OutOfTime, Progress, train
 from bnnbench.evaluation.diagnostics import as_mapping
 from bnnbench.evaluation.evaluate import evaluate
 from bnnbench.evaluation.evaluator import Evaluator
-from bnnbench.experiment.provenance import peak_memory_mb
+from bnnbench.experiment.machine import peak_memory_mb
 from bnnbench.records import Outcome, Status
 
 

@@ -1,14 +1,25 @@
-"""The device and the threads of a run."""
+"""The machine of a run: its device, its threads, and who computes with what."""
 
 from __future__ import annotations
 
 import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from bnnbench._version import __version__
 from bnnbench.arguments import text_of, whole_of
 from bnnbench.errors import UserError
+from bnnbench.records import SessionRecord
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "sqlalchemy")
 
 
 def device_of(value: Any) -> torch.device:
@@ -37,3 +48,58 @@ def set_threads(threads: int | None) -> None:
     # Numbers below 1e-38 count as 0. A prior draws the weights of dead units there, and Intel's cores are some hundred
     # times slower with them. Threads take this over from the one that starts them, so it comes before all work.
     torch.set_flush_denormal(True)
+
+
+def session_record(device: torch.device, command: str) -> SessionRecord:
+    """Who computes, with what, asked by which command."""
+    revision, dirty = _revision()
+    return SessionRecord(
+        revision=revision,
+        dirty=dirty,
+        versions={"python": platform.python_version(), "bnnbench": __version__} | _versions(),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        host=socket.gethostname(),
+        threads=torch.get_num_threads(),
+        command=command,
+    )
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """High-water mark in MiB: of the GPU since the last reset, or on a CPU of the whole process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # pragma: no cover - a broken installation is none of provenance's business
+            continue
+    return found
+
+
+def _revision() -> tuple[str, bool]:
+    """Git revision of the checkout bnnbench runs from, and whether tracked code differs from it."""
+    folder = Path(__file__).resolve().parents[1]
+    try:
+        revision = _git(folder, "rev-parse", "HEAD")
+        return revision, bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "--", str(folder)))
+    except (OSError, subprocess.SubprocessError):
+        return f"release {__version__}", False
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -17,10 +17,10 @@ from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import all_packs
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.definitions import definitions
+from bnnbench.experiment.machine import session_record
 from bnnbench.experiment.outstanding import outstanding, read_outstanding
 from bnnbench.experiment.plan import Plan, build_plan
 from bnnbench.experiment.progress import RunProgress
-from bnnbench.experiment.provenance import session_record
 from bnnbench.experiment.request import Request
 from bnnbench.experiment.runner import Ended, run_cells
 from bnnbench.experiment.stages import run_stages

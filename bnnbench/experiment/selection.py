@@ -1,4 +1,4 @@
-"""The methods, tasks and test sets behind the names, groups and objects of a request."""
+"""The methods, tasks and test sets behind the names, groups and objects of a request or of a check."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bnnbench.arguments import text_of
 from bnnbench.data.loaders import load
 from bnnbench.errors import UserError
-from bnnbench.experiment.overrides import Grid, configurations
-from bnnbench.experiment.request import Request
+from bnnbench.experiment.request import Grid, Overrides, Request, configurations
 from bnnbench.methods import METHODS, Method, valid
 from bnnbench.names import EXHAUSTIVE
 from bnnbench.registry import ALL, nearest
@@ -139,3 +139,37 @@ def _refuse_families(names: Sequence[str]) -> None:
     one = "is a family" if found[0] in known else "is a group"
     what = f"{one if len(found) == 1 else 'are families'} of test sets"
     raise UserError(f"{', '.join(found)} {what}: use --task {tasks} --test-sets {','.join(found)}.")
+
+
+def method_to_check(method: Any, settings: Overrides) -> Method:
+    """A method by its name, with settings of its own, or as an object.
+
+    Raises:
+        UserError: no such method, settings of others or a grid, or a method without regression.
+    """
+    found = (
+        _given_to_check(method, settings)
+        if isinstance(method, Method)
+        else _named_to_check(text_of(method, "METHOD"), settings)
+    )
+    if "regression" not in found.supports:
+        raise UserError(f"The checks are regressions, which {found.name!r} does not support.")
+    return found
+
+
+def _given_to_check(method: Method, settings: Overrides) -> Method:
+    METHODS.admitted(type(method))
+    if settings:
+        raise UserError(f"--set is for a method that is named; {method.name!r} was given as an object, configured.")
+    return valid(method)
+
+
+def _named_to_check(name: str, settings: Overrides) -> Method:
+    cls = METHODS.get(name)
+    if others := sorted(set(settings) - {cls.name}):
+        raise UserError(f"--set names {others[0]!r}, and the method to be checked is {cls.name!r}.")
+    grid = settings.get(cls.name, {})
+    if any(len(values) > 1 for values in grid.values()):
+        raise UserError("bnnbench check takes one value a parameter, no grid.")
+    (configured,) = configurations(cls, grid)
+    return configured

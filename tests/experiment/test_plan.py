@@ -11,9 +11,8 @@ from image_samples import pictures
 
 from bnnbench.engine.packing import packs, structure
 from bnnbench.errors import UserError
-from bnnbench.experiment.overrides import configurations, parse_overrides
 from bnnbench.experiment.plan import build_plan
-from bnnbench.experiment.request import Request
+from bnnbench.experiment.request import Request, configurations, parse_overrides
 from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
 from bnnbench.methods.sgld import SGLD
