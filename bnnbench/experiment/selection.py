@@ -147,11 +147,8 @@ def method_to_check(method: Any, settings: Overrides) -> Method:
     Raises:
         UserError: no such method, settings of others or a grid, or a method without regression.
     """
-    found = (
-        _given_to_check(method, settings)
-        if isinstance(method, Method)
-        else _named_to_check(text_of(method, "METHOD"), settings)
-    )
+    given = isinstance(method, Method)
+    found = _given_to_check(method, settings) if given else _named_to_check(text_of(method, "METHOD"), settings)
     if "regression" not in found.supports:
         raise UserError(f"The checks are regressions, which {found.name!r} does not support.")
     return found
