@@ -28,13 +28,13 @@ ROOT = torch.tensor([[1.0, 0.0, 0.0], [RHO, math.sqrt(1 - RHO**2), 0.0], [0.0, 0
 NORMAL = torch.distributions.MultivariateNormal(torch.zeros(3), scale_tril=ROOT)
 
 
-def correlated(steps, drawn=False):
+def correlated(steps, sampled=False):
     """A normal with correlation RHO, by draws or by its log-density."""
     x = torch.zeros(5, 3)
     own = vars(make_problem(x, x[:, 0], LogDensity(), batch_size=128, steps=steps)) | {
-        "network": Unfitted(3, drawn=drawn)
+        "network": Unfitted(3, sampled=sampled)
     }
-    if drawn:
+    if sampled:
         return EnergyProblem(**own, log_density=lambda z: -0.5 * torch.linalg.solve(ROOT, z.mT).square().sum(0))
     return DensityProblem(**own, draw=lambda key, n: random.normal(key, (n, 3)) @ ROOT.mT)
 
@@ -49,11 +49,11 @@ def fitted(method, problem):
 
 
 @pytest.mark.parametrize(
-    ("method", "drawn"),
-    [(m, drawn) for m in FLOWS for drawn in (False, True) if KINDS[drawn] in METHODS.get(m).supports],
+    ("method", "sampled"),
+    [(m, sampled) for m in FLOWS for sampled in (False, True) if KINDS[sampled] in METHODS.get(m).supports],
 )
-def test_a_fit_lowers_its_loss(method, drawn):
-    problem, first, last = fitted(small(method), correlated(100, drawn))
+def test_a_fit_lowers_its_loss(method, sampled):
+    problem, first, last = fitted(small(method), correlated(100, sampled))
     assert problem.loss(random.key(1), last) < problem.loss(random.key(1), first)
 
 
@@ -66,10 +66,10 @@ def test_a_correlated_normal_is_recovered(method, above):
     assert abs(nll - (float(NORMAL.entropy()) + above)) < 0.05
 
 
-@pytest.mark.parametrize("drawn", [False, True])
-def test_the_step_of_a_pack_is_one_graph_for_the_compiler(drawn):
+@pytest.mark.parametrize("sampled", [False, True])
+def test_the_step_of_a_pack_is_one_graph_for_the_compiler(sampled):
     """As `quick` and `full` compile it: a module that is made inside the step, say, breaks it."""
-    pack = make_pack(make_cells("flow-realnvp", KINDS[drawn]))
+    pack = make_pack(make_cells("flow-realnvp", KINDS[sampled]))
     state, live = initial_state(pack), torch.ones(3, dtype=torch.bool)
     arguments = pack.floats, pack.problem.table, pack.problem.rows, state, live, pack.keys, pack.problem.t
     plain = make_step(pack)
@@ -97,8 +97,8 @@ def test_a_flow_refuses_a_regression():
 @pytest.mark.parametrize("method", ["flow-planar", "flow-radial"])
 def test_the_direction_of_the_fit_is_the_closed_one(method):
     flow = METHODS.get(method)()
-    assert isinstance(flow.flow(2, 0, drawn=True).bijection, Inverse)
-    assert not isinstance(flow.flow(2, 0, drawn=False).bijection, Inverse)
+    assert isinstance(flow.flow(2, 0, sampled=True).bijection, Inverse)
+    assert not isinstance(flow.flow(2, 0, sampled=False).bijection, Inverse)
 
 
 @pytest.fixture(scope="module")
