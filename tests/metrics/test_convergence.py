@@ -158,5 +158,5 @@ def test_classification_looks_at_every_class():
 def test_only_of_chains():
     p = regression(autoregressive(0.0, 4, 10, 5))
     assert not {s.metric for s in score(p, None, None, "regression")} & set(NAMES)
-    with pytest.raises(ValueError, match="40 terms cannot be 3 chains"):
+    with pytest.raises(ValueError, match="40 components cannot be 3 chains"):
         values(p, 3)
