@@ -113,11 +113,11 @@ class BayesianNetwork(nn.Module):
 
     def scales(self) -> Params:
         """sigma by parameter name of the plain network."""
-        return {name: F.softplus(single(rho)) for name, _, rho in self._distributions()}
+        return {name: F.softplus(single(rho)) for name, _, rho in self.distributions()}
 
     def prior(self) -> Params:
         """s by parameter name of the plain network, in its parameters' shapes."""
-        scales = ((name, single(rho), self._scale(mean)) for name, mean, rho in self._distributions())
+        scales = ((name, single(rho), self._scale(mean)) for name, mean, rho in self.distributions())
         return {name: rho.new_full((), scale).expand_as(rho) for name, rho, scale in scales}
 
     @torch.no_grad()
@@ -174,7 +174,7 @@ class BayesianNetwork(nn.Module):
         ]
         return torch.stack(divergences).sum()
 
-    def _distributions(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def distributions(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Name in the plain network, mu and rho of every parameter."""
         for layer in _noisy(self.network):
             for name, mean in layer.means().items():

@@ -76,7 +76,7 @@ def test_zero_variance_is_the_plain_twin(case, kind):
     assert_close(output, net(x), rtol=0, atol=1e-6)
     assert kl == math.inf
     kl.backward()
-    assert all(mean.grad.isfinite().all() and rho.grad is None for _, mean, rho in bayes._laws())
+    assert all(mean.grad.isfinite().all() and rho.grad is None for _, mean, rho in bayes.distributions())
     assert_close(net.state_dict(), before, rtol=0, atol=0)
     assert (convert(net, kind)(x)[0] - net(x)).abs().max() > 1e-3
 
@@ -101,7 +101,7 @@ def test_kl_is_that_of_torch(case, prior_scale):
     for name, value in scales.items():
         assert_close(value, (0.2 * s[name]).expand_as(value).detach(), rtol=1e-6, atol=0, check_dtype=False)
     with torch.no_grad():
-        for _, _, rho in bayes._laws():
+        for _, _, rho in bayes.distributions():
             rho += 0.5 * torch.randn(rho.shape, generator=GENERATOR).to(rho)
     expected = sum(
         kl_divergence(Normal(names[name], value), Normal(torch.zeros_like(s[name]), s[name])).sum()
