@@ -53,10 +53,12 @@ def run_stages(store: ResultStore, cells: Sequence[Cell], device: torch.device, 
     """Do what is left of all stages."""
     added, faults = 0, []
     for stage in STAGES:
-        for piece in stage.missing(store, cells):
-            progress.start(str(piece))
+        pieces = stage.missing(store, cells)
+        for number, piece in enumerate(pieces, 1):
+            line = f"[{number}/{len(pieces)}] {piece}"
+            progress.start(line)
             scored, more = stage.run(store, piece, device)
             if scored:
-                progress.say(str(piece))
+                progress.say(line)
             added, faults = added + scored, faults + more
     return Scored(added, faults)

@@ -162,7 +162,7 @@ def _fault(entry: Any) -> str:
         entry()
     except Exception as error:
         return f"it cannot be made with its defaults ({type(error).__name__}: {error})"
-    return ""
+    return "" if dataclasses.is_dataclass(entry) else "it is no dataclass; put @dataclass(frozen=True) over its class"
 
 
 METHODS: Registry[type[Method]] = Registry(

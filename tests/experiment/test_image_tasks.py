@@ -177,7 +177,7 @@ def test_rescoring_says_what_it_does(tmp_path, capfd):
     db = tmp_path / "results.db"
     run(db, ["map"], PLAIN.name)
     run(db, ["map"], PLAIN.name, test_sets="fgsm", quiet=False)
-    assert capfd.readouterr().err.startswith(f"{PLAIN.name} official map: {len(FGSM)} more evaluations, ")
+    assert capfd.readouterr().err.startswith(f"[1/1] {PLAIN.name} official map: {len(FGSM)} more evaluations, ")
     run(db, ["map"], PLAIN.name, test_sets="fgsm", quiet=False)
     assert capfd.readouterr().err == ""
 
