@@ -86,6 +86,15 @@ class Registry(Generic[T]):
             self._own_names |= {entry.name}  # type: ignore[attr-defined]
         return entry
 
+    def remove(self, name: str) -> None:
+        """Take out an entry, as before another of its name is registered in a notebook.
+
+        Raises:
+            UserError: there is none.
+        """
+        self.get(name)
+        del self._entries[name]
+
     def admitted(self, entry: E) -> E:
         """The entry, registered or not, if it can stand beside those that are.
 

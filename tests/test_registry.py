@@ -229,7 +229,7 @@ def test_a_task_registered_before_all_of_ours_is_none_of_ours():
         register("mine")
         TASKS.names()
         register("second")
-        TASKS._entries.pop("mine")
+        TASKS.remove("mine")
         register("mine")
         try:
             TASKS.register(Task("third", "regression", ("uci",), ("fixed",), loader=dict))

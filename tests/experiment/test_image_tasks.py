@@ -33,10 +33,11 @@ OF_CHAINS = ("ess", "rhat", "share_converged")  # of a single draw there are non
 @pytest.fixture(scope="module", autouse=True)
 def _registered():
     TASKS.discover()
-    with pytest.MonkeyPatch.context() as patch:
-        for task in (CONV, PLAIN, PADDED):
-            patch.setitem(TASKS._entries, task.name, task)
-        yield
+    for task in (CONV, PLAIN, PADDED):
+        TASKS.register(task)
+    yield
+    for task in (CONV, PLAIN, PADDED):
+        TASKS.remove(task.name)
 
 
 def run(db, methods, task, **options):
