@@ -12,14 +12,13 @@ from bnnbench.engine.predict import one_of
 from bnnbench.engine.size import parameters
 from bnnbench.engine.step import PREDICT
 from bnnbench.engine.train import Fitted
-from bnnbench.evaluation.flow_data import flow_data
+from bnnbench.evaluation.flow_data import Curves, flow_data
 from bnnbench.metrics import curves
 from bnnbench.model import CategoricalPredictive, DensityPredictive, GaussianPredictive, Predictive
 from bnnbench.random import Span
 from bnnbench.records import Series
 from bnnbench.tasks import TestSet
 
-Curves = dict[str, Series]
 WEIGHT_BINS = np.linspace(-4.0, 4.0, 81)  # of the prior's scale
 HISTOGRAM_WEIGHTS = 2**24  # weights in a histogram, at most
 

@@ -19,7 +19,7 @@ GOLD_STANDARD = "hmc"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GoldComparison:
     """Fingerprints of a gold standard and of the cells that lack a comparison with it."""
 
     task: str
@@ -31,7 +31,7 @@ class Comparison:
         return f"{self.task} {self.split}: {len(self.cells)} cells compared with {GOLD_STANDARD}"
 
 
-def fidelity_missing(store: ResultStore, cells: Sequence[Cell]) -> list[Comparison]:
+def fidelity_missing(store: ResultStore, cells: Sequence[Cell]) -> list[GoldComparison]:
     """What lacks a comparison on the tasks of these cells, and has a stored predictive as its gold standard has."""
     tasks = sorted({cell.task.name for cell in cells if cell.task.kind in KINDS})
     attempts: Any = store.attempts(task=tasks)
@@ -46,11 +46,11 @@ def fidelity_missing(store: ResultStore, cells: Sequence[Cell]) -> list[Comparis
         lacking = [f for f in group["fingerprint"] if names.FIDELITY not in done.get(f, ())]
         stored = store.stored([gold, *lacking], "predictive") if lacking else set()
         if gold in stored and (lacking := [f for f in lacking if f in stored]):
-            found.append(Comparison(str(task), str(split), gold, tuple(lacking)))
+            found.append(GoldComparison(str(task), str(split), gold, tuple(lacking)))
     return found
 
 
-def fidelity(store: ResultStore, piece: Comparison, device: torch.device) -> tuple[int, list[str]]:
+def fidelity(store: ResultStore, piece: GoldComparison, device: torch.device) -> tuple[int, list[str]]:
     """Compare, and add what the cells lack."""
     del device
     added, faults = 0, []

@@ -30,11 +30,6 @@ class Work:
     writes: bool
 
     @property
-    def updates(self) -> int:
-        """Updates that training will take, at least one a cell."""
-        return sum(max(cell.steps, 1) for cell in self.missing)
-
-    @property
     def warnings(self) -> tuple[str, ...]:
         """What cannot be done, one sentence each."""
         if not self.lost:

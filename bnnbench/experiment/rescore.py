@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils._pytree import tree_map
@@ -21,6 +22,7 @@ from bnnbench.evaluation.evaluate import evaluate_only
 from bnnbench.evaluation.evaluator import Evaluator, sets_of
 from bnnbench.evaluation.pruning import pruned_sets
 from bnnbench.store.store import ResultStore
+from bnnbench.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,29 @@ def posteriors_lost(store: ResultStore, cells: Sequence[Cell]) -> int:
 
 def _lacking(store: ResultStore, cells: Sequence[Cell]) -> list[Rescoring]:
     done = store.evaluated(cell.record.fingerprint for cell in cells)
-    known: dict[tuple, tuple[set[str], nn.Module]] = {}
     found = []
     for cell in cells:
         has = done.get(cell.record.fingerprint)
-        if has and (missing := _evaluations(cell, known) - has):  # what has none at all was not worth scoring
-            found.append(Rescoring(cell, frozenset(missing)))
+        if has and (missing := _evaluations(cell) - has):  # what has none at all was not worth scoring
+            found.append(Rescoring(cell, missing))
     return found
 
 
-def _evaluations(cell: Cell, known: dict[tuple, tuple[set[str], nn.Module]]) -> set[str]:
-    """Names of the evaluations of a scored cell: of its test sets, which all splits of a task share, and of pruning."""
-    key = (cell.task.name, cell.rule, cell.test_sets)
-    if key not in known:
-        data, split = cell.task.data(cell.root), cell.task.splits(cell.rule, cell.root)[0]
-        network = cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))
-        known[key] = set(cell.task.test_sets(data, split, cell.test_sets, cell.root)), network
-    sets, network = known[key]
-    return sets | set(pruned_sets(cell.method, network))
+def _evaluations(cell: Cell) -> frozenset[str]:
+    """Names of the evaluations of a scored cell: of its test sets and of pruning."""
+    sets, network = _sets_and_network(cell.task, cell.rule, cell.test_sets, cell.root)
+    return sets | pruned_sets(cell.method, network).keys()
+
+
+@lru_cache(maxsize=64)  # images are rotated for it, which takes seconds, and a run asks several times
+def _sets_and_network(
+    task: Task, rule: str, test_sets: tuple[str, ...], root: Path | None
+) -> tuple[frozenset[str], nn.Module]:
+    """Names of the test sets that all splits of a task share, and the task's network, in sizes alone."""
+    data, split = task.data(root), task.splits(rule, root)[0]
+    with torch.device("meta"):
+        network = task.network(rule, data.x.shape[1:], max(len(data.classes), 1))
+    return frozenset(task.test_sets(data, split, test_sets, root)), network
 
 
 def rescore(store: ResultStore, piece: Rescoring, device: torch.device) -> tuple[int, list[str]]:
@@ -87,11 +94,8 @@ def restored(store: ResultStore, cell: Cell, device: torch.device) -> Evaluator:
     Raises:
         UserError: it is damaged, missing or of another version.
     """
-    return _evaluator(cell, store.artifact(cell.record.fingerprint, "posterior"), device)
-
-
-def _evaluator(cell: Cell, arrays: Mapping[str, np.ndarray], device: torch.device) -> Evaluator:
     record = cell.record
+    arrays = store.artifact(record.fingerprint, "posterior")
     posterior = from_arrays(asdict(record) | {"configuration": record.config, "split": record.split}, arrays)
     state, draws = (
         None if tree is None else tree_map(lambda leaf: leaf[None].to(device), tree)

@@ -22,7 +22,7 @@ from bnnbench.experiment.outstanding import outstanding, read_outstanding
 from bnnbench.experiment.plan import Plan, build_plan
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.request import Request
-from bnnbench.experiment.runner import Ended, run_cells
+from bnnbench.experiment.runner import Ended, run_cells, updates
 from bnnbench.experiment.stages import run_stages
 from bnnbench.records import Status
 from bnnbench.store.store import ResultStore
@@ -77,7 +77,7 @@ def run_request(
         work = work or outstanding(store, plan.cells, force)
         store.register(*definitions(plan.cells))
         packs, silent = len(all_packs(work.missing, device)), quiet or not work.writes
-        with RunProgress(Console(stderr=True), packs, work.updates, silent) as progress:
+        with RunProgress(Console(stderr=True), packs, updates(work.missing), silent) as progress:
             ended, faults = run_cells(
                 store,
                 plan.cells,

@@ -85,7 +85,7 @@ def _completed(store: ResultStore, part: Finished, settings: Settings, progress:
         progress.start(f"{first.task.name} {first.method.name}: further test sets")
         with random.compiled_kernels(is_compiled(first, settings.device)):
             _, faults = add_evaluations(store, part.evaluator)
-    progress.finish(_line(part.cells, part.outcomes), _work(part.cells))
+    progress.finish(_line(part.cells, part.outcomes), updates(part.cells))
     return faults
 
 
@@ -105,8 +105,9 @@ def unfinished(store: ResultStore, cells: Sequence[Cell], force: bool = False) -
     return [cell for cell in cells if cell.record.fingerprint in wanted]
 
 
-def _work(pack: Sequence[Cell]) -> int:
-    return sum(max(cell.steps, 1) for cell in pack)
+def updates(cells: Sequence[Cell]) -> int:
+    """Updates that training takes, at least one a cell."""
+    return sum(max(cell.steps, 1) for cell in cells)
 
 
 def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:

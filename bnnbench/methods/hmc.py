@@ -31,7 +31,7 @@ from bnnbench.model.posteriors import Draws
 DIVERGED = 1000.0  # error of the energy at which a trajectory counts as lost
 
 
-class Point(NamedTuple):
+class Position(NamedTuple):
     """A position of every chain, with the negative log-likelihood there [C] and its gradient."""
 
     params: Params
@@ -46,8 +46,8 @@ class Chains(NamedTuple):
     counts its remaining leapfrog steps, of the given `size`.
     """
 
-    position: Point
-    present: Point
+    position: Position
+    present: Position
     momentum: Params
     start: Tensor
     power: Tensor
@@ -138,7 +138,7 @@ class HMC(Method):
             "temperature_configurational": self.temperature * mean_product(present.params, gradient),
         }
 
-    def _leapfrog(self, state: Chains, problem: Problem) -> tuple[Point, Params, Params]:
+    def _leapfrog(self, state: Chains, problem: Problem) -> tuple[Position, Params, Params]:
         """One step of all chains: the new point, its momentum, and the energy's gradient there."""
         scale = {name: problem.scale_of(name, value[0]) for name, value in state.momentum.items()}
 
@@ -151,26 +151,26 @@ class HMC(Method):
         gradient = self._gradient(point, state.power, problem)
         return point, kick(half, gradient), gradient
 
-    def _point(self, params: Params, problem: Problem) -> Point:
+    def _point(self, params: Params, problem: Problem) -> Position:
         def nll(w: Params) -> Tensor:
             return problem.over_data(lambda batch: -(batch.weight * problem.log_likelihood(w, batch)).sum())
 
         gradient, value = vmap(grad_and_value(nll))(params)
-        return Point(params, value, gradient)
+        return Position(params, value, gradient)
 
-    def _gradient(self, point: Point, power: Tensor, problem: Problem) -> Params:
+    def _gradient(self, point: Position, power: Tensor, problem: Problem) -> Params:
         """Of E / T, the likelihood to this power."""
         pull = vmap(grad(problem.log_prior))(point.params)
         return {name: (power * gradient - pull[name]) / self.temperature for name, gradient in point.gradient.items()}
 
-    def _hamiltonian(self, point: Point, momentum: Params, power: Tensor, problem: Problem) -> Tensor:
+    def _hamiltonian(self, point: Position, momentum: Params, power: Tensor, problem: Problem) -> Tensor:
         energy = power * point.nll - vmap(problem.log_prior)(point.params)
         return energy / self.temperature + 0.5 * vmap(dot)(momentum, momentum)
 
     def _momentum(self, key: Tensor, like: Params) -> Params:
         return tree_map(lambda r, w: r.to(w), vmap(noise)(random.split(key, self.num_chains), like), like)
 
-    def _end(self, key: Tensor, state: Chains, present: Point, energy: Tensor, problem: Problem) -> Chains:
+    def _end(self, key: Tensor, state: Chains, present: Position, energy: Tensor, problem: Problem) -> Chains:
         """The Metropolis test of the finished trajectories, and the start of new ones."""
         change = torch.nan_to_num(state.start - energy, nan=-torch.inf)
         probability = change.clamp(max=0.0).exp()

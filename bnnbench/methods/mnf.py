@@ -27,7 +27,7 @@ OWN = "multipliers"  # all their parameters in one vector of the state: steps an
 
 
 @tree
-class Multiplied(Posterior):
+class MultiplicativeGaussian(Posterior):
     """Gaussian weights around means that random multipliers scale: z ~ q(z), w | z ~ N(z mean, sd^2).
 
     Attributes:
@@ -96,9 +96,9 @@ class MNF(Variational):
             divergences[LOG_NOISE] = gaussian_kl(mean[LOG_NOISE] + 1, sigma[LOG_NOISE], prior[LOG_NOISE])
         return nll, torch.stack(list(divergences.values())).sum()
 
-    def posterior(self, state: AdamState, draws: Any, problem: Problem) -> Multiplied:
+    def posterior(self, state: AdamState, draws: Any, problem: Problem) -> MultiplicativeGaussian:
         del draws, problem
-        return Multiplied(*moments_of(state.params), state.params[OWN])
+        return MultiplicativeGaussian(*moments_of(state.params), state.params[OWN])
 
 
 @METHODS.register

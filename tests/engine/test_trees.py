@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from bnnbench.engine.trees import from_named, to_named
-from bnnbench.methods.hmc import Point
+from bnnbench.methods.hmc import Position
 
 
 class State(NamedTuple):
     """A state with all kinds of keys, one of which is called like a renamed field."""
 
-    position: Point
+    position: Position
     layers: dict[str, torch.Tensor]
     steps: list[torch.Tensor]
 
 
 STATE = State(
-    Point({"weight": torch.rand(3, 2)}, torch.rand(3), {"weight": torch.rand(3, 2)}),
+    Position({"weight": torch.rand(3, 2)}, torch.rand(3), {"weight": torch.rand(3, 2)}),
     {"nll": torch.rand(2), "a.gradient": torch.rand(1)},
     [torch.tensor(4), torch.tensor(5)],
 )
