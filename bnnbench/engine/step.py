@@ -37,12 +37,7 @@ def make_step(pack: Pack) -> Callable:
         live = live & torch.isfinite(info["loss"])
         return tree_map(lambda a, b: torch.where(live, a, b), new, state), live, info
 
-    batched = vmap(one, in_dims=(0, None, 0, 0, 0, 0, None), randomness="error")
-
-    def step(*arguments: Any) -> Any:  # a code object of ours, which the compiler can tell from other structures'
-        return batched(*arguments)
-
-    return step
+    return vmap(one, in_dims=(0, None, 0, 0, 0, 0, None), randomness="error")
 
 
 def skeleton(network: nn.Module) -> nn.Module:
@@ -73,4 +68,4 @@ def initial_state(pack: Pack) -> State:
     """`init` of all replicas."""
     keys = random.fold_in(pack.keys, INIT)
     state = over_replicas(pack, lambda method, problem, key: method.init(key, problem), keys)
-    return tree_map(torch.clone, state)  # views of one draw would be another program to the compiler
+    return tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)  # no views of one draw

@@ -124,10 +124,12 @@ def train(
         checkpoint: what to go on from and to write every few minutes, at a check; None to do without.
     """
     began, run, steps = time.monotonic(), _begun(pack, checkpoint), pack.steps
-    step = compiled_step(pack, make_step(pack), run.state) if compiled else make_step(pack)
+    step = make_step(pack)
     if run.step:
         progress(run.step)
     with random.compiled_kernels(compiled), torch.no_grad():
+        if compiled:
+            step = compiled_step(pack, step, _arguments(pack, run))
         for start, stop in pairwise([run.step, *(check for check in _checks(pack, run) if check > run.step)]):
             _advance(run, pack, step, start, stop)
             run.monitor.check(stop, run.state, run.live)
@@ -165,12 +167,17 @@ def _advance(run: _Run, pack: Pack, step: Callable, start: int, stop: int) -> No
     ts = torch.arange(start, stop, device=pack.keys.device)
     keys = random.fold_in(random.fold_in(pack.keys, TRAIN), ts[:, None]).unbind(0)
     times = ts.to(pack.problem.t.dtype).unbind(0)
-    table, rows = pack.problem.table, pack.problem.rows
     for t, key, now in zip(range(start, stop), keys, times, strict=True):
-        run.state, run.live, info = step(pack.floats, table, rows, run.state, run.live, key, now)
+        run.state, run.live, info = step(*_arguments(pack, run, key, now))
         run.monitor.add(info)
         run.collected.offer(t, pack, run.state)
     run.step = stop
+
+
+def _arguments(pack: Pack, run: _Run, key: Tensor | None = None, t: Tensor | None = None) -> tuple:
+    """The arguments of a step, by default with a key and a time that stand for any."""
+    key, t = pack.keys if key is None else key, pack.problem.t if t is None else t
+    return pack.floats, pack.problem.table, pack.problem.rows, run.state, run.live, key, t
 
 
 def _finished(run: _Run, pack: Pack) -> Fitted:
