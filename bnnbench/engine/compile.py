@@ -78,16 +78,13 @@ def is_compiled(cell: Cell, device: torch.device) -> bool:
 
 def compiled_step(pack: Pack, step: Callable, arguments: tuple) -> Program:
     """The step as a program for a pack: one that another pack has brought here, or a new one."""
-    leaves, symbolic = tree_leaves(arguments), _symbolic(pack, arguments)
-    fixed = [
-        (leaf.dtype, *(None if free else size for size, free in zip(leaf.shape, dims, strict=True)))
-        for leaf, dims in zip(leaves, symbolic, strict=True)
-    ]
-    programs = _programs.setdefault((structure(pack.cells[0])[2:], _constants(pack), leaves[0].device, *fixed), [])
+    leaves = tree_leaves(arguments)
+    kinds = [(leaf.dtype, leaf.device) for leaf in leaves]
+    programs = _programs.setdefault((structure(pack.cells[0])[2:], _constants(pack), *kinds), [])
     for program in programs:
         if program.takes(leaves):
             return program
-    programs.append(_compile(step, arguments, symbolic))
+    programs.append(_compile(step, arguments, _symbolic(pack, arguments)))
     return programs[-1]
 
 
@@ -120,14 +117,13 @@ def _symbolic(pack: Pack, arguments: tuple) -> list[tuple[bool, ...]]:
 
 
 def _wider_state(pack: Pack) -> Any:
-    """The initial state as it would be with one more column of inputs; shapes alone, nothing is computed."""
+    """The initial state as it would be with one more column of inputs."""
     first, (table, rows) = pack.cells[0], (pack.problem.table, pack.problem.rows)
     more = table.x.shape[-1] + 1
     wide = rows._replace(x_shift=rows.x_shift.new_zeros(len(pack.cells), more), x_scale=rows.x_scale.new_ones(len(pack.cells), more))
     table = table._replace(x=table.x.new_zeros(1, more).expand(len(table.x), more))
     problem = pack.method.prepare(pack.task.problem(first.rule, table, wide, len(pack.data.classes), first.steps))
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        return initial_state(dataclasses.replace(pack, problem=problem))
+    return initial_state(dataclasses.replace(pack, problem=problem))
 
 
 def _compile(step: Callable, arguments: tuple, symbolic: Sequence[tuple[bool, ...]]) -> Program:
@@ -144,10 +140,10 @@ def _compile(step: Callable, arguments: tuple, symbolic: Sequence[tuple[bool, ..
 
     graph = make_fx(flat, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*fakes)
     run = _machine_code(graph, fakes, "from_graph")
-    guards = shapes.produce_guards_expression(fakes)
+    guards = shapes.produce_guards_expression(fakes, ignore_static=False)
 
     def takes(leaves: Sequence[Tensor]) -> bool:
-        return guards is None or shapes.evaluate_guards_expression(guards, leaves)
+        return guards is not None and shapes.evaluate_guards_expression(guards, leaves)
 
     return Program(run, out[0], takes)
 

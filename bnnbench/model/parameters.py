@@ -16,7 +16,7 @@ def noise(key: Tensor, like: Params) -> Params:
 
 def unflatten(vector: Tensor, like: Params) -> Params:
     """A flat vector [P] cut into the shapes of `like`."""
-    pieces = torch.split(vector, [value.numel() for value in like.values()])
+    pieces = vector.split_with_sizes([value.numel() for value in like.values()])
     return {name: piece.reshape(value.shape) for (name, value), piece in zip(like.items(), pieces, strict=True)}
 
 
