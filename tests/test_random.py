@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from bnnbench import random
 from bnnbench.random import distributions, operator, pytorch, threefry
@@ -311,32 +312,42 @@ def test_leading_dimensions_are_a_batch():
 
 @needs_compiler
 def test_same_numbers_compiled(one_by_one):
-    """Compiled kernels within plain code, and a compiled step around both; also one replica, a graph of its own."""
     step = torch.compile(vmapped(every_draw), fullgraph=True)
     assert_same(step(*ARGUMENTS), one_by_one)
-    with random.compiled_kernels():
-        assert_same(vmapped(every_draw)(*ARGUMENTS), one_by_one)
-        assert_same(step(*ARGUMENTS), one_by_one)
-        assert_same(every_draw(*(a[1] for a in ARGUMENTS)), [d[1] for d in one_by_one])
+
+
+def test_same_numbers_traced(one_by_one):
+    """A graph of plain operations, in which draws are nodes of their own."""
+    graph = make_fx(vmapped(every_draw))(*ARGUMENTS)
+    assert sum(node.target is operator.draw for node in graph.graph.nodes) > len(one_by_one)
+    assert_same(graph(*ARGUMENTS), one_by_one)
+    keys, *rest = ARGUMENTS
+    assert_same([d.flip(0) for d in graph(keys.flip(0), *(r.flip(0) for r in rest))], one_by_one)
 
 
 @needs_compiler
-def test_large_draws_are_the_same_compiled():
+@pytest.mark.slow
+def test_kernels_of_a_gpu_give_the_same_numbers():
+    """Inductor's, here made for the CPU; one key is a graph of its own."""
     keys = random.split(KEY, 3)
-    for draw in (random.normal, random.bits):
-        for key, shape in ((keys, (33, 1001)), (KEY, (150_001,))):
-            eager = draw(key, shape)
-            with random.compiled_kernels():
-                assert torch.equal(draw(key, shape), eager)
+    for normal, count, half in itertools.product((False, True), (1, 3), (2, 17, 75_001)):
+        kernel = pytorch.compiled_kernel(normal, count > 1, keys.device)
+        rows = torch.nn.functional.pad(keys[:count], (0, 1))
+        assert torch.equal(kernel(rows, half, 4), pytorch.drawn(keys[:count], 2 * half, 4, normal))
 
 
-def test_blocks_and_neighbours_change_nothing(monkeypatch):
+def test_neighbours_change_nothing():
     keys = random.split(KEY, 3)
     whole = random.normal(keys, (1001,))
     others = random.normal(torch.stack([random.key(1), keys[1], random.key(2), keys[0]]), (1001,))
     assert torch.equal(others[1::2], whole[[1, 0]])
+
+
+def test_blocks_change_nothing(monkeypatch):
+    keys = random.split(KEY, 3)
+    whole = pytorch.drawn(keys, 1001, 9, normal=True)
     monkeypatch.setattr(pytorch, "_BLOCK", 64)
-    assert torch.equal(random.normal(keys, (1001,)), whole)
+    assert torch.equal(pytorch.drawn(keys, 1001, 9, normal=True), whole)
 
 
 def test_draws_are_constants_to_autograd():

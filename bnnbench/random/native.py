@@ -1,7 +1,7 @@
 """The kernel of draws on a CPU: `threefry.c`, built by the system's C compiler at first use and kept for later.
 
-A library that is kept says in its name what it was built from and what it holds, so that one of another compiler,
-processor or version is not taken for it, nor one that was cut short or altered.
+The name of a kept library says what it was built from and what it holds, so that none is taken for it that another
+compiler made, that was made for another processor or version, or that was cut short.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,76 +34,63 @@ Kernel = Callable[[Tensor, int, int, bool, Tensor], None]
 
 _SOURCE = Path(__file__).with_name("threefry.c")
 _OPTIONS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC"]
-# By what PyTorch finds this processor able to do, with the flags of its own kernels.
-_PROCESSORS = {
-    "AVX2": ["-mavx2"],
-    "AVX512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
-}
+# By what PyTorch finds the processor able to do. Not -march=native, which means another processor on the next machine
+# that has the same cache folder, and is no faster.
+_VECTORS = {"AVX2": ["-mavx2"], "AVX512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]}
 _SHARE = 2**17  # counters that are worth a thread: about 0.3 ms
 
 log = logging.getLogger(__name__)
 
 
-class _Unavailable(Exception):
-    """Why there is no kernel."""
-
-
 @functools.cache
 def kernel() -> Kernel | None:
-    """The kernel (keys [B, 2 or 3], size, kind, normal, out [B, size]), which fills `out`; None where C cannot be
-    compiled, which is said once."""
+    """What fills draws: (keys [B, 2 or 3], size, kind, normal, out [B, size]); see `pytorch.drawn`.
+
+    None where there is no C compiler, or where its library gives other numbers than PyTorch; that is said once.
+    """
     try:
-        found = _kernel(_library())
-        if not _agrees(found):
-            raise _Unavailable("its numbers differ from PyTorch's on this machine")
-    except _Unavailable as reason:
-        log.warning("No C kernel for random draws (%s); they are made by PyTorch, many times slower.", reason)
-        return None
-    return found
+        fill = _on_tensors(_library())
+        if _agrees(fill):
+            return fill
+        reason = "its numbers are not those of PyTorch"
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+        reason = str(error)
+    log.warning("No C kernel for random numbers (%s); PyTorch makes the same ones, many times slower.", reason)
+    return None
 
 
 def _library() -> ctypes.CDLL:
-    """The library, from the user's cache folder or newly built.
-
-    Raises:
-        _Unavailable: it cannot be built or loaded.
-    """
-    command = [*_compiler(), *_OPTIONS, *_PROCESSORS.get(torch.backends.cpu.get_cpu_capability(), [])]
-    name, folder = f"threefry-{_digest(_identity(command))}", _cache_folder()
+    """The library, from the user's cache folder or newly built."""
+    vectors = _VECTORS.get(torch.backends.cpu.get_cpu_capability(), [])
+    command = [*_compiler(), *_OPTIONS, *vectors]
+    folder, name = _cache_folder(), f"threefry-{_identity(command)}"
     for path in _kept(folder, name):
-        try:
+        with suppress(OSError):
             return ctypes.CDLL(str(path))
-        except OSError:
-            continue
     with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # Windows does not remove what is loaded
-        built = Path(scratch, "threefry.dll" if os.name == "nt" else "threefry.so")
-        _build(command, built)
-        content = built.read_bytes()
-        kept = folder / f"{name}-{_digest(content)}{built.suffix}"
-        try:
+        path = _built(command, Path(scratch))
+        with suppress(StorageError):
+            content = path.read_bytes()
+            kept = folder / f"{name}-{_digest(content)}{path.suffix}"
             write_file(kept, content)
-        except StorageError:
-            kept = built
-        try:
-            return ctypes.CDLL(str(kept))
-        except OSError as error:
-            raise _Unavailable(str(error)) from error
+            path = kept
+        return ctypes.CDLL(str(path))
 
 
 def _compiler() -> list[str]:
-    """The command of the C compiler: $CC or what systems call theirs."""
+    """The command of the C compiler: $CC, or what systems call theirs."""
     for choice in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
-        words = shlex.split(choice)
-        if words and (path := shutil.which(words[0])):
-            return [path, *words[1:]]
-    raise _Unavailable("no C compiler was found")
+        program, *options = shlex.split(choice) or [""]
+        if found := shutil.which(program):
+            return [found, *options]
+    raise RuntimeError("no C compiler was found")
 
 
-def _identity(command: list[str]) -> bytes:
-    """What a library depends on: source, compiler, options and machine."""
+def _identity(command: list[str]) -> str:
+    """What a library depends on: source, options, compiler and kind of machine."""
     compiler = os.stat(command[0])
-    parts = [*command, compiler.st_size, compiler.st_mtime_ns, platform.platform()]
-    return _SOURCE.read_bytes() + repr(parts).encode()
+    parts = [*command, compiler.st_size, compiler.st_mtime_ns, sys.platform, platform.machine()]
+    return _digest(_SOURCE.read_bytes() + repr(parts).encode())
 
 
 def _digest(content: bytes) -> str:
@@ -110,7 +98,7 @@ def _digest(content: bytes) -> str:
 
 
 def _cache_folder() -> Path:
-    import platformdirs
+    import platformdirs  # the folder that pooch has for data
 
     return platformdirs.user_cache_path("bnnbench") / "kernels"
 
@@ -123,35 +111,36 @@ def _kept(folder: Path, name: str) -> Iterator[Path]:
                 yield path
 
 
-def _build(command: list[str], library: Path) -> None:
-    try:
-        subprocess.run([*command, str(_SOURCE), "-o", str(library)], check=True, capture_output=True, timeout=120)
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.decode(errors="replace").strip().splitlines()
-        raise _Unavailable(f"{command[0]}: {lines[0] if lines else f'exit status {error.returncode}'}") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _Unavailable(str(error)) from error
+def _built(command: list[str], folder: Path) -> Path:
+    """A new library in this folder."""
+    path = folder / ("threefry.dll" if os.name == "nt" else "threefry.so")
+    command = [*command, str(_SOURCE), "-o", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
+    if done.returncode:
+        lines = [*done.stderr.splitlines(), f"exit status {done.returncode}"]
+        raise RuntimeError(f"{command[0]}: {next((line for line in lines if 'error' in line), lines[0])}")
+    return path
 
 
-def _kernel(library: ctypes.CDLL) -> Kernel:
-    """The library's function on tensors, by several threads where a draw is large."""
-    whole = library.bnnbench_draw
+def _on_tensors(library: ctypes.CDLL) -> Kernel:
+    """The library's function on tensors: contiguous `out`, keys of any strides, several threads for a large draw."""
+    part = library.bnnbench_draw
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    whole.restype = None
-    whole.argtypes = [pointer, integer, integer, ctypes.c_int, ctypes.c_int, ctypes.c_uint32, *4 * [integer], pointer]
+    part.argtypes = [pointer, integer, integer, ctypes.c_int, ctypes.c_int, ctypes.c_uint32, *4 * [integer], pointer]
+    part.restype = None
 
     def fill(keys: Tensor, size: int, kind: int, normal: bool, out: Tensor) -> None:
         count, width = keys.shape
         half = max(2, (size + 1) // 2)
         items = count * half
-        row, word = keys.stride()
-        head = (keys.data_ptr(), row, word, width, normal, kind, size, half)
-        if items < 2 * _SHARE or (threads := min(torch.get_num_threads(), items // _SHARE)) < 2:
-            whole(*head, 0, items, out.data_ptr())
+        arguments = (keys.data_ptr(), *keys.stride(), width, normal, kind, size, half)
+        threads = 1 if items < 2 * _SHARE else min(torch.get_num_threads(), items // _SHARE)
+        if threads == 1:
+            part(*arguments, 0, items, out.data_ptr())
             return
-        cuts = [items * i // threads for i in range(threads + 1)]
-        with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(whole, *head, *part, out.data_ptr()) for part in pairwise(cuts)]:
+        cuts = pairwise(items * i // threads for i in range(threads + 1))
+        with ThreadPoolExecutor(threads) as pool:  # made anew: cheap, and a fork inherits none
+            for done in [pool.submit(part, *arguments, begin, end, out.data_ptr()) for begin, end in cuts]:
                 done.result()
 
     return fill
@@ -160,7 +149,7 @@ def _kernel(library: ctypes.CDLL) -> Kernel:
 def _agrees(fill: Kernel) -> bool:
     """Whether its draws equal PyTorch's to the bit: odd and even sizes, each kind of key, with vectors and without."""
     keys = torch.arange(-6, 6, dtype=torch.int32, device="cpu").reshape(4, 3) * 715827883
-    for rows, size, normal in product((keys, keys[:, :2], keys[:1]), (1, 2, 3, 67, 300), (False, True)):
+    for rows, size, normal in product((keys, keys[2:3, :2]), (1, 2, 301), (False, True)):
         expected = drawn(rows, size, 4, normal)
         out = torch.empty_like(expected)
         fill(rows, size, 4, normal, out)

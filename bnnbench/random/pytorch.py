@@ -71,7 +71,7 @@ def drawn(rows: Tensor, size: int, kind: int, normal: bool) -> Tensor:
     half = max(2, (size + 1) // 2)
     if rows.shape[1] == 2:
         rows = torch.nn.functional.pad(rows, (0, 1))
-    if _compiled and rows.is_cuda and len(rows):
+    if _compiled and not rows.is_cpu and len(rows):
         with torch.no_grad():  # one grad mode, one graph
             out = compiled_kernel(normal, len(rows) > 1, rows.device)(rows, half, kind)
     else:
