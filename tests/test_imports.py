@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "errors": set(),
     "arguments": {"errors"},
     "registry": {"errors"},
-    "random": {"errors"},
+    "random": {"errors", "files"},
     "records": {"names"},
     "names": set(),
     "files": {"errors"},

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from bnnbench import random
+from bnnbench.random import distributions, operator, pytorch, threefry
 
 P_VALUE = 1e-6
 N = 200_000
@@ -68,26 +70,26 @@ def signed(*words):
 )
 def test_threefry_known_answers(key, counter, answer):
     assert reference_threefry(key, counter) == answer
-    words = random._threefry(*signed(*key).split(1), *signed(*counter).split(1))
+    words = threefry.threefry(*signed(*key).split(1), *signed(*counter).split(1))
     assert tuple(unsigned(torch.cat(words))) == answer
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_counters_of_a_draw(size):
     key, half = unsigned(KEY), max(2, math.ceil(size / 2))
-    words = [reference_threefry(key, (i, random._BITS)) for i in range(half)]
+    words = [reference_threefry(key, (i, operator.BITS)) for i in range(half)]
     assert (
         unsigned(random.bits(KEY, (size,)))
         == [a for a, _ in words][:size] + [b for _, b in words][: max(0, size - half)]
     )
     assert [tuple(k) for k in unsigned(random.split(KEY, 5).contiguous())] == [
-        reference_threefry(key, (i, random._SPLIT)) for i in range(5)
+        reference_threefry(key, (i, operator.SPLIT)) for i in range(5)
     ]
 
 
 @pytest.mark.parametrize("data", [0, 1, 7, 2**31 - 1, 2**32 - 1, -1])
 def test_fold_in_encrypts_its_data(data):
-    answer = reference_threefry(unsigned(KEY), (data % 2**32, random._FOLD))
+    answer = reference_threefry(unsigned(KEY), (data % 2**32, operator.FOLD))
     assert tuple(unsigned(random.fold_in(KEY, data))) == answer
     assert tuple(unsigned(random.fold_in(KEY, torch.tensor(data)))) == answer
 
@@ -142,7 +144,7 @@ def test_normal_distribution(dtype):
 
 def test_normal_is_box_muller_of_its_words():
     rows = torch.nn.functional.pad(KEY[None], (0, 1))
-    a, b = (w.float().double() for w in random._words(rows, 0, N, random._NORMAL))
+    a, b = (w.float().double() for w in threefry.words(rows, 0, N, operator.NORMAL))
     u = (a.float() + 0.5).abs().double() / 2**31  # u is rounded in float32, the rest not
     radius, angle = (-2 * u.log()).sqrt(), b * math.pi / 2**32
     expected = torch.cat([torch.where(a < 0, -radius, radius) * angle.cos(), radius * angle.sin()], -1)
@@ -151,8 +153,8 @@ def test_normal_is_box_muller_of_its_words():
 
 def test_normal_at_extreme_words(monkeypatch):
     edges = torch.tensor([[-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 1]], dtype=torch.int32)
-    monkeypatch.setattr(random, "_words", lambda *_: (edges, edges.flip(-1)))
-    x, y = random._normals(edges, 0, 6, 0)
+    monkeypatch.setattr(threefry, "words", lambda *_: (edges, edges.flip(-1)))
+    x, y = threefry.normals(edges, 0, 6, 0)
     assert torch.stack([x, y]).isfinite().all()
     assert (x**2 + y**2).max().sqrt() > 6.5
     torch.testing.assert_close((x**2 + y**2)[0, 3], torch.tensor(64 * math.log(2)))
@@ -208,7 +210,7 @@ def test_randint_distribution(high):
 
 
 def test_randint_stays_below_high(monkeypatch):
-    monkeypatch.setattr(random, "_op", lambda *_: torch.tensor([-(2**31), 2**31 - 1], dtype=torch.int32))
+    monkeypatch.setattr(distributions, "draw", lambda *_: torch.tensor([-(2**31), 2**31 - 1], dtype=torch.int32))
     for high in (1, 2, 3, 2**31, 2**32, 2**52 + 1):
         low, top = random.randint(KEY, (2,), high).tolist()
         assert low == 0
@@ -227,7 +229,7 @@ def test_permutation_distribution():
 def test_kinds_and_keys_are_independent():
     """Words at equal places of draws of all kinds, of split keys and of steps are uncorrelated and do not repeat."""
     steps = random.fold_in(KEY, torch.arange(3))
-    streams = [random._op(KEY, (N,), kind) for kind in range(2, 12) if kind != random._NORMAL]
+    streams = [operator.draw(KEY, (N,), kind) for kind in range(2, 12) if kind != operator.NORMAL]
     streams += [random.bits(k, (N,)) for k in (*random.split(KEY, 3), *steps, random.key(0), random.key(1))]
     words = torch.stack(streams)
     unit = words.double() / 2**31 * math.sqrt(3)  # unit variance
@@ -310,32 +312,42 @@ def test_leading_dimensions_are_a_batch():
 
 @needs_compiler
 def test_same_numbers_compiled(one_by_one):
-    """Compiled kernels within plain code, and a compiled step around both; also one replica, a graph of its own."""
     step = torch.compile(vmapped(every_draw), fullgraph=True)
     assert_same(step(*ARGUMENTS), one_by_one)
-    with random.compiled_kernels():
-        assert_same(vmapped(every_draw)(*ARGUMENTS), one_by_one)
-        assert_same(step(*ARGUMENTS), one_by_one)
-        assert_same(every_draw(*(a[1] for a in ARGUMENTS)), [d[1] for d in one_by_one])
+
+
+def test_same_numbers_traced(one_by_one):
+    """A graph of plain operations, in which draws are nodes of their own."""
+    graph = make_fx(vmapped(every_draw))(*ARGUMENTS)
+    assert sum(node.target is operator.draw for node in graph.graph.nodes) > len(one_by_one)
+    assert_same(graph(*ARGUMENTS), one_by_one)
+    keys, *rest = ARGUMENTS
+    assert_same([d.flip(0) for d in graph(keys.flip(0), *(r.flip(0) for r in rest))], one_by_one)
 
 
 @needs_compiler
-def test_large_draws_are_the_same_compiled():
+@pytest.mark.slow
+def test_kernels_of_a_gpu_give_the_same_numbers():
+    """Inductor's, here made for the CPU; one key is a graph of its own."""
     keys = random.split(KEY, 3)
-    for draw in (random.normal, random.bits):
-        for key, shape in ((keys, (33, 1001)), (KEY, (150_001,))):
-            eager = draw(key, shape)
-            with random.compiled_kernels():
-                assert torch.equal(draw(key, shape), eager)
+    for normal, count, half in itertools.product((False, True), (1, 3), (2, 17, 75_001)):
+        kernel = pytorch.compiled_kernel(normal, count > 1, keys.device)
+        rows = torch.nn.functional.pad(keys[:count], (0, 1))
+        assert torch.equal(kernel(rows, half, 4), pytorch.drawn(keys[:count], 2 * half, 4, normal))
 
 
-def test_blocks_and_neighbours_change_nothing(monkeypatch):
+def test_neighbours_change_nothing():
     keys = random.split(KEY, 3)
     whole = random.normal(keys, (1001,))
     others = random.normal(torch.stack([random.key(1), keys[1], random.key(2), keys[0]]), (1001,))
     assert torch.equal(others[1::2], whole[[1, 0]])
-    monkeypatch.setattr(random, "_BLOCK", 64)
-    assert torch.equal(random.normal(keys, (1001,)), whole)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    keys = random.split(KEY, 3)
+    whole = pytorch.drawn(keys, 1001, 9, normal=True)
+    monkeypatch.setattr(pytorch, "_BLOCK", 64)
+    assert torch.equal(pytorch.drawn(keys, 1001, 9, normal=True), whole)
 
 
 def test_draws_are_constants_to_autograd():
@@ -373,13 +385,13 @@ def test_global_generator_is_not_touched():
 def test_switch_restores_itself():
     with random.compiled_kernels():
         with random.compiled_kernels(False):
-            assert not random._compiled
+            assert not pytorch._compiled
         with pytest.raises(RuntimeError), random.compiled_kernels():
             raise RuntimeError
-        assert random._compiled
-    assert not random._compiled
+        assert pytorch._compiled
+    assert not pytorch._compiled
 
 
 def test_operator_registration():
-    torch.library.opcheck(random._op, (ARGUMENTS[0], [3, 5], random._BITS))
-    torch.library.opcheck(random._op, (ARGUMENTS[0], [3, 5], random._NORMAL))
+    torch.library.opcheck(operator.draw, (ARGUMENTS[0], [3, 5], operator.BITS))
+    torch.library.opcheck(operator.draw, (ARGUMENTS[0], [3, 5], operator.NORMAL))
