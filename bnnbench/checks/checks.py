@@ -138,7 +138,7 @@ def curved_target(method: Method) -> Iterator[Verdict]:
 def packed_equals_alone(method: Method) -> Iterator[Verdict]:
     """The engine's law for this method: a cell's predictions do not depend on the pack it is in (float64)."""
     name, method = "packed equals alone", as_checked(method)
-    few = budget(method, 100, compiled=False)
+    few = budget(method, 100)
     cells = [Cell(LINEAR, method, "known", 0, seed, few) for seed in range(3)]
     together = means(train(stack(cells, CPU, torch.float64), False)[0])
     alone = np.concatenate([means(train(stack([cell], CPU, torch.float64), False)[0]) for cell in cells])

@@ -28,10 +28,10 @@ def as_checked(method: Method) -> Method:
     return replace(method, early_stopping=False) if "early_stopping" in names else method  # type: ignore[type-var]
 
 
-def budget(method: Method, updates: int = UPDATES, compiled: bool = True) -> Budget:
+def budget(method: Method, updates: int = UPDATES) -> Budget:
     """So many steps that the method makes about `updates` updates."""
     steps = max(1, updates // method.steps_multiplier)
-    return Budget("check", steps, SAMPLES, 1, compiled, "")
+    return Budget("check", steps, SAMPLES, 1, "")
 
 
 def sample(method: Method, task: Known) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from bnnbench import random
 from bnnbench.engine.checkpoint import Checkpoint, stored
-from bnnbench.engine.compile import compiled_step
+from bnnbench.engine.compile import program
 from bnnbench.engine.pack import Pack
 from bnnbench.engine.predict import posterior_of
 from bnnbench.engine.step import FINISH, TRAIN, State, initial_state, make_step, over_replicas
@@ -118,18 +118,16 @@ def train(
     """Train a pack.
 
     Args:
-        compiled: whether the step goes through torch.compile.
+        compiled: whether the step is compiled.
         deadline: `time.monotonic()` after which OutOfTime is raised.
         progress: told the number of finished steps at every validation check.
         checkpoint: what to go on from and to write every few minutes, at a check; None to do without.
     """
     began, run, steps = time.monotonic(), _begun(pack, checkpoint), pack.steps
-    step = make_step(pack)
     if run.step:
         progress(run.step)
     with random.compiled_kernels(compiled), torch.no_grad():
-        if compiled:
-            step = compiled_step(pack, step, _arguments(pack, run))
+        step = program(pack, make_step(pack), _arguments(pack, run), compiled)
         for start, stop in pairwise([run.step, *(check for check in _checks(pack, run) if check > run.step)]):
             _advance(run, pack, step, start, stop)
             run.monitor.check(stop, run.state, run.live)

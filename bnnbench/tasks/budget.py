@@ -12,17 +12,14 @@ from bnnbench.registry import nearest
 class Budget:
     """Gradients per network (`steps`), predictive samples, and the number of validation checks.
 
-    `compiled`: whether the training step goes through torch.compile. It is part of the budget, never of chance,
-    because compiled and plain runs drift apart in the last digits. `validation_samples`: predictive samples of such a
-    check.
-    A task may grant other numbers under the same names (`Task.budgets`).
+    `validation_samples`: predictive samples of such a check. A task may grant other numbers under the same names
+    (`Task.budgets`).
     """
 
     name: str
     steps: int
     samples: int
     validation_checks: int
-    compiled: bool
     summary: str
     validation_samples: int = 10
 
@@ -30,9 +27,9 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in [
-        Budget("smoke", 20, 10, 2, False, "does everything run? Numbers mean nothing."),
-        Budget("quick", 3_000, 50, 60, True, "a first comparison, minutes on a laptop."),
-        Budget("full", 10_000, 100, 100, True, "the reference results."),
+        Budget("smoke", 20, 10, 2, "does everything run? Numbers mean nothing."),
+        Budget("quick", 3_000, 50, 60, "a first comparison, minutes on a laptop."),
+        Budget("full", 10_000, 100, 100, "the reference results."),
     ]
 }
 

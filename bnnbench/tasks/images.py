@@ -66,9 +66,9 @@ def budgets(epoch: int, times: int = 1) -> tuple[Budget, ...]:
     samples."""
     quick, full = 5 * times, 40 * times
     return (
-        Budget("smoke", 10, 2, 2, False, "does everything run?", 1),
-        Budget("quick", quick * epoch, 20, 10, True, f"{quick} epochs", 3),
-        Budget("full", full * epoch, 100, 40, True, f"{full} epochs", 3),
+        Budget("smoke", 10, 2, 2, "does everything run?", 1),
+        Budget("quick", quick * epoch, 20, 10, f"{quick} epochs", 3),
+        Budget("full", full * epoch, 100, 40, f"{full} epochs", 3),
     )
 
 

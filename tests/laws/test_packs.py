@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from bnnbench import random
 from bnnbench.engine import predict
+from bnnbench.engine.compile import TRACED_FROM, Program, program
 from bnnbench.engine.step import initial_state, make_step
 from bnnbench.engine.stored import to_arrays
 from bnnbench.engine.train import train
@@ -184,6 +185,21 @@ class Stray(MAP):
 def test_a_stray_draw_fails_in_words():
     outcomes = outcomes_of(make_cells(Stray(), budget=SHORT), Settings(CPU), RunProgress(None, 1, 1, quiet=True))
     assert [(o.status, "random" in o.message) for o in outcomes] == [(Status.FAILED, True)] * 3
+
+
+@every_method
+def test_a_traced_step_equals_a_plain_one_to_the_bit(method, task):
+    """As a budget of some hundred steps is run: without vmap and autograd."""
+    if not small(method).num_networks:
+        return
+    pack = make_pack(make_cells(method, task, [0, 1], replace(BUDGET, steps=TRACED_FROM)), torch.float32)
+    problem, live = pack.problem, torch.ones(2, dtype=torch.bool)
+    arguments = (pack.floats, problem.table, problem.rows, initial_state(pack), live, pack.keys, problem.t + 7)
+    step = make_step(pack)
+    with torch.no_grad():
+        traced = program(pack, step, arguments, compiled=False)
+        assert isinstance(traced, Program)
+        same(traced(*arguments), step(*arguments))
 
 
 def check_compiled(method, task):

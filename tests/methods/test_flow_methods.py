@@ -10,7 +10,6 @@ from helpers import make_cells, make_pack, make_problem, small
 
 import bnnbench
 from bnnbench import random
-from bnnbench.engine.step import initial_state, make_step
 from bnnbench.flows import Inverse
 from bnnbench.methods import METHODS
 from bnnbench.model import DensityProblem, EnergyProblem
@@ -64,19 +63,6 @@ def test_a_correlated_normal_is_recovered(method, above):
     x = problem.draws(random.key(99), 20_000)
     nll = -float(problem.log_weights(params, x, problem.latent_noise(random.key(0), 1)).detach().mean())
     assert abs(nll - (float(NORMAL.entropy()) + above)) < 0.05
-
-
-@pytest.mark.parametrize("sampled", [False, True])
-def test_the_step_of_a_pack_is_one_graph_for_the_compiler(sampled):
-    """As `quick` and `full` compile it: a module that is made inside the step, say, breaks it."""
-    pack = make_pack(make_cells("flow-realnvp", KINDS[sampled]))
-    state, live = initial_state(pack), torch.ones(3, dtype=torch.bool)
-    arguments = pack.floats, pack.problem.table, pack.problem.rows, state, live, pack.keys, pack.problem.t
-    plain = make_step(pack)
-    with torch.no_grad():
-        compiled, _, info = torch.compile(plain, backend="eager", fullgraph=True)(*arguments)
-        expected, _, loss = plain(*arguments)
-    torch.testing.assert_close((compiled, info), (expected, loss))
 
 
 @pytest.mark.parametrize(("width", "pace"), [(16, 1), (64, 1), (256, 4)])

@@ -226,7 +226,7 @@ def test_images_are_rotated_before_they_are_standardised():
     data = Data.of(x, labels(40), fixed=(np.arange(30), np.arange(30, 40)))
     task = ImageTask(
         "pixels", "classification", ("p",), ("official",), loader=lambda: data, test_set_families=DIGITS[:1],
-        budgets=(Budget("smoke", 2, 2, 2, False, ""),),
+        budgets=(Budget("smoke", 2, 2, 2, ""),),
     )  # fmt: skip
     pack = _pack(task)
     assert pack.problem.rows.x_shift.item() > 0.5
