@@ -53,7 +53,7 @@ OTHERS = {
     "arguments": set(),
     "registry": set(),
     "records": {"numpy"},
-    "store": {"sqlalchemy", "alembic", "numpy", "pandas", "safetensors"},
+    "store": {"sqlalchemy", "alembic", "numpy", "pandas", "psutil", "safetensors"},
     "reporting": {"numpy", "pandas", "scipy", "matplotlib", "seaborn"},
     "cli": {"click", "rich"},
 }
