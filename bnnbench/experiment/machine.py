@@ -68,10 +68,9 @@ def peak_memory_mb(device: torch.device) -> float:
     """High-water mark in MiB: of the GPU since the last reset, or on a CPU of the whole process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):  # Windows
-        return memory.peak_wset / 2**20
-    import resource  # POSIX alone has it, and psutil knows no peak there
+    if peak := getattr(psutil.Process().memory_info(), "peak_wset", 0):  # on Windows alone, as yet
+        return peak / 2**20
+    import resource  # which Windows has not
 
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
