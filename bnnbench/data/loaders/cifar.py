@@ -11,7 +11,6 @@ from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
-import torch
 
 from bnnbench.errors import UserError
 
@@ -63,12 +62,13 @@ def picture(content: bytes, name: str) -> np.ndarray:
     Raises:
         UserError: no JPEG file, a damaged one, or another size.
     """
-    from torchvision.io import ImageReadMode, decode_jpeg  # takes a second or two, and no other set needs it
+    from PIL import Image
 
     try:
-        pixels = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB).numpy()
-    except (RuntimeError, ValueError) as error:  # the latter: no bytes at all
+        with Image.open(BytesIO(content), formats=("JPEG",)) as image:
+            size, pixels = image.size, np.asarray(image.convert("RGB")) if image.size == (SIDE, SIDE) else None
+    except (OSError, SyntaxError) as error:
         raise UserError(f"{name} is not a JPEG file, or damaged; get a fresh copy.") from error
-    if pixels.shape != (3, SIDE, SIDE):
-        raise UserError(f"{name} has {pixels.shape[2]} x {pixels.shape[1]} pixels instead of {SIDE} x {SIDE}.")
-    return pixels
+    if pixels is None:
+        raise UserError(f"{name} has {size[0]} x {size[1]} pixels instead of {SIDE} x {SIDE}.")
+    return pixels.transpose(2, 0, 1)
