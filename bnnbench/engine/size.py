@@ -49,5 +49,5 @@ def device_memory(device: torch.device) -> int:
         return torch.cuda.get_device_properties(device).total_memory
     found = [psutil.virtual_memory().total]
     with suppress(OSError, ValueError):  # the limit of a container, which may also say `max`
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
     return min(found)

@@ -111,7 +111,7 @@ def _parts(owner: str) -> list[str]:
 def _boot() -> str:
     """This boot of this machine, and the container that counts the pids; the host's name where neither is known."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return socket.gethostname()
