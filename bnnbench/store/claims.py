@@ -92,7 +92,10 @@ def lives(owner: str) -> bool | None:
     _, boot, pid, start = _parts(owner)
     if boot != _boot() or not pid.isdigit():
         return None
-    return _start(int(pid)) == start
+    try:
+        return _start(int(pid)) == start
+    except psutil.AccessDenied:
+        return None
 
 
 def described(owner: str) -> str:
@@ -123,5 +126,5 @@ def _start(pid: int) -> str | None:
         process = psutil.Process(pid)
         # The hash, not `create_time()`: that one is a date, and moves when the clock is set.
         return None if process.status() == psutil.STATUS_ZOMBIE else str(hash(process))
-    except (psutil.Error, ValueError, OverflowError):  # the last two: numbers that no process can have
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # the last two: numbers that no process can have
         return None
