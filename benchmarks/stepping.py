@@ -28,7 +28,7 @@ class Steps:
 
     def __call__(self) -> None:
         ts = torch.arange(self.t, self.t + self.count, device=self.live.device)
-        keys = random.fold_in(self.pack.keys, ts[:, None]).unbind(0)
+        keys = random.fold_in(self.pack.keys, ts[:, None]).contiguous().unbind(0)
         with torch.no_grad(), random.compiled_kernels(True):
             for key, t in zip(keys, ts.float().unbind(0), strict=True):
                 self.state, self.live, _ = self.step(*self.arguments(key, t))

@@ -322,7 +322,7 @@ def test_from_run_to_report(made, db, here):
     assert set(table["split"]) == {"fixed-0"}
     assert set(table["status"]) == {"ok"}
     succeed("export --format json --out scores.json")
-    assert len(json.loads(Path("scores.json").read_text())) == len(table)
+    assert len(json.loads(Path("scores.json").read_text(encoding="utf-8"))) == len(table)
 
     one = table.iloc[0]
     text = succeed(f"show {one['fingerprint'][:10]}")
@@ -330,7 +330,9 @@ def test_from_run_to_report(made, db, here):
         assert str(word) in text
 
     assert "begin with reports/index.md" in succeed("report")
-    assert "toy-homoscedastic" in Path("reports/index.md").read_text() or list(Path("reports").rglob("*.md"))
+    assert "toy-homoscedastic" in Path("reports/index.md").read_text(encoding="utf-8") or list(
+        Path("reports").rglob("*.md")
+    )
 
 
 def test_a_second_run_trains_nothing(db, here):
@@ -399,7 +401,7 @@ def test_former_spellings_of_a_run(former, now, hint, here):
 def test_tasks_is_an_alias_of_task_in_reports(db, here):
     for option in ("--task", "--tasks"):
         succeed(f"report {option} toy-antoran")
-        assert "toy-homoscedastic" not in Path("reports/index.md").read_text()
+        assert "toy-homoscedastic" not in Path("reports/index.md").read_text(encoding="utf-8")
 
 
 def test_all_beside_names(here):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -53,12 +56,13 @@ OTHERS = {
     "arguments": set(),
     "registry": set(),
     "records": {"numpy"},
-    "store": {"sqlalchemy", "alembic", "numpy", "pandas", "safetensors"},
+    "store": {"sqlalchemy", "alembic", "numpy", "pandas", "psutil", "safetensors"},
     "reporting": {"numpy", "pandas", "scipy", "matplotlib", "seaborn"},
     "cli": {"click", "rich"},
 }
 
-HEAVY = {"torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "seaborn", "sqlalchemy", "alembic"}
+HEAVY = {"torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "seaborn", "sqlalchemy"}
+HEAVY |= {"alembic", "psutil", "requests"}
 
 
 def part(module: str) -> str:
@@ -131,6 +135,14 @@ def test_only_known_packages_where_it_matters() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_what_is_imported_is_declared_and_the_reverse() -> None:
+    text = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    declared = {re.split(r"[<>=]", line)[0] for line in tomllib.loads(text)["project"]["dependencies"]}
+    owners = packages_distributions()
+    packages = {target.split(".")[0] for _, _, target in IMPORTS} - {"bnnbench", *sys.stdlib_module_names}
+    assert {owners.get(package, [package])[0].lower() for package in packages} == declared
+
+
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
@@ -141,6 +153,7 @@ def test_only_known_packages_where_it_matters() -> None:
             {"torch", "sklearn", "bnnbench.model", "bnnbench.methods", "bnnbench.tasks", "bnnbench.experiment.plan"},
             id="report",
         ),
+        pytest.param("import bnnbench.api, bnnbench.data.loaders", {"torchvision", "requests", "PIL"}, id="api"),
         pytest.param("import bnnbench.store.store", {"torch", "matplotlib", "bnnbench.methods"}, id="store"),
     ],
 )

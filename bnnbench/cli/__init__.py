@@ -44,7 +44,7 @@ class _Group(click.Group):
             )
             sys.exit(130)
         except BrokenPipeError:  # `bnnbench export | head`
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it on exit
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the interpreter flushes it on exit
             sys.exit(141)
 
 

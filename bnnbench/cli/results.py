@@ -133,14 +133,14 @@ def show(cell: str, db: str) -> None:
 
 @click.command()
 @db_option
-@click.option("--format", "format_", default="csv", show_default=True, help="csv, parquet or json.")
+@click.option("--format", "format_", help="csv, parquet or json; default what --out ends in, else csv.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; default standard output.")
-def export(db: str, format_: str, out: Path | None) -> None:
+def export(db: str, format_: str | None, out: Path | None) -> None:
     """Write all scores as one tidy table.
 
     \b
     Example:
-      bnnbench export --format csv --out scores.csv
+      bnnbench export --out scores.csv
     """
     from bnnbench.arguments import file_of
     from bnnbench.store.export import export as write

@@ -30,6 +30,7 @@ class Card:
         origin: `download`, `local` (files that no address offers), `scikit-learn` or `generated`.
         folder: folder of the files, relative to the data root.
         url: address of the folder that holds the files, ending with a slash.
+        torchvision: instead of `url`, the class of `torchvision.datasets` whose `mirrors` hold the files.
         files: file name -> checksum of its content in hex: a sha256, or `md5:` and an md5 where no other is published.
         compressed: each file lies there as `name` or, with gzip, as `name.gz`; checksums are of the uncompressed
             content, which another gzip does not change. `name.gz` is what a download fetches.
@@ -50,6 +51,7 @@ class Card:
     origin: str = "download"
     folder: str = ""
     url: str = ""
+    torchvision: str = ""
     files: dict[str, str] = field(default_factory=dict)
     compressed: bool = False
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bnnbench.data.cards import Card
 from bnnbench.data.files import check, forms, keep, read, whole
 from bnnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from pooch import HTTPDownloader
 
 TIMEOUT = 30.0  # seconds without an answer or a byte
 
@@ -23,42 +27,68 @@ def fetch(card: Card, root: Path, *, force: bool = False, progress: bool = True)
         UserError: no address, no connection, no such file, a timeout, a download or a present file that does not match
             its checksum, a folder that cannot be written.
     """
-    import requests
     from pooch import HTTPDownloader
 
-    folder = root / card.folder
     states = {name: check(card, root, name) for name in card.files}
     for name in states:
         if states[name] == "corrupt" and not force:
             read(card, root, name)  # raises the sentence on altered files
     wanted = [name for name in states if states[name] != "ok"]
-    local = f"with a local copy, run `bnnbench data import {card.name} PATH`"
-    if wanted and not card.url:
+    sources = addresses(card) if wanted else []
+    if wanted and not sources:
         raise UserError(
-            f"{wanted[0]} of {card.name} is missing in {folder}, and there is no address from which "
-            f"`bnnbench data fetch` could download it; {local}."
+            f"{wanted[0]} of {card.name} is missing in {root / card.folder}, and there is no address from which "
+            f"`bnnbench data fetch` could download it; {_local(card)}."
         )
     with _Bar(len(wanted), progress) as bar:
         get = HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)  # pyright: ignore[reportArgumentType]
         for name in wanted:
             form = forms(card, name)[-1]
             bar.start(f"{card.name}: {form}")
-            buffer = BytesIO()
-            try:
-                get(card.url + form, buffer, None)
-            except requests.exceptions.RequestException as error:
-                if error.response is not None:
-                    error.response.close()  # pooch leaves the connection of a refused file open
-                raise UserError(
-                    f"Cannot download {form} of {card.name} from {card.url}{form} into {folder} ({_reason(error)}); "
-                    f"check the connection and run `bnnbench data fetch {card.name}`, or, {local}."
-                ) from error
-            if whole(card, name, form, buffer.getvalue()) is None:
-                raise UserError(
-                    f"The download of {form} of {card.name} from {card.url}{form} does not match its checksum and "
-                    f"was not placed in {folder}; try again, or, {local}."
-                )
-            keep(card, root, name, form, buffer.getvalue())
+            keep(card, root, name, form, _download(card, root, name, form, sources, get))
+
+
+def addresses(card: Card) -> list[str]:
+    """The folders on the web that hold a set's files, each ending with a slash, in the order of trial."""
+    if not card.torchvision:
+        return [card.url] if card.url else []
+    from torchvision import datasets  # here, for it takes more than a second
+
+    return list(getattr(datasets, card.torchvision).mirrors)
+
+
+def _download(card: Card, root: Path, name: str, form: str, sources: list[str], get: HTTPDownloader) -> bytes:
+    """The bytes of a file from the first source that gives them unaltered.
+
+    Raises:
+        UserError: none does; the sentence is about the first.
+    """
+    import requests
+
+    faults = []
+    for source in sources:
+        what, buffer = f"{form} of {card.name} from {source}{form}", BytesIO()
+        try:
+            get(source + form, buffer, None)
+        except requests.exceptions.RequestException as error:
+            if error.response is not None:
+                error.response.close()  # pooch leaves the connection of a refused file open
+            faults.append(
+                f"Cannot download {what} into {root / card.folder} ({_reason(error)}); "
+                f"check the connection and run `bnnbench data fetch {card.name}`, or, {_local(card)}."
+            )
+            continue
+        if whole(card, name, form, buffer.getvalue()) is not None:
+            return buffer.getvalue()
+        faults.append(
+            f"The download of {what} does not match its checksum and was not placed in {root / card.folder}; "
+            f"try again, or, {_local(card)}."
+        )
+    raise UserError(faults[0])
+
+
+def _local(card: Card) -> str:
+    return f"with a local copy, run `bnnbench data import {card.name} PATH`"
 
 
 def _reason(error: Exception) -> str:

@@ -90,4 +90,4 @@ def fast_products() -> AbstractContextManager:
 @functools.cache
 def _is_amd() -> bool:
     cpu = Path("/proc/cpuinfo")
-    return "AuthenticAMD" in platform.processor() + (cpu.read_text() if cpu.exists() else "")
+    return "AuthenticAMD" in platform.processor() + (cpu.read_text(encoding="utf-8") if cpu.exists() else "")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -47,7 +47,7 @@ def device_memory(device: torch.device) -> int:
     """Bytes of memory that a device has, on a CPU as far as this process may use them."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else []
+    found = [psutil.virtual_memory().total]
     with suppress(OSError, ValueError):  # the limit of a container, which may also say `max`
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(found, default=2**63)
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
+    return min(found)

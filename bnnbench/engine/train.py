@@ -163,7 +163,7 @@ def _checks(pack: Pack, run: _Run) -> list[int]:
 def _advance(run: _Run, pack: Pack, step: Callable, start: int, stop: int) -> None:
     """The updates from one validation check to the next."""
     ts = torch.arange(start, stop, device=pack.keys.device)
-    keys = random.fold_in(random.fold_in(pack.keys, TRAIN), ts[:, None]).unbind(0)
+    keys = random.fold_in(random.fold_in(pack.keys, TRAIN), ts[:, None]).contiguous().unbind(0)
     times = ts.to(pack.problem.t.dtype).unbind(0)
     for t, key, now in zip(range(start, stop), keys, times, strict=True):
         run.state, run.live, info = step(*_arguments(pack, run, key, now))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from bnnbench._version import __version__
@@ -41,7 +41,7 @@ def set_threads(threads: int | None) -> None:
     Raises:
         UserError: no such number, or more than the cores that this process may use.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     torch.set_num_threads(
         cores if threads is None else whole_of(threads, "--threads", cores, ", the cores that this process may use")
     )
@@ -68,6 +68,10 @@ def peak_memory_mb(device: torch.device) -> float:
     """High-water mark in MiB: of the GPU since the last reset, or on a CPU of the whole process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":  # psutil knows no peak elsewhere, and Windows has no getrusage
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
@@ -94,12 +98,12 @@ def _revision() -> tuple[str, bool]:
 
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8", timeout=10).stdout.strip()
 
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

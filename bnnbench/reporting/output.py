@@ -101,7 +101,7 @@ class Output:
     def _previous(self) -> set[str]:
         """Files of the last manifest that are ours to remove: directly in tables/ or figures/."""
         try:
-            listed = json.loads((self.root / MANIFEST).read_text())
+            listed = json.loads((self.root / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return set()
         names = {name for name in listed if isinstance(name, str)} if isinstance(listed, list) else set()

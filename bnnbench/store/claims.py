@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import psutil
 from sqlalchemy import update
 
 from bnnbench.records import CellRecord
@@ -90,9 +90,12 @@ def owner_id() -> str:
 def lives(owner: str) -> bool | None:
     """Whether the owner is a living process of this machine; None where that cannot be told from here."""
     _, boot, pid, start = _parts(owner)
-    if boot != _boot() or not pid.isdigit() or os.name != "posix":
+    if boot != _boot() or not pid.isdigit():
         return None
-    return _start(int(pid)) == start
+    try:
+        return _start(int(pid)) == start
+    except psutil.AccessDenied:
+        return None
 
 
 def described(owner: str) -> str:
@@ -111,22 +114,17 @@ def _parts(owner: str) -> list[str]:
 def _boot() -> str:
     """This boot of this machine, and the container that counts the pids; the host's name where neither is known."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return socket.gethostname()
 
 
 def _start(pid: int) -> str | None:
-    """When the process began, as the system prints it; None if there is no such process, or it is a zombie."""
-    if Path("/proc/self/stat").exists():
-        try:
-            # The second field, the program's name in parentheses, may itself hold spaces and parentheses.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else fields[19]
-    if os.name != "posix":
-        return "0"
-    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return shown.stdout.strip().replace(":", ".") or None
+    """A number made of the pid and of when the process began; None if there is no such process, or it is a zombie."""
+    try:
+        process = psutil.Process(pid)
+        # The hash, not `create_time()`: that one is a date, and moves when the clock is set.
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(hash(process))
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # the last two: numbers that no process can have
+        return None

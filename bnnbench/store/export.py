@@ -20,8 +20,13 @@ from bnnbench.store.store import ResultStore
 FORMATS = ("csv", "parquet", "json")
 
 
-def export(store: ResultStore, format: str, out: str | os.PathLike[str] | None = None, **filters: Any) -> int:
+def export(
+    store: ResultStore, format: str | None = None, out: str | os.PathLike[str] | None = None, **filters: Any
+) -> int:
     """Write `store.scores(**filters)` to a file, whole or not at all, or to standard output.
+
+    Args:
+        format: one of FORMATS; None for what the name of the file ends in, csv if that is none of them.
 
     Returns:
         The number of rows.
@@ -29,10 +34,13 @@ def export(store: ResultStore, format: str, out: str | os.PathLike[str] | None =
     Raises:
         UserError: unknown format, missing pyarrow, a file that cannot be written, or one of the database itself.
     """
+    if format is None:
+        ending = Path(out or "").suffix.removeprefix(".").lower()
+        format = ending if ending in FORMATS else "csv"
     if format not in FORMATS:
         raise UserError(f"There is no export format {format!r}; choose from {', '.join(FORMATS)}.")
     if format == "parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise UserError("Parquet files need pyarrow; run `pip install pyarrow`, or export csv or json.")
+        raise UserError("Parquet files need pyarrow; run `pip install 'bnnbench[parquet]'`, or export csv or json.")
     if out is not None:
         store.refuse_output(Path(out))
     frame = store.scores(**filters)

@@ -21,7 +21,7 @@ import pytest
 from bnnbench.data import cards as cards
 from bnnbench.data import download
 from bnnbench.data.cards import Card, card, names
-from bnnbench.data.download import fetch
+from bnnbench.data.download import addresses, fetch
 from bnnbench.data.files import data_root as root_of
 from bnnbench.data.files import present, read, verify
 from bnnbench.data.loaders import load
@@ -128,6 +128,24 @@ def _fails(entry: Card, root: Path, reason: str) -> None:
         assert part in sentence
     assert "\n" not in sentence
     assert _left(root) == []
+
+
+def test_mirrors_are_tried_in_turn(server: Server, packed: Card, tmp_path: Path, monkeypatch) -> None:
+    """One that lacks the files, one whose files are others, one that has them."""
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", [f"{server.url}{place}/" for place in ("none", "altered", "whole")])
+    for name, raw in server.files.copy().items():
+        server.files |= {f"/altered{name}": b"altered", f"/whole{name}": raw}
+    entry = replace(packed, url="", torchvision="MNIST")
+    server.files.pop("/whole/index.txt.gz")
+    with pytest.raises(UserError, match=rf"Cannot download index\.txt\.gz of housing from {server.url}none/index"):
+        fetch(entry, tmp_path)
+    assert _left(tmp_path) == ["data.txt.gz"]
+    server.files["/whole/index.txt.gz"] = server.files["/index.txt.gz"]
+    fetch(entry, tmp_path)
+    assert verify(tmp_path, (entry,))[0].state == "ok"
+    assert server.asked[:3] == [f"/{place}/data.txt.gz" for place in ("none", "altered", "whole")]
 
 
 def test_no_such_file(server: Server, entry: Card, tmp_path: Path) -> None:
@@ -332,9 +350,11 @@ def test_cards_are_complete() -> None:
         assert entry.citation
         assert entry.rows > 0
         assert (entry.origin in ("download", "local")) == bool(entry.files)
-        assert (entry.origin == "download") == bool(entry.url)
-        # Plain http is as safe as the checksum that the content is held against.
-        assert not entry.url or (entry.url.startswith(("https://", "http://")) and entry.url.endswith("/"))
+        assert (entry.origin == "download") == bool(addresses(entry))
+        assert not (entry.url and entry.torchvision)
+        for url in addresses(entry):  # plain http is as safe as the checksum that the content is held against
+            assert url.startswith(("https://", "http://"))
+            assert url.endswith("/")
         assert all(re.fullmatch("[0-9a-f]{64}|md5:[0-9a-f]{32}", checksum) for checksum in entry.files.values())
         assert next(iter(entry.splits)) in ("10fold", "fixed", "official")
         assert bool(entry.columns) != bool(entry.shape)

@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 from torch.testing import assert_close
 
 import bnnbench
-from bnnbench.data.loaders import idx
+from bnnbench.data.loaders import cifar
 from bnnbench.engine import checkpoint as module
 from bnnbench.engine import train as training
 from bnnbench.engine.checkpoint import Checkpoint
@@ -231,8 +231,8 @@ def test_nor_as_an_artifact_or_as_data(tmp_path):
         read_artifact(path, "0" * 64, "f" * 64)
     with pytest.raises((UserError, SafetensorError)):
         read_artifact(path, digest, "f" * 64)
-    with pytest.raises(UserError, match="not an IDX file"):
-        idx.parse(bomb, "images")
+    with pytest.raises(UserError, match="not a tar archive"):
+        cifar.members(bomb, "batches", lambda name: True)
     assert not executed.exists()
 
 

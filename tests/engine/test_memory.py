@@ -1,10 +1,12 @@
 """The memory estimate that picks the size of packs, against measured bytes."""
 
+import psutil
 import pytest
 import torch
 from helpers import make_cells, make_pack
 from torch.utils._pytree import tree_leaves
 
+from bnnbench.engine import size
 from bnnbench.engine.packing import pack_limit, replica_bytes
 from bnnbench.engine.step import initial_state, make_step
 from bnnbench.engine.train import train
@@ -43,6 +45,15 @@ def test_the_estimate_bounds_the_measured_peak(method):
     measured += sum(leaf.nbytes for leaf in tree_leaves(draws)) if draws is not None else 0
     estimated = 10 * replica_bytes(cells[0])
     assert measured < estimated < 30 * measured
+
+
+def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
+    machine, limit = psutil.virtual_memory().total, tmp_path / "memory.max"
+    monkeypatch.setattr(size, "Path", {"/sys/fs/cgroup/memory.max": limit}.__getitem__)
+    assert size.device_memory(CPU) == machine
+    for said, bytes_ in (("1073741824\n", 2**30), ("max\n", machine), (f"{2 * machine}\n", machine)):
+        limit.write_text(said)
+        assert size.device_memory(CPU) == bytes_
 
 
 def test_limits():

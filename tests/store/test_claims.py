@@ -11,6 +11,7 @@ import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 from store_samples import make_cell, make_outcome, prepared
 
@@ -39,6 +40,30 @@ def test_owner_id_tells_the_living_from_the_dead():
         assert lives(owner) is None
     assert described(owner_id()) == f"process {pid} on {host}"
     assert described(older) == older
+
+
+def test_an_owner_that_may_not_be_looked_at_is_neither(monkeypatch):
+    owner = owner_id()
+
+    def deny(self):
+        raise psutil.AccessDenied(self.pid)
+
+    monkeypatch.setattr(psutil.Process, "status", deny)
+    assert lives(owner) is None
+
+
+def test_a_clock_that_is_set_makes_nobody_dead(monkeypatch):
+    """The boot's date moves with the clock, and with it the date at which a process was made."""
+    owner, made = owner_id(), psutil.Process().create_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: 0.0)
+    assert psutil.Process().create_time() != made
+    assert lives(owner)
+
+
+@pytest.mark.parametrize("pid", ["0", "00", str(2**31), str(2**64), str(10**30)])
+def test_numbers_that_are_no_process(pid):
+    host, boot, _, start = owner_id().split(":")
+    assert lives(f"{host}:{boot}:{pid}:{start}") is False
 
 
 def test_a_zombie_is_dead():

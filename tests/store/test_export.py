@@ -1,6 +1,5 @@
 """The tidy table as a file."""
 
-import importlib.util
 import io
 import json
 import math
@@ -55,12 +54,28 @@ def test_json_is_json(filled, capsys):
 
 
 def test_parquet(filled, tmp_path):
-    if importlib.util.find_spec("pyarrow") is None:
-        with pytest.raises(UserError, match="pip install pyarrow"):
-            export(filled, "parquet", tmp_path / "scores.parquet")
-    else:
+    pytest.importorskip("pyarrow")
+    assert export(filled, "parquet", tmp_path / "scores.parquet") == 5
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores.parquet"), filled.scores())
+
+
+def test_parquet_without_pyarrow(filled, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"need pyarrow; run `pip install 'bnnbench\[parquet\]'`, or export"):
         export(filled, "parquet", tmp_path / "scores.parquet")
-        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores.parquet"), filled.scores())
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_the_format_is_what_the_name_ends_in(filled, tmp_path):
+    for name in ("scores.json", "scores.JSON", "scores.csv", "scores.txt", "json"):
+        export(filled, out=tmp_path / name)
+    assert len(json.loads((tmp_path / "scores.json").read_text())) == 5
+    assert (tmp_path / "scores.JSON").read_bytes() == (tmp_path / "scores.json").read_bytes()
+    text = (tmp_path / "scores.csv").read_text()
+    assert text.startswith(HEADER)
+    assert (tmp_path / "scores.txt").read_text() == (tmp_path / "json").read_text() == text
+    export(filled, "csv", tmp_path / "named.json")
+    assert (tmp_path / "named.json").read_text() == text
 
 
 def test_what_cannot_be_written(filled, tmp_path):
