@@ -42,7 +42,7 @@ CPU = torch.device("cpu")
 torch.set_num_threads(1)  # of tensors this small a second thread makes the tests five times slower
 FIT = (40, 57, 33)  # rows to fit of the three folds: of unequal size
 BROKEN = len(FIT)  # number of the fold whose rows hold NaN alone
-BUDGET = Budget("smoke", 100, 5, 4, "")
+BUDGET = Budget("smoke", 100, 5, 4, "", pruning=True)
 
 
 @lru_cache

@@ -24,7 +24,7 @@ SMALL = {
     "hmc": {"steps_multiplier": 1, "num_chains": 2},
     "mc-dropout": {"rate": 0.3},
 }
-BUDGET = Budget("smoke", 12, 5, 4, "")
+BUDGET = Budget("smoke", 12, 5, 4, "", pruning=True)
 
 
 @lru_cache

@@ -52,7 +52,7 @@ def evaluate(evaluator: Evaluator, history: History) -> list[Evaluated]:
                 exploded[r] = share_exploded(predictive, y, float(rows.y_shift[r]), float(rows.y_scale[r]))
             if name in STORED:
                 kept[r] |= _components(name, predictive, own)
-    for r, more in enumerate(_pruned(evaluator, sets, pruned_sets(pack.method, pack.problem.network))):
+    for r, more in enumerate(_pruned(evaluator, sets, pruned_sets(pack.cells[0], pack.problem.network))):
         sampler = sampler_record(evaluator.fitted, history, r, exploded.get(r))
         records[r] += more + ([] if sampler is None else [sampler])
     return [Evaluated(tuple(own), arrays) for own, arrays in zip(records, kept, strict=True)]
@@ -70,7 +70,7 @@ def evaluate_only(
     for name, found in _predicted(evaluator, sets, [name for name in sets[0] if name in wanted]):
         for r, predictive in enumerate(found):
             records[r].append(record(evaluator, r, name, predictive, sets[r][name]))
-    fractions = pruned_sets(evaluator.pack.method, evaluator.pack.problem.network)
+    fractions = pruned_sets(evaluator.pack.cells[0], evaluator.pack.problem.network)
     chosen = {name: fraction for name, fraction in fractions.items() if name in wanted}
     return [(*own, *more) for own, more in zip(records, _pruned(evaluator, sets, chosen), strict=True)]
 

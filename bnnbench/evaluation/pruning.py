@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from bnnbench import names
+from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import Replicas
 from bnnbench.engine.size import is_large
 from bnnbench.engine.step import over_replicas
@@ -19,12 +20,12 @@ SAMPLES = 10  # predictive samples of large networks
 SCORED = ("log_likelihood", "rmse", "error")
 
 
-def pruned_sets(method: Method, network: nn.Module) -> dict[str, float]:
-    """Evaluation name -> fraction of the weights that is taken out for it.
+def pruned_sets(cell: Cell, network: nn.Module) -> dict[str, float]:
+    """Evaluation name -> fraction of the weights that is taken out for it, where the budget grants it.
 
     Large networks are pruned on a part of the test set, on which they are then scored whole, too.
     """
-    if not method.prunable:
+    if not (cell.method.prunable and cell.budget.pruning):
         return {}
     return {names.pruned(fraction): fraction for fraction in ((0.0,) if is_large(network) else ()) + FRACTIONS}
 

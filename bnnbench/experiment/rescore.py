@@ -63,7 +63,7 @@ def _lacking(store: ResultStore, cells: Sequence[Cell]) -> list[Rescoring]:
 def _evaluations(cell: Cell) -> frozenset[str]:
     """Names of the evaluations of a scored cell: of its test sets and of pruning."""
     sets, network = _sets_and_network(cell.task, cell.rule, cell.test_sets, cell.root)
-    return sets | pruned_sets(cell.method, network).keys()
+    return sets | pruned_sets(cell, network).keys()
 
 
 @lru_cache(maxsize=64)  # images are rotated for it, which takes seconds, and a run asks several times

@@ -12,7 +12,8 @@ from bnnbench.registry import nearest
 class Budget:
     """Gradients per network (`steps`), predictive samples, and the number of validation checks.
 
-    `validation_samples`: predictive samples of such a check. A task may grant other numbers under the same names
+    `validation_samples`: predictive samples of such a check. `pruning`: whether posteriors are scored with a part of their
+    weights taken out, too. A task may grant other numbers under the same names
     (`Task.budgets`).
     """
 
@@ -22,6 +23,7 @@ class Budget:
     validation_checks: int
     summary: str
     validation_samples: int = 10
+    pruning: bool = False
 
 
 BUDGETS = {
@@ -29,7 +31,7 @@ BUDGETS = {
     for budget in [
         Budget("smoke", 20, 10, 2, "does everything run? Numbers mean nothing."),
         Budget("quick", 3_000, 50, 60, "a first comparison, minutes on a laptop."),
-        Budget("full", 10_000, 100, 100, "the reference results."),
+        Budget("full", 10_000, 100, 100, "the reference results.", pruning=True),
     ]
 }
 
