@@ -12,9 +12,8 @@ from bnnbench.registry import nearest
 class Budget:
     """Gradients per network (`steps`), predictive samples, and the number of validation checks.
 
-    `validation_samples`: predictive samples of such a check. `pruning`: whether posteriors are scored with a part of their
-    weights taken out, too. A task may grant other numbers under the same names
-    (`Task.budgets`).
+    `validation_samples`: predictive samples of such a check. `pruning`: whether posteriors are scored with a part of
+    their weights taken out, too. A task may grant other numbers under the same names (`Task.budgets`).
     """
 
     name: str
