@@ -142,7 +142,8 @@ def test_normals_of_extreme_words(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "key", [torch.tensor([1, 2]), torch.ones(2), torch.ones(4, 1, dtype=torch.int32), torch.ones(4, dtype=torch.int32)]
+    "key",
+    [torch.tensor([1, 2]), torch.ones(2), torch.ones(4, 1, dtype=torch.int32), torch.tensor(7, dtype=torch.int32)],
 )
 def test_what_is_no_key_is_refused(key):
     with pytest.raises(UserError, match=r"A key is an int32 tensor \[..., 2\]"):

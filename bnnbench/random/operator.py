@@ -21,19 +21,20 @@ def _draw(key: Tensor, shape: Sequence[int], kind: int) -> Tensor:
     Raises:
         UserError: that is no key.
     """
-    *batch, width = key.shape
+    *batch, width = key.shape or (0,)
     if key.dtype != torch.int32 or not 2 <= width <= 3:  # C would read whatever lies there
         raise UserError(f"A key is an int32 tensor [..., 2], as `key(seed)` gives, not {key.dtype} {[*key.shape]}.")
     rows, size = key.reshape(-1, width), math.prod(shape)
     kernel = native.kernel() if key.is_cpu else None
     if kernel is None:
         return pytorch.drawn(rows, size, kind, kind == NORMAL).view(*batch, *shape)
-    out = _draw_fake(key, shape, kind)
+    out = _empty(key, shape, kind)
     kernel(rows, size, kind, kind == NORMAL, out)
     return out
 
 
-def _draw_fake(key: Tensor, shape: Sequence[int], kind: int) -> Tensor:
+def _empty(key: Tensor, shape: Sequence[int], kind: int) -> Tensor:
+    """Room for a draw, which is also all that tracing needs of it."""
     return key.new_empty((*key.shape[:-1], *shape), dtype=torch.float32 if kind == NORMAL else torch.int32)
 
 
@@ -46,6 +47,6 @@ torch.library.define(
     "bnnbench::draw", "(Tensor key, SymInt[] shape, int kind) -> Tensor", tags=torch.Tag.pt2_compliant_tag
 )
 torch.library.impl("bnnbench::draw", "default", _draw)
-torch.library.register_fake("bnnbench::draw", _draw_fake)
+torch.library.register_fake("bnnbench::draw", _empty)
 torch.library.register_vmap("bnnbench::draw", _draw_vmap)
 draw = torch.ops.bnnbench.draw.default
