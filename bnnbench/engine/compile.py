@@ -65,14 +65,17 @@ _programs: dict[tuple, list[Program]] = {}  # of this process, by all that is fi
 @functools.cache
 def can_compile(device: torch.device) -> bool:
     """Whether Inductor works here, tried on a tiny graph; says so once where it does not."""
-    x = torch.ones(2, device=device)
-    try:
-        _machine_code(make_fx(torch.sin)(x), [x], "from_example_inputs")(x)
-    except Exception as error:  # whatever the toolchain raises: no compiler, no Triton, no writable cache
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        log.warning("torch.compile does not work here (%s); running without it, several times slower.", reason)
-        return False
-    return True
+    x, reason = torch.ones(64, device=device), ""
+    # The vector instructions are the processor's; trying each with the compiler takes ten seconds, and comes second.
+    for instructions_work in (True, None):
+        torch._inductor.config.cpp.vec_isa_ok = instructions_work
+        try:
+            _machine_code(make_fx(torch.sin)(x), [x], "from_example_inputs")(x)
+            return True
+        except Exception as error:  # whatever the toolchain raises: no compiler, no Triton, no writable cache
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    log.warning("torch.compile does not work here (%s); running without it, several times slower.", reason)
+    return False
 
 
 def is_compiled(cell: Cell, device: torch.device) -> bool:
