@@ -113,24 +113,29 @@ class Worker:
         try:
             return pickle.load(self._process.stdout)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            how = _ending(self._process.wait())
-            raise (Died if self._ready else Unavailable)(how) from None
+            self.join()
+            raise (Died if self._ready else Unavailable)(_ending(self._process.returncode)) from None
 
     def end(self) -> None:
         """Tell it to end."""
         if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError):
+            with suppress(OSError):  # what it was not told yet
                 self._process.stdin.close()
 
     def join(self) -> None:
         """Wait for its end, not for long."""
         if self._process is None:
             return
+        self.end()
         try:
             self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            pass
         finally:
             self._process.kill()
             self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 def _ending(status: int) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.packing import all_packs, restricted, structure
+from bnnbench.engine.packing import all_packs, restricted
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.pack import Ended, Order, Stored, carry_out, stored, work
 from bnnbench.experiment.progress import PackLine, RunProgress
-from bnnbench.experiment.remote import Died, Refused, Unavailable, Worker
+from bnnbench.experiment.remote import END_S, Died, Refused, Unavailable, Worker
 from bnnbench.experiment.schedule import Job, Schedule
 from bnnbench.experiment.shipping import NotPortable, packed
 from bnnbench.experiment.threads import threads_of
@@ -24,6 +24,7 @@ from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 
 CarryOut = Callable[[Order, PackLine], Iterator[Stored]]
+Stays = dict[str, list[Job]]  # why packs are trained in this process -> these packs
 
 
 def run_cells(
@@ -46,35 +47,35 @@ def run_cells(
         jobs: at most so many processes work; 1 is this one.
         large_threads: CPU threads of a cell with a large network.
     """
-    packs, told = restricted(all_packs(cells, settings.device), missing), []
-    queue = [_job(pack, jobs, large_threads, told) for pack in packs]
+    queue = [Job.of(pack, large_threads) for pack in restricted(all_packs(cells, settings.device), missing)]
+    stays = _kept_here(queue) if jobs > 1 else {}
     elsewhere = sum(not job.here for job in queue)
-    workers = min(jobs - (elsewhere < len(queue)), elsewhere) if jobs > 1 else 0
+    workers = min(jobs - bool(stays), elsewhere) if jobs > 1 else 0
     schedule = Schedule(queue, max(1, jobs // large_threads), workers)
-    runner = Runner(store, schedule, start_session, settings, progress, large_threads)
-    runner.faults += dict.fromkeys(told)
+    runner = Runner(store, schedule, start_session, settings, progress, large_threads, stays)
     with heartbeat(store, runner.owner), runner.workers(workers):
         runner.work(lambda order, line: carry_out(store, order, settings, line), here=True)
     if runner.error is not None:
         raise runner.error
-    return runner.ended, runner.faults
+    return runner.ended, [*runner.faults, *map(_stay, stays, stays.values())]
 
 
-def _job(pack: Sequence[Cell], jobs: int, large: int, told: list[str]) -> Job:
-    """The pack as the schedule sees it; `told` gets a sentence where it must stay in this process."""
-    here, first = jobs == 1, pack[0]
-    if not here:
+def _kept_here(queue: Sequence[Job]) -> Stays:
+    """Mark the packs that no worker can take."""
+    stays: Stays = {}
+    for job in queue:
         try:
-            packed(pack)
+            packed(job.cells)
         except NotPortable as fault:
-            here = True
-            told.append(_stays(pack, fault))
-    return Job(pack, structure(first)[2:], work(pack), threads_of(first, large) > 1, here)
+            job.here = True
+            stays.setdefault(str(fault), []).append(job)
+    return stays
 
 
-def _stays(pack: Sequence[Cell], fault: object) -> str:
-    what = f"{pack[0].method.name} on {pack[0].task.name}"
-    return f"{what}: trained in this process, for no worker process can take it ({fault})."
+def _stay(fault: str, jobs: Sequence[Job]) -> str:
+    """Where these packs were trained, and why."""
+    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f"{jobs[0]}{more}: trained in this process, for a worker process cannot take it ({fault})."
 
 
 class Runner:
@@ -93,12 +94,13 @@ class Runner:
         settings: Settings,
         progress: RunProgress,
         large_threads: int,
+        stays: Stays,
     ) -> None:
         self.store, self.schedule, self.settings, self.progress = store, schedule, settings, progress
         self.owner, self.ended, self.faults = owner_id(), Counter[Ended](), list[str]()
         self.error: BaseException | None = None
         self._start_session, self._sessions, self._large = start_session, dict[int, int](), large_threads
-        self._waited, self._logged, self._lock = "", set[tuple[str, str]](), threading.RLock()
+        self._stays, self._waited, self._logged, self._lock = stays, "", set[tuple[str, str]](), threading.RLock()
 
     @contextmanager
     def workers(self, number: int) -> Iterator[None]:
@@ -118,7 +120,7 @@ class Runner:
             for worker in workers:
                 worker.join()
             for thread in threads:
-                thread.join()
+                thread.join(END_S)
 
     def _attend(self, worker: Worker) -> None:
         """What a thread does: give a worker pack after pack."""
@@ -126,14 +128,15 @@ class Runner:
             worker.begin()
             self.work(worker.carry_out, here=False)
         except Unavailable as fault:
-            self._fault(f"A worker process could not be started ({fault}); the run did without it.")
+            with self._lock:
+                self.faults.append(f"A worker process could not be started ({fault}); the run did without it.")
             self.schedule.lose_worker()
         except BaseException as error:
             if not self.schedule.stopped:
                 self.error = error
                 self.schedule.stop()
         finally:
-            worker.end()
+            worker.join()
 
     def work(self, carry_out: CarryOut, here: bool) -> None:
         """Take pack after pack, until there is none."""
@@ -143,7 +146,8 @@ class Runner:
                 self._do(job, carry_out, line)
             except (Refused, NotPortable) as fault:
                 job.here = True
-                self._fault(_stays(job.cells, fault))
+                with self._lock:
+                    self._stays.setdefault(str(fault), []).append(job)
                 self.schedule.put_back(job)
             except Unavailable:
                 self.schedule.put_back(job)
@@ -157,7 +161,7 @@ class Runner:
         first, left = job.cells[0], {cell.record.fingerprint: cell for cell in job.cells}
         threads = threads_of(first, self._large)
         order = Order(job.cells, self.owner, self._session(threads), threads)
-        line.begin(f"{first.method.name}, {first.task.name}", len(job.cells), first.steps)
+        line.begin(str(job), len(job.cells), first.steps)
         try:
             for part in carry_out(order, line):
                 self._count(part, [left.pop(fingerprint) for fingerprint in part.fingerprints], line)
@@ -202,11 +206,6 @@ class Runner:
             self.ended.update(part.ended)
             self.faults += part.faults
             line.stored(part.line, work(cells))
-
-    def _fault(self, sentence: str) -> None:
-        with self._lock:
-            if sentence not in self.faults:
-                self.faults.append(sentence)
 
     def _log(self, name: str, level: int, text: str) -> None:
         """Log what a worker logs, once for all workers."""

@@ -14,6 +14,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bnnbench.engine.cell import Cell
+from bnnbench.engine.packing import structure
+from bnnbench.experiment.pack import work
+from bnnbench.experiment.threads import threads_of
 
 POLL_S = 0.2  # between two looks at packs that others hold
 
@@ -23,7 +26,7 @@ class Job:
     """A pack that waits or runs.
 
     Attributes:
-        program: packs of equal programs share what is compiled. work: updates that it takes.
+        program: packs of equal programs share what is compiled. work: gradients that it takes.
         large: whether its networks are large. here: whether it can run in this process alone.
     """
 
@@ -31,8 +34,18 @@ class Job:
     program: Hashable
     work: int
     large: bool
-    here: bool
+    here: bool = False
     _again: float = 0.0
+
+    @classmethod
+    def of(cls, pack: Sequence[Cell], large_threads: int) -> Job:
+        """A pack as the schedule sees it."""
+        first, task = pack[0], pack[0].task
+        program = structure(first)[2:], task.kind, task.hidden, task.name if task.fixed_input_shape else ""
+        return cls(pack, program, work(pack) * max(first.method.num_networks, 1), threads_of(first, large_threads) > 1)
+
+    def __str__(self) -> str:
+        return f"{self.cells[0].method.name}, {self.cells[0].task.name}"
 
 
 class Schedule:

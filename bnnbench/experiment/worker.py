@@ -16,8 +16,11 @@ import sys
 import threading
 import traceback
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
+
+import psutil
 
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.pack import carry_out
@@ -51,7 +54,7 @@ class Channel:
             while True:
                 self._received.put(pickle.load(self._in))
         except BaseException:  # the other end is gone
-            os._exit(0)
+            _end()
 
     def receive(self) -> bytes:
         """The next message."""
@@ -65,7 +68,7 @@ class Channel:
                 self._out.write(data)
                 self._out.flush()
         except OSError:
-            os._exit(0)
+            _end()
 
     def phase(self, name: str) -> None:
         """Part of a Watcher."""
@@ -79,9 +82,19 @@ class Channel:
 def _taken(number: int, instead: str | None) -> BinaryIO:
     """A standard stream for ourselves; whoever else uses it gets another: standard error, or a file."""
     own = os.dup(number)
-    other = 2 if instead is None else os.open(instead, os.O_RDWR)
-    os.dup2(other, number)
+    try:
+        os.dup2(2 if instead is None else os.open(instead, os.O_RDWR), number)
+    except OSError:  # standard error is closed
+        os.close(number)
     return os.fdopen(own, "wb" if number else "rb")
+
+
+def _end() -> None:
+    """End at once, and the compilers that are at work, which then leave no half of a file."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.terminate()
+    os._exit(0)
 
 
 class _Told(io.TextIOBase):
