@@ -27,7 +27,7 @@ IN_WORKER = "BNNBENCH_WORKER"  # set in the environment of workers
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def jobs_of(asked: int | None) -> int | None:
