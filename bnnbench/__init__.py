@@ -10,12 +10,18 @@ The command line is a wrapper of these functions, which load their machinery on 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from bnnbench._version import __version__
 
 if TYPE_CHECKING:
     from bnnbench.api import check, load, report, run, scores
+
+# Idle OpenMP threads that spin for long make every step many times slower on a machine that is shared. The runtime
+# reads this when torch is loaded, and nothing of bnnbench loads it before.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "10000"
 
 __all__ = ["__version__", "check", "load", "report", "run", "scores"]
 

@@ -12,11 +12,13 @@ import pandas as pd
 from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, wholes_of
 from bnnbench.checks.compare import Verdict
 from bnnbench.engine.stored import StoredPosterior, from_arrays
-from bnnbench.experiment.machine import device_of, set_threads
+from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.renamed import renamed, without_rule
 from bnnbench.experiment.request import Request, parse_overrides
 from bnnbench.experiment.run import Summary, run_request
 from bnnbench.experiment.selection import method_to_check
+from bnnbench.experiment.threads import jobs_of, large_threads
+from bnnbench.experiment.threads import threads as computing_with
 from bnnbench.methods import METHODS, Method
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS, Task
@@ -39,6 +41,7 @@ def run(
     artifacts: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    jobs: int | None = None,
     threads: int | None = None,
     timeout: float | None = None,
     exhaustive: bool = False,
@@ -65,7 +68,12 @@ def run(
         artifacts: the folder of posteriors and other arrays, stored with the database the first time; None for the one
             that is stored, or `NAME.artifacts` beside an SQLite file or in the working directory.
         data_dir: the data root, see `bnnbench data list`.
-        device: `auto`, `cpu` or `cuda`. threads: CPU threads, at most one for each core; None for all cores.
+        device: `auto`, `cpu` or `cuda`.
+        jobs: processes that train at once; 1 for this one alone. None for one a core, or one in all on a GPU and
+            where there is little to do. No number depends on it, and nothing needs `if __name__ == "__main__":`;
+            methods and tasks of classes that other processes cannot import, as those of a notebook, are trained here.
+        threads: CPU threads of a large network, at most one for each core; None for 2. The last digits of its numbers
+            depend on it. A small network always has one.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
         exhaustive: sweeps over rotated and attacked images take all test images and all samples.
         dry_run: plan only. force: train finished cells again. quiet: no progress display.
@@ -88,7 +96,7 @@ def run(
     splits, split_rule = without_rule(splits, split_rule)
     splits = renamed("--splits", splits, None, "--folds", folds)
     place = device_of(device)
-    set_threads(threads)
+    jobs, threads = jobs_of(jobs), large_threads(threads)
     request = Request(
         methods=entries_of(methods, "--methods", Method),
         tasks=entries_of(tasks, "--task", Task),
@@ -102,7 +110,18 @@ def run(
         exhaustive=exhaustive,
     )
     deadline = None if timeout is None else seconds_of(timeout, "--timeout")
-    return run_request(request, db, artifacts, place, timeout=deadline, dry_run=dry_run, force=force, quiet=quiet)
+    return run_request(
+        request,
+        db,
+        artifacts,
+        place,
+        jobs=jobs,
+        large_threads=threads,
+        timeout=deadline,
+        dry_run=dry_run,
+        force=force,
+        quiet=quiet,
+    )
 
 
 def check(method: str | Method, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
@@ -111,7 +130,7 @@ def check(method: str | Method, settings: str | Iterable[str] = (), threads: int
     Args:
         method: its name, or a configured object, registered or not.
         settings: `method.param=value` strings, of a method that is named.
-        threads: CPU threads, None for all cores.
+        threads: CPU threads, None for one: the networks are small.
 
     Raises:
         UserError: no such method or parameter, or a method without regression.
@@ -123,8 +142,14 @@ def check(method: str | Method, settings: str | Iterable[str] = (), threads: int
     """
     from bnnbench.checks.checks import checks
 
-    set_threads(threads)
-    return checks(method_to_check(method, parse_overrides(settings)))
+    number = 1 if threads is None else large_threads(threads)
+    found = method_to_check(method, parse_overrides(settings))
+
+    def verdicts() -> Iterator[Verdict]:
+        with computing_with(number):
+            yield from checks(found)
+
+    return verdicts()
 
 
 def load(db: str | os.PathLike[str], cell: str) -> StoredPosterior:

@@ -17,8 +17,8 @@ from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import Pack, stack
 from bnnbench.engine.train import Fitted, History
 from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.pack import run_pack
 from bnnbench.experiment.progress import RunProgress
-from bnnbench.experiment.runner import run_pack
 from bnnbench.methods import METHODS, Method
 from bnnbench.model import (
     DensityProblem,
@@ -182,4 +182,4 @@ def normal(loc: float | Tensor, scale: float | Tensor) -> torch.distributions.No
 
 def outcomes_of(cells: list[Cell], settings: Settings, progress: RunProgress) -> list[Outcome]:
     """What the runner makes of a pack, in the order of the cells."""
-    return [outcome for _, outcomes, *_ in run_pack(cells, settings, progress) for outcome in outcomes]
+    return [outcome for _, outcomes, *_ in run_pack(cells, settings, progress.line()) for outcome in outcomes]

@@ -61,8 +61,6 @@ def main() -> None:
       bnnbench run --methods all --task starter
       bnnbench report
     """
-    # Idle OpenMP threads that spin forever make every step many times slower when the machine is shared.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 for command in (run, report, check, list_, status, show, export, data):

@@ -32,7 +32,8 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option("--artifacts", metavar="FOLDER", help="Folder of posteriors, stored with the database the first time.")
 @data_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=int, help="CPU threads, at most all cores; default all cores.")
+@click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU.")
+@click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]")
 @click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
 @click.option("--exhaustive", is_flag=True, help="Sweeps of --test-sets over all test images, with all samples.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
@@ -73,7 +74,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
 @click.command()
 @click.argument("method")
 @click.option("--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter.")
-@click.option("--threads", type=int, help="CPU threads; default all cores.")
+@click.option("--threads", type=int, help="CPU threads.  [default: 1]")
 def check(method: str, settings: tuple[str, ...], threads: int | None) -> None:
     """Put a method, also one of your own, on problems with known answers; exit status 1 if it fails one.
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
@@ -15,6 +16,7 @@ from bnnbench.errors import UserError
 from bnnbench.methods.optimise import selection_end
 from bnnbench.model import Problem, Rows, Table
 from bnnbench.records import canonical
+from bnnbench.tasks import Task
 
 MEMORY_SHARE = 0.25  # of the device's memory, for one pack
 
@@ -126,9 +128,18 @@ def pack_limit(cell: Cell, memory: int, device: torch.device) -> int:
     """
     if not cell.method.vmappable:
         return 1
-    data = cell.task.data(cell.root)
-    with torch.device("meta"):
-        network = cell.task.network(cell.rule, data.x.shape[1:], max(len(data.classes), 1))
-    if device.type == "cpu" and is_large(network):
+    if device.type == "cpu" and is_large_cell(cell):
         return 1
     return max(1, min(512, memory // replica_bytes(cell)))
+
+
+def is_large_cell(cell: Cell) -> bool:
+    """Whether the network of a cell's task is large."""
+    return _is_large(cell.task, cell.rule, cell.root)
+
+
+@lru_cache(maxsize=256)
+def _is_large(task: Task, rule: str, root: Path | None) -> bool:
+    data = task.data(root)
+    with torch.device("meta"):
+        return is_large(task.network(rule, data.x.shape[1:], max(len(data.classes), 1)))

@@ -18,11 +18,12 @@ from bnnbench.engine.pack import stack
 from bnnbench.engine.packing import refuse_too_large
 from bnnbench.engine.size import parameters
 from bnnbench.engine.stored import to_arrays
-from bnnbench.engine.train import History, OutOfTime, Progress, train
+from bnnbench.engine.train import History, OutOfTime, train
 from bnnbench.evaluation.diagnostics import as_mapping
 from bnnbench.evaluation.evaluate import evaluate
 from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.machine import peak_memory_mb
+from bnnbench.experiment.progress import Watcher
 from bnnbench.records import Outcome, Status
 
 
@@ -39,8 +40,9 @@ class Settings:
 Attempted = tuple[list[Outcome], Evaluator | None, Checkpoint | None]
 
 
-def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> Attempted:
+def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Attempted:
     """Train a pack, score it and say what came of each of its cells."""
+    watcher.phase("preparing")
     compiled = is_compiled(cells[0], settings.device)
     start = time.monotonic()
     deadline = None if settings.timeout is None else start + settings.timeout
@@ -50,8 +52,9 @@ def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> At
     pack = stack(list(cells), settings.device)
     folder = settings.checkpoints
     checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled)
+    watcher.phase("compiling" if compiled else "training")
     try:
-        fitted, history = train(pack, compiled, deadline, progress, checkpoint)
+        fitted, history = train(pack, compiled, deadline, watcher.updates, checkpoint)
     except OutOfTime as error:
         wall = time.monotonic() - start
         late = [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]
@@ -59,6 +62,7 @@ def attempt(cells: Sequence[Cell], settings: Settings, progress: Progress) -> At
     if settings.device.type == "cuda":
         torch.cuda.synchronize(settings.device)
     wall = history.earlier_s + time.monotonic() - start
+    watcher.phase("scoring")
     evaluator = Evaluator(fitted)
     with random.compiled_kernels(compiled):  # the same numbers, ten times as fast
         evaluated = evaluate(evaluator, history)

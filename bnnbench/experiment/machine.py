@@ -1,8 +1,7 @@
-"""The machine of a run: its device, its threads, and who computes with what."""
+"""The machine of a run: its device, and who computes with what."""
 
 from __future__ import annotations
 
-import os
 import platform
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import psutil
 import torch
 
 from bnnbench._version import __version__
-from bnnbench.arguments import text_of, whole_of
+from bnnbench.arguments import text_of
 from bnnbench.errors import UserError
 from bnnbench.records import SessionRecord
 
@@ -35,23 +34,8 @@ def device_of(value: Any) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def set_threads(threads: int | None) -> None:
-    """Use so many CPU threads, all cores for None.
-
-    Raises:
-        UserError: no such number, or more than the cores that this process may use.
-    """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    torch.set_num_threads(
-        cores if threads is None else whole_of(threads, "--threads", cores, ", the cores that this process may use")
-    )
-    # Numbers below 1e-38 count as 0. A prior draws the weights of dead units there, and Intel's cores are some hundred
-    # times slower with them. Threads take this over from the one that starts them, so it comes before all work.
-    torch.set_flush_denormal(True)
-
-
-def session_record(device: torch.device, command: str) -> SessionRecord:
-    """Who computes, with what, asked by which command."""
+def session_record(device: torch.device, command: str, threads: int) -> SessionRecord:
+    """Who computes, with what and how many CPU threads, asked by which command."""
     revision, dirty = _revision()
     return SessionRecord(
         revision=revision,
@@ -59,7 +43,7 @@ def session_record(device: torch.device, command: str) -> SessionRecord:
         versions={"python": platform.python_version(), "bnnbench": __version__} | _versions(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         host=socket.gethostname(),
-        threads=torch.get_num_threads(),
+        threads=threads,
         command=command,
     )
 

@@ -19,11 +19,14 @@ from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.definitions import definitions
 from bnnbench.experiment.machine import session_record
 from bnnbench.experiment.outstanding import outstanding, read_outstanding
+from bnnbench.experiment.pack import Ended, work
 from bnnbench.experiment.plan import Plan, build_plan
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.request import Request
-from bnnbench.experiment.runner import Ended, run_cells, updates
+from bnnbench.experiment.runner import run_cells
+from bnnbench.experiment.shipping import refuse_while_unpacking
 from bnnbench.experiment.stages import run_stages
+from bnnbench.experiment.threads import processes
 from bnnbench.records import Status
 from bnnbench.store.store import ResultStore
 
@@ -61,35 +64,40 @@ def run_request(
     artifacts: str | os.PathLike[str] | None,
     device: torch.device,
     *,
+    jobs: int | None,
+    large_threads: int,
     timeout: float | None,
     dry_run: bool,
     force: bool,
     quiet: bool,
 ) -> Summary:
     """Train and score what is missing of a request, and add the evaluations that finished cells lack."""
+    refuse_while_unpacking()
     plan = build_plan(request)
-    work = read_outstanding(db, plan.cells, force, dry_run, artifacts)
+    left = read_outstanding(db, plan.cells, force, dry_run, artifacts)
     if dry_run:
-        return _planned(plan, plan.cells if work is None else work.missing, device)
-    if work is not None and not work.writes:
-        return Summary(len(plan.cells), 0, warnings=(*plan.warnings, *work.warnings))
+        return _planned(plan, plan.cells if left is None else left.missing, device)
+    if left is not None and not left.writes:
+        return Summary(len(plan.cells), 0, warnings=(*plan.warnings, *left.warnings))
     with ResultStore(db, artifacts=artifacts) as store:
-        work = work or outstanding(store, plan.cells, force)
+        left = left or outstanding(store, plan.cells, force)
         store.register(*definitions(plan.cells))
-        packs, silent = len(all_packs(work.missing, device)), quiet or not work.writes
-        with RunProgress(Console(stderr=True), packs, updates(work.missing), silent) as progress:
+        packs, silent = len(all_packs(left.missing, device)), quiet or not left.writes
+        with RunProgress(Console(stderr=True), packs, work(left.missing), silent) as progress:
             ended, faults = run_cells(
                 store,
                 plan.cells,
-                work.missing,
-                lambda: store.start_session(session_record(device, _command())),
+                left.missing,
+                lambda number: store.start_session(session_record(device, _command(), number)),
                 Settings(device, timeout, force, store.checkpoints),
                 progress,
+                processes(jobs, packs, work(left.missing), device),
+                large_threads,
             )
-            scored = run_stages(store, plan.cells, device, progress)
-    said = (*plan.warnings, *work.warnings, *dict.fromkeys(faults + scored.faults), *_failures(ended))
+            scored = run_stages(store, plan.cells, device, progress, large_threads)
+    said = (*plan.warnings, *left.warnings, *dict.fromkeys(faults + scored.faults), *_failures(ended))
     statuses = Counter(end.status for end in ended.elements())
-    return Summary(len(plan.cells), len(work.missing), statuses, warnings=said, rescored=scored.cells)
+    return Summary(len(plan.cells), len(left.missing), statuses, warnings=said, rescored=scored.cells)
 
 
 def _planned(plan: Plan, missing: Sequence[Cell], device: torch.device) -> Summary:

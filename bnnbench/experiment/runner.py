@@ -1,138 +1,221 @@
-"""The runner: claims packs, trains and scores them, and stores one transaction a pack."""
+"""The runner: claims packs and has them trained, scored and stored, here or by worker processes."""
 
 from __future__ import annotations
 
-import time
+import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import NamedTuple
+from contextlib import contextmanager
 
-from bnnbench import random
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.checkpoint import Checkpoint
-from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.packing import all_packs, restricted
-from bnnbench.errors import StorageError, UserError
-from bnnbench.evaluation.evaluator import Evaluator
-from bnnbench.experiment.attempt import Settings, attempt
-from bnnbench.experiment.progress import RunProgress
-from bnnbench.experiment.rescore import add_evaluations
+from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.pack import Ended, Order, Stored, carry_out, stored, work
+from bnnbench.experiment.progress import PackLine, RunProgress
+from bnnbench.experiment.remote import END_S, Died, Refused, Unavailable, Worker
+from bnnbench.experiment.schedule import Job, Schedule
+from bnnbench.experiment.shipping import NotPortable, packed
+from bnnbench.experiment.threads import threads_of
 from bnnbench.experiment.waiting import AGAIN_S, awaited, heartbeat
+from bnnbench.experiment.worker import Start
 from bnnbench.records import Outcome, Status
 from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 
-
-class Ended(NamedTuple):
-    """How cells ended, with the sentence that is stored with them."""
-
-    status: Status
-    task: str
-    method: str
-    message: str
-
-
-class Finished(NamedTuple):
-    """What became of cells that were tried together; the pack and its checkpoint, where it was trained."""
-
-    cells: Sequence[Cell]
-    outcomes: list[Outcome]
-    evaluator: Evaluator | None
-    checkpoint: Checkpoint | None
+CarryOut = Callable[[Order, PackLine], Iterator[Stored]]
+Stays = dict[str, list[Job]]  # why packs are trained in this process -> these packs
 
 
 def run_cells(
     store: ResultStore,
     cells: Sequence[Cell],
     missing: Collection[Cell],
-    start_session: Callable[[], int],
+    start_session: Callable[[int], int],
     settings: Settings,
     progress: RunProgress,
+    jobs: int,
+    large_threads: int,
 ) -> tuple[Counter[Ended], list[str]]:
     """Train, score and store the missing cells of a plan; returns how many ended in which way, and what test sets of
     trained cells could not be scored.
 
     A pack that another process holds is left to it; at the end this one waits for what the others finish or drop.
+
+    Args:
+        start_session: number of CPU threads -> id of a new session.
+        jobs: at most so many processes work; 1 is this one.
+        large_threads: CPU threads of a cell with a large network.
     """
-    todo = restricted(all_packs(cells, settings.device), missing)
-    fingerprints = {cell.record.fingerprint for cell in missing}
-    ended, faults, session, owner, told = Counter(), [], None, owner_id(), ""
-    with heartbeat(store, owner):
-        while todo:
-            waiting = []
-            for pack in todo:
-                if not store.claim([cell.record for cell in pack], owner, settings.force):
-                    waiting.append(pack)
-                    continue
-                session = start_session() if session is None else session
-                for part in run_pack(pack, settings, progress):
-                    store.record(session, part.outcomes, owner, settings.force)
-                    faults += _completed(store, part, settings, progress)
-                    ended.update(Ended(o.status, o.cell.task, o.cell.method, o.message) for o in part.outcomes)
-            waiting = restricted(waiting, unfinished(store, [c for pack in waiting for c in pack], settings.force))
-            if waiting and len(waiting) == len(todo):
-                told = _wait(store, fingerprints, told, progress)
-            todo = waiting
-    return ended, faults
+    queue = [Job.of(pack, large_threads) for pack in restricted(all_packs(cells, settings.device), missing)]
+    stays = _kept_here(queue) if jobs > 1 else {}
+    elsewhere = sum(not job.here for job in queue)
+    workers = min(jobs - bool(stays), elsewhere) if jobs > 1 else 0
+    schedule = Schedule(queue, max(1, jobs // large_threads), workers)
+    runner = Runner(store, schedule, start_session, settings, progress, large_threads, stays)
+    with heartbeat(store, runner.owner), runner.workers(workers):
+        runner.work(lambda order, line: carry_out(store, order, settings, line), here=True)
+    if runner.error is not None:
+        raise runner.error
+    return runner.ended, [*runner.faults, *map(_stay, stays, stays.values())]
 
 
-def _completed(store: ResultStore, part: Finished, settings: Settings, progress: RunProgress) -> list[str]:
-    """What follows once cells are stored: their further test sets; returns why some could not be scored."""
-    if part.checkpoint is not None:
-        part.checkpoint.remove()
-    first, faults = part.cells[0], []
-    if part.evaluator is not None and first.test_sets:
-        progress.start(f"{first.task.name} {first.method.name}: further test sets")
-        with random.compiled_kernels(is_compiled(first, settings.device)):
-            _, faults = add_evaluations(store, part.evaluator)
-    progress.finish(_line(part.cells, part.outcomes), updates(part.cells))
-    return faults
+def _kept_here(queue: Sequence[Job]) -> Stays:
+    """Mark the packs that no worker can take."""
+    stays: Stays = {}
+    for job in queue:
+        try:
+            packed(job.cells)
+        except NotPortable as fault:
+            job.here = True
+            stays.setdefault(str(fault), []).append(job)
+    return stays
 
 
-def _wait(store: ResultStore, fingerprints: Collection[str], told: str, progress: RunProgress) -> str:
-    """Wait for other processes; returns the line that says for which, which is shown once."""
-    line = awaited(store, fingerprints)
-    progress.start(line)
-    if line != told:
-        progress.say(line)
-    time.sleep(AGAIN_S)
-    return line
+def _stay(fault: str, jobs: Sequence[Job]) -> str:
+    """Where these packs were trained, and why."""
+    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f"{jobs[0]}{more}: trained in this process, for a worker process cannot take it ({fault})."
+
+
+class Runner:
+    """Has packs carried out by whoever asks for them, several at a time.
+
+    Attributes:
+        ended: how many cells ended in which way. faults: what else went wrong, one sentence each.
+        error: what ended the run before its time.
+    """
+
+    def __init__(
+        self,
+        store: ResultStore,
+        schedule: Schedule,
+        start_session: Callable[[int], int],
+        settings: Settings,
+        progress: RunProgress,
+        large_threads: int,
+        stays: Stays,
+    ) -> None:
+        self.store, self.schedule, self.settings, self.progress = store, schedule, settings, progress
+        self.owner, self.ended, self.faults = owner_id(), Counter[Ended](), list[str]()
+        self.error: BaseException | None = None
+        self._start_session, self._sessions, self._large = start_session, dict[int, int](), large_threads
+        self._stays, self._waited, self._logged, self._lock = stays, "", set[tuple[str, str]](), threading.RLock()
+
+    @contextmanager
+    def workers(self, number: int) -> Iterator[None]:
+        """So many worker processes at work."""
+        address = self.store.address
+        db = str(address.path or address.url.render_as_string(hide_password=False))
+        workers = [Worker(Start(db, self.settings), self._log) for _ in range(number)]
+        threads = [threading.Thread(target=self._attend, args=(worker,), daemon=True) for worker in workers]
+        try:
+            for thread in threads:
+                thread.start()
+            yield
+        finally:
+            self.schedule.stop()
+            for worker in workers:
+                worker.end()
+            for worker in workers:
+                worker.join()
+            for thread in threads:
+                thread.join(END_S)
+
+    def _attend(self, worker: Worker) -> None:
+        """What a thread does: give a worker pack after pack."""
+        try:
+            worker.begin()
+            self.work(worker.carry_out, here=False)
+        except Unavailable as fault:
+            with self._lock:
+                self.faults.append(f"A worker process could not be started ({fault}); the run did without it.")
+            self.schedule.lose_worker()
+        except BaseException as error:
+            if not self.schedule.stopped:
+                self.error = error
+                self.schedule.stop()
+        finally:
+            worker.join()
+
+    def work(self, carry_out: CarryOut, here: bool) -> None:
+        """Take pack after pack, until there is none."""
+        line, job = self.progress.line(), None
+        while job := self.schedule.next(here, job):
+            try:
+                self._do(job, carry_out, line)
+            except (Refused, NotPortable) as fault:
+                job.here = True
+                with self._lock:
+                    self._stays.setdefault(str(fault), []).append(job)
+                self.schedule.put_back(job)
+            except Unavailable:
+                self.schedule.put_back(job)
+                raise
+            line.rest()
+
+    def _do(self, job: Job, carry_out: CarryOut, line: PackLine) -> None:
+        """Carry out a pack, unless others have it."""
+        if not self._claimed(job, line):
+            return
+        first, left = job.cells[0], {cell.record.fingerprint: cell for cell in job.cells}
+        threads = threads_of(first, self._large)
+        order = Order(job.cells, self.owner, self._session(threads), threads)
+        line.begin(str(job), len(job.cells), first.steps)
+        try:
+            for part in carry_out(order, line):
+                self._count(part, [left.pop(fingerprint) for fingerprint in part.fingerprints], line)
+        except Died as how:
+            if self.schedule.stopped:
+                raise
+            reason = f"its worker process ended ({how}); run again, with fewer --jobs if it ends like that again"
+            outcomes = [Outcome(cell.record, Status.FAILED, reason) for cell in left.values()]
+            self.store.record(order.session, outcomes, self.owner, self.settings.force)
+            self._count(stored([*left.values()], outcomes), [*left.values()], line)
+        self.schedule.done(job)
+
+    def _claimed(self, job: Job, line: PackLine) -> bool:
+        """Whether the pack is ours; if not, it is put back, or done if others have finished it."""
+        if self.store.claim([cell.record for cell in job.cells], self.owner, self.settings.force):
+            return True
+        job.cells = unfinished(self.store, job.cells, self.settings.force)
+        if not job.cells:
+            self.schedule.done(job)
+        elif self.schedule.put_back(job, AGAIN_S):
+            self._wait_for_others([cell.record.fingerprint for cell in job.cells], line)
+        return False
+
+    def _wait_for_others(self, fingerprints: Collection[str], line: PackLine) -> None:
+        """Say for whom this run waits, once."""
+        with self._lock:
+            text = awaited(self.store, fingerprints)
+            line.tell(text)
+            if text != self._waited:
+                self.progress.say(text)
+            self._waited = text
+
+    def _session(self, threads: int) -> int:
+        """The session of attempts with so many threads."""
+        with self._lock:
+            if threads not in self._sessions:
+                self._sessions[threads] = self._start_session(threads)
+            return self._sessions[threads]
+
+    def _count(self, part: Stored, cells: Sequence[Cell], line: PackLine) -> None:
+        with self._lock:
+            self.ended.update(part.ended)
+            self.faults += part.faults
+            line.stored(part.line, work(cells))
+
+    def _log(self, name: str, level: int, text: str) -> None:
+        """Log what a worker logs, once for all workers."""
+        with self._lock:
+            if (name, text) not in self._logged:
+                logging.getLogger(name).log(level, "%s", text)
+            self._logged.add((name, text))
 
 
 def unfinished(store: ResultStore, cells: Sequence[Cell], force: bool = False) -> list[Cell]:
     """The cells that are to be trained, in the given order."""
     wanted = {record.fingerprint for record in store.missing([cell.record for cell in cells], force)} if cells else ()
     return [cell for cell in cells if cell.record.fingerprint in wanted]
-
-
-def updates(cells: Sequence[Cell]) -> int:
-    """Updates that training takes, at least one a cell."""
-    return sum(max(cell.steps, 1) for cell in cells)
-
-
-def _line(pack: Sequence[Cell], outcomes: Sequence[Outcome]) -> str:
-    counts = ", ".join(f"{n} {status.value}" for status, n in Counter(o.status for o in outcomes).items())
-    first = pack[0]
-    return f"{first.task.name} {first.rule} {first.method.name}: {counts} ({outcomes[0].wall_s:.1f} s)"
-
-
-def run_pack(pack: Sequence[Cell], settings: Settings, progress: RunProgress) -> Iterator[Finished]:
-    """Train a pack; if it raises, each of its cells alone, in the same mode. One that cannot be trained ends nothing
-    but itself."""
-    progress.start(f"{pack[0].task.name} {pack[0].method.name}")
-    try:
-        attempted = attempt(pack, settings, lambda steps: progress.update(steps * len(pack)))
-    except StorageError:
-        raise
-    except UserError as error:  # the method refuses the task
-        reason = str(error)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:2000]
-    else:
-        yield Finished(pack, *attempted)
-        return
-    if len(pack) == 1:
-        yield Finished(pack, [Outcome(pack[0].record, Status.FAILED, reason)], None, None)
-        return
-    for cell in pack:
-        yield from run_pack([cell], settings, progress)

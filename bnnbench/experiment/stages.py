@@ -12,6 +12,7 @@ from bnnbench.engine.cell import Cell
 from bnnbench.experiment.fidelity import fidelity, fidelity_missing
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.rescore import rescore, rescoring_missing
+from bnnbench.experiment.threads import threads, threads_of
 from bnnbench.experiment.transfer import transfer, transfers_missing
 from bnnbench.store.store import ResultStore
 
@@ -30,17 +31,19 @@ class Stage:
     Attributes:
         missing: (store, cells of a plan) -> pieces of work that are left; it only reads.
         run: (store, piece, device) -> how many cells it gave evaluations to, and why not to others.
+        cell: piece -> a cell whose network it computes with, None of what computes with none.
     """
 
     missing: Callable[[ResultStore, Sequence[Cell]], Sequence[Any]]
     run: Callable[[ResultStore, Any, torch.device], tuple[int, list[str]]]
+    cell: Callable[[Any], Cell | None]
 
 
 # In this order: attacks can be transferred once they are scored.
 STAGES = (
-    Stage(rescoring_missing, rescore),
-    Stage(transfers_missing, transfer),
-    Stage(fidelity_missing, fidelity),
+    Stage(rescoring_missing, rescore, lambda piece: piece.cell),
+    Stage(transfers_missing, transfer, lambda piece: piece.source),
+    Stage(fidelity_missing, fidelity, lambda piece: None),
 )
 
 
@@ -49,16 +52,19 @@ def anything_missing(store: ResultStore, cells: Sequence[Cell]) -> bool:
     return any(stage.missing(store, cells) for stage in STAGES)
 
 
-def run_stages(store: ResultStore, cells: Sequence[Cell], device: torch.device, progress: RunProgress) -> Scored:
+def run_stages(
+    store: ResultStore, cells: Sequence[Cell], device: torch.device, progress: RunProgress, large_threads: int
+) -> Scored:
     """Do what is left of all stages."""
-    added, faults = 0, []
+    added, faults, line = 0, [], progress.line()
     for stage in STAGES:
         pieces = stage.missing(store, cells)
         for number, piece in enumerate(pieces, 1):
-            line = f"[{number}/{len(pieces)}] {piece}"
-            progress.start(line)
-            scored, more = stage.run(store, piece, device)
+            text = f"[{number}/{len(pieces)}] {piece}"
+            line.tell(text)
+            with threads(threads_of(stage.cell(piece), large_threads)):
+                scored, more = stage.run(store, piece, device)
             if scored:
-                progress.say(line)
+                progress.say(text)
             added, faults = added + scored, faults + more
     return Scored(added, faults)

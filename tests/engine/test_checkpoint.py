@@ -26,6 +26,7 @@ from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.train import train
 from bnnbench.errors import UserError
 from bnnbench.experiment import attempt
+from bnnbench.experiment.progress import RunProgress
 from bnnbench.files import file_faults
 from bnnbench.methods.swag import SWAG
 from bnnbench.store.artifacts import read_artifact
@@ -323,5 +324,7 @@ def test_time_spent_before_counts(tmp_path):
     broken(pack, tmp_path, 3)
     (path,) = tmp_path.iterdir()
     rewritten(path, lambda identity, arrays: arrays.update({"array:spent": np.array(1000.0)}))
-    (outcome,), *_ = attempt.attempt(cells, attempt.Settings(CPU, checkpoints=tmp_path), lambda steps: None)
+    (outcome,), *_ = attempt.attempt(
+        cells, attempt.Settings(CPU, checkpoints=tmp_path), RunProgress(None, 1, 1, quiet=True).line()
+    )
     assert 1000 < outcome.wall_s < 1100
