@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, wholes_of
-from bnnbench.checks.compare import Verdict
 from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.renamed import renamed, without_rule
@@ -23,6 +22,9 @@ from bnnbench.methods import METHODS, Method
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import budget_of
+
+if TYPE_CHECKING:
+    from bnnbench.checks.compare import Verdict
 
 DEFAULT_DB = "results.db"
 

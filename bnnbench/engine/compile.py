@@ -1,8 +1,6 @@
 """Training steps as programs: traced once into a graph of plain operations, which Inductor turns into machine code.
 
-The trace goes through vmap and autograd (`make_fx`), so that nothing of either is left when Inductor sees it; this
-takes a second where Dynamo, which interprets the Python code of both, took five. Tasks that differ in their numbers of
-rows and columns share one program: these sizes are symbols of the trace.
+Tasks that differ in their numbers of rows and columns share one program.
 
 A graph of n operations takes about 1 ms n to trace and 14 ms n to compile. A step saves about 3 us n by the trace,
 which leaves vmap and autograd behind, and 7 us n more by the compiler, unless it is bound by arithmetic (medians of 15
@@ -16,23 +14,19 @@ import dataclasses
 import functools
 import logging
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from torch._dynamo.source import ConstantSource
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_leaves
 
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import Pack
 from bnnbench.engine.packing import structure
 from bnnbench.engine.step import initial_state
+
+if TYPE_CHECKING:
+    from bnnbench.engine.trace import Program
 
 # On a machine with the CUDA toolkit and no GPU every process would begin with a warning about that.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -41,41 +35,21 @@ log = logging.getLogger(__name__)
 
 TRACED_FROM, COMPILED_FROM = 300, 1500  # steps from which either pays
 
-
-@dataclass(frozen=True)
-class Program:
-    """A traced or compiled step.
-
-    Attributes:
-        run: leaves of the step's arguments -> leaves of what it returns. out: their structure.
-        takes: whether it is right for leaves of these sizes.
-    """
-
-    run: Callable[..., Sequence[Tensor]]
-    out: TreeSpec
-    takes: Callable[[Sequence[Tensor]], bool]
-
-    def __call__(self, *arguments: Any) -> Any:
-        return tree_unflatten(self.run(*tree_leaves(arguments)), self.out)
-
-
 _programs: dict[tuple, list[Program]] = {}  # of this process, by all that is fixed in them
 
 
 @functools.cache
 def can_compile(device: torch.device) -> bool:
-    """Whether Inductor works here, tried on a tiny graph; says so once where it does not."""
-    x, reason = torch.ones(64, device=device), ""
-    # The vector instructions are the processor's; trying each with the compiler takes ten seconds, and comes second.
-    for instructions_work in (True, None):
-        torch._inductor.config.cpp.vec_isa_ok = instructions_work
-        try:
-            _machine_code(make_fx(torch.sin)(x), [x], "from_example_inputs")(x)
-            return True
-        except Exception as error:  # whatever the toolchain raises: no compiler, no Triton, no writable cache
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    log.warning("torch.compile does not work here (%s); running without it, several times slower.", reason)
-    return False
+    """Whether Inductor works here; says so once where it does not."""
+    from bnnbench.engine.trace import try_compiler
+
+    try:
+        try_compiler(device)
+    except Exception as error:  # whatever the toolchain raises: no compiler, no Triton, no writable cache
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        log.warning("torch.compile does not work here (%s); running without it, several times slower.", reason)
+        return False
+    return True
 
 
 def is_compiled(cell: Cell, device: torch.device) -> bool:
@@ -88,13 +62,15 @@ def program(pack: Pack, step: Callable, arguments: tuple, compiled: bool) -> Cal
     budget is too small for either."""
     if not compiled and pack.steps < TRACED_FROM:
         return step
+    from bnnbench.engine.trace import traced  # with what it imports, a second
+
     leaves = tree_leaves(arguments)
     kinds = [(leaf.dtype, leaf.device) for leaf in leaves]
     programs = _programs.setdefault((compiled, structure(pack.cells[0])[2:], _constants(pack), *kinds), [])
     for known in programs:
         if known.takes(leaves):
             return known
-    programs.append(_program(step, arguments, _symbolic(pack, arguments), compiled))
+    programs.append(traced(step, arguments, _symbolic(pack, arguments), compiled))
     return programs[-1]
 
 
@@ -138,35 +114,3 @@ def _wider_state(pack: Pack) -> Any:
     table = table._replace(x=table.x.new_zeros(1, shape[1]).expand(len(table.x), shape[1]))
     problem = pack.method.prepare(pack.task.problem(first.rule, table, rows, len(pack.data.classes), first.steps))
     return initial_state(dataclasses.replace(pack, problem=problem))
-
-
-def _program(step: Callable, arguments: tuple, symbolic: Sequence[tuple[bool, ...]], compiled: bool) -> Program:
-    leaves, tree = tree_flatten(arguments)
-    shapes = ShapeEnv()
-    mode = FakeTensorMode(shape_env=shapes, allow_non_fake_inputs=True)
-    fakes = [_fake(mode, number, *pair) for number, pair in enumerate(zip(leaves, symbolic, strict=True))]
-    out: list[TreeSpec] = []
-
-    def flat(*leaves: Tensor) -> list[Tensor]:
-        returned, spec = tree_flatten(step(*tree_unflatten(leaves, tree)))
-        out[:] = [spec]
-        return [leaf.contiguous() for leaf in returned]  # as the leaves that come in, step after step
-
-    graph = make_fx(flat, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*fakes)
-    run = _machine_code(graph, fakes, "from_graph") if compiled else graph
-    guards = shapes.produce_guards_expression(fakes, ignore_static=False)
-
-    def takes(leaves: Sequence[Tensor]) -> bool:
-        return guards is not None and shapes.evaluate_guards_expression(guards, leaves)
-
-    return Program(run, out[0], takes)
-
-
-def _fake(mode: FakeTensorMode, number: int, leaf: Tensor, symbolic: tuple[bool, ...]) -> FakeTensor:
-    sizes = [DimDynamic.DYNAMIC if free else DimDynamic.STATIC for free in symbolic]
-    context = StatelessSymbolicContext(dynamic_sizes=sizes, constraint_sizes=[None] * len(sizes))
-    return mode.from_tensor(leaf, symbolic_context=context, source=ConstantSource(f"leaf{number}"))
-
-
-def _machine_code(graph: GraphModule, leaves: Sequence[Tensor], shapes: Any) -> Callable[..., Sequence[Tensor]]:
-    return torch._inductor.standalone_compile(graph, list(leaves), dynamic_shapes=shapes)

@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from bnnbench import random
 from bnnbench.engine import predict
-from bnnbench.engine.compile import TRACED_FROM, Program, program
+from bnnbench.engine.compile import TRACED_FROM, program
 from bnnbench.engine.step import initial_state, make_step
 from bnnbench.engine.stored import to_arrays
+from bnnbench.engine.trace import Program
 from bnnbench.engine.train import train
 from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.attempt import Settings
