@@ -188,11 +188,7 @@ def test_a_stray_draw_fails_in_words():
     assert [(o.status, "random" in o.message) for o in outcomes] == [(Status.FAILED, True)] * 3
 
 
-@every_method
-def test_a_traced_step_equals_a_plain_one_to_the_bit(method, task):
-    """As a budget of some hundred steps is run: without vmap and autograd."""
-    if not small(method).num_networks:
-        return
+def check_traced(method, task):
     pack = make_pack(make_cells(method, task, [0, 1], replace(BUDGET, steps=TRACED_FROM)), torch.float32)
     problem, live = pack.problem, torch.ones(2, dtype=torch.bool)
     arguments = (pack.floats, problem.table, problem.rows, initial_state(pack), live, pack.keys, problem.t + 7)
@@ -201,6 +197,23 @@ def test_a_traced_step_equals_a_plain_one_to_the_bit(method, task):
         traced = program(pack, step, arguments, compiled=False)
         assert isinstance(traced, Program)
         same(traced(*arguments), step(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("method", "task"),
+    [("map", "classification"), ("mc-dropout", "heteroscedastic"), ("bbp-flipout", "classification"),
+     ("mnf-planar", "heteroscedastic"), ("sghmc", "heteroscedastic"), ("flow-maf", "density")],
+)  # fmt: skip
+def test_a_traced_step_equals_a_plain_one_to_the_bit(method, task):
+    """As a budget of some hundred steps is run: without vmap and autograd."""
+    check_traced(method, task)
+
+
+@pytest.mark.slow
+@every_method
+def test_every_traced_step_equals_a_plain_one_to_the_bit(method, task):
+    if small(method).num_networks:
+        check_traced(method, task)
 
 
 def check_compiled(method, task):
