@@ -37,7 +37,7 @@ class CyclicalSGMCMC(SGLD):
     """
 
     name = "csgmcmc"
-    version = 3
+    version = 4
     citation = "Zhang et al. 2020, arXiv 1902.03932"
     cycles: int = 4
     explore: float = 0.8

@@ -46,7 +46,7 @@ class PSGLD(SGLD):
     """
 
     name = "psgld"
-    version = 2
+    version = 3
     citation = "Li et al. 2016, arXiv 1512.07666"
     lr: float = 3e-3
     decay: float = 0.99

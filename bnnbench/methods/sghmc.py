@@ -56,7 +56,7 @@ class SGHMC(SGLD):
     """
 
     name = "sghmc"
-    version = 2
+    version = 3
     citation = "Springenberg et al. 2016, NeurIPS; Chen et al. 2014, arXiv 1402.4102"
     lr: float = 1e-4
     final_lr_fraction: float = 0.5

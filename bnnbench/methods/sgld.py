@@ -43,7 +43,7 @@ class SGLD(Method):
     """
 
     name = "sgld"
-    version = 3
+    version = 4
     citation = "Welling & Teh 2011, ICML"
     tags = ("sampling",)
     family = "exact"
