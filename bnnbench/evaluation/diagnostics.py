@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import special  # scipy.stats takes a second to import
 import torch
+from scipy import special  # scipy.stats takes a second to import
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
