@@ -87,7 +87,7 @@ def _constants(pack: Pack) -> tuple:
 
 def _symbolic(pack: Pack, arguments: tuple) -> list[tuple[bool, ...]]:
     """For every dimension of every leaf of the arguments, whether its size differs between tasks: all of the table,
-    all of the rows but their replicas, and of the state what would differ if the inputs had one more column."""
+    all of the rows but their replicas, and of the state what would differ with one more column and row."""
     floats, table, rows, state, *rest = arguments
     if pack.task.fixed_input_shape:
         return [(False,) * leaf.dim() for leaf in tree_leaves(arguments)]
@@ -97,7 +97,7 @@ def _symbolic(pack: Pack, arguments: tuple) -> list[tuple[bool, ...]]:
 
 
 def _widening(pack: Pack, state: Any) -> list[tuple[bool, ...]]:
-    """Which sizes of a state would differ if the inputs had one more column."""
+    """Which sizes of a state would differ if there were one more column of inputs, and one more row."""
     leaves = tree_leaves(state)
     try:
         wider = tree_leaves(_wider_state(pack))
@@ -110,7 +110,12 @@ def _widening(pack: Pack, state: Any) -> list[tuple[bool, ...]]:
 def _wider_state(pack: Pack) -> Any:
     first, (table, rows) = pack.cells[0], (pack.problem.table, pack.problem.rows)
     shape = len(pack.cells), table.x.shape[-1] + 1
-    rows = rows._replace(x_shift=rows.x_shift.new_zeros(shape), x_scale=rows.x_scale.new_ones(shape))
+    rows = rows._replace(
+        index=torch.nn.functional.pad(rows.index, (0, 1)),
+        weight=torch.nn.functional.pad(rows.weight, (0, 1)),
+        x_shift=rows.x_shift.new_zeros(shape),
+        x_scale=rows.x_scale.new_ones(shape),
+    )
     table = table._replace(x=table.x.new_zeros(1, shape[1]).expand(len(table.x), shape[1]))
     problem = pack.method.prepare(pack.task.problem(first.rule, table, rows, len(pack.data.classes), first.steps))
     return initial_state(dataclasses.replace(pack, problem=problem))

@@ -84,26 +84,26 @@ class SGHMC(SGLD):
         gradient = self._reweighted(gradient, state, problem)
         state = self._adapt(state, gradient, problem)
         h, temperature, xi = self.step_size(problem), self.scaled_temperature(problem), noise(key, params)
-        new, velocity, deficit, kinetic = {}, {}, [], []
+        new, velocity, deficit, kinetic = {}, {}, {}, {}
         inverses = {name: 1 / (self.stabiliser + square.sqrt()) for name, square in state.square.items()}
         step, cut = self.drift({name: h * inverses[name] * g for name, g in gradient.items()}, problem)
         for name, w in params.items():
             inverse = inverses[name]
             own = (state.square[name] - state.mean[name] ** 2).clamp(min=0.0) * (h * inverse) ** 2
             variance = 2 * self.friction * h * temperature * inverse - own
-            deficit.append((variance < 0).reshape(-1))
+            deficit[name] = (variance < 0).to(w)
             v = (1 - self.friction) * state.velocity[name] - step[name]
             velocity[name] = v + variance.clamp(min=0.0).sqrt() * xi[name]
-            kinetic.append((velocity[name] ** 2 / (h * inverse)).reshape(-1))
+            kinetic[name] = velocity[name] / (h * inverse)
             new[name] = w + velocity[name]
         precision = self._draw_precision(key, new, state, problem)
         info = {
             "loss": loss,
             "step_size": h,
-            "temperature_kinetic": problem.n * torch.cat(kinetic).mean(),
+            "temperature_kinetic": problem.n * mean_product(velocity, kinetic),
             "temperature_configurational": problem.n * mean_product(params, gradient),
             "drift_shortened": cut,
-            "noise_deficit": torch.cat(deficit).to(loss).mean(),
+            "noise_deficit": mean_product(deficit, deficit),
         }
         return state._replace(params=new, velocity=velocity, precision=precision), info
 

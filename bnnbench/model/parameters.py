@@ -31,8 +31,9 @@ def dot(a: Params, b: Params) -> Tensor:
 
 
 def mean_product(a: Params, b: Params) -> Tensor:
-    """Mean of a_i b_i over all parameters, 0-dim."""
-    return torch.cat([(a[name] * b[name]).reshape(-1) for name in a]).mean()
+    """Mean of a_i b_i over all parameters, 0-dim; they are counted as tensors, as in `priors.weight_scale`."""
+    ones = {name: torch.ones_like(value) for name, value in a.items()}
+    return dot(a, b) / dot(ones, ones)
 
 
 def part(params: Params, span: random.Span) -> Params:

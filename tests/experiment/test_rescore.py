@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from bnnbench.experiment import attempt, rescore
 from bnnbench.methods import METHODS
 from bnnbench.names import pruned
 from bnnbench.store.store import ResultStore
+from bnnbench.tasks.budget import BUDGETS
 
 TASKS = "toy-homoscedastic,digits"
 LIKE = {"budget": "smoke", "splits": "0", "threads": 1, "device": "cpu"}
@@ -23,6 +25,14 @@ NAMES = ["constant", "map", "mc-dropout", "bbp-gaussian", "laplace-diag", "sgld"
 
 def run(db, methods=NAMES, **options):
     return bnnbench.run(methods, TASKS, db=db, **(LIKE | options))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pruned():
+    """Smoke runs are scored under pruning, too, as those of `full` are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BUDGETS, "smoke", replace(BUDGETS["smoke"], pruning=True))
+        yield
 
 
 @pytest.fixture(scope="module")
