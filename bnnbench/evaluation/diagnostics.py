@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.stats
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -75,7 +75,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     if len(values) < 4 or not np.isfinite(values).all():
         return math.nan, math.nan
     means = np.array([batch.mean() for batch in np.array_split(values.astype(np.float64), min(BATCHES, len(values)))])
-    half = float(scipy.stats.t.ppf(0.995, len(means) - 1) * means.std(ddof=1) / math.sqrt(len(means)))
+    half = float(stdtrit(len(means) - 1, 0.995) * means.std(ddof=1) / math.sqrt(len(means)))
     return float(means.mean()) - half, float(means.mean()) + half
 
 

@@ -57,11 +57,13 @@ def test_numbers_do_not_depend_on_the_number_of_workers(alone, jobs, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_compiled_numbers_do_not_depend_on_it_either(tmp_path):
-    """Packs that share a program are compiled in one process or in several, and in another order."""
-    tables = []
+    """Packs that share a program are compiled in one process or in several, and in another order; a large network has
+    two threads in a worker, too."""
+    chosen, tables = [*tasks("wide", "narrow"), worker_samples.task("other", (8,), worker_samples.wider_table)], []
     for jobs in (1, 2, 3):
         db = tmp_path / f"{jobs}.db"
-        bnnbench.run("map,sgld", "toy", budget="quick", device="cpu", db=db, jobs=jobs)
+        found = bnnbench.run("map,sgld", chosen, budget="quick", device="cpu", db=db, jobs=jobs)
+        assert found.statuses == {"ok": 6}
         tables.append(bnnbench.scores(db))
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table, tables[0], check_exact=True)
@@ -153,6 +155,14 @@ def test_one_that_dies_takes_its_pack_with_it_and_no_other(tmp_path, capsys, cap
         assert store.running().empty
     again = bnnbench.run([Deadly(), Talking(), Local()], chosen, db=db, dry_run=True, **LIKE)
     assert again.missing == 2
+
+
+@pytest.mark.slow
+def test_workers_share_a_server(alone, postgres, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = postgres.new()
+    assert bnnbench.run("constant,map,sgld", "toy", db=url, jobs=2, **LIKE).statuses == {"ok": 9}
+    pd.testing.assert_frame_equal(bnnbench.scores(url), alone, check_exact=True)
 
 
 def test_what_ends_a_run_in_a_worker_ends_it_here(tmp_path):
