@@ -82,7 +82,12 @@ def task(name: str = "wide", hidden: tuple[int, ...] = (300, 300), loader=None) 
     return Task(name, "regression", ("own",), ("fixed",), hidden, loader=loader or table)
 
 
-def table() -> Data:
+def table(columns: int = 2) -> Data:
     """Sixty rows."""
-    x = np.random.default_rng(0).normal(size=(60, 2))
+    x = np.random.default_rng(0).normal(size=(60, columns))
     return Data.of(x, x[:, 0], fixed=(np.arange(50), np.arange(50, 60)))
+
+
+def wider_table() -> Data:
+    """The same with another number of columns."""
+    return table(5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
+from scipy.special import stdtrit
 
 ALPHA = 1e-4  # false alarms of one comparison, when the method's bias is within the allowance
 MEAN_BIAS, SD_BIAS = 0.15, 0.15  # allowed: of the true sd, and of log(sd); step sizes are finite
@@ -79,4 +79,4 @@ def _verdict(name: str, figure: float, limit: float, note: str) -> Verdict:
 
 
 def _quantile(seeds: int, comparisons: int) -> float:
-    return float(scipy.stats.t.ppf(1 - ALPHA / (2 * comparisons), seeds - 1))
+    return float(stdtrit(seeds - 1, 1 - ALPHA / (2 * comparisons)))

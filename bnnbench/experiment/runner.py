@@ -48,13 +48,14 @@ def run_cells(
         large_threads: CPU threads of a cell with a large network.
     """
     queue = [Job.of(pack, large_threads) for pack in restricted(all_packs(cells, settings.device), missing)]
+    at_once = max(1, jobs // large_threads)
     stays = _kept_here(queue) if jobs > 1 else {}
-    elsewhere = sum(not job.here for job in queue)
-    workers = min(jobs - bool(stays), elsewhere) if jobs > 1 else 0
-    schedule = Schedule(queue, max(1, jobs // large_threads), workers)
+    large = [job.large for job in queue if not job.here]
+    workers = min(jobs - bool(stays), large.count(False) + min(large.count(True), at_once))
+    schedule = Schedule(queue, at_once, workers if workers + bool(stays) > 1 else 0)
     runner = Runner(store, schedule, start_session, settings, progress, large_threads, stays)
-    with heartbeat(store, runner.owner), runner.workers(workers):
-        runner.work(lambda order, line: carry_out(store, order, settings, line), here=True)
+    with heartbeat(store, runner.owner), runner.with_workers(schedule.workers):
+        runner.work(lambda order, line: carry_out(store, order, settings, line), progress.line(), here=True)
     if runner.error is not None:
         raise runner.error
     return runner.ended, [*runner.faults, *map(_stay, stays, stays.values())]
@@ -103,7 +104,7 @@ class Runner:
         self._stays, self._waited, self._logged, self._lock = stays, "", set[tuple[str, str]](), threading.RLock()
 
     @contextmanager
-    def workers(self, number: int) -> Iterator[None]:
+    def with_workers(self, number: int) -> Iterator[None]:
         """So many worker processes at work."""
         address = self.store.address
         db = str(address.path or address.url.render_as_string(hide_password=False))
@@ -124,9 +125,11 @@ class Runner:
 
     def _attend(self, worker: Worker) -> None:
         """What a thread does: give a worker pack after pack."""
+        line = self.progress.line()
+        line.tell("starting a worker process")
         try:
             worker.begin()
-            self.work(worker.carry_out, here=False)
+            self.work(worker.carry_out, line, here=False)
         except Unavailable as fault:
             with self._lock:
                 self.faults.append(f"A worker process could not be started ({fault}); the run did without it.")
@@ -138,9 +141,9 @@ class Runner:
         finally:
             worker.join()
 
-    def work(self, carry_out: CarryOut, here: bool) -> None:
+    def work(self, carry_out: CarryOut, line: PackLine, here: bool) -> None:
         """Take pack after pack, until there is none."""
-        line, job = self.progress.line(), None
+        job = None
         while job := self.schedule.next(here, job):
             try:
                 self._do(job, carry_out, line)
@@ -152,7 +155,8 @@ class Runner:
             except Unavailable:
                 self.schedule.put_back(job)
                 raise
-            line.rest()
+            finally:
+                line.rest()
 
     def _do(self, job: Job, carry_out: CarryOut, line: PackLine) -> None:
         """Carry out a pack, unless others have it."""

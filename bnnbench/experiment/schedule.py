@@ -58,7 +58,7 @@ class Schedule:
 
     def __init__(self, jobs: Iterable[Job], large_at_once: int, workers: int) -> None:
         self._open, self._running = list(jobs), list[Job]()
-        self._large_at_once, self._workers = large_at_once, workers
+        self._large_at_once, self.workers = large_at_once, workers
         self._changed, self.stopped = threading.Condition(), False
         self._order = {job: order for order, job in enumerate(self._open)}
         self._work = Counter[Hashable]()
@@ -98,7 +98,7 @@ class Schedule:
     def lose_worker(self) -> None:
         """One worker fewer takes packs."""
         with self._changed:
-            self._workers -= 1
+            self.workers -= 1
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -110,14 +110,14 @@ class Schedule:
     def _may_come(self, here: bool) -> bool:
         if here:  # what a worker runs may come back
             return bool(self._open or self._running)
-        return self._workers > 0 and any(not job.here for job in self._open)
+        return self.workers > 0 and any(not job.here for job in self._open)
 
     def _choose(self, here: bool, last: Job | None) -> Job | None:
         now, running = time.monotonic(), {job.program for job in self._running}
         full = sum(job.large for job in self._running) >= self._large_at_once
 
         def rank(job: Job) -> tuple:
-            if not self._workers:
+            if not self.workers:
                 return (self._order[job],)
             own = last is not None and job.program == last.program
             kind = 0 if own else 2 if job.program in running else 1
@@ -126,6 +126,6 @@ class Schedule:
         fitting = (
             job
             for job in self._open
-            if here == (job.here or not self._workers) and job._again <= now and not (job.large and full)
+            if here == (job.here or not self.workers) and job._again <= now and not (job.large and full)
         )
         return min(fitting, key=rank, default=None)
