@@ -18,6 +18,8 @@ from bnnbench.experiment.request import Request, parse_overrides
 from bnnbench.experiment.run import Summary, run_request
 from bnnbench.experiment.selection import method_to_check
 from bnnbench.methods import METHODS, Method
+from bnnbench.store.forget import Forgotten
+from bnnbench.store.forget import forget as forget_in
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import budget_of
@@ -202,3 +204,35 @@ def report(
             names_of(formats, "--format"),
             installed,
         )
+
+
+def forget(
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    *,
+    superseded: bool = False,
+    artifacts: bool = False,
+    dry_run: bool = False,
+) -> Forgotten:
+    """Drop from a database what newer versions supersede, or stored arrays; an SQLite file shrinks.
+
+    Args:
+        db: the database; its artifacts are looked for where they are stored.
+        superseded: cells of versions of their task or method that are not the ones registered last, and those of
+            defaults that have changed since, with all that was stored of them: no table, figure or export shows them.
+        artifacts: posteriors and predictive samples of all cells; scores and plot data stay.
+        dry_run: only say what would go.
+
+    Raises:
+        UserError: nothing is asked for; a living process is training what is to go; something cannot be written. Then
+            no cell is forgotten, or all are, and a further call removes the files that are left.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("constant", "diabetes", splits=[0], budget="smoke", db=db)
+        >>> str(bnnbench.forget(db, superseded=True)).partition(" in ")[0]
+        'There is nothing to forget'
+        >>> bnnbench.forget(db, artifacts=True).artifacts
+        2
+    """
+    return forget_in(db, superseded=superseded, artifacts=artifacts, dry_run=dry_run)

@@ -12,12 +12,12 @@ from bnnbench.records import Series
 DIGITS = 11
 
 
-def significant(series: Series) -> Series:
+def significant(series: Series) -> dict[str, np.ndarray]:
     """To 11 binary digits, a relative error of 1/2048 at most: for axes of any range, logarithmic ones too."""
     return {name: _significant(np.asarray(column)) for name, column in series.items()}
 
 
-def multiples(series: Series, unit: float) -> Series:
+def multiples(series: Series, unit: float) -> dict[str, np.ndarray]:
     """To whole multiples of a unit, which should be a power of two: for axes whose range is known."""
     return {name: _multiples(np.asarray(column), unit) for name, column in series.items()}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, String, cast, func, inspect, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Select, String, Subquery, cast, func, inspect, or_, select, type_coerce
 from sqlalchemy.types import NullType
 
 from bnnbench.errors import UserError
@@ -201,12 +201,23 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
     return query
 
 
-def _newest() -> Select:
-    """Ids of the cells attempted last among those of one label."""
+def _ages() -> Subquery:
+    """Cells by the age of their last attempt among those of one label: 1 is the newest."""
     label = (Cell.task_id, Cell.method_id, Cell.label, Cell.rule, Cell.index, Cell.seed, Cell.budget)
     age = func.row_number().over(partition_by=label, order_by=Attempt.id.desc())
-    cells = select(Cell.id, age.label("age")).join(Attempt).where(IS_CURRENT).subquery()
+    return select(Cell.id, age.label("age")).join(Attempt).where(IS_CURRENT).subquery()
+
+
+def _newest() -> Select:
+    """Ids of the cells attempted last among those of one label."""
+    cells = _ages()
     return select(cells.c.id).where(cells.c.age == 1)
+
+
+def superseded() -> ColumnElement[bool]:
+    """Of a cell with its task and method: whether `latest_only` leaves it out, attempted or not."""
+    cells = _ages()
+    return or_(~Task.current, ~Method.current, Cell.id.in_(select(cells.c.id).where(cells.c.age > 1)))
 
 
 def _matches(column: Any, wanted: Wanted) -> Any:

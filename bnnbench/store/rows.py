@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, insert, orm, select
 
@@ -29,6 +29,7 @@ from bnnbench.store.tables import (
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 Rows = list[dict[str, Any]]
+T = TypeVar("T")
 _FINISHED = [status.value for status in Status if status.finished]
 _CHUNK = 500  # values in one IN; some databases take no more than 999
 
@@ -38,9 +39,9 @@ def by_fingerprint(cells: Iterable[CellRecord]) -> dict[str, CellRecord]:
     return {cell.fingerprint: cell for cell in cells}
 
 
-def chunks(fingerprints: Iterable[str]) -> Iterator[list[str]]:
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
     """Pieces small enough for one IN clause."""
-    everything = list(fingerprints)
+    everything = list(values)
     return (everything[i : i + _CHUNK] for i in range(0, len(everything), _CHUNK))
 
 
