@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, wholes_of
+from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, whole_of, wholes_of
 from bnnbench.checks.compare import Verdict
 from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.experiment.machine import device_of, set_threads
@@ -25,6 +25,7 @@ from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import budget_of
 
 DEFAULT_DB = "results.db"
+MOST_JOBS = 64
 
 
 def run(
@@ -175,13 +176,27 @@ def report(
     tasks: str | Sequence[str] | None = None,
     methods: str | Sequence[str] | None = None,
     budget: str | None = None,
-    formats: Sequence[str] = ("md", "csv", "latex"),
+    formats: str | Sequence[str] = ("md", "csv", "latex"),
+    figures: str | Sequence[str] = ("svg",),
+    jobs: int | None = 1,
     task: str | Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the comparison tables and figures of a database into a folder; returns the files written.
 
-    Results of methods and tasks that are installed here in a newer version are shown and marked as superseded. `task`
-    is the former name of `tasks`.
+    Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
+
+    Args:
+        db: the database. out: the folder.
+        tasks, methods: names to keep, a list or one string with commas (of tasks: groups too); None keeps everything.
+        budget: one budget; None takes for each section the largest that it has.
+        formats: of `md` (the page with its figures), `csv` and `latex`.
+        figures: formats of the figures, of `svg`, `png` and `pdf`; the page shows the first. `none`: no figures.
+        jobs: processes that draw figures, None for one a core. With several, a script needs the usual
+            `if __name__ == "__main__":`, for each process imports it.
+        task: former name of `tasks`.
+
+    Raises:
+        UserError: bad input, an unusable database or folder; nothing is written then.
     """
     from bnnbench.reporting.build import build
     from bnnbench.reporting.output import WRITTEN
@@ -203,6 +218,8 @@ def report(
             None if budget is None else text_of(budget, "--budget"),
             names_of(formats, "--format"),
             installed,
+            figures=[] if (drawn := names_of(figures, "--figures")) == ["none"] else drawn,
+            processes=None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),
         )
 
 

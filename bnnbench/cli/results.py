@@ -18,12 +18,15 @@ from bnnbench.cli.common import db_option, table
 @click.option("--methods", help="Names, with commas; default everything stored.")
 @click.option("--budget", help="smoke, quick or full; default the largest stored.")
 @click.option("--format", "formats", default="md,csv,latex", show_default=True, help="md, csv, latex.")
+@click.option("--figures", default="svg", show_default=True, help="svg, png, pdf, with commas, or `none`.")
+@click.option("--jobs", type=int, help="Processes that draw figures; default one for each core.")
 def report(formats: str, **options: Any) -> None:
     """Write comparison tables and figures from a database.
 
     \b
     Example:
       bnnbench report --db results.db --out reports
+      bnnbench report --task uci --figures svg,pdf --out uci
     """
     from bnnbench import api
 
