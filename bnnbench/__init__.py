@@ -5,7 +5,8 @@ The command line is a wrapper of these functions, which load their machinery on 
 * `bnnbench.check` puts a method on problems with known answers,
 * `bnnbench.run` trains and scores methods on tasks into a results database,
 * `bnnbench.load` gives back a trained posterior that predicts arrays,
-* `bnnbench.scores` is the results as a tidy DataFrame, `bnnbench.report` writes tables and figures from them.
+* `bnnbench.scores` is the results as a tidy DataFrame, `bnnbench.report` writes tables and figures from them,
+* `bnnbench.forget` drops from a database what newer versions supersede.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from bnnbench._version import __version__
 
 if TYPE_CHECKING:
-    from bnnbench.api import check, load, report, run, scores
+    from bnnbench.api import check, forget, load, report, run, scores
 
 # Idle OpenMP threads that spin for long make every step many times slower on a machine that is shared. The runtime
 # reads this when torch is loaded, and nothing of bnnbench loads it before.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
-__all__ = ["__version__", "check", "load", "report", "run", "scores"]
+__all__ = ["__version__", "check", "forget", "load", "report", "run", "scores"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, wholes_of
+from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, whole_of, wholes_of
 from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.renamed import renamed, without_rule
@@ -19,6 +19,8 @@ from bnnbench.experiment.selection import method_to_check
 from bnnbench.experiment.threads import jobs_of, large_threads
 from bnnbench.experiment.threads import threads as computing_with
 from bnnbench.methods import METHODS, Method
+from bnnbench.store.forget import Forgotten
+from bnnbench.store.forget import forget as forget_in
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import budget_of
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from bnnbench.checks.compare import Verdict
 
 DEFAULT_DB = "results.db"
+MOST_JOBS = 64
 
 
 def run(
@@ -200,13 +203,27 @@ def report(
     tasks: str | Sequence[str] | None = None,
     methods: str | Sequence[str] | None = None,
     budget: str | None = None,
-    formats: Sequence[str] = ("md", "csv", "latex"),
+    formats: str | Sequence[str] = ("md", "csv", "latex"),
+    figures: str | Sequence[str] = ("svg",),
+    jobs: int | None = 1,
     task: str | Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the comparison tables and figures of a database into a folder; returns the files written.
 
-    Results of methods and tasks that are installed here in a newer version are shown and marked as superseded. `task`
-    is the former name of `tasks`.
+    Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
+
+    Args:
+        db: the database. out: the folder.
+        tasks, methods: names to keep, a list or one string with commas (of tasks: groups too); None keeps everything.
+        budget: one budget; None takes for each section the largest that it has.
+        formats: of `md` (the page with its figures), `csv` and `latex`.
+        figures: formats of the figures, of `svg`, `png` and `pdf`; the page shows the first. `none`: no figures.
+        jobs: processes that draw figures, None for one a core. With several, a script needs the usual
+            `if __name__ == "__main__":`, for each process imports it.
+        task: former name of `tasks`.
+
+    Raises:
+        UserError: bad input, an unusable database or folder; nothing is written then.
     """
     from bnnbench.reporting.build import build
     from bnnbench.reporting.output import WRITTEN
@@ -228,4 +245,38 @@ def report(
             None if budget is None else text_of(budget, "--budget"),
             names_of(formats, "--format"),
             installed,
+            figures=[] if (drawn := names_of(figures, "--figures")) == ["none"] else drawn,
+            processes=None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),
         )
+
+
+def forget(
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    *,
+    superseded: bool = False,
+    artifacts: bool = False,
+    dry_run: bool = False,
+) -> Forgotten:
+    """Drop from a database what newer versions supersede, or stored arrays; an SQLite file shrinks.
+
+    Args:
+        db: the database; its artifacts are looked for where they are stored.
+        superseded: cells of versions of their task or method that are not the ones registered last, and those of
+            defaults that have changed since, with all that was stored of them: no table, figure or export shows them.
+        artifacts: posteriors and predictive samples of all cells; scores and plot data stay.
+        dry_run: only say what would go.
+
+    Raises:
+        UserError: nothing is asked for; a living process is training what is to go; something cannot be written. Then
+            no cell is forgotten, or all are, and a further call removes the files that are left.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("constant", "diabetes", splits=[0], budget="smoke", db=db)
+        >>> str(bnnbench.forget(db, superseded=True)).partition(" in ")[0]
+        'There is nothing to forget'
+        >>> bnnbench.forget(db, artifacts=True).artifacts
+        2
+    """
+    return forget_in(db, superseded=superseded, artifacts=artifacts, dry_run=dry_run)

@@ -18,12 +18,15 @@ from bnnbench.cli.common import db_option, table
 @click.option("--methods", help="Names, with commas; default everything stored.")
 @click.option("--budget", help="smoke, quick or full; default the largest stored.")
 @click.option("--format", "formats", default="md,csv,latex", show_default=True, help="md, csv, latex.")
+@click.option("--figures", default="svg", show_default=True, help="svg, png, pdf, with commas, or `none`.")
+@click.option("--jobs", type=int, help="Processes that draw figures; default one for each core.")
 def report(formats: str, **options: Any) -> None:
     """Write comparison tables and figures from a database.
 
     \b
     Example:
       bnnbench report --db results.db --out reports
+      bnnbench report --task uci --figures svg,pdf --out uci
     """
     from bnnbench import api
 
@@ -149,3 +152,27 @@ def export(db: str, format_: str | None, out: Path | None) -> None:
     place = None if out is None else file_of(out, "--out")
     with ResultStore(db, read_only=True) as store:
         write(store, format_, place)
+
+
+@click.command()
+@db_option
+@click.option("--superseded", is_flag=True, help="Cells of versions and defaults that newer ones supersede.")
+@click.option("--artifacts", is_flag=True, help="Posteriors and predictive samples of all cells; scores stay.")
+@click.option("--dry-run", is_flag=True, help="Show what would be forgotten.")
+def forget(dry_run: bool, **options: Any) -> None:
+    """Drop results that no table shows any more, or stored arrays, from a database and its folder of artifacts.
+
+    It refuses while another process trains what is to go. An SQLite file shrinks. Make a copy first: there is no way
+    back.
+
+    \b
+    Example:
+      bnnbench forget --superseded --dry-run --db results.db
+      bnnbench forget --superseded --artifacts --db results.db
+    """
+    from bnnbench import api
+
+    found = api.forget(dry_run=dry_run, **options)
+    if dry_run and len(found.cells):
+        table(list(found.cells.columns), found.cells.itertuples(index=False, name=None))
+    click.echo(found)

@@ -13,6 +13,7 @@ from bnnbench.engine.size import parameters
 from bnnbench.engine.step import PREDICT
 from bnnbench.engine.train import Fitted
 from bnnbench.evaluation.flow_data import Curves, flow_data
+from bnnbench.evaluation.rounding import multiples, significant
 from bnnbench.metrics import curves
 from bnnbench.model import CategoricalPredictive, DensityPredictive, GaussianPredictive, Predictive
 from bnnbench.random import Span
@@ -21,6 +22,8 @@ from bnnbench.tasks import TestSet
 
 WEIGHT_BINS = np.linspace(-4.0, 4.0, 81)  # of the prior's scale
 HISTOGRAM_WEIGHTS = 2**24  # weights in a histogram, at most
+UNIT = 2.0**-11  # of probabilities, shares and entropies [nats]
+EDGE = 2.0**-10  # of the edges of bins, in units of the prior's scale
 
 
 def figure_data(fitted: Fitted, r: int, name: str, predictive: Predictive, test_set: TestSet) -> Curves:
@@ -47,21 +50,23 @@ def _density(predictive: DensityPredictive, fitted: Fitted, r: int, name: str, t
 def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
     if name == names.TEST and test_set.y is not None:
         y = torch.as_tensor(test_set.y)
-        return {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
-    if test_set.out_of_distribution:
-        return {"entropy": curves.entropies(predictive)}
-    return {"violins": curves.class_violins(predictive)} if name == names.ROTATED_DIGIT else {}
+        found = {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
+    elif test_set.out_of_distribution:
+        found = {"entropy": curves.entropies(predictive)}
+    else:
+        found = {"violins": curves.class_violins(predictive)} if name == names.ROTATED_DIGIT else {}
+    return {curve: multiples(series, UNIT) for curve, series in found.items()}
 
 
 @_of.register
 def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
     data = fitted.pack.data
     if name == names.TEST and test_set.y is not None:
-        return {"pit_ecdf": curves.pit_ecdf(predictive, torch.as_tensor(test_set.y))}
+        return {"pit_ecdf": multiples(curves.pit_ecdf(predictive, torch.as_tensor(test_set.y)), UNIT)}
     if data.grid is None:
         return {}
     if name == names.TRAIN:
-        return {"data": {"x": test_set.x[:, 0], "y": test_set.y}}  # type: ignore[dict-item]
+        return {"data": significant({"x": test_set.x[:, 0], "y": test_set.y})}  # type: ignore[dict-item]
     if name != names.GRID:
         return {}
     truth = {} if test_set.truth is None else {"truth": test_set.truth[0], "truth_std": test_set.truth[1]}
@@ -69,7 +74,7 @@ def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: st
     if data.exact is not None:
         mean, std = data.exact
         found["exact"] = {"x": test_set.x[:, 0], "mean": mean, "std": std, **truth}
-    return found
+    return {curve: significant(series) for curve, series in found.items()}
 
 
 def weight_histogram(fitted: Fitted, replica: int) -> Series | None:
@@ -90,4 +95,5 @@ def weight_histogram(fitted: Fitted, replica: int) -> Series | None:
     units = [(value / prior.scale_of(value[0])).reshape(-1) for value in weights.values() if value.dim() > 2]
     everything = torch.cat(units).cpu().numpy()
     counts, edges = np.histogram(everything, bins=WEIGHT_BINS)
-    return {"lower": edges[:-1], "upper": edges[1:], "density": counts / (everything.size * np.diff(edges))}
+    density = counts / (everything.size * np.diff(edges))
+    return {**multiples({"lower": edges[:-1], "upper": edges[1:]}, EDGE), **significant({"density": density})}

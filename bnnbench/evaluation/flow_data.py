@@ -14,6 +14,7 @@ from bnnbench.data.arrays import Data
 from bnnbench.engine.predict import one_of
 from bnnbench.engine.step import PREDICT
 from bnnbench.engine.train import Fitted
+from bnnbench.evaluation.rounding import multiples
 from bnnbench.flows import Flow
 from bnnbench.model import AutoencoderProblem, DensityProblem, DensityTruth, Problem, Rows
 from bnnbench.model.autoencoder import Autoencoder
@@ -24,7 +25,9 @@ Curves = dict[str, Series]
 
 POINTS, IMAGES = 800, 8
 STRIDE = 3  # of the grid on which densities are scored
-LEAST = -20.0  # log-density below which all is one to the eye
+LEAST = -15.0  # log-density below which all is one to the eye
+POINT, NODE = 2.0**-8, 2.0**-10  # units of coordinates: of points, and of the grid, whose colours are to fit it
+NATS, GREY = 2.0**-6, 2.0**-7  # units of log-densities, and of pixels
 
 
 def flow_data(fitted: Fitted, r: int, test_set: TestSet) -> Curves:
@@ -72,10 +75,11 @@ def _plane(flow: Flow, key: Tensor, problem: DensityProblem, test_set: TestSet) 
     """Draws with their noise, and data with theirs."""
     shift, scale = _units(problem)
     noise = random.normal(key, (POINTS, 2)).to(scale)
-    found: Curves = {"flow_samples": _pairs(x=shift + scale * flow.bijection.inverse(noise)[0], z=noise)}
+    draws = _pairs(x=shift + scale * flow.bijection.inverse(noise)[0], z=noise)
+    found: Curves = {"flow_samples": multiples(draws, POINT)}
     if problem.draw is not None:  # an energy has no data
         x = torch.as_tensor(test_set.x[:POINTS], dtype=shift.dtype)
-        found["flow_data"] = _pairs(x=x, z=flow.bijection((x - shift) / scale)[0])
+        found["flow_data"] = multiples(_pairs(x=x, z=flow.bijection((x - shift) / scale)[0]), POINT)
     return found
 
 
@@ -89,7 +93,7 @@ def _density(flow: Flow, problem: DensityProblem, data: Data) -> Series:
     x = torch.as_tensor(data.grid[some], dtype=shift.dtype)
     log_q = flow((x - shift) / scale) - scale.log().sum()
     both = {"log_q": log_q.numpy(), "log_p": data.truth.log_density[some]}
-    return _pairs(x=x) | {k: np.round(v.clip(min=LEAST), 2) for k, v in both.items()}
+    return {**multiples(_pairs(x=x), NODE), **multiples({k: v.clip(min=LEAST) for k, v in both.items()}, NATS)}
 
 
 def _images(network: Autoencoder, key: Tensor, test_set: TestSet) -> Series:
@@ -99,13 +103,10 @@ def _images(network: Autoencoder, key: Tensor, test_set: TestSet) -> Series:
     noise = random.normal(key, (IMAGES, network.latent))
     images = torch.cat([x, network.decoder(z).sigmoid(), network.decoder(noise).sigmoid()])
     kind, image = np.repeat(np.arange(3), IMAGES), np.tile(np.arange(IMAGES), 3)
-    return {
-        "kind": np.repeat(kind, x.shape[1]),
-        "image": np.repeat(image, x.shape[1]),
-        "pixel": np.round(images.reshape(-1).numpy(), 2),
-    }
+    pixels = {"pixel": images.reshape(-1).numpy()}
+    return {"kind": np.repeat(kind, x.shape[1]), "image": np.repeat(image, x.shape[1]), **multiples(pixels, GREY)}
 
 
 def _pairs(**columns: Tensor) -> dict[str, np.ndarray]:
-    """`x0` and `x1` of points x [N, 2], to a thousandth."""
-    return {f"{name}{i}": np.round(value[:, i].numpy(), 3) for name, value in columns.items() for i in (0, 1)}
+    """`x0` and `x1` of points x [N, 2]."""
+    return {f"{name}{i}": value[:, i].numpy() for name, value in columns.items() for i in (0, 1)}

@@ -22,6 +22,7 @@ from bnnbench.engine.train import History, OutOfTime, train
 from bnnbench.evaluation.diagnostics import as_mapping
 from bnnbench.evaluation.evaluate import evaluate
 from bnnbench.evaluation.evaluator import Evaluator
+from bnnbench.evaluation.rounding import significant
 from bnnbench.experiment.machine import peak_memory_mb
 from bnnbench.experiment.progress import Watcher
 from bnnbench.records import Outcome, Status
@@ -104,7 +105,7 @@ def training_curves(history: History, replica: int) -> dict[str, dict[str, np.nd
         return {}
     found = {"training": history.curves} | ({"recording": history.recording} if history.recording else {})
     own = {
-        curve: {name: values if name == "step" else values[replica] for name, values in columns.items()}
+        curve: significant({name: values if name == "step" else values[replica] for name, values in columns.items()})
         for curve, columns in found.items()
     }
     kept = history.step_kept

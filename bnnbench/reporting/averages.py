@@ -24,11 +24,18 @@ def averages(section: Section, task: str) -> Frame:
     Columns: `method` (the row), `evaluation`, `metric`, `value` and `stderr` (`within_split`), `unconverged` (a cell of
     the row is flagged by its own convergence diagnostics), `competes` (neither that nor a baseline).
     """
+    return section.once(("averages", task), lambda: _averages(section, task))
+
+
+def _averages(section: Section, task: str) -> Frame:
     scores: Frame = section.scores[(section.scores["task"] == task) & (section.scores["rule"].isin(ONE_SPLIT))]
     bad = set(scores.loc[scores["status"] == "unconverged", "row"])
     out = bad | set(scores.loc[scores["baseline"], "row"])
-    groups = _without_repeats(scores[scores["metric"] != ""]).groupby(["row", "evaluation", "metric"])
-    found = [(*key, *within_split(cells), key[0] in bad, key[0] not in out) for key, cells in groups]
+    scores = _without_repeats(scores[scores["metric"] != ""])
+    values, errors = scores["value"].to_numpy(dtype=float), scores["stderr"].to_numpy(dtype=float)
+    places = scores.groupby(["row", "evaluation", "metric"]).indices  # many groups of few lines
+    found = [(*key, *within_split(values[own], errors[own]), key[0] in bad, key[0] not in out)
+             for key, own in sorted(places.items())]  # fmt: skip
     frame: Frame = pd.DataFrame(found, columns=[*PLACE, "value", "stderr", "unconverged", "competes"])
     return ordered(frame, method=section.rows)
 

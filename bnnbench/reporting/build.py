@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,11 @@ from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.reporting.tables.table import Table, frame_csv, write
 from bnnbench.reporting.tables.truth import truth_tables
 
-if TYPE_CHECKING:  # matplotlib is loaded for a report, not for a summary table
-    from bnnbench.reporting.figures.section import Picture
+if TYPE_CHECKING:  # matplotlib is loaded for figures, not for tables
+    from bnnbench.reporting.figures.drawing import Drawer
 
 FORMATS = ("md", "csv", "latex")
+FIGURES = ("svg", "png", "pdf")
 TABLES = (  # each yields what a section has scores for, beside the headline tables, in the order of the page
     summary_tables,
     detection_tables,
@@ -48,6 +50,8 @@ def build(
     budget: str | None = None,
     formats: Sequence[str] = FORMATS,
     installed: Installed | None = None,
+    figures: Sequence[str] = FIGURES[:1],
+    processes: int | None = 1,
 ) -> list[Path]:
     """Write tables, figures and `index.md` below `out`.
 
@@ -56,27 +60,46 @@ def build(
         tasks, methods: names (tasks: groups too, `all`) to keep; None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
         formats: of `md` (the page with its figures), `csv` and `latex`.
+        figures: formats of the figures, of `svg`, `png` and `pdf`, the page showing the first; empty: no figures.
+        processes: how many draw figures, None for one a core; see `Drawer`.
         installed: versions of the `method`s and `task`s that the reader has; results of older ones are marked as such.
 
     Returns:
         Paths of the files written.
     """
-    unknown = set(formats) - set(FORMATS)
-    if unknown or not formats:
-        named = ", ".join(sorted(map(str, unknown))) or "none"
-        raise UserError(f"Unknown report format ({named}); choose from {', '.join(FORMATS)}.")
+    _check(formats, FORMATS, "report")
+    _check(figures or FIGURES, FIGURES, "figure")
     selection, output = select(store, tasks, methods, budget, installed), Output(out)
-    pages = [_section(selection, section, output, set(formats)) for section in selection.sections]
-    across = _fidelity(selection, output, set(formats))
+    with _drawer(figures if "md" in formats else (), processes) as drawer:
+        pages = [_section(selection, section, output, set(formats), drawer) for section in selection.sections]
+        across = _fidelity(selection, output, set(formats), drawer)
+        for name, content in drawer.files() if drawer else ():
+            output.write(f"figures/{name}", content)
     if "md" in formats:
         from bnnbench.reporting.pages import index
 
-        output.write("index.md", index(selection, pages, across))
+        output.write("index.md", index(selection, pages, across, has_figures=bool(figures)))
     return output.finish()
 
 
-def _section(selection: Selection, section: Section, output: Output, formats: set[str]) -> str:
-    """Write one section's tables and figures; returns its part of the page."""
+def _check(asked: Sequence[str], known: Sequence[str], what: str) -> None:
+    unknown = set(asked) - set(known)
+    if unknown or not asked:
+        named = ", ".join(sorted(map(str, unknown))) or "none"
+        raise UserError(f"Unknown {what} format ({named}); choose from {', '.join(known)}.")
+
+
+def _drawer(figures: Sequence[str], processes: int | None) -> AbstractContextManager[Drawer | None]:
+    """None where there is nothing to draw."""
+    if not figures:
+        return nullcontext()
+    from bnnbench.reporting.figures.drawing import Drawer
+
+    return Drawer(figures, processes)
+
+
+def _section(selection: Selection, section: Section, output: Output, formats: set[str], drawer: Drawer | None) -> str:
+    """Write one section's tables and have its figures drawn; returns its part of the page."""
     headlines = _marked(headline_tables(selection, section), selection)
     found = [table for tables in TABLES for table in tables(selection, section)]
     others = _marked((replace(t, caption=f"{t.caption} {section.warning}".strip()) for t in found), selection)
@@ -85,17 +108,17 @@ def _section(selection: Selection, section: Section, output: Output, formats: se
         output.write(f"tables/{file_stem(section.name)}-cost.csv", frame_csv(costs(section)))
     if "md" not in formats:
         return ""
-    from bnnbench.reporting.figures.section import draw  # matplotlib is loaded for a page, not for its tables
-    from bnnbench.reporting.pages import section_page
+    from bnnbench.reporting.pages import pictures, section_page
 
-    figures = []
-    for figure in draw(selection, section):
-        figures.append(figure)
-        _write_figure(figure, output)
-    return section_page(selection, section, headlines, others, figures)
+    if drawer is None:
+        return section_page(selection, section, headlines, others, [])
+    from bnnbench.reporting.figures.section import plots_of
+
+    shown = pictures(map(drawer.add, plots_of(selection, section)), drawer.formats)
+    return section_page(selection, section, headlines, others, shown)
 
 
-def _fidelity(selection: Selection, output: Output, formats: set[str]) -> list[str]:
+def _fidelity(selection: Selection, output: Output, formats: set[str], drawer: Drawer | None) -> list[str]:
     """Write the comparisons with HMC, which belong to no one section; returns their part of the page, if any."""
     found = fidelity(selection)
     if found is None:
@@ -104,19 +127,15 @@ def _fidelity(selection: Selection, output: Output, formats: set[str]) -> list[s
     write(tables, output, formats)
     if "md" not in formats:
         return []
-    from bnnbench.reporting.figures.section import draw_fidelity
-    from bnnbench.reporting.pages import fidelity_page
+    from bnnbench.reporting.pages import fidelity_page, pictures
 
-    figure = draw_fidelity(selection, found)
-    _write_figure(figure, output)
-    return [fidelity_page(tables, figure)]
+    if drawer is None:
+        return [fidelity_page(tables, [])]
+    from bnnbench.reporting.figures.section import fidelity_plot
+
+    return [fidelity_page(tables, pictures([drawer.add(fidelity_plot(selection, found))], drawer.formats))]
 
 
 def _marked(tables: Iterable[Table], selection: Selection) -> list[Table]:
     """With a sign at the names of what is superseded."""
     return [replace(table, grid=table.grid.renamed(selection.superseded.marked)) for table in tables]
-
-
-def _write_figure(figure: Picture, output: Output) -> None:
-    for extension, content in figure.files.items():
-        output.write(f"figures/{figure.name}.{extension}", content)

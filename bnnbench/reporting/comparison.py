@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -10,9 +11,18 @@ import numpy as np
 
 from bnnbench import names
 from bnnbench.reporting.competition import SEEDS, Competitor, winners
-from bnnbench.reporting.statistics import Entry, Frame, mean_over_splits, quartiles, size_ratio
+from bnnbench.reporting.statistics import (
+    Entry,
+    Frame,
+    known_mean,
+    mean_over_splits,
+    quartiles,
+    size_ratio,
+    within_split,
+)
 
 Blocks: TypeAlias = Mapping[tuple[str, str], Mapping[str, np.ndarray]]  # (row, task) -> metric -> means over blocks
+FLAGS = ("unconverged", "baseline", "other_target")  # of a row, if any of its cells has it
 CALIBRATION = frozenset(["calibration_error", "ece"])  # a constant is calibrated: to be worse there says little
 
 
@@ -111,10 +121,12 @@ def _check_comparable(frame: Frame) -> None:
 
 @dataclass(frozen=True)
 class _Column:
-    """One row on one task: its scores of the metric, and what became of its cells."""
+    """One row on one task: its scores of the metric with their errors and seeds, and what became of its cells."""
 
-    scores: Frame
-    per_split: Frame  # seeds averaged
+    values: np.ndarray
+    errors: np.ndarray
+    seeds: np.ndarray
+    per_split: Mapping[str, float]  # seeds averaged, in the order of names
     splits: tuple[str, ...]  # of the task
     complete: bool
     unconverged: bool
@@ -123,33 +135,44 @@ class _Column:
 
     def competitor(self, entry: Entry, better: int, blocks: np.ndarray | None) -> Competitor:
         """What the test needs, with its sign such that lower is better."""
-        per_split = -better * self.per_split.reindex(self.splits).to_numpy(dtype=float)
-        by_seed = self.scores.groupby("seed")["value"].mean() if len(self.splits) == 1 else {}
-        seeds = {int(seed): -better * float(value) for seed, value in by_seed.items()}
-        error = entry.se if len(seeds) < SEEDS else float(self.scores["stderr"].astype(float).mean())
+        per_split = -better * np.array([self.per_split.get(split, np.nan) for split in self.splits])
+        own = np.unique(self.seeds).tolist() if len(self.splits) == 1 else []
+        seeds = {int(seed): -better * known_mean(self.values[self.seeds == seed]) for seed in own}
+        error = entry.se if len(seeds) < SEEDS else known_mean(self.errors)
         return Competitor(-better * entry.mean, per_split, seeds, error, None if blocks is None else -better * blocks)
 
 
 def _columns(part: Frame, chosen: Frame) -> dict[str, _Column]:
     """By row: `part` are all rows of a task, `chosen` those of the metric."""
     splits, found = tuple(sorted(part["split"].unique())), {}
-    for row, cells in part.groupby("row", sort=False):
-        own = chosen[chosen["row"] == row]
-        per_split = own.groupby("split")["value"].mean()
-        expected = cells.groupby(["split", "seed"]).ngroups
-        complete = len(per_split) == len(splits) and own.groupby(["split", "seed"]).ngroups == expected
-        unconverged = bool((cells["status"] == "unconverged").any())
-        flags = bool(cells["baseline"].any()), bool(cells["other_target"].any())
-        found[str(row)] = _Column(own, per_split, splits, complete, unconverged, *flags)
+    per_split: dict[str, dict[str, float]] = {}
+    for (row, split), value in chosen.groupby(["row", "split"])["value"].mean().items():
+        per_split.setdefault(row, {})[split] = float(value)
+    runs, scored = _runs(part), _runs(chosen)
+    flags = part.assign(unconverged=part["status"] == "unconverged").groupby("row")[list(FLAGS)].any()
+    places, none = chosen.groupby("row").indices, np.zeros(0, int)
+    numbers = [chosen[name].to_numpy() for name in ("value", "stderr", "seed")]
+    for row in part["row"].unique():
+        own, place = per_split.get(row, {}), places.get(row, none)
+        complete = len(own) == len(splits) and scored[row] == runs[row]
+        values, errors, seeds = (column[place] for column in numbers)
+        marked = {name: bool(flags.at[row, name]) for name in FLAGS}
+        found[str(row)] = _Column(values, errors.astype(float), seeds, own, splits, complete, **marked)
     return found
+
+
+def _runs(cells: Frame) -> Counter[str]:
+    """Number of different splits and seeds of each row."""
+    return Counter(cells[["row", "split", "seed"]].drop_duplicates()["row"])
 
 
 def _entry(column: _Column) -> Entry:
     """Mean, error and median, before anybody is compared."""
-    mean, se = mean_over_splits(column.scores, column.per_split)
-    values = column.per_split.to_numpy(dtype=float)
+    values = np.array(list(column.per_split.values()), dtype=float)
+    several = len(values) > 1
+    mean, se = mean_over_splits(values) if several else within_split(column.values, column.errors)
     low, median, high = quartiles(values)
-    skewed = len(values) > 1 and bool(abs(mean - median) > high - low + 1e-9 * abs(median))
+    skewed = several and bool(abs(mean - median) > high - low + 1e-9 * abs(median))
     flags = {name: getattr(column, name) for name in ("complete", "unconverged", "other_target")}
     return Entry(mean, se, len(values), median=median, skewed=skewed, **flags)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from bnnbench.reporting.escape import alt_text, code, escape_markdown, one_line
-from bnnbench.reporting.figures.section import Picture
+from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.separable import ALPHA
 from bnnbench.reporting.statistics import Frame
@@ -39,6 +39,8 @@ SUPERSEDED = (
     f"What {OLD} marks was made by older versions of methods or tasks than those installed where this report was "
     "written: {}. Newer versions give other numbers; `bnnbench run` makes them."
 )
+NO_FIGURES = "Figures are left out of this page; `bnnbench report` without `--figures none` draws them.\n"
+EMBEDDED = ("svg", "png")  # what browsers show as pictures
 SPLIT_RULES = {
     "fixed": "one fixed split",
     "10fold": "ten folds of one permutation",
@@ -103,9 +105,9 @@ def _distinct(values: Iterable) -> list[str]:
 
 
 def section_page(
-    selection: Selection, section: Section, headlines: list[Table], others: list[Table], figures: list[Picture]
+    selection: Selection, section: Section, headlines: list[Table], others: list[Table], pictures: list[str]
 ) -> str:
-    """One section: tables, notes, figures, costs, hyperparameters, troubles."""
+    """One section: tables, notes, pictures, costs, hyperparameters, troubles."""
     group = escape_markdown(section.group)
     parts = [f"## {group}, split rule {code(section.rule)}, budget {code(section.budget)}\n"]
     if section.rule in SPLIT_RULES:
@@ -121,20 +123,30 @@ def section_page(
     if notes:
         parts += ["Notes on the data:\n", "".join(notes)]
     parts += [table.page() for table in others]
-    if figures:
-        parts += [f"### {group}: figures\n", *map(_picture, figures)]
+    if pictures:
+        parts += [f"### {group}: figures\n", *pictures]
     parts += _costs(section) + _tuning(section) + _troubles(section)
     return "\n".join(parts)
 
 
-def _picture(figure: Picture) -> str:
-    text = f"{escape_markdown(figure.text)}\n\n" * bool(figure.text)
-    return f"{text}![{alt_text(figure.alt)}](figures/{figure.name}.svg)\n\n[PNG](figures/{figure.name}.png)\n"
+def pictures(plots: Iterable[Plot], formats: Sequence[str]) -> list[str]:
+    """Figures in Markdown: what to see, the picture in the first format that a page can show, links to the others."""
+    return [_picture(plot, formats) for plot in plots]
 
 
-def fidelity_page(tables: list[Table], figure: Picture) -> str:
-    """The part that spans sections: figure, then tables."""
-    return "\n".join([f"## {FIDELITY}\n", _picture(figure), *(table.page() for table in tables)])
+def _picture(plot: Plot, formats: Sequence[str]) -> str:
+    shown = next((name for name in formats if name in EMBEDDED), "")
+    files = {name: f"figures/{plot.name}.{name}" for name in formats}
+    alt = alt_text(plot.alt)
+    parts = [escape_markdown(plot.text)] * bool(plot.text)
+    parts += [f"![{alt}]({files[shown]})"] if shown else [alt]
+    parts += [" ".join(f"[{name.upper()}]({file})" for name, file in files.items() if name != shown)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def fidelity_page(tables: list[Table], pictures: list[str]) -> str:
+    """The part that spans sections: picture, then tables."""
+    return "\n".join([f"## {FIDELITY}\n", *pictures, *(table.page() for table in tables)])
 
 
 def _costs(section: Section) -> list[str]:
@@ -180,7 +192,7 @@ def _troubles(section: Section) -> list[str]:
     ]
 
 
-def index(selection: Selection, pages: list[str], across: list[str]) -> str:
+def index(selection: Selection, pages: list[str], across: list[str], *, has_figures: bool) -> str:
     """The whole page: the parts of the sections, then those that span them."""
     contents = "".join(
         f"* {escape_markdown(s.group)}, {code(s.rule)}, budget {code(s.budget)}: "
@@ -190,5 +202,6 @@ def index(selection: Selection, pages: list[str], across: list[str]) -> str:
     contents += f"* {FIDELITY}\n" * bool(across)
     old = selection.superseded
     warning = [f"**Superseded results.** {SUPERSEDED.format(old)}\n"] * bool(old.names)
+    warning += [NO_FIGURES] * (not has_figures)
     head = ["# bnnbench report\n", *warning, "## How to read this\n", HOW_TO_READ, "## Where the numbers come from\n"]
     return "\n".join([*head, provenance(selection), "Sections:\n", contents, *pages, *across])

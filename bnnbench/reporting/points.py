@@ -10,13 +10,15 @@ from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 
 
-def compared(
-    selection: Selection, section: Section, metric: str, evaluation: str = names.TEST, points: Blocks | None = None
-) -> Comparison:
-    """A metric on one test set of the section's data sets; `points` are the section's `blocks`, where bold counts."""
-    rows, tasks = list(section.rows), list(section.tasks)
-    better = selection.metric(metric).better
-    return comparison(section.scores, metric, evaluation, better=better, rows=rows, tasks=tasks, blocks=points)
+def compared(selection: Selection, section: Section, metric: str, evaluation: str = names.TEST) -> Comparison:
+    """A metric on one test set of the section's data sets; on the test rows over `blocks`, where there are such."""
+
+    def made() -> Comparison:
+        points = blocks(selection, section) if evaluation == names.TEST else None
+        rows, tasks, better = list(section.rows), list(section.tasks), selection.metric(metric).better
+        return comparison(section.scores, metric, evaluation, better=better, rows=rows, tasks=tasks, blocks=points)
+
+    return section.once(("compared", metric, evaluation), made)
 
 
 def blocks(selection: Selection, section: Section) -> Blocks:
@@ -24,6 +26,10 @@ def blocks(selection: Selection, section: Section) -> Blocks:
 
     A row is there if all its cells have stored them, and as many.
     """
+    return section.once("blocks", lambda: _blocks(selection, section))
+
+
+def _blocks(selection: Selection, section: Section) -> Blocks:
     cells: Frame = section.scores.drop_duplicates("fingerprint")
     one = cells.groupby("task")["split"].transform("nunique") == 1
     rows = {f: (row, task) for f, row, task in cells.loc[one, ["fingerprint", "row", "task"]].itertuples(index=False)}

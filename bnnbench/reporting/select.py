@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from bnnbench import names
 from bnnbench.errors import UserError
@@ -23,6 +23,7 @@ from bnnbench.reporting.targets import other_targets
 
 BUDGETS = ("smoke", "quick", "full")
 CELL = ["task", "method", "config", "split", "seed", "budget"]
+T = TypeVar("T")
 
 
 def natural(name: str) -> list[tuple[float, str]]:
@@ -56,10 +57,18 @@ class Section:
     warning: str = ""
     others: dict[str, int] = field(default_factory=dict)
 
+    _known: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
     @property
     def name(self) -> str:
         """File name stem."""
         return f"{self.group}-{self.rule}"
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once: several tables and figures need it."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
 
 class Definition(NamedTuple):
@@ -133,7 +142,7 @@ def select(
     known_tasks, known_methods = store.tasks(), store.methods()
     known_methods = known_methods.assign(tags=known_methods["tags"].map(_strings))
     total = fingerprint(scores)
-    left_out = store.scores(latest_only=False)["fingerprint"].nunique() - scores["fingerprint"].nunique()
+    left_out = len(store.attempts(latest_only=False)) - len(attempts)
     groups = _groups(known_tasks)
     if tasks is not None:
         members = {g: [t for t, own in groups.items() if g in own] for own in groups.values() for g in own}

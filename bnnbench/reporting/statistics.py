@@ -62,28 +62,32 @@ def quartiles(values: np.ndarray) -> tuple[float, float, float]:
     return np.nan, float(np.quantile(values, 0.5, method="lower")), np.nan
 
 
-def mean_over_splits(own: Frame, per_split: Frame) -> tuple[float, float]:
-    """Mean and standard error over splits, or `within_split` where there is but one."""
-    if per_split.empty:
-        return float("nan"), float("nan")
-    if len(per_split) == 1:
-        return within_split(own)
-    values = per_split.to_numpy(dtype=float)
+def known_mean(values: np.ndarray) -> float:
+    """Mean of those that are no NaN; NaN without any."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def mean_over_splits(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard error over splits, of which there are several."""
     mean = float(values.mean())
     if not np.isfinite(values).all():
         return mean, float("nan")
     return mean, float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def within_split(scores: Frame) -> tuple[float, float]:
+def within_split(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     """Mean over seeds on one split; standard error over its test points, which seeds share, and over seeds.
 
     The two add in quadrature; where one is unknown, the error is the other.
+
+    Args:
+        values, errors: the score of each seed, and its standard error over test points.
     """
-    seeds = scores["value"].dropna().to_numpy(dtype=float)
+    seeds = values[~np.isnan(values)]
     if not len(seeds):
         return float("nan"), float("nan")
-    mean, over_points = float(seeds.mean()), float(scores["stderr"].astype(float).mean())
+    mean, over_points = float(seeds.mean()), known_mean(errors)
     if len(seeds) == 1 or not np.isfinite(seeds).all():
         return mean, over_points
     over_seeds = float(seeds.std(ddof=1) / np.sqrt(len(seeds)))

@@ -126,6 +126,19 @@ class Database:
                     "Another program reads %s, so its last work is in its log until a later command.", self.address
                 )
 
+    def compact(self) -> None:
+        """Shrink an SQLite file by what was deleted; where that cannot be done now, it is said, and nothing is lost."""
+        if self.address.path is None:
+            return
+        reason = "another program holds it"
+        try:
+            with database_faults(self.address), closing(self._engine.raw_connection()) as raw:
+                if sqlite.compact(raw.cursor().connection):
+                    return
+        except UserError as error:
+            reason = str(error)
+        log.warning("%s keeps its size for now (%s); forget again later.", self.address, reason.rstrip("."))
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view of the database."""

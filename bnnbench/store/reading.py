@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, String, cast, func, inspect, or_, select
+from sqlalchemy import ColumnElement, Select, String, Subquery, cast, func, inspect, or_, select, type_coerce
+from sqlalchemy.types import NullType
 
 from bnnbench.errors import UserError
 from bnnbench.store import server
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
 from bnnbench.store.faults import retried, value_faults
-from bnnbench.store.rows import NON_FINITE, chunks, read_series
+from bnnbench.store.rows import NON_FINITE, chunks
+from bnnbench.store.series import decode
 from bnnbench.store.tables import (
     IS_CURRENT,
     Attempt,
@@ -107,8 +109,8 @@ class Reading(Database):
 
         A curve without columns is one that cannot be read: something else has written it.
         """
-        text = cast(Curve.columns, String)  # parsed here, one by one
-        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "columns": text}
+        content = type_coerce(Curve.content, NullType())  # decoded here, one by one
+        columns = {**_CELL, **_IDENTITY, "evaluation": Evaluation.name, **_SPLIT_ORDER, "content": content}
         query = _cells(columns, latest_only, filters).join(Curve, Curve.attempt_id == Attempt.id)
         query = query.outerjoin(Evaluation, Curve.evaluation_id == Evaluation.id).where(Curve.name == name)
         if evaluation is not None:
@@ -117,7 +119,7 @@ class Reading(Database):
         frame["evaluation"] = frame["evaluation"].fillna("")
         found = _in_order(frame, ["evaluation"]).to_dict("records")
         return [
-            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, read_series(row["columns"]))
+            ({key: row[key] for key in (*_CELL, *_IDENTITY)}, row["evaluation"] or None, decode(row["content"]))
             for row in found
         ]
 
@@ -199,12 +201,23 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
     return query
 
 
-def _newest() -> Select:
-    """Ids of the cells attempted last among those of one label."""
+def _ages() -> Subquery:
+    """Cells by the age of their last attempt among those of one label: 1 is the newest."""
     label = (Cell.task_id, Cell.method_id, Cell.label, Cell.rule, Cell.index, Cell.seed, Cell.budget)
     age = func.row_number().over(partition_by=label, order_by=Attempt.id.desc())
-    cells = select(Cell.id, age.label("age")).join(Attempt).where(IS_CURRENT).subquery()
+    return select(Cell.id, age.label("age")).join(Attempt).where(IS_CURRENT).subquery()
+
+
+def _newest() -> Select:
+    """Ids of the cells attempted last among those of one label."""
+    cells = _ages()
     return select(cells.c.id).where(cells.c.age == 1)
+
+
+def superseded() -> ColumnElement[bool]:
+    """Of a cell with its task and method: whether `latest_only` leaves it out, attempted or not."""
+    cells = _ages()
+    return or_(~Task.current, ~Method.current, Cell.id.in_(select(cells.c.id).where(cells.c.age > 1)))
 
 
 def _matches(column: Any, wanted: Wanted) -> Any:

@@ -1,19 +1,18 @@
 """Between the runner's records and rows of the tables, in few statements: while they run, nobody else can write.
 
-Databases disagree about NaN and infinities, so numbers name them; curves keep seven digits.
+Databases disagree about NaN and infinities, so numbers name them.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 from sqlalchemy import Connection, insert, orm, select
 
 from bnnbench.records import CellRecord, EvaluationRecord, Outcome, Series, Status
+from bnnbench.store.series import encode
 from bnnbench.store.tables import (
     IS_CURRENT,
     Artifact,
@@ -30,6 +29,7 @@ from bnnbench.store.tables import (
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 Rows = list[dict[str, Any]]
+T = TypeVar("T")
 _FINISHED = [status.value for status in Status if status.finished]
 _CHUNK = 500  # values in one IN; some databases take no more than 999
 
@@ -39,9 +39,9 @@ def by_fingerprint(cells: Iterable[CellRecord]) -> dict[str, CellRecord]:
     return {cell.fingerprint: cell for cell in cells}
 
 
-def chunks(fingerprints: Iterable[str]) -> Iterator[list[str]]:
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
     """Pieces small enough for one IN clause."""
-    everything = list(fingerprints)
+    everything = list(values)
     return (everything[i : i + _CHUNK] for i in range(0, len(everything), _CHUNK))
 
 
@@ -156,50 +156,15 @@ def _attempt(outcome: Outcome) -> dict[str, Any]:
 
 def _curves(attempt_id: int, evaluation_id: int | None, curves: Mapping[str, Series]) -> Iterable[dict[str, Any]]:
     parent = {"attempt_id": attempt_id, "evaluation_id": evaluation_id}
-    return [{**parent, "name": name, "columns": encode_series(series)} for name, series in curves.items()]
+    return [{**parent, "name": name, "content": encode(series)} for name, series in curves.items()]
 
 
-def encode_value(value: float) -> tuple[float | None, str]:
+def encode_value(value: float) -> tuple[float | None, str | None]:
     """What goes into the columns value and kind."""
     value = float(value)
-    return (value, "finite") if math.isfinite(value) else (None, str(value))
+    return (value, None) if math.isfinite(value) else (None, str(value))
 
 
 def finite_or_none(value: float | None) -> float | None:
     """For columns in which NaN and infinities mean nothing more than `unknown`."""
     return float(value) if value is not None and math.isfinite(value) else None
-
-
-def encode_series(series: Series) -> dict[str, list[Any]]:
-    """Columns as JSON: integers exactly, floats to seven significant digits, NaN and infinities by name.
-
-    Raises:
-        ValueError: a column is not a vector of numbers, or columns differ in length.
-    """
-    arrays = {name: np.asarray(column) for name, column in series.items()}
-    if any(array.ndim != 1 or array.dtype.kind not in "biuf" for array in arrays.values()):
-        raise ValueError(f"Columns {sorted(arrays)} must be vectors of numbers.")
-    if len({array.size for array in arrays.values()}) > 1:
-        raise ValueError(f"Columns {sorted(arrays)} differ in length.")
-    return {name: [_shorten(value) for value in array.tolist()] for name, array in arrays.items()}
-
-
-def _shorten(value: float) -> float | str:
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else str(value)
-    return int(value)
-
-
-def read_series(text: str) -> dict[str, np.ndarray]:
-    """The columns of a curve from its stored JSON, integers as such; none if it is damaged."""
-    try:
-        series = {name: _column(values) for name, values in json.loads(text).items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return {}
-    return series if all(v.ndim == 1 and v.dtype.kind in "biuf" for v in series.values()) else {}
-
-
-def _column(values: list[Any]) -> np.ndarray:
-    if any(isinstance(value, str) for value in values):
-        return np.array([NON_FINITE[value] if isinstance(value, str) else value for value in values], dtype=float)
-    return np.array(values, dtype=None if values else float)

@@ -67,6 +67,20 @@ def leave_single_file(path: Path, timeout: float) -> bool:
     return merged
 
 
+def compact(connection: sqlite3.Connection) -> bool:
+    """Give the pages of what was deleted back to the disk; False where others hold the file."""
+    (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
+    if not unused:
+        return True
+    try:
+        connection.execute("VACUUM")
+    except sqlite3.OperationalError as error:
+        if not _is_busy(error):
+            raise
+        return False
+    return True
+
+
 def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     # No isolation level: the driver would begin transactions on its own, and too late (SQLAlchemy, "pysqlite").
@@ -80,6 +94,10 @@ def _unless_busy(connection: sqlite3.Connection, statement: str) -> tuple | None
     try:
         return connection.execute(statement).fetchone()
     except sqlite3.OperationalError as error:
-        if not error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        if not _is_busy(error):
             raise
         return None
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

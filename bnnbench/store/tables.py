@@ -174,12 +174,12 @@ class Evaluation(Base):
 
 
 class Score(Base):
-    """One value. Databases disagree about NaN and infinities, so `kind` names them and `value` is empty."""
+    """One value. Databases disagree about NaN and infinities, so `kind` names them and `value` is empty; else it is."""
 
     __tablename__ = "score"
     __table_args__ = (
-        CheckConstraint("kind IN ('finite', 'nan', 'inf', '-inf')", name="kind"),
-        CheckConstraint("(kind = 'finite') = (value IS NOT NULL)", name="value"),
+        CheckConstraint("kind IN ('nan', 'inf', '-inf')", name="kind"),
+        CheckConstraint("(kind IS NULL) = (value IS NOT NULL)", name="value"),
         {"sqlite_with_rowid": False},  # most of the file is this table, and results.db is kept in git
     )
 
@@ -187,11 +187,11 @@ class Score(Base):
     metric_id: Mapped[int] = mapped_column(ForeignKey("metric.id", ondelete="CASCADE"), primary_key=True)
     value: Mapped[float | None]
     stderr: Mapped[float | None]
-    kind: Mapped[str]
+    kind: Mapped[str | None]
 
 
 class Curve(Base):
-    """Named columns of one figure, of the training (no evaluation) or of an evaluation."""
+    """Named columns of one figure, of the training (no evaluation) or of an evaluation; bytes as of `series.encode`."""
 
     __tablename__ = "curve"
     __table_args__ = (
@@ -211,7 +211,7 @@ class Curve(Base):
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id", ondelete="CASCADE"))
     evaluation_id: Mapped[int | None] = _owned_by("evaluation.id")
     name: Mapped[str] = mapped_column(index=True)
-    columns: Mapped[dict[str, Any]]
+    content: Mapped[bytes]
 
 
 class Artifact(Base):

@@ -9,7 +9,7 @@ from bnnbench.evaluation.blocks import BLOCKS, block_scores
 from bnnbench.metrics import score
 from bnnbench.model import CategoricalPredictive
 from bnnbench.reporting.captions import caption
-from bnnbench.reporting.points import blocks, compared
+from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import select
 from bnnbench.store.store import ResultStore
 
@@ -69,8 +69,7 @@ def test_a_run_stores_them_and_a_report_compares_over_them(tmp_path):
         assert series["log_likelihood"].mean() == pytest.approx(scores[cell["method"]], rel=1e-5)
     with ResultStore(db, read_only=True) as store:
         selection = select(store, methods=["map", "mc-dropout"])  # at `smoke` they are behind `constant`
-        points = blocks(selection, selection.sections[0])
-        table = compared(selection, selection.sections[0], "log_likelihood", points=points)
+        table = compared(selection, selection.sections[0], "log_likelihood")
         text = caption(selection, selection.sections[0], table)
     assert [len(rows) for rows in table.paired.values()] == [1]
     assert not any(table.unpaired.values())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import sqlite3
 from contextlib import closing
@@ -24,7 +25,7 @@ from bnnbench.reporting.figures import style
 from bnnbench.reporting.figures.gather import ALSO, NEEDED, sound
 from bnnbench.reporting.figures.text import HEAD, TAIL, label
 from bnnbench.reporting.output import LONGEST, Output, file_stem
-from bnnbench.store.rows import read_series
+from bnnbench.store.series import _FORM, _deflated, decode, encode
 from bnnbench.store.store import ResultStore
 
 NAMES = (
@@ -220,16 +221,22 @@ def sources(tmp_path_factory):
     return folder
 
 
+def head(text: bytes, body: bytes = b"\0") -> bytes:
+    """A curve whose head says something else than its maker would."""
+    return _FORM + _deflated(text + b"\n" + body)
+
+
 DAMAGE = (
-    "{", "", "null", "5", "[]", "{}", '{"x": 5}', '{"x": "abc"}', '{"x": [null]}', '{"x": [[1], [2]]}',
-    '{"step": [{}]}', '{"level": [1, 2], "ecdf": [1]}', '{"x": ["nan"], "mean": ["nan"]}',
-    '{"x0": [1, 2, 3], "x1": [1, 2, 2], "log_q": [0, 0, 0], "log_p": [0, 0, 0]}',
+    "{", b"", b"1", b"\xff\xfe", 10**12, encode({}), head(b""), head(b"5"), head(b"[[]]"), head(b'[["x","i",0,3]]'),
+    head(b'[["x","?",0,1]]'), head(b'[["x","m",99999,1]]', b"\2"), head(b'[["x","b","9",1]]'), head(b'[["x","i",0,0]]'),
+    head(b'[["level","m",-11,1],["ecdf","m",-11,2]]', b"12345"), encode({"x": [math.nan], "mean": [math.nan]}),
+    encode({"x0": [1, 2, 3], "x1": [1, 2, 2], "log_q": [0, 0, 0], "log_p": [0, 0, 0]}),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("text", DAMAGE)
-def test_damaged_series_are_no_series(text):
-    series = read_series(text)
+@pytest.mark.parametrize("content", DAMAGE)
+def test_damaged_series_are_no_series(content):
+    series = decode(content)
     for name in {*NEEDED, *ALSO}:
         assert not sound(name, {k: np.array(v, dtype=float) for k, v in series.items()}) or name in (
             "training",
@@ -241,8 +248,8 @@ def test_damaged_series_are_no_series(text):
 def test_damaged_curves_are_left_out_and_told(sources, tmp_path, monkeypatch, name):
     path = tmp_path / "d.db"
     path.write_bytes((sources / f"{name}.db").read_bytes())
-    for i, text in enumerate(DAMAGE):
-        sql(path, f"UPDATE curve SET columns = ? WHERE id % {len(DAMAGE)} = ?", text, i)
+    for i, content in enumerate(DAMAGE):
+        sql(path, f"UPDATE curve SET content = ? WHERE id % {len(DAMAGE)} = ?", content, i)
     monkeypatch.setattr(style, "render", lambda figure: {})
     with ResultStore(path, read_only=True) as store:
         build(store, tmp_path / "out", formats=["md"])
@@ -252,7 +259,7 @@ def test_damaged_curves_are_left_out_and_told(sources, tmp_path, monkeypatch, na
 def test_one_damaged_curve_costs_no_other(sources, tmp_path, monkeypatch):
     path = tmp_path / "d.db"
     path.write_bytes((sources / "images.db").read_bytes())
-    sql(path, "UPDATE curve SET columns = ? WHERE name = 'weights'", "{")
+    sql(path, "UPDATE curve SET content = ? WHERE name = 'weights'", "{")
     monkeypatch.setattr(style, "render", lambda figure: {"svg": b""})
     with ResultStore(path, read_only=True) as store:
         build(store, tmp_path / "out")

@@ -1,9 +1,11 @@
 """From the first revision to the newest, on both kinds of database."""
 
 import json
+import math
 from dataclasses import replace
 from datetime import datetime
 
+import numpy as np
 import pytest
 import sqlalchemy
 from alembic import command
@@ -193,3 +195,59 @@ def test_the_third_revision_defines_what_reports_need(place):
         assert [row["name"] for row in metrics] == [*(m.name for m in known), "mine"]
         assert metrics[:-1] == [{**vars(m), "kinds": list(m.kinds)} for m in known]
     assert_newest(engine)
+
+
+def test_the_fourth_revision_packs_curves_and_keeps_the_scores(place):
+    """Curves of pictures are rounded; those that tables read, and those of other packages, keep every digit."""
+    common = {"version": 1, "current": True, "position": 0, "citation": "x"}
+    third, step = 0.3333333, [1, 2, 3000]
+    curves = {  # name -> as it was stored
+        "training": {"step": step, "validation": [-2.391234, "nan", "-inf"], "loss": [1e300, 1e-30, -0.0]},
+        "reliability": {"lower": [0.0, 0.5, 0.75], "confidence": ["nan", third, 1.0], "count": [0.0, 9731.0, 1.0]},
+        "flow_density": {"x0": [-1.47, 0.0], "x1": [0.0, 1.0], "log_q": [-18.25, -1.234], "log_p": [0.5, -20.0]},
+        "blocks": {"log_likelihood": [third, 123456.7, 1e-30]},
+        "of a plugin": {"height": [third]},
+        "flow_path": {"layer": [0]},
+        "damaged": "{",
+    }
+    scores = [1 / 7, math.nan, math.inf, -math.inf]
+    kinds = ["finite", "nan", "inf", "-inf"]
+    rows = {
+        "session": [{"id": 1, **SESSION, "command": "bnnbench run"}],
+        "method": [{**common, "id": 1, "name": "map", "tags": [], "role": "method", "other_target": False}],
+        "task": [{**common, "id": 1, "name": "wine", "version": "1", "kind": "regression", "task_groups": [],
+                  "notes": [], "warning": ""}],
+        "metric": [{"id": i, "name": f"m{i}", "better": 0, "unit": "", "summary": "", "kinds": [], "headline": False,
+                    "position": i} for i, _ in enumerate(scores)],
+        "cell": [{"id": 1, "fingerprint": CELL, "task_id": 1, "method_id": 1, "config": "{}", "label": "default",
+                  "rule": "10fold", "split_index": 0, "seed": 0, "budget": "quick"}],
+        "attempt": [{"id": 1, "cell_id": 1, **ATTEMPT}],
+        "evaluation": [{"id": 1, "attempt_id": 1, "name": "test", "n": 3}],
+        "score": [{"evaluation_id": 1, "metric_id": i, "value": value if math.isfinite(value) else None, "stderr": 0.1,
+                   "kind": kind} for i, (value, kind) in enumerate(zip(scores, kinds, strict=True))],
+        "curve": [{"id": i, "attempt_id": 1, "evaluation_id": 1, "name": name, "columns": columns}
+                  for i, (name, columns) in enumerate(curves.items(), 1)],
+    }  # fmt: skip
+    engine = database_of(place, "0003", rows)
+    with ResultStore(place) as store:
+        np.testing.assert_array_equal(store.scores()["value"], scores)
+        assert store.scores()["stderr"].tolist() == [0.1] * 4
+        found = {name: store.curves(name) for name in curves}
+        assert found.pop("flow_path") == []
+        series = {name: only[0][2] for name, only in found.items()}
+    assert series["damaged"] == {}
+    assert series["training"]["step"].tolist() == step
+    np.testing.assert_allclose(series["training"]["validation"], [-2.391234, math.nan, -math.inf], rtol=2.0**-11)
+    np.testing.assert_allclose(series["training"]["loss"], [1e300, 1e-30, 0], rtol=2.0**-11)
+    np.testing.assert_allclose(series["reliability"]["confidence"], [math.nan, third, 1], atol=2.0**-12)
+    assert series["reliability"]["count"].tolist() == [0, 9731, 1]
+    np.testing.assert_allclose(series["flow_density"]["x0"], [-1.47, 0], atol=2.0**-11)
+    np.testing.assert_allclose(series["flow_density"]["log_q"], [-15, -1.234], atol=2.0**-7)
+    assert series["blocks"]["log_likelihood"].tolist() == curves["blocks"]["log_likelihood"]
+    assert series["of a plugin"]["height"].tolist() == [third]
+    assert_newest(engine)
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            sql = connection.scalar(sqlalchemy.text("SELECT sql FROM sqlite_master WHERE name = 'score'"))
+        assert sql.rstrip().endswith("WITHOUT ROWID")
+        engine.dispose()

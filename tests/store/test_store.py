@@ -67,12 +67,13 @@ def test_evaluation_without_scores_adds_no_row_but_keeps_its_curves(store, sessi
     np.testing.assert_array_equal(band["mean"], [0.1, math.nan, -math.inf])
 
 
-def test_curves_hold_seven_digits_and_training_ones_no_evaluation(store, session):
+def test_curves_hold_every_digit_and_training_ones_no_evaluation(store, session):
     loss = {"step": np.arange(3), "loss": np.array([1 / 3, 1e-30 / 3, 123456789.0]), "empty_is_fine": np.zeros(3)}
     store.record(session, [make_outcome(make_cell(), curves={"training": loss})])
     [(_, evaluation, series)] = store.curves("training", method="bbp")
     assert evaluation is None
-    np.testing.assert_array_equal(series["loss"], [0.3333333, 3.333333e-31, 123456800.0])
+    np.testing.assert_array_equal(series["loss"], loss["loss"])
+    assert series["step"].dtype.kind == "i"
     assert store.curves("training", method="mcd") == []
     for bad in ({"a": [1.0], "b": [1.0, 2.0]}, {"a": [[1.0]]}, {"a": ["x"]}):
         with pytest.raises(ValueError, match="Columns"):

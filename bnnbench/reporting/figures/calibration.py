@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -43,13 +44,14 @@ def calibration_figures(selection: Selection, section: Section, styles: dict[str
     numbers = _numbers(selection, section, "calibration_error")
     for task, cells in pit.items():
         alt = f"PIT calibration curves of {len(cells)} methods on {task}; a flat line is calibrated."
-        figure = pit_figure(cells, styles, task, test_points(section, task), numbers.get(task, {}))
+        figure = partial(pit_figure, cells, styles, task, test_points(section, task), numbers.get(task, {}))
         yield Plot(f"calibration-{task}", alt, "", figure)
     numbers = _numbers(selection, section, "ece")
     for task, cells in _sheets(gather(selection, section, "reliability", TEST), section).items():
         alt = f"Reliability diagrams of {len(cells)} methods on {task}; the diagonal is calibrated."
         text = "Points on the diagonal are right as often as they say; the bars show where the predictions are."
-        yield Plot(f"reliability-{task}", alt, text, reliability_figure(cells, styles, task, numbers.get(task, {})))
+        figure = partial(reliability_figure, cells, styles, task, numbers.get(task, {}))
+        yield Plot(f"reliability-{task}", alt, text, figure)
 
 
 def _sheets(curves: Curves, section: Section) -> dict[str, dict[str, list]]:

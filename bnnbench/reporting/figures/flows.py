@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from functools import partial
 
 from bnnbench.names import GRID, TEST
 from bnnbench.reporting.averages import averages, look_up
@@ -87,7 +88,7 @@ def _maps(task: str, data: Rows, draws: Rows, styles: dict[str, Style], which: s
     if rows:
         title = f"Does the noise look normal, and do the samples look like the data? ({task}{which})"
         alt = f"Test data of {task}, the same as noise, and samples of {len(rows)} methods, coloured by angle."
-        yield Plot(f"maps-{task}", alt, TEXTS["maps"] + told, maps_figure(rows, data, draws, styles, title))
+        yield Plot(f"maps-{task}", alt, TEXTS["maps"] + told, partial(maps_figure, rows, data, draws, styles, title))
 
 
 def _densities(
@@ -97,7 +98,7 @@ def _densities(
     if rows:
         alt = f"True and learned densities of {len(rows)} methods on {', '.join(grids)}."
         title += f" True and learned densities (numbers in nats{which})"
-        figure = densities_figure(grids, rows, numbers, styles, title)
+        figure = partial(densities_figure, grids, rows, numbers, styles, title)
         yield Plot(name, alt, TEXTS[name] + told, figure)
 
 

@@ -40,26 +40,29 @@ def gather(selection: Selection, section: Section, name: str, evaluation: str | 
     Args:
         column: only series in which this one holds a finite number.
     """
-    cells = section.scores.drop_duplicates("fingerprint").set_index("fingerprint")
-    by_key = {tuple(r[c] for c in CELL): (f, r) for f, r in cells.iterrows()}
+    by_key = section.once("cells", lambda: _cells(section))
     found: dict[tuple[str, str], list[tuple[tuple[int, int], Arrays]]] = {}
     damaged: Counter[tuple[str, str]] = Counter()
-    for task in section.tasks:
-        for info, where, series in selection.store.curves(name, task=task, budget=section.budget):
-            if (where or None) != evaluation:
-                continue
-            fingerprint, cell = by_key.get(tuple(info[c] for c in CELL), (None, None))
-            if cell is None or info.get("fingerprint", fingerprint) != fingerprint:
-                continue
-            arrays = {k: np.array(v, dtype=float) for k, v in series.items()}
-            if not sound(name, arrays):
-                damaged[str(cell["row"]), task] += 1
-            elif not column or (column in arrays and np.isfinite(arrays[column]).any()):
-                place = (int(cell["index"]), int(cell["seed"]))
-                found.setdefault((str(cell["row"]), task), []).append((place, arrays))
+    for info, where, series in selection.store.curves(name, task=section.tasks, budget=section.budget):
+        if (where or None) != evaluation:
+            continue
+        fingerprint, cell = by_key.get(tuple(info[c] for c in CELL), (None, None))
+        if cell is None or info.get("fingerprint", fingerprint) != fingerprint:
+            continue
+        arrays, key = {k: np.array(v, dtype=float) for k, v in series.items()}, (str(cell["row"]), str(cell["task"]))
+        if not sound(name, arrays):
+            damaged[key] += 1
+        elif not column or (column in arrays and np.isfinite(arrays[column]).any()):
+            found.setdefault(key, []).append(((int(cell["index"]), int(cell["seed"])), arrays))
     for (row, task), count in damaged.items():
         selection.notices.append(f"{count} curves {name} of {row} on {task}, which cannot be read")
     return {key: [s for _, s in sorted(cells, key=lambda c: c[0])] for key, cells in found.items()}
+
+
+def _cells(section: Section) -> dict[tuple, tuple[str, dict]]:
+    """Fingerprint and columns of every cell, by what names it."""
+    cells = section.scores.drop_duplicates("fingerprint").to_dict("records")
+    return {tuple(cell[column] for column in CELL): (str(cell["fingerprint"]), cell) for cell in cells}
 
 
 def sound(name: str, series: Arrays) -> bool:

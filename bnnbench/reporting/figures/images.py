@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from bnnbench.reporting.figures.elbo import BOUND, TEMPERED, objective_figure, t
 from bnnbench.reporting.figures.families import PLAIN, Panels, families, family_figure, survival
 from bnnbench.reporting.figures.gather import Arrays, Curves, gather
 from bnnbench.reporting.figures.plot import Plot
-from bnnbench.reporting.figures.recording import fan_figure, recording_figure
+from bnnbench.reporting.figures.recording import QUANTILES, fan_figure, layers, recording_figure
 from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
@@ -73,7 +74,7 @@ def _rotation(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[
     )
     count = len({row for row, _ in lines})
     alt = f"Accuracy, total, aleatoric and epistemic entropy of {count} methods on {task} rotated by 0 to 180 degrees."
-    yield Plot(f"{task}-rotation", alt, text, family_figure(plot, groups, styles))
+    yield Plot(f"{task}-rotation", alt, text, partial(family_figure, plot, groups, styles))
 
 
 def _entropy(
@@ -104,7 +105,7 @@ def _entropy(
     )
     count = len({row for row, _ in lines})
     alt = f"Share of out-of-distribution images above a total and an epistemic entropy, of {count} methods of {task}."
-    yield Plot(f"{task}-entropy", alt, text, family_figure(plot, groups, styles))
+    yield Plot(f"{task}-entropy", alt, text, partial(family_figure, plot, groups, styles))
 
 
 def _averaged(cells: list[Arrays]) -> Arrays:
@@ -136,7 +137,7 @@ def _attacks(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[s
         )
         count = len({row for row, _ in lines})
         alt = f"Error, total and epistemic entropy of {count} methods on {task} against the strength of an attack."
-        yield Plot(f"{task}-{stem}", alt, text, family_figure(plot, groups, styles))
+        yield Plot(f"{task}-{stem}", alt, text, partial(family_figure, plot, groups, styles))
 
 
 def _beside(curves: Curves, task: str) -> list[str]:
@@ -155,7 +156,8 @@ def _digit(task: str, violins: Curves, styles: dict[str, Style]) -> Iterator[Plo
         "of weights and has blobs only, also where its answer is wrong. (The image itself is not in the database.)"
     )
     alt = f"Distributions of class probabilities of a digit of {task} rotated by 0 to 180 degrees: {', '.join(rows)}."
-    yield Plot(f"{task}-digit", alt, text, digit_figure({r: violins[r, task][0] for r in rows}, styles, task))
+    figure = partial(digit_figure, {r: violins[r, task][0] for r in rows}, styles, task)
+    yield Plot(f"{task}-digit", alt, text, figure)
 
 
 def _objectives(
@@ -172,7 +174,8 @@ def _objectives(
         parts = any(_known(c, "kl") for found in own.values() for c in found)
         text = OBJECTIVE_TEXTS[stem] + (PARTS_TEXT if parts else WHOLE_TEXT)
         alt = f"{objective.loss}{' and its two parts' * parts} per image of {', '.join(own)} on {task} against steps."
-        yield Plot(f"{task}-{stem}", alt[0].upper() + alt[1:], text, objective_figure(objective, own, styles, task))
+        figure = partial(objective_figure, objective, own, styles, task)
+        yield Plot(f"{task}-{stem}", alt[0].upper() + alt[1:], text, figure)
 
 
 def _known(series: Arrays, column: str) -> bool:
@@ -190,9 +193,8 @@ def _recordings(task: str, recordings: Curves, styles: dict[str, Style]) -> Iter
     )
     named = ", ".join(rows)
     alt = f"Mean and standard deviation of weights and activations, layer by layer, along training on {task}: {named}."
-    yield Plot(f"{task}-recording", alt, text, recording_figure(own, styles, task))
-    fans = fan_figure(own, styles, task)
-    if fans is not None:
+    yield Plot(f"{task}-recording", alt, text, partial(recording_figure, own, styles, task))
+    if any(layers(series, QUANTILES) for series in own.values()):
         text = "Bands that widen without end explode; a band that is a line at zero is a dead layer."
         alt = f"Quantiles of the activations of each layer on {task} along training: {named}."
-        yield Plot(f"{task}-activations", alt, text, fans)
+        yield Plot(f"{task}-activations", alt, text, partial(fan_figure, own, styles, task))

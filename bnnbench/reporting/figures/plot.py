@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:  # pages speak of figures without drawing them
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, its file stem, its text alternative, and what to see in it."""
+    """A figure that is not drawn yet: its file stem, its text alternative, what to see in it, and what makes it.
+
+    `figure` is a `partial` of a function of a module, so that another process can call it.
+    """
 
     name: str
     alt: str
     text: str
-    figure: Figure
+    figure: Callable[[], Figure]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,7 +33,8 @@ def pruning_figures(selection: Selection, section: Section, styles: dict[str, St
             rows, tasks = shown(section, lines)
             alt = f"{words(metric)} against the share of weights removed of {len(rows)} methods on {', '.join(tasks)}."
             stem = f"pruning-{metric.replace('_', '-')}"
-            yield Plot(stem, alt[0].upper() + alt[1:], TEXT, pruning_figure(lines, metric, rows, tasks, styles))
+            figure = partial(pruning_figure, lines, metric, rows, tasks, styles)
+            yield Plot(stem, alt[0].upper() + alt[1:], TEXT, figure)
 
 
 def pruned(section: Section, metric: str) -> Lines:
@@ -40,11 +42,14 @@ def pruned(section: Section, metric: str) -> Lines:
     scores = section.scores[section.scores["metric"] == metric]
     fractions = {name: _fraction(name) for name in scores["evaluation"].unique()}
     scores = scores.assign(fraction=scores["evaluation"].map(fractions)).dropna(subset="fraction")
+    own = set(scores.loc[scores["evaluation"] == WHOLE, "fingerprint"])
+    scores = scores[~(scores["fingerprint"].isin(own) & (scores["evaluation"] == names.TEST))]
+    if scores.empty:
+        return {}
     found: Lines = {}
-    for (row, task), part in scores.groupby(["row", "task"], sort=False):
-        own = set(part.loc[part["evaluation"] == WHOLE, "fingerprint"])
-        part = part[~(part["fingerprint"].isin(own) & (part["evaluation"] == names.TEST))]
-        table: Frame = part.pivot_table(index="fingerprint", columns="fraction", values="value")
+    everything: Frame = scores.pivot_table(index=["row", "task", "fingerprint"], columns="fraction", values="value")
+    for row, task in scores[["row", "task"]].drop_duplicates().itertuples(index=False):
+        table = everything.loc[(row, task)].dropna(axis="columns", how="all")
         if 0.0 not in table or len(table.columns) < 2:
             continue
         whole = table[0.0]

@@ -22,6 +22,7 @@ STATISTICS = {
 }
 FANS = (("q05", "q95", 0.25), ("q25", "q75", 0.45))
 MIDDLE = "q50"
+QUANTILES = f"activation_{MIDDLE}"  # the statistic without which there is no fan
 
 
 def layers(series: Arrays, statistic: str = "") -> list[str]:
@@ -68,11 +69,9 @@ def _steps(axes: Axes) -> None:
     axes.set_xlabel("step")
 
 
-def fan_figure(recordings: dict[str, Arrays], styles: dict[str, Style], task: str) -> Figure | None:
-    """Quantiles of the activations: methods down, layers across, one scale a layer; None without quantiles."""
-    names = list(dict.fromkeys(n for r in recordings.values() for n in layers(r, f"activation_{MIDDLE}")))
-    if not names:
-        return None
+def fan_figure(recordings: dict[str, Arrays], styles: dict[str, Style], task: str) -> Figure:
+    """Quantiles of the activations: methods down, layers across, one scale a layer."""
+    names = list(dict.fromkeys(n for r in recordings.values() for n in layers(r, QUANTILES)))
     size = (max(4.6, 1.1 + 2.1 * len(names)), 1.4 + 1.7 * len(recordings))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(recordings), len(names), sharex=True, sharey="col", squeeze=False)

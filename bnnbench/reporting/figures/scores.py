@@ -7,6 +7,7 @@ text its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ from bnnbench.reporting.comparison import Comparison
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import GREY, INK, Style, grid, robust_limits
 from bnnbench.reporting.figures.text import headline, label, panel_title
-from bnnbench.reporting.points import blocks, compared
+from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Entry
 from bnnbench.reporting.tables.text import cell, marks, words
@@ -53,15 +54,15 @@ AT_BORDER = 0.015  # of the axis: the middle of what stands for a value beyond i
 def score_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
     """One figure for each metric that asks a question here."""
     asked = [metric for metric in QUESTIONS if metric in section.metrics]
-    points = blocks(selection, section) if asked else None
     for metric in asked:
-        test = compared(selection, section, metric, points=points)
+        test = compared(selection, section, metric)
         train = compared(selection, section, metric, TRAIN)
         unit = selection.metric(metric).unit
         axis = f"{words(metric)} ({unit})" if unit else words(metric)
         alt = _leaders(test, words(metric))
         title, text = QUESTIONS[metric]
-        yield Plot(metric.replace("_", "-"), alt, text, score_figure(test, train, styles, title, axis))
+        figure = partial(score_figure, test, train, styles, title, axis)
+        yield Plot(metric.replace("_", "-"), alt, text, figure)
 
 
 def _leaders(table: Comparison, name: str) -> str:

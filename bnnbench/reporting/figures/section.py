@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
 from bnnbench.reporting.fidelity import Fidelity
 from bnnbench.reporting.figures import style
@@ -35,33 +36,16 @@ FIGURES = (  # each yields what a section has data for, in the order of the page
 )
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure ready to be written: file stem, text alternative, what to see in it, and extension -> bytes."""
-
-    name: str
-    alt: str
-    text: str
-    files: dict[str, bytes]
-
-
-def draw(selection: Selection, section: Section) -> Iterator[Picture]:
+def plots_of(selection: Selection, section: Section) -> Iterator[Plot]:
     """Figures of a section in the order of the page."""
     known = style.styles(selection.methods, section.rows)
-    with style.drawing():
-        for figures in FIGURES:
-            for plot in figures(selection, section, known):
-                yield _picture(f"{section.name}-{plot.name}", plot)
+    for figures in FIGURES:
+        for plot in figures(selection, section, known):
+            yield replace(plot, name=file_stem(f"{section.name}-{plot.name}"))
 
 
-def draw_fidelity(selection: Selection, found: Fidelity) -> Picture:
+def fidelity_plot(selection: Selection, found: Fidelity) -> Plot:
     """The one figure that spans sections."""
     alt = f"Distance from HMC and direction of the miss of {len(found.rows)} methods on {', '.join(found.columns)}."
     known = style.styles(selection.methods, found.rows)
-    with style.drawing():
-        figure = fidelity_figure(found, known)
-        return _picture("fidelity", Plot("fidelity", alt, ranked_over(found.ranking()), figure))
-
-
-def _picture(name: str, plot: Plot) -> Picture:
-    return Picture(file_stem(name), plot.alt, plot.text, style.render(plot.figure))
+    return Plot("fidelity", alt, ranked_over(found.ranking()), partial(fidelity_figure, found, known))

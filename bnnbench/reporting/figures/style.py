@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -29,7 +30,8 @@ LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 GREY, INK = "#8a8a8a", "#222222"
 RC = {
     "svg.hashsalt": "bnnbench",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",  # text as text
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # of equal widths, for a reader who lacks the first
     "text.parse_math": False,  # names are no formulas, whatever dollars are in them
     "font.size": 9,
     "axes.titlesize": 10,
@@ -104,19 +106,41 @@ def robust_limits(values: np.ndarray, reach: float = 6.0, pad: float = 0.08) -> 
     return float(kept.min() - margin), float(kept.max() + margin)
 
 
+DPI = 150  # of pixels, those of dense parts of an SVG or PDF too
 PATHS, DIGITS = re.compile(rb' d="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
 
 
-def render(figure: Figure) -> dict[str, bytes]:
-    """SVG and PNG bytes without dates or program versions: same figure, same bytes."""
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.set_dpi(150)
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
-    figure.set_layout_engine("none")  # laid out by now; `savefig` would do it several times more
-    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
-    return {"svg": PATHS.sub(_short, svg.getvalue()), "png": png.getvalue()}
+def render(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
+    """Bytes by format, without dates or program versions: same figure, same bytes."""
+    found = {}
+    for name in formats:
+        figure.set_dpi(DPI)
+        found[name] = WRITERS[name](figure)
+        figure.set_layout_engine("none")  # laid out by now; each format would do it again
+    return found
+
+
+def _svg(figure: Figure) -> bytes:
+    data = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(data, metadata={"Date": None, "Creator": None})
+    return PATHS.sub(_short, data.getvalue())
 
 
 def _short(path: re.Match[bytes]) -> bytes:
     """Coordinates to a hundredth of a point, a third of the file."""
     return DIGITS.sub(rb"\1", path.group())
+
+
+def _png(figure: Figure) -> bytes:
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(data, metadata={"Software": None})
+    return data.getvalue()
+
+
+def _pdf(figure: Figure) -> bytes:
+    data = io.BytesIO()
+    FigureCanvasPdf(figure).print_pdf(data, metadata={"Creator": None, "Producer": None, "CreationDate": None})
+    return data.getvalue()
+
+
+WRITERS = {"svg": _svg, "png": _png, "pdf": _pdf}

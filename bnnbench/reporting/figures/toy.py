@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def toy_figures(selection: Selection, section: Section, styles: dict[str, Style]
             known = "data and truth" if any("truth" in p.bands for p in own.values()) else "data"
             alt = f"Predictive mean, noise band and total band of {len(own)} methods on {task}, with {known}."
             alt += " First the exact posterior." * bool(exact)
-            yield Plot(task, alt, "", toy_figure(task, own, styles, which, exact))
+            yield Plot(task, alt, "", partial(toy_figure, task, own, styles, which, exact))
 
 
 def exact_picture(exact: Arrays, data: Arrays | None) -> Bands:

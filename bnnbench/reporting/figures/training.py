@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ def training_figures(selection: Selection, section: Section, styles: dict[str, S
         rows, tasks = shown(section, curves)
         alt = f"Validation log-likelihood against training step of {len(rows)} methods on {', '.join(tasks)}."
         text = TEXT + BOUND * ("iw_log_likelihood" in section.metrics)
-        yield Plot("training-validation", alt, text, training_figure(curves, rows, tasks, styles))
+        yield Plot("training-validation", alt, text, partial(training_figure, curves, rows, tasks, styles))
 
 
 def training_figure(curves: Curves, rows: list[str], tasks: list[str], styles: dict[str, Style]) -> Figure:

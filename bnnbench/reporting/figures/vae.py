@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def _images(task: str, images: dict[str, Arrays], styles: dict[str, Style], seed
     if rows:
         title = f"What comes out of the autoencoder? ({task}{seed})"
         alt = f"Original digits, their reconstructions, and samples of {len(rows)} methods on {task}."
-        figure = digits_figure({row: images[row] for row in rows}, styles, title)
+        figure = partial(digits_figure, {row: images[row] for row in rows}, styles, title)
         yield Plot(f"{task}-images", alt, IMAGES_TEXT + told, figure)
 
 
@@ -61,7 +62,7 @@ def _bound(task: str, scores: Frame, styles: dict[str, Style]) -> Iterator[Plot]
         alt = (
             f"ELBO and importance-weighted log-likelihood of {len(rows)} methods on {task} by number of planar layers."
         )
-        yield Plot(f"{task}-bound", alt, BOUND_TEXT, bound_figure(found, styles, title))
+        yield Plot(f"{task}-bound", alt, BOUND_TEXT, partial(bound_figure, found, styles, title))
 
 
 def digits_figure(images: dict[str, Arrays], styles: dict[str, Style], title: str) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def weights_figures(selection: Selection, section: Section, styles: dict[str, St
     if curves := gather(selection, section, "weights", TEST):
         rows, tasks = shown(section, curves)
         alt = f"Histograms of all weights of {len(rows)} methods on {', '.join(tasks)}, in units of the prior's scale."
-        yield Plot("weights", alt, TEXT, weights_figure(curves, rows, tasks, styles))
+        yield Plot("weights", alt, TEXT, partial(weights_figure, curves, rows, tasks, styles))
 
 
 def weights_figure(curves: Curves, rows: list[str], tasks: list[str], styles: dict[str, Style]) -> Figure:

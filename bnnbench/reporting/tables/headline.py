@@ -8,7 +8,7 @@ import pandas as pd
 
 from bnnbench.reporting.captions import caption
 from bnnbench.reporting.comparison import Comparison, comparison, rules
-from bnnbench.reporting.points import blocks, compared
+from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
@@ -21,9 +21,8 @@ CSV |= {"n_splits": "n", "splits_worse_than_baseline": "worse", "splits_judged":
 
 def headline_tables(selection: Selection, section: Section) -> Iterator[Table]:
     """One table a headline metric, on the test rows."""
-    points = blocks(selection, section) if section.metrics else None
     for metric in section.metrics:
-        table = compared(selection, section, metric, points=points)
+        table = compared(selection, section, metric)
         name, title = f"{section.name}-{metric}", f"{section.group}: {words(metric)}"
         numbers = comparison_numbers(table, selection.superseded.names)
         yield Table(name, title, comparison_grid(table), caption(selection, section, table), numbers)

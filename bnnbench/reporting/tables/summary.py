@@ -13,7 +13,7 @@ from bnnbench.names import TEST
 from bnnbench.records import SCORED
 from bnnbench.reporting.averages import averages, look_up
 from bnnbench.reporting.literature import NOTES, Quoted, beside, literature
-from bnnbench.reporting.points import blocks, compared
+from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Entry, Frame
 from bnnbench.reporting.tables.costs import machine
@@ -37,8 +37,7 @@ CAPTION = (
 def summary_tables(selection: Selection, section: Section) -> Iterator[Table]:
     """A table a task of one split, and one of all published numbers where there are any of its protocol."""
     tasks = [task for task in section.tasks if look_up(averages(section, task), TEST, "error")]
-    points = blocks(selection, section) if tasks else None
-    tables = {metric: compared(selection, section, metric, points=points) for metric in COLUMNS if tasks}
+    tables = {metric: compared(selection, section, metric) for metric in COLUMNS if tasks}
     for task in tasks:
         own = {(row, m): entry for m, t in tables.items() for (row, where), entry in t.entries.items() if where == task}
         times, quoted = seconds(section, task), literature(task)
