@@ -24,7 +24,7 @@ from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import BUDGETS
 
 LIKE = {"budget": "smoke", "threads": 1, "device": "cpu"}
-TRAINED_ON = ("toy-homoscedastic", "toy-heteroscedastic", "digits")
+TRAINED_ON = ("toy-heteroscedastic", "digits")
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,9 @@ def test_a_posterior_refuses_other_inputs_and_other_versions(db, monkeypatch):
     for shape in [(5, 63), (64,), (1, 5, 64)]:
         with pytest.raises(UserError, match=r"takes inputs of shape \[N, 64\], not \["):
             bnnbench.load(db, one).predict(np.zeros(shape))
+    trained = METHODS.get("map").version
     monkeypatch.setattr(METHODS.get("map"), "version", 99)
-    with pytest.raises(UserError, match=r"trained by map version 1 and version 99 is installed; run the cell again"):
+    with pytest.raises(UserError, match=f"trained by map version {trained} and version 99 is installed; run the cell"):
         bnnbench.load(db, one)
     with pytest.raises(UserError, match="There is no cell 'none'"):
         bnnbench.load(db, "none")
@@ -202,6 +203,7 @@ def test_an_object_of_a_registered_class_is_the_cell_of_its_settings(tmp_path):
     assert bnnbench.run(MAP(lr=0.1), TASKS.get("toy-homoscedastic"), db=db, **LIKE).missing == 0
 
 
+@pytest.mark.slow
 def test_an_object_is_checked():
     verdicts = list(bnnbench.check(Own(lr=0.01)))
     assert {verdict.passed for verdict in verdicts} == {True, None}

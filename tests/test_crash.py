@@ -89,7 +89,8 @@ def test_kills(tmp_path, uninterrupted, kills):
             assert store.artifact(fingerprint, "posterior")
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=[pytest.mark.timeout(3600)])])
 def test_kills_inside_transactions(tmp_path, uninterrupted, kills):
     """Each life of a run ends inside one of its writing transactions, at a statement, at the commit, or some
     milliseconds after the beginning; one and the same database goes on until it is complete, then comes the next."""

@@ -310,6 +310,7 @@ def test_leading_dimensions_are_a_batch():
         assert torch.equal(batch[1, 2], draw(keys[1, 2], (5, 3)))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_same_numbers_compiled(one_by_one):
     step = torch.compile(vmapped(every_draw), fullgraph=True)

@@ -97,6 +97,7 @@ def test_every_module_is_imported(tmp_path: Path) -> None:
     assert modules - said == {"bnnbench", "bnnbench.store.migrations.env"}  # alembic runs the latter, as all versions
 
 
+@pytest.mark.slow
 def test_a_run_and_its_report(tmp_path: Path) -> None:
     said = without(COMMANDS, tmp_path)
     assert "2 cells: 0 finished before, 2 ok now" in said

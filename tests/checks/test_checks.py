@@ -76,11 +76,13 @@ def vague_regression_of(method):
 @pytest.mark.parametrize(
     ("broken", "part", "line"),
     [
-        (KLByBatch(), linear_regression, "linear regression: spread"),
-        (ReversedKL(), linear_regression, "linear regression: spread"),
-        (SummedMixture(), linear_regression, "linear regression, own prior: spread"),
+        pytest.param(KLByBatch(), linear_regression, "linear regression: spread", marks=pytest.mark.slow),
+        pytest.param(ReversedKL(), linear_regression, "linear regression: spread", marks=pytest.mark.slow),
+        pytest.param(
+            SummedMixture(), linear_regression, "linear regression, own prior: spread", marks=pytest.mark.slow
+        ),
         (ColdNoise(), linear_regression, "linear regression: temperature"),
-        (MeanGradient(), linear_regression, "linear regression: temperature"),
+        pytest.param(MeanGradient(), linear_regression, "linear regression: temperature", marks=pytest.mark.slow),
         (KLByBatch(), scaling, "n = 512, batch 32: spread"),
     ],
     ids=["kl-by-batch", "reversed-kl", "summed-mixture", "noise-by-ten", "mean-gradient", "kl-by-batch-scaling"],
@@ -90,7 +92,9 @@ def test_broken_variants_are_caught(broken, part, line):
     assert verdicts[line].passed is False, verdicts
 
 
-@pytest.mark.parametrize("name", ["sgld", "bbp-gaussian", "bbp-mixture"])
+@pytest.mark.parametrize(
+    "name", ["sgld", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bbp-gaussian", "bbp-mixture"))]
+)
 def test_what_they_are_variants_of_passes(name):
     """16 seeds, some ten comparisons at 1e-4 each: a false alarm in 1,000."""
     verdicts = list(linear_regression(METHODS.get(name)()))

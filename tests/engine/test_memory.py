@@ -28,7 +28,12 @@ def peak_bytes(run) -> int:
     return peak
 
 
-@pytest.mark.parametrize("method", METHODS.names())
+KINDS = ("map", "ensemble-deep", "bbp-local", "mnf", "laplace-kron", "sghmc", "gp", "flow-maf", "flow-planar")
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[] if name in KINDS else pytest.mark.slow) for name in METHODS.names()]
+)
 def test_the_estimate_bounds_the_measured_peak(method):
     """Ten replicas at float32: one training step and all collected draws take no more than was estimated for them,
     and the estimate is no more than 30 times too large."""

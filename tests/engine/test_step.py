@@ -85,7 +85,10 @@ def test_all_that_optimise_are_stopped_early():
     assert [method.name for method in trained if not method.early_stopping and not method.num_chains] == []
 
 
-@pytest.mark.parametrize("method", METHODS.names())
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=pytest.mark.slow if name.startswith("mnf-") else []) for name in METHODS.names()],
+)
 def test_every_network_gets_the_same_number_of_gradients(method):
     """Only a reference may take more, and only references and chains may flag themselves after so few."""
     outcomes = run_pack(make_cells(method))

@@ -165,6 +165,7 @@ def test_workers_share_a_server(alone, postgres, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(bnnbench.scores(url), alone, check_exact=True)
 
 
+@pytest.mark.slow
 def test_what_ends_a_run_in_a_worker_ends_it_here(tmp_path):
     with pytest.raises(StorageError, match=r"^Cannot write there") as caught:
         bnnbench.run([Homeless(), "map"], "toy", db=tmp_path / "results.db", jobs=2, **LIKE)
@@ -207,7 +208,7 @@ print(*found.statuses.items(), sum("defined in the program" in text for text in 
 """
 
 
-@pytest.mark.parametrize("file", ["study.py", ""], ids=["file", "stdin"])
+@pytest.mark.parametrize("file", [pytest.param("study.py", marks=pytest.mark.slow), ""], ids=["file", "stdin"])
 def test_a_script_without_a_guard(tmp_path, file):
     out, err = program(UNGUARDED, tmp_path, file=file).communicate(timeout=300)
     assert out.splitlines() == ["begun", "(<Status.OK: 'ok'>, 9) 1"], err
@@ -280,6 +281,7 @@ def test_one_ctrl_c_ends_all(tmp_path, sleeping):
         assert set(store.attempts()["status"]) <= {"ok"}
 
 
+@pytest.mark.slow
 def test_workers_end_when_the_run_is_killed(sleeping):
     run, workers = sleeping
     run.kill()

@@ -24,7 +24,7 @@ KEY = random.key(7)
 BASIC = [kind for kind in KINDS if not kind.startswith("mnf-")]  # of the others, see test_convert_mnf
 every_kind = pytest.mark.parametrize("kind", BASIC)
 every_kind_compiled = pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind == "mnf" else []) for kind in BASIC]
+    "kind", [pytest.param(kind, marks=[] if kind == "local" else [pytest.mark.slow]) for kind in BASIC]
 )
 every_gaussian_kind = pytest.mark.parametrize("kind", [kind for kind in BASIC if kind != "mnf"])
 
