@@ -107,10 +107,10 @@ def test_scores_are_filtered_by_columns(db):
 
 def test_the_constants_scores_are_those_of_numpy(db):
     """From file to table: one number computed with nothing of ours but the split."""
-    task = TASKS.get("toy-homoscedastic")
+    task = TASKS.get("toy-heteroscedastic")
     data, split = task.data(), task.splits("fixed")[0]
     fit, y = data.y[split.train], data.y[split.test]
-    table = bnnbench.scores(db, task="toy-homoscedastic", method="constant", evaluation="test").set_index("metric")
+    table = bnnbench.scores(db, task="toy-heteroscedastic", method="constant", evaluation="test").set_index("metric")
     each = -0.5 * ((y - fit.mean()) / fit.std()) ** 2 - np.log(fit.std()) - 0.5 * np.log(2 * np.pi)
     assert table.value["log_likelihood"] == pytest.approx(each.mean(), rel=1e-5)
     assert table.value["rmse"] == pytest.approx(np.sqrt(((y - fit.mean()) ** 2).mean()), rel=1e-5)

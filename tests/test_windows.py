@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import bnnbench
 
 PACKAGE = Path(bnnbench.__file__).parent

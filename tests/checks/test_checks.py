@@ -82,7 +82,7 @@ def vague_regression_of(method):
             SummedMixture(), linear_regression, "linear regression, own prior: spread", marks=pytest.mark.slow
         ),
         (ColdNoise(), linear_regression, "linear regression: temperature"),
-        pytest.param(MeanGradient(), linear_regression, "linear regression: temperature", marks=pytest.mark.slow),
+        pytest.param(MeanGradient(), linear_regression, "linear regression: temperature", **SLOW),
         (KLByBatch(), scaling, "n = 512, batch 32: spread"),
     ],
     ids=["kl-by-batch", "reversed-kl", "summed-mixture", "noise-by-ten", "mean-gradient", "kl-by-batch-scaling"],
