@@ -73,14 +73,15 @@ def vague_regression_of(method):
     return verdict.passed
 
 
+SLOW = {"marks": pytest.mark.slow}
+
+
 @pytest.mark.parametrize(
     ("broken", "part", "line"),
     [
-        pytest.param(KLByBatch(), linear_regression, "linear regression: spread", marks=pytest.mark.slow),
-        pytest.param(ReversedKL(), linear_regression, "linear regression: spread", marks=pytest.mark.slow),
-        pytest.param(
-            SummedMixture(), linear_regression, "linear regression, own prior: spread", marks=pytest.mark.slow
-        ),
+        pytest.param(KLByBatch(), linear_regression, "linear regression: spread", **SLOW),
+        pytest.param(ReversedKL(), linear_regression, "linear regression: spread", **SLOW),
+        pytest.param(SummedMixture(), linear_regression, "linear regression, own prior: spread", **SLOW),
         (ColdNoise(), linear_regression, "linear regression: temperature"),
         pytest.param(MeanGradient(), linear_regression, "linear regression: temperature", **SLOW),
         (KLByBatch(), scaling, "n = 512, batch 32: spread"),
