@@ -20,6 +20,7 @@ from worker_samples import Deadly, Homeless, Sleepy, Talking
 import bnnbench
 from bnnbench.engine.cell import Cell
 from bnnbench.errors import StorageError, UserError
+from bnnbench.experiment import threads as module
 from bnnbench.experiment.shipping import NotPortable, packed, unpacked
 from bnnbench.experiment.threads import IN_WORKER, LARGE_THREADS, cores, processes, threads, threads_of
 from bnnbench.methods import METHODS
@@ -113,9 +114,17 @@ def test_threads_are_given_back():
 )  # fmt: skip
 def test_how_many_processes(asked, packs, updates, number, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4), raising=False)
+    monkeypatch.setattr(module, "device_memory", lambda _: 17 * 2**30)
     assert processes(asked, packs, updates, CPU) == number
     monkeypatch.setenv(IN_WORKER, "1")
     assert processes(asked, packs, updates, CPU) == 1
+
+
+def test_fewer_processes_where_memory_is_short(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4), raising=False)
+    for memory, number in ((1, 1), (5, 2), (100, 4)):
+        monkeypatch.setattr(module, "device_memory", lambda _, memory=memory: memory * 2**30)
+        assert processes(None, 8, 10**6, CPU) == number
 
 
 def test_on_a_gpu_one_process_unless_more_are_asked_for():
