@@ -133,12 +133,12 @@ class Runner:
         except Unavailable as fault:
             with self._lock:
                 self.faults.append(f"A worker process could not be started ({fault}); the run did without it.")
-            self.schedule.lose_worker()
         except BaseException as error:
             if not self.schedule.stopped:
                 self.error = error
                 self.schedule.stop()
         finally:
+            self.schedule.lose_worker()  # what comes back from others is for those that are left
             worker.join()
 
     def work(self, carry_out: CarryOut, line: PackLine, here: bool) -> None:

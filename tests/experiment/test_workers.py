@@ -326,3 +326,15 @@ def test_idle_threads_do_not_spin_for_long(given, spins):
     environment = {name: value for name, value in os.environ.items() if name not in names} | given
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", spins]
+
+
+def test_where_no_worker_can_be_started_this_process_does_it_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    summary = bnnbench.run("constant,map", "toy", db=tmp_path / "results.db", jobs=2, **LIKE)
+    assert summary.statuses == {"ok": 6}
+    (sentence,) = summary.warnings
+    assert sentence.startswith("A worker process could not be started (")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    summary = bnnbench.run("sgld", "toy", db=tmp_path / "results.db", jobs=2, **LIKE)
+    assert summary.statuses == {"ok": 3}
+    assert "A worker process could not be started (exit status 1); the run did without it." in summary.warnings
