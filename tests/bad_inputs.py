@@ -55,7 +55,8 @@ def lines() -> Iterator[list[str]]:
     yield from ([*RUN, "--test-sets", name] for name in TEST_SETS)
     yield from ([*RUN, "--task", name] for name in ["rotation", "toy-homoscedastic,rotation", "shift", "all,fgsm"])
     yield from ([*RUN, "--seeds", value] for value in [*WHOLE, "1000000000"])
-    yield from ([*RUN, "--threads", value] for value in [*WHOLE, "10000", "4294967297"])
+    for option in ("--threads", "--jobs"):
+        yield from ([*RUN, option, value] for value in [*WHOLE, "10000", "4294967297"])
     yield from (["check", "constant", "--threads", value] for value in [*WHOLE, "10000"])
     yield from ([*RUN, "--timeout", value] for value in ["", "x", "0", "-1", "nan", "-inf", "1 h", "1,5"])
     yield from ([*RUN, "--device", value] for value in ["", "tpu", "CPU", "cuda:99", "cpu,cuda", "mps", "\udcff"])
@@ -118,7 +119,7 @@ CALLS: list[tuple[str, tuple, dict]] = [
     ("run", ("constant", Task("housing", "regression", ("own",), ("fixed",), loader=print)), {}),
     ("run", ("constant", Task("mine", "regression", ("own",), ("fixed",), loader=print)), {}),
     *(("run", (), {"seeds": value}) for value in [None, 1.5, "1", [1], True, float("nan"), 10**12, -(10**30)]),
-    *(("run", (), {"threads": value}) for value in [1.5, "1", [1], True, float("nan"), 10**12, 0]),
+    *(("run", (), {name: v}) for name in ("threads", "jobs") for v in [1.5, "1", [1], True, float("nan"), 10**12, 0]),
     *(("run", (), {"timeout": value}) for value in ["1", [1], float("nan"), 0, -1, {}, 1j]),
     *(("run", (), {"device": value}) for value in [None, 5, ["cpu"], b"cpu", "cuda:99"]),
     *(("run", (), {"settings": value}) for value in [5, None, {"map": 1}, [5], [None], b"map.lr=1", ["map.lr=1"]]),

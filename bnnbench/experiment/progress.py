@@ -8,8 +8,15 @@ from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeftColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LONG = ("compiling",)  # phases that take so long that they are told where there is no live display
 
@@ -40,7 +47,7 @@ class RunProgress:
         self.rows = Progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("updates,"),
-            TimeElapsedColumn(), TextColumn("left"), TimeLeftColumn(elapsed_when_finished=False),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False),
         )  # fmt: skip
         self._total = self._bar.add_task(f"0 of {packs} packs", total=self.work)
         shown = not quiet and console.is_terminal

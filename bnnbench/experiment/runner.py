@@ -133,12 +133,12 @@ class Runner:
         except Unavailable as fault:
             with self._lock:
                 self.faults.append(f"A worker process could not be started ({fault}); the run did without it.")
-            self.schedule.lose_worker()
         except BaseException as error:
             if not self.schedule.stopped:
                 self.error = error
                 self.schedule.stop()
         finally:
+            self.schedule.lose_worker()  # what comes back from others is for those that are left
             worker.join()
 
     def work(self, carry_out: CarryOut, line: PackLine, here: bool) -> None:
@@ -155,8 +155,7 @@ class Runner:
             except Unavailable:
                 self.schedule.put_back(job)
                 raise
-            finally:
-                line.rest()
+        line.rest()
 
     def _do(self, job: Job, carry_out: CarryOut, line: PackLine) -> None:
         """Carry out a pack, unless others have it."""
@@ -177,6 +176,7 @@ class Runner:
             self.store.record(order.session, outcomes, self.owner, self.settings.force)
             self._count(stored([*left.values()], outcomes), [*left.values()], line)
         self.schedule.done(job)
+        line.rest()
 
     def _claimed(self, job: Job, line: PackLine) -> bool:
         """Whether the pack is ours; if not, it is put back, or done if others have finished it."""
@@ -185,14 +185,14 @@ class Runner:
         job.cells = unfinished(self.store, job.cells, self.settings.force)
         if not job.cells:
             self.schedule.done(job)
-        elif self.schedule.put_back(job, AGAIN_S):
-            self._wait_for_others([cell.record.fingerprint for cell in job.cells], line)
+        elif held := self.schedule.put_back(job, AGAIN_S):
+            self._wait_for_others(held, line)
         return False
 
-    def _wait_for_others(self, fingerprints: Collection[str], line: PackLine) -> None:
+    def _wait_for_others(self, held: Sequence[Job], line: PackLine) -> None:
         """Say for whom this run waits, once."""
         with self._lock:
-            text = awaited(self.store, fingerprints)
+            text = awaited(self.store, [cell.record.fingerprint for job in held for cell in job.cells])
             line.tell(text)
             if text != self._waited:
                 self.progress.say(text)

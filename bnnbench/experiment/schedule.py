@@ -86,14 +86,14 @@ class Schedule:
             self._running.remove(job)
             self._changed.notify_all()
 
-    def put_back(self, job: Job, pause: float = 0.0) -> bool:
-        """It did not run; not again for so many seconds. Returns whether all that is open waits now."""
+    def put_back(self, job: Job, pause: float = 0.0) -> list[Job]:
+        """It did not run; not again for so many seconds. Returns all that are open, if all of them wait now."""
         with self._changed:
             self._running.remove(job)
             self._open.append(job)
             job._again = time.monotonic() + pause if pause else 0.0
             self._changed.notify_all()
-            return all(job._again for job in self._open)
+            return self._open.copy() if all(job._again for job in self._open) else []
 
     def lose_worker(self) -> None:
         """One worker fewer takes packs."""

@@ -18,10 +18,12 @@ import torch
 from bnnbench.arguments import whole_of
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import is_large_cell
+from bnnbench.engine.size import device_memory
 
 LARGE_THREADS = 2  # of a cell with a large network, on every machine
 WORTH = 5_000  # updates of cells that are left to a worker process, on average, whose start takes some seconds
 PER_CORE = 4  # worker processes, at most
+MEMORY = 2 * 2**30  # bytes for each of them: what a pack may take
 IN_WORKER = "BNNBENCH_WORKER"  # set in the environment of workers
 
 
@@ -46,7 +48,7 @@ def processes(asked: int | None, packs: int, updates: int, device: torch.device)
     if IN_WORKER in os.environ or not sys.executable or getattr(sys, "frozen", False):
         return 1
     if asked is None:
-        asked = 1 if device.type == "cuda" else min(cores(), updates // WORTH)
+        asked = 1 if device.type == "cuda" else min(cores(), updates // WORTH, device_memory(device) // MEMORY)
     return max(1, min(asked, packs))
 
 

@@ -80,8 +80,8 @@ def test_this_process_takes_over_when_the_last_worker_is_lost():
 def test_what_others_hold_comes_again_later():
     jobs = [job("a"), job("b")]
     schedule = Schedule(jobs, 1, 0)
-    assert not schedule.put_back(schedule.next(here=True), 0.3)
-    assert schedule.put_back(schedule.next(here=True), 0.3)
+    assert schedule.put_back(schedule.next(here=True), 0.3) == []
+    assert schedule.put_back(schedule.next(here=True), 0.3) == jobs
     assert schedule.next(here=True) is jobs[0]
 
 

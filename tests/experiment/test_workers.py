@@ -20,6 +20,7 @@ from worker_samples import Deadly, Homeless, Sleepy, Talking
 import bnnbench
 from bnnbench.engine.cell import Cell
 from bnnbench.errors import StorageError, UserError
+from bnnbench.experiment import threads as module
 from bnnbench.experiment.shipping import NotPortable, packed, unpacked
 from bnnbench.experiment.threads import IN_WORKER, LARGE_THREADS, cores, processes, threads, threads_of
 from bnnbench.methods import METHODS
@@ -113,9 +114,17 @@ def test_threads_are_given_back():
 )  # fmt: skip
 def test_how_many_processes(asked, packs, updates, number, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4), raising=False)
+    monkeypatch.setattr(module, "device_memory", lambda _: 17 * 2**30)
     assert processes(asked, packs, updates, CPU) == number
     monkeypatch.setenv(IN_WORKER, "1")
     assert processes(asked, packs, updates, CPU) == 1
+
+
+def test_fewer_processes_where_memory_is_short(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4), raising=False)
+    for memory, number in ((1, 1), (5, 2), (100, 4)):
+        monkeypatch.setattr(module, "device_memory", lambda _, memory=memory: memory * 2**30)
+        assert processes(None, 8, 10**6, CPU) == number
 
 
 def test_on_a_gpu_one_process_unless_more_are_asked_for():
@@ -318,3 +327,15 @@ def test_idle_threads_do_not_spin_for_long(given, spins):
     environment = {name: value for name, value in os.environ.items() if name not in names} | given
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", spins]
+
+
+def test_where_no_worker_can_be_started_this_process_does_it_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    summary = bnnbench.run("constant,map", "toy", db=tmp_path / "results.db", jobs=2, **LIKE)
+    assert summary.statuses == {"ok": 6}
+    (sentence,) = summary.warnings
+    assert sentence.startswith("A worker process could not be started (")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    summary = bnnbench.run("sgld", "toy", db=tmp_path / "results.db", jobs=2, **LIKE)
+    assert summary.statuses == {"ok": 3}
+    assert "A worker process could not be started (exit status 1); the run did without it." in summary.warnings
