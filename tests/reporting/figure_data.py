@@ -11,29 +11,23 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bnnbench.reporting.build import build
-from bnnbench.reporting.figures import section as sections
 from bnnbench.reporting.figures import style
+from bnnbench.reporting.figures.section import plots_of
 from bnnbench.reporting.select import select
 from bnnbench.store.store import ResultStore
 
 
-def drawn(store: ResultStore, monkeypatch) -> dict[str, Figure]:
+def drawn(store: ResultStore) -> dict[str, Figure]:
     """All figures of all sections by name, unrendered."""
-    kept: list[Figure] = []
-    found = {}
-    with monkeypatch.context() as patch:
-        patch.setattr(style, "render", lambda figure: kept.append(figure) or {})
-        selection = select(store)
-        for section in selection.sections:
-            for picked in sections.draw(selection, section):
-                found[picked.name] = kept[-1]
-    return found
+    selection = select(store)
+    with style.drawing():
+        return {plot.name: plot.figure() for section in selection.sections for plot in plots_of(selection, section)}
 
 
 def written(store: ResultStore, out: Path, monkeypatch) -> str:
     """The page of a report, built without its pictures."""
     with monkeypatch.context() as patch:
-        patch.setattr(style, "render", lambda figure: {})
+        patch.setattr(style, "render", lambda figure, formats: {})
         build(store, out)
     return (out / "index.md").read_text()
 

@@ -129,7 +129,7 @@ def test_page_and_figure_across_sections(tmp_path):
     columns = [c.strip() for c in header.strip("|").split("|")]
     assert columns == ["method", "toy-heteroscedastic", "energy 10fold-0 ‡", "mean rank"]
     assert page.index("## How near to the HMC posterior?") > page.index("## uci")
-    assert (tmp_path / "out/figures/fidelity.png").is_file()
+    assert (tmp_path / "out/figures/fidelity.svg").is_file()
 
 
 RANKED = ("housing", "concrete", "energy", "yacht")

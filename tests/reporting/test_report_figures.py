@@ -42,7 +42,7 @@ def test_dots_arrows_and_rings_are_the_tables(exploded, tmp_path, monkeypatch):
     page = written(exploded, tmp_path / "out", monkeypatch)
     table = {row: cells[0] for row, cells in table_of(page, "uci: RMSE").items() if row}
     numbers = pd.read_csv(tmp_path / "out/tables/uci-10fold-rmse.csv").set_index("method")
-    axes = panel(drawn(exploded, monkeypatch)["uci-10fold-rmse"], "housing")
+    axes = panel(drawn(exploded)["uci-10fold-rmse"], "housing")
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert sorted(names) == sorted(table) == sorted(numbers.index)
     rings = [line.get_ydata()[0] for line in axes.lines if line.get_markersize() == 10]
@@ -76,7 +76,7 @@ def test_numbers_of_calibration_sheets_are_the_tables(tmp_path, monkeypatch):
     outcomes = [o for o in gallery(4, ("constant", "map", "sgld"), extra=False) if o.cell.task in ("yacht", "digits")]
     with fill(tmp_path / "x.db", outcomes) as store:
         page = written(store, tmp_path / "out", monkeypatch)
-        figures = drawn(store, monkeypatch)
+        figures = drawn(store)
     for name, heading in (("uci-10fold-calibration-yacht", "uci: calibration error"),
                           ("starter-10fold-reliability-digits", "starter: ECE")):  # fmt: skip
         table = table_of(page, heading)
@@ -90,7 +90,7 @@ def test_numbers_of_calibration_sheets_are_the_tables(tmp_path, monkeypatch):
 def test_sheets_of_too_many_panels_and_losses_are_left_out(most, sheets, tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "SHEETS", most)
     with fill(tmp_path / "x.db", [o for o in gallery(1, ("map",), extra=False) if o.cell.task in UCI]) as store:
-        found = drawn(store, monkeypatch)
+        found = drawn(store)
     assert len([stem for stem in found if "10fold-calibration-" in stem]) == sheets + 1
     assert {"uci-10fold-calibration-error", "uci-10fold-training-validation"} <= set(found)
     assert not [name for name in found if "loss" in name], "objectives of different methods do not compare"
@@ -111,11 +111,11 @@ NARROW = ("weights", "elbo", "tempered", "reliability", "log-likelihood", "pruni
 def test_no_title_covers_another(stems, tmp_path, monkeypatch):
     few = images("cifar10-sample-lenet", ("bbp-local",))
     with image_store(tmp_path / "images.db", [*few, *configured(few)]) as store:
-        found = drawn(store, monkeypatch)
+        found = drawn(store)
     if not stems:
         some = [o for o in suite(1, ("map", "swag")) if o.cell.task in ("toy-heteroscedastic", "energy")]
         with suite_store(tmp_path / "suite.db", [*some, *configured(some)]) as store:
-            found |= drawn(store, monkeypatch)
+            found |= drawn(store)
     for name, figure in found.items():
         if not stems or any(stem in name for stem in stems):
             assert not overlapping_titles(figure), name
@@ -127,7 +127,7 @@ def test_tempered_objectives_are_named_so(tmp_path, monkeypatch):
            for o in configured(cold)]  # fmt: skip
     with image_store(tmp_path / "x.db", [*cold, *hot]) as store:
         page = written(store, tmp_path / "out", monkeypatch)
-        figures = drawn(store, monkeypatch)
+        figures = drawn(store)
     legends = {
         stem: [t.get_text() for t in figures[f"images-official-mnist-{stem}"].legends[0].get_texts()]
         for stem in ("elbo", "tempered")
@@ -201,7 +201,7 @@ def test_figures_share_the_colours(tmp_path, monkeypatch):
     slim = [replace(o, evaluations=o.evaluations[:1]) for o in images("mnist", tuple(names))]
     with image_store(tmp_path / "x.db", slim) as store:
         expected = {row: look.color for row, look in styles(select(store).methods, names).items()}
-        figures = drawn(store, monkeypatch)
+        figures = drawn(store)
     for name in names:
         for stem in ("reliability-mnist", "weights"):
             assert panel(figures[f"images-official-{stem}"], name)._left_title.get_color() == expected[name]

@@ -64,7 +64,9 @@ def test_hostile_names_go_through_the_whole_report(hostile, tmp_path, monkeypatc
     out = tmp_path / "deep" / "er" / "out"
     real, drawn = style.render, []
     monkeypatch.setattr(
-        style, "render", lambda figure: drawn.append(figure) or (real(figure) if len(drawn) < 4 else {})
+        style,
+        "render",
+        lambda figure, formats: drawn.append(figure) or (real(figure, formats) if len(drawn) < 4 else {}),
     )
     build(hostile, out)
     page = (out / "index.md").read_text()
@@ -164,7 +166,7 @@ def test_a_fault_while_writing_leaves_the_old_report(usual, monkeypatch, target,
 def test_an_exception_in_a_figure_leaves_the_old_report(usual, monkeypatch):
     store, out = usual
     before = digests(out)
-    monkeypatch.setattr(style, "render", lambda figure: 1 / 0)
+    monkeypatch.setattr(style, "render", lambda figure, formats: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         build(store, out)
     assert digests(out) == before
@@ -250,7 +252,7 @@ def test_damaged_curves_are_left_out_and_told(sources, tmp_path, monkeypatch, na
     path.write_bytes((sources / f"{name}.db").read_bytes())
     for i, content in enumerate(DAMAGE):
         sql(path, f"UPDATE curve SET content = ? WHERE id % {len(DAMAGE)} = ?", content, i)
-    monkeypatch.setattr(style, "render", lambda figure: {})
+    monkeypatch.setattr(style, "render", lambda figure, formats: {})
     with ResultStore(path, read_only=True) as store:
         build(store, tmp_path / "out", formats=["md"])
     assert "which cannot be read" in (tmp_path / "out/index.md").read_text()
@@ -260,7 +262,7 @@ def test_one_damaged_curve_costs_no_other(sources, tmp_path, monkeypatch):
     path = tmp_path / "d.db"
     path.write_bytes((sources / "images.db").read_bytes())
     sql(path, "UPDATE curve SET content = ? WHERE name = 'weights'", "{")
-    monkeypatch.setattr(style, "render", lambda figure: {"svg": b""})
+    monkeypatch.setattr(style, "render", lambda figure, formats: {"svg": b""})
     with ResultStore(path, read_only=True) as store:
         build(store, tmp_path / "out")
     names = {p.name for p in (tmp_path / "out/figures").iterdir()}
@@ -293,7 +295,7 @@ def test_changed_rows_end_in_a_report(sources, tmp_path, monkeypatch, statement,
     path = tmp_path / "d.db"
     path.write_bytes((sources / "tables.db").read_bytes())
     sql(path, statement)
-    monkeypatch.setattr(style, "render", lambda figure: {})
+    monkeypatch.setattr(style, "render", lambda figure, formats: {})
     with ResultStore(path, read_only=True) as store:
         build(store, tmp_path / "out")
     assert told in (tmp_path / "out/index.md").read_text()

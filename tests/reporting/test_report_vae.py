@@ -19,7 +19,7 @@ def drawn(tmp_path_factory):
 
 
 def test_digits_by_kind(drawn):
-    lines = panels(drawn[f"{VAE}-images"].figure, 3)
+    lines = panels(drawn[f"{VAE}-images"].figure(), 3)
     for line, row in zip(lines, SORTED, strict=True):
         series = stored(VAE, row, "vae_images")
         assert line[0].texts[0].get_text() == row
@@ -34,7 +34,7 @@ def test_digits_by_kind(drawn):
 
 def test_bound_by_layers(drawn):
     rows = ("flow-gaussian", "flow-planar [layers=2]", "flow-planar [layers=8]", "flow-planar")
-    for axes, base, slope in zip(drawn[f"{VAE}-bound"].figure.axes, (-90, -86), (3, 1.5), strict=True):
+    for axes, base, slope in zip(drawn[f"{VAE}-bound"].figure().axes, (-90, -86), (3, 1.5), strict=True):
         line, bars = axes.containers[0].lines[0], axes.containers[0].lines[2][0]
         assert np.allclose(line.get_ydata(), [base + slope * QUALITY[r] for r in rows])
         assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "2", "8", "32"]
@@ -53,7 +53,7 @@ def test_bound_needs_a_line_and_finite_values(tmp_path):
     with density_store(tmp_path / "a.db", densities(("flow-iaf",), (VAE,))) as store:
         assert f"{VAE}-bound" not in figures(store)
     with density_store(tmp_path / "b.db", [diverged(o) for o in densities(FEW, (VAE,))]) as store:
-        (axes,) = figures(store)[f"{VAE}-bound"].figure.axes
+        (axes,) = figures(store)[f"{VAE}-bound"].figure().axes
     assert axes.get_title("left") == "Importance-weighted log-likelihood"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from bnnbench.reporting.figures.families import contrast
@@ -15,6 +16,7 @@ DEGREES = 20  # between two points
 GRID = np.linspace(0, 1, 121)
 WIDTH = 0.025  # of the smoothing kernel: what two samples may differ by without being seen apart
 DRAWS = 200
+ALIVE = 0.05  # a class whose 95 % quantile stays below is drawn faintly
 
 
 def digit_figure(violins: dict[str, Arrays], styles: dict[str, Style], task: str) -> Figure:
@@ -43,10 +45,20 @@ def digit_figure(violins: dict[str, Arrays], styles: dict[str, Style], task: str
 
 def _panel(axes: Axes, series: Arrays, point: int, color: str) -> None:
     here = series["point"] == point
-    means = {}
+    means, shapes, faint, lines = {}, [], [], []
     for c in sorted({int(v) for v in series["class"][here]}):
         own = here & (series["class"] == c)
-        means[c] = _violin(axes, c, series["level"][own], series["quantile"][own], color)
+        draws = drawn(series["level"][own], series["quantile"][own])
+        means[c] = float(draws.mean())
+        low, high = np.quantile(draws, [0.05, 0.95])
+        if high > ALIVE:
+            shapes += violin(c, draws)
+            lines.append([(low, c), (high, c)])
+        else:
+            faint += violin(c, draws)
+    for outlines, alpha in ((shapes, 0.75), (faint, 0.2)):
+        axes.add_collection(PolyCollection(outlines, color=color, alpha=alpha, lw=0, zorder=3, rasterized=True))
+    axes.add_collection(LineCollection(lines, color=color, lw=0.9, zorder=4))
     if means:
         top = max(means, key=lambda c: means[c])
         axes.set_title(f"{top}: {means[top]:.2f}", fontsize=9, color=color)
@@ -57,20 +69,19 @@ def _panel(axes: Axes, series: Arrays, point: int, color: str) -> None:
     axes.grid(axis="y", color="#eeeeee", lw=0.6, zorder=0)
 
 
-def _violin(axes: Axes, c: int, level: np.ndarray, quantile: np.ndarray, color: str) -> float:
-    """Draw one class; returns the mean probability. Classes that stay near zero are faint."""
+def drawn(level: np.ndarray, quantile: np.ndarray) -> np.ndarray:
+    """Probabilities with these quantiles, rising."""
     order = np.argsort(level, kind="stable")
-    draws = np.interp((np.arange(DRAWS) + 0.5) / DRAWS, level[order], quantile[order])
+    return np.interp((np.arange(DRAWS) + 0.5) / DRAWS, level[order], quantile[order])
+
+
+def violin(c: int, draws: np.ndarray) -> list[np.ndarray]:
+    """Outlines [N, 2] of the parts of a class's violin that are wide enough to be seen, about the height c."""
     shape = density(draws)
     half = 0.46 * shape / shape.max()
-    low, high = np.quantile(draws, [0.05, 0.95])
-    alive = high > 0.05
-    visible = half > 0.01
-    axes.fill_between(GRID, c - half, c + half, where=visible.tolist(), color=color, alpha=0.75 if alive else 0.2, lw=0,
-                      zorder=3)  # fmt: skip
-    if alive:
-        axes.plot([low, high], [c, c], color=color, lw=0.9, zorder=4)
-    return float(draws.mean())
+    seen = np.flatnonzero(half > 0.01)
+    parts = np.split(seen, np.flatnonzero(np.diff(seen) > 1) + 1)
+    return [np.column_stack([np.r_[GRID[p], GRID[p][::-1]], np.r_[c + half[p], (c - half[p])[::-1]]]) for p in parts]
 
 
 def density(draws: np.ndarray) -> np.ndarray:

@@ -44,12 +44,10 @@ def pruned(section: Section, metric: str) -> Lines:
     scores = scores.assign(fraction=scores["evaluation"].map(fractions)).dropna(subset="fraction")
     own = set(scores.loc[scores["evaluation"] == WHOLE, "fingerprint"])
     scores = scores[~(scores["fingerprint"].isin(own) & (scores["evaluation"] == names.TEST))]
-    if scores.empty:
-        return {}
     found: Lines = {}
     everything: Frame = scores.pivot_table(index=["row", "task", "fingerprint"], columns="fraction", values="value")
-    for row, task in scores[["row", "task"]].drop_duplicates().itertuples(index=False):
-        table = everything.loc[(row, task)].dropna(axis="columns", how="all")
+    for (row, task), cells in everything.groupby(level=["row", "task"]):
+        table = cells.dropna(axis="columns", how="all")
         if 0.0 not in table or len(table.columns) < 2:
             continue
         whole = table[0.0]

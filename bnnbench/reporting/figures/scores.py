@@ -114,8 +114,8 @@ def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, styles: d
     panel_title(axes, task, 2.3)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.hlines(range(len(test.rows)), 0, 1, color="#eeeeee", lw=0.8, zorder=0, transform=axes.get_yaxis_transform())
     for y, row in enumerate(test.rows):
-        axes.axhline(y, color="#eeeeee", lw=0.8, zorder=0)
         for table, alpha in ((train, 0.3), (test, 1.0)):
             entry = table.entries.get((row, task))
             if entry is None:
@@ -131,10 +131,10 @@ def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, styles: d
 
 def _dot(axes: Axes, y: int, entry: Entry, style: Style, alpha: float) -> None:
     size, order = (5, 3) if alpha == 1 else (3.5, 2)
-    axes.errorbar(
-        entry.mean, y, xerr=entry.se if np.isfinite(entry.se) else None, alpha=alpha, fmt=style.marker, ms=size, lw=1.6,
-        color=style.color, mfc="white" if style.hollow else style.color, zorder=order,
-    )  # fmt: skip
+    look = {"color": style.color, "alpha": alpha, "zorder": order}
+    if np.isfinite(entry.se):
+        axes.plot([entry.mean - entry.se, entry.mean + entry.se], [y, y], lw=1.6, solid_capstyle="butt", **look)
+    axes.plot(entry.mean, y, style.marker, ms=size, mfc="white" if style.hollow else style.color, **look)
     if alpha < 1:
         return
     if entry.best:

@@ -32,6 +32,7 @@ RC = {
     "svg.hashsalt": "bnnbench",
     "svg.fonttype": "none",  # text as text
     "font.sans-serif": ["DejaVu Sans", "Verdana"],  # of equal widths, for a reader who lacks the first
+    "path.simplify_threshold": 0.2,  # points by which a long line may be off
     "text.parse_math": False,  # names are no formulas, whatever dollars are in them
     "font.size": 9,
     "axes.titlesize": 10,
@@ -106,7 +107,7 @@ def robust_limits(values: np.ndarray, reach: float = 6.0, pad: float = 0.08) -> 
     return float(kept.min() - margin), float(kept.max() + margin)
 
 
-DPI = 150  # of pixels, those of dense parts of an SVG or PDF too
+SHARP, DENSE = 150, 120  # pixels an inch: of a PNG, and of those parts of other files that are too dense for lines
 PATHS, DIGITS = re.compile(rb' d="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
 
 
@@ -114,7 +115,7 @@ def render(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
     """Bytes by format, without dates or program versions: same figure, same bytes."""
     found = {}
     for name in formats:
-        figure.set_dpi(DPI)
+        figure.set_dpi(SHARP if name == "png" else DENSE)
         found[name] = WRITERS[name](figure)
         figure.set_layout_engine("none")  # laid out by now; each format would do it again
     return found

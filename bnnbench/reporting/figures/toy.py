@@ -94,9 +94,11 @@ def _panel(axes: Axes, picture: Bands, style: Style) -> None:
     x, mean = bands["x"], bands["mean"]
     for name, alpha in (("total_std", 0.22), ("aleatoric_std", 0.32)):
         if name in bands:
-            axes.fill_between(x, mean - 2 * bands[name], mean + 2 * bands[name], color=style.color, alpha=alpha, lw=0)
+            low, high = mean - 2 * bands[name], mean + 2 * bands[name]
+            axes.fill_between(x, low, high, color=style.color, alpha=alpha, lw=0, rasterized=True)
     if picture.data is not None:
-        axes.plot(picture.data["x"], picture.data["y"], ".", color=INK, ms=4.5, alpha=0.7, mew=0, zorder=3)
+        look = {"color": INK, "ms": 4.5, "alpha": 0.7, "mew": 0, "zorder": 3}
+        axes.plot(picture.data["x"], picture.data["y"], ".", rasterized=True, **look)
     axes.plot(x, mean, color=style.color, lw=1.8, zorder=4)
     if "truth" in bands:
         axes.plot(x, bands["truth"], color=INK, lw=1.1, ls=(0, (4, 2)), zorder=5)

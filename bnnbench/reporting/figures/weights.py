@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from bnnbench.names import TEST
 from bnnbench.reporting.figures.gather import Curves, gather, shown
@@ -19,7 +21,7 @@ from bnnbench.reporting.select import Section, Selection
 
 TEXT = "Near the dashed line most weights are as the prior has them; a narrow peak is weights driven to zero."
 LOWEST = 1e-3  # densities below are off the axis
-POINTS = 1601
+POINTS = 161  # of the normal curve
 
 
 def weights_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
@@ -32,16 +34,17 @@ def weights_figures(selection: Selection, section: Section, styles: dict[str, St
 
 def weights_figure(curves: Curves, rows: list[str], tasks: list[str], styles: dict[str, Style]) -> Figure:
     """Thin lines are data sets, the strong one their mean; dashed the standard normal."""
-    x = _places(curves)
-    densities = {key: density(cells, x) for key, cells in curves.items()}
+    edges = _edges(curves)
+    middles = (edges[:-1] + edges[1:]) / 2
+    densities = {key: density(cells, middles) for key, cells in curves.items()}
     highest = max(float(np.max(d)) for d in densities.values())
     down, across = grid(len(rows), 4)
     figure = Figure(figsize=(0.8 + 2.4 * across, 1.2 + 1.6 * down), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False)
     for i, (axes, row) in enumerate(zip(panels.flat, rows, strict=False)):
         own = [densities[row, task] for task in tasks if (row, task) in densities]
-        _panel(axes, x, own, styles[row])
-        axes.set(xlim=(x[0], x[-1]), ylim=(LOWEST, max(1.0, 1.5 * highest)))
+        _panel(axes, edges, own, styles[row])
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(LOWEST, max(1.0, 1.5 * highest)))
         panel_title(axes, row, 2.2, styles[row].color)
         axes.tick_params(labelleft=i % across == 0, labelbottom=i >= len(rows) - across)
     for axes in panels.flat[len(rows) :]:
@@ -55,11 +58,9 @@ def weights_figure(curves: Curves, rows: list[str], tasks: list[str], styles: di
     return figure
 
 
-def _places(curves: Curves) -> np.ndarray:
-    """Where densities are plotted: all over the histograms, which end where their maker cut them off."""
-    cells = [cell for own in curves.values() for cell in own]
-    low, high = min(c["lower"].min() for c in cells), max(c["upper"].max() for c in cells)
-    return np.linspace(low, high, POINTS)[:-1]  # the last upper edge lies in no bin
+def _edges(curves: Curves) -> np.ndarray:
+    """All edges of all bins: between two of them every histogram is level."""
+    return np.unique([c[edge] for own in curves.values() for c in own for edge in ("lower", "upper")])
 
 
 def density(cells: list[dict[str, np.ndarray]], x: np.ndarray) -> np.ndarray:
@@ -73,16 +74,22 @@ def _steps(cell: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     return np.where(inside, cell["density"][np.clip(place, 0, None)], 0.0)
 
 
-def _panel(axes: Axes, x: np.ndarray, own: list[np.ndarray], style: Style) -> None:
+def _panel(axes: Axes, edges: np.ndarray, own: list[np.ndarray], style: Style) -> None:
     axes.set_yscale("log")
     plain_decades(axes.yaxis)
-    normal = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
-    axes.plot(x, normal, color=GREY, lw=1, ls=(0, (4, 2)), zorder=2)
-    mean = np.maximum(np.mean(own, axis=0), LOWEST / 10)
-    axes.fill_between(x, LOWEST / 10, mean, color=style.color, alpha=0.25, lw=0, zorder=1)
+    axes.yaxis.set_minor_locator(NullLocator())  # panels are small, and ticks take most of the time
+    x = np.linspace(edges[0], edges[-1], POINTS)
+    axes.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color=GREY, lw=1, ls=(0, (4, 2)), zorder=2)
+    floor = LOWEST / 10
+    mean = np.maximum(np.mean(own, axis=0), floor)
+    axes.stairs(mean, edges, baseline=floor, fill=True, color=style.color, alpha=0.25, lw=0, zorder=1)
     for values in own if len(own) > 1 else []:
-        axes.plot(x, np.maximum(values, LOWEST / 10), color=style.color, lw=0.6, alpha=0.5, zorder=3)
-    axes.plot(x, mean, color=style.color, lw=1.5, zorder=4)
+        _line(axes, edges, np.maximum(values, floor), color=style.color, lw=0.6, alpha=0.5, zorder=3)
+    _line(axes, edges, mean, color=style.color, lw=1.5, zorder=4)
+
+
+def _line(axes: Axes, edges: np.ndarray, levels: np.ndarray, **look: Any) -> None:
+    axes.step(edges, np.append(levels, levels[-1]), where="post", **look)
 
 
 def _legend(tasks: int) -> list[Line2D]:
