@@ -54,11 +54,12 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Start it.
+        """Start it, in place of one that has ended.
 
         Raises:
             Unavailable: the system gives no further process.
         """
+        self.join()
         self._ready = False
         options = [f"-W{option}" for option in sys.warnoptions]
         command = [sys.executable, *options, "-c", _CODE, *map(str, sys.path)]

@@ -117,7 +117,7 @@ class _Logged(logging.Handler):
     """Gives log records to the other process, whose handlers take them."""
 
     def __init__(self, channel: Channel) -> None:
-        super().__init__()
+        super().__init__(logging.WARNING)
         self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
