@@ -144,7 +144,7 @@ def test_what_a_broken_pool_did_not_draw_is_drawn_here(database, usual, tmp_path
 def one_that_dies(parent: int, where: Path) -> Figure:
     """Ends every process but the parent, at once."""
     if os.getpid() != parent:
-        where.write_text("dead")
+        where.write_text("dead", encoding="utf-8")
         os._exit(1)
     return Figure()
 
