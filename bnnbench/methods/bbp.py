@@ -56,7 +56,7 @@ class BBPGaussian(Variational):
     """
 
     name = "bbp-gaussian"
-    version = 3
+    version = 2
     citation = "Blundell et al. 2015, arXiv 1505.05424"
     tags = ("variational",)
     family = "mean-field"

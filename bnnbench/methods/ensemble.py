@@ -31,7 +31,7 @@ class DeepEnsemble(Method):
     """
 
     name = "ensemble-deep"
-    version = 3
+    version = 2
     citation = "Lakshminarayanan et al. 2017, arXiv 1612.01474"
     tags = ("ensembles",)
     family = "point"
@@ -77,7 +77,7 @@ class BootstrapEnsemble(DeepEnsemble):
     """
 
     name = "ensemble-bootstrap"
-    version = 3
+    version = 2
     citation = "Breiman 1996; Osband et al. 2016, arXiv 1602.04621"
     family = ""
     subset_fraction: float = 0.9

@@ -63,7 +63,6 @@ class FlowFit(Method):
         without: settings of others that mean nothing to this flow.
     """
 
-    version = 2
     tags = ("flow",)
     supports = ("density", "variational")
     make: ClassVar[Callable[..., Flow]]

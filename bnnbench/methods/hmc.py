@@ -76,7 +76,6 @@ class HMC(Method):
     """
 
     name = "hmc"
-    version = 2
     citation = "Neal 2011, arXiv 1206.1901; Izmailov et al. 2021, arXiv 2104.14421"
     tags = ("references", "sampling")
     family = "exact"

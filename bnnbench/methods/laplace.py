@@ -212,7 +212,7 @@ class LaplaceLast(_Laplace):
     """
 
     name = "laplace-last"
-    version = 3
+    version = 2
     citation = "Kristiadi et al. 2020, arXiv 2002.10118; Daxberger et al. 2021, arXiv 2106.14806"
     layers = slice(-1, None)
     structure: str = "dense"

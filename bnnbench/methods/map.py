@@ -23,7 +23,6 @@ class MAP(Method):
     """
 
     name = "map"
-    version = 2
     citation = "Adam: Kingma & Ba 2015, arXiv 1412.6980"
     tags = ("optimisation",)
     family = "point"

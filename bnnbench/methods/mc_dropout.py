@@ -52,7 +52,6 @@ class MCDropout(Method):
     """
 
     name = "mc-dropout"
-    version = 2
     citation = "Gal & Ghahramani 2016, arXiv 1506.02142"
     tags = ("dropout",)
     rate: float = 0.02

@@ -62,7 +62,6 @@ class MNF(Variational):
     """
 
     name = "mnf"
-    version = 2
     citation = "Louizos & Welling 2017, arXiv 1703.01961"
     tags = ("variational", "multiplicative")
     flow: ClassVar[str] = "masked"

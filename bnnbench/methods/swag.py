@@ -40,7 +40,7 @@ class SWAG(Method):
     """
 
     name = "swag"
-    version = 3
+    version = 2
     citation = "Maddox et al. 2019, arXiv 1902.02476"
     tags = ("ensembles",)
     step_field = "swa_lr"
