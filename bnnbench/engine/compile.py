@@ -6,7 +6,7 @@ A graph of n operations takes about 1 ms n to trace and 14 ms n to compile, 2 ms
 step saves about 3 us n by the trace, which leaves vmap and autograd behind, and 7 us n more by the compiler, unless it
 is bound by arithmetic (medians of 15 methods on two cores). So compiling pays from 300 steps in a run that is repeated,
 from 2,000 in one that is not; hence the rule by the number of steps below. It is fixed, and the mode stored with each
-attempt, because compiled and plain runs drift apart in the last digits; traced steps are equal to plain ones to the bit.
+attempt, because compiled and plain runs drift apart in the last digits; traced steps equal plain ones to the bit.
 """
 
 from __future__ import annotations
