@@ -245,7 +245,7 @@ def report(
             None if budget is None else text_of(budget, "--budget"),
             names_of(formats, "--format"),
             installed,
-            figures=[] if (drawn := names_of(figures, "--figures")) == ["none"] else drawn,
+            figures=names_of(figures, "--figures"),
             processes=None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),
         )
 

@@ -38,7 +38,7 @@ DATABASES = [
     "foo://", "a b://c", "file://results.db", "postgresql://u:p@[::1/x", "sqlite://host/x.db", "/proc/x.db",
 ]  # fmt: skip
 FOLDERS = ["notes.txt", "notes.txt/x", LONG, f"{LONG}/x", "~nosuchuser/x", "pipe", "pipe/x"]
-READERS = [["status"], ["show", "0"], ["export"], ["report"]]
+READERS = [["status"], ["show", "0"], ["export"], ["report"], ["forget", "--superseded"]]
 
 
 def lines() -> Iterator[list[str]]:
@@ -85,6 +85,11 @@ def lines() -> Iterator[list[str]]:
     yield from (["report", "--methods", name] for name in NAMES)
     yield from (["report", "--budget", name] for name in ["", "quik", "full", LONG, "\udcff"])
     yield from (["report", "--format", name] for name in ["", ",", "html", "md;csv", "MD", LONG, "\udcff"])
+    yield from (
+        ["report", "--figures", name] for name in ["", ",", "gif", "svg;png", "SVG", "svg,none", LONG, "\udcff"]
+    )
+    yield from (["report", "--jobs", value] for value in [*WHOLE, "10000", "4294967297"])
+    yield from (["forget", *words] for words in ([], ["--dry-run"], ["--superseded", "x"], ["--all"]))
     yield from (["export", "--format", name] for name in ["", "xlsx", "csv,json", "CSV", LONG, "\udcff"])
     yield from (["show", name] for name in ["", "zzz", LONG, "%", "'; DROP TABLE cell; --", "α", "\udcff", "-1", "_"])
     yield from (["list", name] for name in ["", "sheep", "METHODS", LONG, "\udcff"])
@@ -138,5 +143,10 @@ CALLS: list[tuple[str, tuple, dict]] = [
     *(("report", (), {"tasks": value}) for value in [5, [1], [None], b"starter", []]),
     *(("report", (), {"methods": value}) for value in [5, [1], [None], b"map", []]),
     *(("report", (), {"budget": value}) for value in [5, ["smoke"], b"smoke"]),
+    *(("report", (), {"figures": value}) for value in [5, None, [1], [], ["gif"], b"svg", ["none", "svg"]]),
+    *(("report", (), {"jobs": value}) for value in [1.5, "1", [1], True, float("nan"), 10**12, 0]),
+    *(("forget", (value,), {"superseded": True}) for value in [None, 5, [], b"x.db", "a\0b", "absent.db"]),
+    ("forget", ("results.db",), {}),
+    ("forget", ("results.db",), {"dry_run": True}),
     *(("report", (), {"formats": value}) for value in [5, None, [1], [], ["html"], b"md"]),
 ]  # fmt: skip

@@ -60,17 +60,18 @@ def build(
         tasks, methods: names (tasks: groups too, `all`) to keep; None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
         formats: of `md` (the page with its figures), `csv` and `latex`.
-        figures: formats of the figures, of `svg`, `png` and `pdf`, the page showing the first; empty: no figures.
+        figures: formats of the figures, of `svg`, `png` and `pdf`, the page showing the first; or `none`.
         processes: how many draw figures, None for one a core; see `Drawer`.
         installed: versions of the `method`s and `task`s that the reader has; results of older ones are marked as such.
 
     Returns:
         Paths of the files written.
     """
-    _check(formats, FORMATS, "report")
-    _check(figures or FIGURES, FIGURES, "figure")
+    _check(formats, "Unknown report format", FORMATS)
+    if has_figures := list(figures) != ["none"]:
+        _check(figures, "Unknown format of figures", FIGURES)
     selection, output = select(store, tasks, methods, budget, installed), Output(out)
-    with _drawer(figures if "md" in formats else (), processes) as drawer:
+    with _drawer(figures if has_figures and "md" in formats else (), processes) as drawer:
         pages = [_section(selection, section, output, set(formats), drawer) for section in selection.sections]
         across = _fidelity(selection, output, set(formats), drawer)
         for name, content in drawer.files() if drawer else ():
@@ -78,15 +79,15 @@ def build(
     if "md" in formats:
         from bnnbench.reporting.pages import index
 
-        output.write("index.md", index(selection, pages, across, has_figures=bool(figures)))
+        output.write("index.md", index(selection, pages, across, has_figures=has_figures))
     return output.finish()
 
 
-def _check(asked: Sequence[str], known: Sequence[str], what: str) -> None:
+def _check(asked: Sequence[str], refusal: str, known: Sequence[str]) -> None:
     unknown = set(asked) - set(known)
     if unknown or not asked:
-        named = ", ".join(sorted(map(str, unknown))) or "none"
-        raise UserError(f"Unknown {what} format ({named}); choose from {', '.join(known)}.")
+        named = ", ".join(sorted(map(str, unknown))) or "nothing"
+        raise UserError(f"{refusal} ({named}); choose from {', '.join(known)}.")
 
 
 def _drawer(figures: Sequence[str], processes: int | None) -> AbstractContextManager[Drawer | None]:

@@ -41,7 +41,7 @@ def report(database: Path, out: Path, **options) -> tuple[str, dict[str, bytes]]
         build(store, out, formats=["md"], **options)
     figures = out / "figures"
     files = {path.name: path.read_bytes() for path in figures.iterdir()} if figures.is_dir() else {}
-    return (out / "index.md").read_text(), files
+    return (out / "index.md").read_text(encoding="utf-8"), files
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_page_of_pdf_has_words_and_links(database, tmp_path):
 
 
 def test_without_figures_the_page_says_how_to_get_them_and_links_none(database, usual, tmp_path):
-    page, files = report(database, tmp_path, figures=())
+    page, files = report(database, tmp_path, figures=("none",))
     assert files == {}
     assert "figures/" not in page
     assert "![" not in page
@@ -100,15 +100,16 @@ def test_without_figures_the_page_says_how_to_get_them_and_links_none(database, 
 def test_no_figures_need_no_matplotlib(database, tmp_path):
     code = (
         "import sys; from bnnbench.reporting.build import build; from bnnbench.store.store import ResultStore\n"
-        f"with ResultStore({str(database)!r}, read_only=True) as store: build(store, {str(tmp_path)!r}, figures=())\n"
+        f"with ResultStore({str(database)!r}, read_only=True) as store:\n"
+        f"    build(store, {str(tmp_path)!r}, figures=('none',))\n"
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("figures", [("gif",), ("svg", "none"), ("",)])
+@pytest.mark.parametrize("figures", [("gif",), ("svg", "none"), ("",), ()])
 def test_unknown_formats_are_refused_and_nothing_is_written(database, tmp_path, figures):
-    with pytest.raises(UserError, match=r"Unknown figure format \(\w*\); choose from svg, png, pdf\."):
+    with pytest.raises(UserError, match=r"Unknown format of figures \(\w*\); choose from svg, png, pdf\."):
         report(database, tmp_path / "out", figures=figures)
     assert not (tmp_path / "out").exists()
 
@@ -154,7 +155,7 @@ def test_a_process_that_dies_costs_no_figure(tmp_path):
         drawer.add(Plot("bad", "", "", partial(one_that_dies, os.getpid(), tmp_path / "x")))
         drawer.add(Plot("good", "", "", Figure))
         files = dict(drawer.files())
-    assert (tmp_path / "x").read_text() == "dead"
+    assert (tmp_path / "x").read_text(encoding="utf-8") == "dead"
     assert set(files) == {"bad.svg", "good.svg"}
     assert files["bad.svg"] == files["good.svg"]
 
@@ -183,7 +184,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_processes_end_with_their_parent(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(ORPHANS)
+    script.write_text(ORPHANS, encoding="utf-8")
     with subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         children = [int(pid) for pid in parent.stdout.readline().split()]
@@ -205,7 +206,7 @@ def test_command_and_python_take_the_same(database, tmp_path):
     assert run("none", "--figures", "none", "--format", "md")[0] == 0
     assert not (tmp_path / "none" / "figures").exists()
     status, told = run("gif", "--figures", "svg,gif")
-    assert (status, told) == (2, "Error: Unknown figure format (gif); choose from svg, png, pdf.\n")
+    assert (status, told) == (2, "Error: Unknown format of figures (gif); choose from svg, png, pdf.\n")
     status, told = run("jobs", "--jobs", "0")
     assert (status, told) == (2, "Error: --jobs must be at least 1, not 0.\n")
     written = bnnbench.report(database, tmp_path / "python", figures="png", formats="md", tasks="yacht", methods="map")

@@ -216,11 +216,11 @@ def test_a_file_that_cannot_be_removed_is_told_and_left_to_a_further_call(databa
 
 def test_a_path_that_leads_elsewhere_is_left_alone(database):
     outside = database.parent.parent / "mine.txt"
-    outside.write_text("mine")
+    outside.write_text("mine", encoding="utf-8")
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE artifact SET path = '../mine.txt'")
     assert forget(database, superseded=True, artifacts=True).files == []
-    assert outside.read_text() == "mine"
+    assert outside.read_text(encoding="utf-8") == "mine"
 
 
 def test_the_file_shrinks(database):
