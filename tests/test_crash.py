@@ -156,6 +156,7 @@ def test_restarts_of_the_server(postgres, tmp_path, uninterrupted, modes, monkey
     print(f"2 restarts of the server during one run: {CELLS} cells, each stored once, tables equal")
 
 
+@pytest.mark.slow
 def test_two_at_once_lose_and_double_nothing(tmp_path, uninterrupted):
     db = tmp_path / "results.db"
     runs = [start(db), start(db)]

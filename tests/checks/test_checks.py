@@ -84,7 +84,7 @@ SLOW = {"marks": pytest.mark.slow}
         pytest.param(SummedMixture(), linear_regression, "linear regression, own prior: spread", **SLOW),
         (ColdNoise(), linear_regression, "linear regression: temperature"),
         pytest.param(MeanGradient(), linear_regression, "linear regression: temperature", **SLOW),
-        (KLByBatch(), scaling, "n = 512, batch 32: spread"),
+        pytest.param(KLByBatch(), scaling, "n = 512, batch 32: spread", **SLOW),
     ],
     ids=["kl-by-batch", "reversed-kl", "summed-mixture", "noise-by-ten", "mean-gradient", "kl-by-batch-scaling"],
 )
@@ -133,6 +133,7 @@ class Biased(SGLD):
         return super().update(key, state, problem.scaled(2.0))
 
 
+@pytest.mark.slow
 def test_a_wrong_prior_is_caught_without_data():
     verdicts = list(no_data(Biased()))
     assert [verdict.passed for verdict in verdicts] == [True, False], verdicts

@@ -40,6 +40,7 @@ def test_one_program_serves_tables_of_all_widths_and_lengths(method, monkeypatch
     assert all(other is first for other in others)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data_root")
 def test_a_step_that_knows_its_width_gets_a_program_for_each(monkeypatch):
     monkeypatch.setattr(compile, "_programs", {})

@@ -18,8 +18,9 @@ from bnnbench.engine.train import train
 from bnnbench.evaluation import evaluate as scoring
 from bnnbench.evaluation.evaluate import evaluate, evaluate_only
 from bnnbench.evaluation.evaluator import Evaluator, sets_of
-from bnnbench.evaluation.figure_data import WEIGHT_BINS, weight_histogram
+from bnnbench.evaluation.figure_data import EDGE, WEIGHT_BINS, weight_histogram
 from bnnbench.evaluation.pruning import FRACTIONS, masks, order
+from bnnbench.evaluation.rounding import DIGITS
 from bnnbench.methods import METHODS
 from bnnbench.names import pruned
 
@@ -169,12 +170,12 @@ def test_the_histogram_of_weights_is_in_units_of_the_prior_and_loses_what_lies_o
     first[:], second[:] = (2 / 3) ** 0.5 * 1.05, (2 / 8) ** 0.5 * 9.0
     drawn = weight_histogram(fit, 0)
     width = np.diff(WEIGHT_BINS)
-    np.testing.assert_allclose(drawn["lower"], WEIGHT_BINS[:-1])
-    np.testing.assert_allclose(drawn["upper"], WEIGHT_BINS[1:])
+    np.testing.assert_allclose(drawn["lower"], WEIGHT_BINS[:-1], rtol=0, atol=EDGE / 2)
+    np.testing.assert_allclose(drawn["upper"], WEIGHT_BINS[1:], rtol=0, atol=EDGE / 2)
     share = first[0, 0].numel() / (first[0, 0].numel() + second[0, 0].numel())
-    assert (drawn["density"] * width).sum() == pytest.approx(share)
+    assert (drawn["density"] * width).sum() == pytest.approx(share, rel=2.0**-DIGITS)
     inside = (drawn["lower"] <= 1.05) & (drawn["upper"] > 1.05)
-    assert drawn["density"][inside] * width[inside] == pytest.approx(share)
+    assert drawn["density"][inside] * width[inside] == pytest.approx(share, rel=2.0**-DIGITS)
 
 
 def test_the_histogram_of_weights_stands_beside_the_first_split_alone():
