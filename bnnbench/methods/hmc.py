@@ -22,8 +22,9 @@ from torch.func import grad, grad_and_value, vmap
 from torch.utils._pytree import tree_map
 
 from bnnbench import random
-from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
+from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, one_of, positive
 from bnnbench.methods.dual_averaging import Adaptation, adapt, fresh
+from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle, phase_end
 from bnnbench.model import Params, Problem
 from bnnbench.model.parameters import dot, mean_product, noise
 from bnnbench.model.posteriors import Draws
@@ -42,12 +43,14 @@ class Position(NamedTuple):
 class Chains(NamedTuple):
     """C chains: where they stand, where their trajectories are, and how the last ones ended.
 
-    `start` is the Hamiltonian at the beginning of the trajectory [C], under the likelihood to the `power`; `left`
-    counts its remaining leapfrog steps, of the given `size`.
+    `start` is the Hamiltonian at the beginning of the trajectory [C]; chains that come from the prior see the
+    likelihood to the `power`. `left` counts the trajectory's remaining leapfrog steps, of the given `size`. `fit` is
+    Adam's, of the chains that come from an ensemble.
     """
 
     position: Position
     present: Position
+    fit: AdamState
     momentum: Params
     start: Tensor
     power: Tensor
@@ -65,6 +68,8 @@ class HMC(Method):
 
     Attributes:
         num_chains: number of chains.
+        start: where they start, `prior`, `ensemble` or `both`, the first half of them from the prior.
+        fit: fraction of the steps that fits the ensemble, with `lr` as the peak of a one-cycle rate.
         steps_multiplier: leapfrog steps of each chain, in multiples of the budget's number of updates.
         length: length of a trajectory in u; pi / 2 is a quarter of the prior's period.
         max_leapfrog_steps: most steps of a trajectory; where step sizes are small, it is shorter than `length`.
@@ -76,11 +81,15 @@ class HMC(Method):
     """
 
     name = "hmc"
+    version = 2
     citation = "Neal 2011, arXiv 1206.1901; Izmailov et al. 2021, arXiv 2104.14421"
     tags = ("references", "sampling")
     family = "exact"
     prunable = True
-    num_chains: int = 4
+    num_chains: int = 8
+    start: str = "both"
+    fit: float = 0.02
+    lr: float = 1e-2
     steps_multiplier: int = 20
     length: float = math.pi / 2
     max_leapfrog_steps: int = 300
@@ -105,8 +114,10 @@ class HMC(Method):
             "samples",
             "temperature",
             "prior_scale",
+            "lr",
         )
-        fraction(self, "burn_in")
+        fraction(self, "burn_in", "fit")
+        one_of(self, "start", ("prior", "ensemble", "both"))
 
     def target(self, problem: Problem) -> Problem:
         return problem.scaled(self.prior_scale)
@@ -119,15 +130,20 @@ class HMC(Method):
         adaptation = fresh(size.log())
         start = self._hamiltonian(here, momentum, 0 * one, problem)
         still = torch.zeros_like(start)
-        return Chains(here, here, momentum, start, 0 * one, one, size, adaptation, still, still)
+        return Chains(here, here, adam_init(params), momentum, start, 0 * one, one, size, adaptation, still, still)
 
     def update(self, key: Tensor, state: Chains, problem: Problem) -> tuple[Chains, Info]:
-        present, momentum, gradient = self._leapfrog(state, problem)
+        end = phase_end(self.fit, torch.full_like(problem.t, problem.steps))
+        fitting = problem.t < end
+        moved, momentum, fit = self._moved(state, fitting, problem)
+        present = self._point(moved, problem)
+        gradient = self._gradient(present, state.power, problem)
+        momentum = self._kick(momentum, gradient, state.size, problem)
         energy = self._hamiltonian(present, momentum, state.power, problem)
-        going = state._replace(present=present, momentum=momentum, left=state.left - 1)
+        going = state._replace(present=present, fit=fit, momentum=momentum, left=state.left - 1)
         lost = (energy - state.start < DIVERGED).logical_not().all()  # NaN is lost, too
-        over = (state.left <= 1) | lost
-        ended = self._end(key, state, present, energy, problem)
+        over = torch.where(fitting, problem.t + 1 >= end, (state.left <= 1) | lost)
+        ended = self._end(key, going, energy, fitting, problem)
         state = tree_map(lambda a, b: torch.where(over, a, b), ended, going)
         return state, {
             "loss": state.position.nll.mean() / problem.n,
@@ -138,18 +154,28 @@ class HMC(Method):
             "temperature_configurational": self.temperature * mean_product(present.params, gradient),
         }
 
-    def _leapfrog(self, state: Chains, problem: Problem) -> tuple[Position, Params, Params]:
-        """One step of all chains: the new point, its momentum, and the energy's gradient there."""
-        scale = {name: problem.scale_of(name, value[0]) for name, value in state.momentum.items()}
+    def _moved(self, state: Chains, fitting: Tensor, problem: Problem) -> tuple[Params, Params, AdamState]:
+        """Where one step takes the weights, with the momentum half a step on: a leapfrog step, or while the ensemble is
+        fitted, a step of Adam for its chains and none for the others."""
+        gradient = self._gradient(state.present, state.power, problem)
+        half = self._kick(state.momentum, gradient, state.size, problem)
+        rate = one_cycle(problem.t / self.fit, problem.steps, self.lr)
+        fit = adam_update(state.fit._replace(params=state.present.params), gradient, problem.t, rate)
+        chosen, moved = self._from_ensemble(state.start), {}
+        for name, w in state.present.params.items():
+            flown = w + state.size * problem.scale_of(name, w[0]) * half[name]
+            moved[name] = torch.where(fitting, _choose(chosen, fit.params[name], w), flown)
+        return moved, half, fit
 
-        def kick(momentum: Params, gradient: Params) -> Params:
-            return {name: r - 0.5 * state.size * scale[name] * gradient[name] for name, r in momentum.items()}
+    def _kick(self, momentum: Params, gradient: Params, size: Tensor, problem: Problem) -> Params:
+        """The momentum half a step later."""
+        scale = {name: problem.scale_of(name, r[0]) for name, r in momentum.items()}
+        return {name: r - 0.5 * size * scale[name] * gradient[name] for name, r in momentum.items()}
 
-        half = kick(state.momentum, self._gradient(state.present, state.power, problem))
-        moved = {name: w + state.size * scale[name] * half[name] for name, w in state.present.params.items()}
-        point = self._point(moved, problem)
-        gradient = self._gradient(point, state.power, problem)
-        return point, kick(half, gradient), gradient
+    def _from_ensemble(self, like: Tensor) -> Tensor:
+        """Which of the chains start from an ensemble, [C]."""
+        first = {"prior": self.num_chains, "both": self.num_chains // 2, "ensemble": 0}[self.start]
+        return torch.arange(self.num_chains, device=like.device) >= first
 
     def _point(self, params: Params, problem: Problem) -> Position:
         def nll(w: Params) -> Tensor:
@@ -158,27 +184,37 @@ class HMC(Method):
         gradient, value = vmap(grad_and_value(nll))(params)
         return Position(params, value, gradient)
 
+    def _powers(self, power: Tensor, like: Tensor) -> Tensor:
+        """The power of the likelihood of every chain, [C]: tempering is for those that start from the prior."""
+        return torch.where(self._from_ensemble(like), torch.ones_like(like), power)
+
     def _gradient(self, point: Position, power: Tensor, problem: Problem) -> Params:
-        """Of E / T, the likelihood to this power."""
+        """Of E / T, the likelihood to this power where a chain is tempered."""
         pull = vmap(grad(problem.log_prior))(point.params)
-        return {name: (power * gradient - pull[name]) / self.temperature for name, gradient in point.gradient.items()}
+        powers = self._powers(power, point.nll)
+        return {
+            name: (_along(powers, gradient) * gradient - pull[name]) / self.temperature
+            for name, gradient in point.gradient.items()
+        }
 
     def _hamiltonian(self, point: Position, momentum: Params, power: Tensor, problem: Problem) -> Tensor:
-        energy = power * point.nll - vmap(problem.log_prior)(point.params)
+        energy = self._powers(power, point.nll) * point.nll - vmap(problem.log_prior)(point.params)
         return energy / self.temperature + 0.5 * vmap(dot)(momentum, momentum)
 
     def _momentum(self, key: Tensor, like: Params) -> Params:
         return tree_map(lambda r, w: r.to(w), vmap(noise)(random.split(key, self.num_chains), like), like)
 
-    def _end(self, key: Tensor, state: Chains, present: Position, energy: Tensor, problem: Problem) -> Chains:
-        """The Metropolis test of the finished trajectories, and the start of new ones."""
+    def _end(self, key: Tensor, state: Chains, energy: Tensor, fitting: Tensor, problem: Problem) -> Chains:
+        """The Metropolis test of the finished trajectories, and the start of new ones; a fitted ensemble is taken as
+        it is."""
         change = torch.nan_to_num(state.start - energy, nan=-torch.inf)
         probability = change.clamp(max=0.0).exp()
-        accepted = random.uniform(key, (self.num_chains,)).to(probability) < probability
-        position = tree_map(lambda new, old: _choose(accepted, new, old), present, state.position)
+        accepted = fitting | (random.uniform(key, (self.num_chains,)).to(probability) < probability)
+        position = tree_map(lambda new, old: _choose(accepted, new, old), state.present, state.position)
         now = problem.t / problem.steps
+        adapting = (now < self.burn_in) & fitting.logical_not()
         power = (now / (self.burn_in / 2)).clamp(max=1.0) ** 3
-        adaptation = adapt(state.adaptation, probability.mean(), now < self.burn_in)
+        adaptation = adapt(state.adaptation, probability.mean(), adapting)
         arrived = (power >= 1) & (state.power < 1)  # from here on trajectories are long: the past misleads
         again = fresh(adaptation.log_step)
         adaptation = tree_map(lambda a, b: torch.where(arrived, a, b), again, adaptation)
@@ -190,7 +226,7 @@ class HMC(Method):
         left = torch.ceil(self.length / size).clamp(min=1.0).minimum(most)
         momentum = self._momentum(key, state.momentum)
         start = self._hamiltonian(position, momentum, power, problem)
-        divergent = (change < -DIVERGED).to(change)
+        divergent = torch.where(fitting, 0.0, (change < -DIVERGED).to(change))
         return state._replace(
             position=position, present=position, momentum=momentum, start=start, power=power, left=left, size=size,
             adaptation=adaptation, acceptance=probability, divergent=divergent,
@@ -220,4 +256,9 @@ class HMC(Method):
 
 
 def _choose(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(condition.reshape(condition.shape + (1,) * (new.dim() - 1)), new, old)
+    return torch.where(_along(condition, new), new, old)
+
+
+def _along(values: Tensor, like: Tensor) -> Tensor:
+    """Values of the chains [C] in a shape that multiplies [C, ...]."""
+    return values.reshape(values.shape + (1,) * (like.dim() - 1))

@@ -61,7 +61,10 @@ class Likelihood(ABC):
         """
 
 
+@dataclass(frozen=True)
 class _Gaussian(Likelihood):
+    floor: float = SCALE_FLOOR
+
     @abstractmethod
     def moments(self, params: Params, out: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the standardised target, each [B]."""
@@ -76,7 +79,7 @@ class _Gaussian(Likelihood):
 
 @dataclass(frozen=True)
 class Heteroscedastic(_Gaussian):
-    """N(y; out_0, (1e-3 + softplus(out_1))^2): the network learns the noise of every input."""
+    """N(y; out_0, (floor + softplus(out_1))^2): the network learns the noise of every input."""
 
     @property
     def outputs(self) -> int:
@@ -84,7 +87,7 @@ class Heteroscedastic(_Gaussian):
 
     def moments(self, params: Params, out: Tensor) -> tuple[Tensor, Tensor]:
         del params
-        return out[..., 0], SCALE_FLOOR + F.softplus(out[..., 1])
+        return out[..., 0], self.floor + F.softplus(out[..., 1])
 
     def fisher_root(self, params: Params, out: Tensor) -> Tensor:
         """diag(1 / sd, sqrt(2) sd' / sd), sd' = sigmoid(out_1)."""
@@ -94,7 +97,7 @@ class Heteroscedastic(_Gaussian):
 
 @dataclass(frozen=True)
 class Homoscedastic(_Gaussian):
-    """N(y; out_0, exp(log_noise)^2), log_noise one learned number with prior N(-1, 1)."""
+    """N(y; out_0, (floor + exp(log_noise))^2), log_noise one learned number with prior N(-1, 1)."""
 
     @property
     def outputs(self) -> int:
@@ -108,7 +111,7 @@ class Homoscedastic(_Gaussian):
         return normal_log_density(noise, torch.full_like(noise, -1.0), torch.ones_like(noise))
 
     def moments(self, params: Params, out: Tensor) -> tuple[Tensor, Tensor]:
-        return out[..., 0], SCALE_FLOOR + params[LOG_NOISE].exp().expand_as(out[..., 0])
+        return out[..., 0], self.floor + params[LOG_NOISE].exp().expand_as(out[..., 0])
 
     def fisher_root(self, params: Params, out: Tensor) -> Tensor:
         """1 / sd."""
@@ -117,7 +120,7 @@ class Homoscedastic(_Gaussian):
     def noise_fisher(self, params: Params) -> Tensor:
         """2 (sd' / sd)^2, sd' = exp(log_noise)."""
         slope = params[LOG_NOISE].exp()
-        return 2 * (slope / (SCALE_FLOOR + slope)) ** 2
+        return 2 * (slope / (self.floor + slope)) ** 2
 
 
 @dataclass(frozen=True)

@@ -5,5 +5,6 @@ from bnnbench.nets.conv3fc3 import Conv3FC3
 from bnnbench.nets.initialise import Params, fan_in, initialise
 from bnnbench.nets.lenet import LeNet
 from bnnbench.nets.mlp import MLP
+from bnnbench.nets.small_conv import SmallConv
 
-__all__ = ["MLP", "AlexNet", "Conv3FC3", "LeNet", "Params", "fan_in", "initialise"]
+__all__ = ["MLP", "AlexNet", "Conv3FC3", "LeNet", "Params", "SmallConv", "fan_in", "initialise"]

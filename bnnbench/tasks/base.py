@@ -37,6 +37,7 @@ from bnnbench.model import (
     Table,
 )
 from bnnbench.model.density_problem import LogDensity
+from bnnbench.model.likelihoods import SCALE_FLOOR
 from bnnbench.model.truth import mapped
 from bnnbench.nets import MLP
 from bnnbench.registry import Registry, nearest
@@ -62,7 +63,8 @@ class Task:
         groups: groups on the command line and in reports; the first is the report's section.
         rules: split rules it has; the first is the default.
         hidden: widths of the hidden layers.
-        noise: `heteroscedastic` or `homoscedastic`, for regression.
+        noise: `heteroscedastic` or `homoscedastic`, for regression. noise_floor: least standard deviation of it, in
+            units of the standardised target.
         prior: the prior over weights, None for that of the kind (`PRIORS`).
         batch_size: rows of a minibatch.
         standardised: whether inputs are, by the training rows.
@@ -85,6 +87,7 @@ class Task:
     rules: tuple[str, ...]
     hidden: tuple[int, ...] = (100, 100)
     noise: str = "heteroscedastic"
+    noise_floor: float = SCALE_FLOOR
     prior: Prior | None = None
     batch_size: int = 32
     standardised: bool = True
@@ -167,7 +170,8 @@ class Task:
             return LogDensity()
         if self.kind == "classification":
             return Categorical(classes)
-        return Homoscedastic() if rule == "gal" or self.noise == "homoscedastic" else Heteroscedastic()
+        homoscedastic = rule == "gal" or self.noise == "homoscedastic"
+        return (Homoscedastic if homoscedastic else Heteroscedastic)(self.noise_floor)
 
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         """The plain network for examples of this shape; one hidden layer of 50 under the stored splits
