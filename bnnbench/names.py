@@ -15,6 +15,7 @@ GRID, INSIDE, OUTSIDE = "grid", "inside", "outside"  # where the truth is known:
 FIDELITY, FIDELITY_GRID = "fidelity", "fidelity-grid"  # beside the gold standard, on the test rows and on the grid
 ROTATED_DIGIT = "rotated-digit"  # one test image at many angles
 SAMPLER = "sampler"  # what a sampler reports of itself
+CERTIFICATE = "certificate"  # whether several chains agree well enough for a gold standard
 EXHAUSTIVE, TRANSFER = "-all", "transfer-"
 
 _SWEEP = re.compile(r"(?P<family>[a-z][a-z-]*?)-(?P<level>\d+(?:\.\d+)?)")

@@ -156,6 +156,29 @@ def export(db: str, format_: str | None, out: Path | None) -> None:
 
 @click.command()
 @db_option
+@click.option("--out", required=True, help="Folder to write to.")
+def certified(db: str, out: str) -> None:
+    """Write certified posteriors as files, one a task of the group `fidelity`.
+
+    A file holds the predictive distribution of the run at the test rows, thinned, with its certificate and provenance.
+    Those that come with bnnbench were made so: docs/fidelity.md.
+
+    \b
+    Example:
+      bnnbench run --methods hmc --task fidelity --budget full --db hmc.db
+      bnnbench certified --db hmc.db --out posteriors
+    """
+    from bnnbench.experiment.library import export_certified
+    from bnnbench.store.store import ResultStore
+
+    with ResultStore(db, read_only=True) as store:
+        written = export_certified(store, Path(out))
+    size = sum(path.stat().st_size for path in written)
+    click.echo(f"Wrote {len(written)} posteriors, {size / 1e6:.2f} MB: {', '.join(path.stem for path in written)}.")
+
+
+@click.command()
+@db_option
 @click.option("--superseded", is_flag=True, help="Cells of versions and defaults that newer ones supersede.")
 @click.option("--artifacts", is_flag=True, help="Posteriors and predictive samples of all cells; scores stay.")
 @click.option("--dry-run", is_flag=True, help="Show what would be forgotten.")

@@ -13,7 +13,8 @@ from bnnbench.data.arrays import spread
 from bnnbench.engine.size import is_large
 from bnnbench.engine.train import History
 from bnnbench.evaluation.blocks import block_scores
-from bnnbench.evaluation.diagnostics import sampler_record, share_exploded
+from bnnbench.evaluation.certificate import certificate, log_joints
+from bnnbench.evaluation.diagnostics import as_mapping, sampler_record, share_exploded
 from bnnbench.evaluation.evaluator import Evaluator, TestSets, sets_of
 from bnnbench.evaluation.figure_data import figure_data
 from bnnbench.evaluation.pruning import SAMPLES, SCORED, masks, pruned_sets, ranks
@@ -55,7 +56,20 @@ def evaluate(evaluator: Evaluator, history: History) -> list[Evaluated]:
     for r, more in enumerate(_pruned(evaluator, sets, pruned_sets(pack.cells[0], pack.problem.network))):
         sampler = sampler_record(evaluator.fitted, history, r, exploded.get(r))
         records[r] += more + ([] if sampler is None else [sampler])
+    for r, own in enumerate(_certificates(evaluator, records)):
+        records[r].append(own)
     return [Evaluated(tuple(own), arrays) for own, arrays in zip(records, kept, strict=True)]
+
+
+def _certificates(evaluator: Evaluator, records: list[list[EvaluationRecord]]) -> Iterator[EvaluationRecord]:
+    """Of all replicas of methods with several chains; none of others."""
+    chains = evaluator.pack.method.num_chains
+    if chains < 2:
+        return
+    joints = log_joints(evaluator.fitted)
+    for own, predictive, joint in zip(records, evaluator.test, joints, strict=True):
+        divergent = as_mapping(tuple(own), names.SAMPLER).get("divergent", 0.0)
+        yield certificate(predictive, joint, chains, divergent)
 
 
 def evaluate_only(

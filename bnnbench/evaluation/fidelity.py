@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from bnnbench.metrics import METRICS, score
-from bnnbench.model import GaussianPredictive
+from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
+from bnnbench.model.predictive import each
 from bnnbench.names import FIDELITY, FIDELITY_GRID, GRID, TEST
 from bnnbench.records import EvaluationRecord
 
@@ -28,7 +29,7 @@ def compared(own: Arrays, gold: Arrays) -> list[EvaluationRecord]:
     return [
         _record(evaluation, _predictive(own, name), _predictive(gold, name))
         for evaluation, name in SETS.items()
-        if f"{name}/mean" in own and f"{name}/mean" in gold
+        if _stored(own, name) and _stored(gold, name)
     ]
 
 
@@ -36,18 +37,26 @@ def halves_compared(gold: Arrays) -> list[EvaluationRecord]:
     """The distances between the first and the second half of the chains, which stand one after the other."""
     found = []
     for evaluation, name in SETS.items():
-        if f"{name}/mean" in gold:
+        if _stored(gold, name):
             whole = _predictive(gold, name)
-            half = whole.mean.shape[0] // 2
-            first, second = (GaussianPredictive(*(t[part] for t in whole)) for part in (slice(half), slice(half, None)))
+            half = len(whole[0]) // 2
+            first, second = (each(lambda t, part=part: t[part], whole) for part in (slice(half), slice(half, None)))
             found.append(_record(evaluation, first, second))
     return found
 
 
-def _predictive(arrays: Arrays, name: str) -> GaussianPredictive:
+def _stored(arrays: Arrays, name: str) -> bool:
+    """Whether the components on a test set are among the arrays, and of a kind that can be compared."""
+    return f"{name}/mean" in arrays or f"{name}/log_probs" in arrays
+
+
+def _predictive(arrays: Arrays, name: str) -> Predictive:
+    if f"{name}/log_probs" in arrays:
+        return CategoricalPredictive(torch.as_tensor(arrays[f"{name}/log_probs"]))
     return GaussianPredictive(*(torch.as_tensor(arrays[f"{name}/{field}"]) for field in GaussianPredictive._fields))
 
 
-def _record(evaluation: str, predictive: GaussianPredictive, gold: GaussianPredictive) -> EvaluationRecord:
-    scores = score(predictive, None, None, "regression", reference=gold, only=COMPARED)
-    return EvaluationRecord(evaluation, predictive.mean.shape[1], tuple(scores))
+def _record(evaluation: str, predictive: Predictive, gold: Predictive) -> EvaluationRecord:
+    kind = "regression" if isinstance(predictive, GaussianPredictive) else "classification"
+    scores = score(predictive, None, None, kind, reference=gold, only=COMPARED)
+    return EvaluationRecord(evaluation, predictive[0].shape[1], tuple(scores))

@@ -71,7 +71,11 @@ def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Atte
     for r, cell in enumerate(cells):
         ok = bool(fitted.live[r])
         message = "" if ok else _divergence(int(history.diverged_at[r]))
-        flagged = cell.method.diagnose(as_mapping(evaluated[r].records, names.SAMPLER, names.TEST)) if ok else ""
+        flagged = (
+            cell.method.diagnose(as_mapping(evaluated[r].records, names.SAMPLER, names.TEST, names.CERTIFICATE))
+            if ok
+            else ""
+        )
         outcomes.append(
             Outcome(
                 cell=cell.record,

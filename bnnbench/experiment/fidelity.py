@@ -1,4 +1,4 @@
-"""Fidelity of what is stored: each predictive against that of the gold standard of the same task, split and budget."""
+"""Fidelity of what is stored: each predictive against that of the gold standard of the same task and split."""
 
 from __future__ import annotations
 
@@ -37,11 +37,9 @@ def fidelity_missing(store: ResultStore, cells: Sequence[Cell]) -> list[GoldComp
     attempts: Any = store.attempts(task=tasks)
     attempts = attempts[attempts["status"].isin(SCORED)]
     found = []
-    for (task, split, _), group in attempts.groupby(["task", "split", "budget"]):
-        golds = group.query("method == @GOLD_STANDARD and config == 'default'")
-        if golds.empty:
-            continue
-        gold = str(golds.sort_values("seed")["fingerprint"].iloc[0])
+    golds: Any = store.best_runs(method=GOLD_STANDARD, task=tasks)
+    for (task, split), gold in golds.set_index(["task", "split"])["fingerprint"].items():
+        group = attempts[(attempts["task"] == task) & (attempts["split"] == split)]
         done = store.evaluated(group["fingerprint"])
         lacking = [f for f in group["fingerprint"] if names.FIDELITY not in done.get(f, ())]
         stored = store.stored([gold, *lacking], "predictive") if lacking else set()

@@ -10,6 +10,7 @@ import torch
 
 from bnnbench.engine.cell import Cell
 from bnnbench.experiment.fidelity import fidelity, fidelity_missing
+from bnnbench.experiment.library import bring, shipped_missing
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.rescore import rescore, rescoring_missing
 from bnnbench.experiment.threads import threads, threads_of
@@ -43,6 +44,7 @@ class Stage:
 STAGES = (
     Stage(rescoring_missing, rescore, lambda piece: piece.cell),
     Stage(transfers_missing, transfer, lambda piece: piece.source),
+    Stage(shipped_missing, bring, lambda piece: None),
     Stage(fidelity_missing, fidelity, lambda piece: None),
 )
 

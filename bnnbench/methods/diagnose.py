@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 COLD, HOT = 0.5, 2.0  # of the configured temperature
+# What makes a run of several chains a gold standard: limit, whether a value may be higher, and its name in a sentence.
+LIMITS = {
+    "rhat_95": (1.01, False, "R-hat of 95 % of the predictions is {:.3f}, more than {}"),
+    "rhat_all": (1.05, False, "the largest R-hat of a prediction is {:.3f}, more than {}"),
+    "rhat_log_joint": (1.05, False, "R-hat of the log joint density is {:.3f}, more than {}"),
+    "ess_median": (400, True, "the median effective sample size is {:.0f}, less than {}"),
+    "trajectories_divergent": (0.001, False, "{:.2%} of the trajectories diverged, more than {:.1%}"),
+}
+
+
+def lacking(scores: Mapping[str, float]) -> str:
+    """What keeps a run from being certified, in a sentence; nothing if all numbers are within `LIMITS`.
+
+    Args:
+        scores: of the evaluation `certificate`; a number that is missing or NaN counts as beyond its limit.
+    """
+    found = []
+    for name, (limit, more, sentence) in LIMITS.items():
+        value = scores.get(name, math.nan)
+        if not (value >= limit if more else value <= limit):
+            found.append(sentence.format(value, limit))
+    return "; ".join(found)
 
 
 def diagnose_draws(scores: Mapping[str, float], temperature: float, smaller: str) -> str:

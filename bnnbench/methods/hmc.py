@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_map
 
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, one_of, positive
+from bnnbench.methods.diagnose import lacking
 from bnnbench.methods.dual_averaging import Adaptation, adapt, fresh
 from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle, phase_end
 from bnnbench.model import Params, Problem
@@ -246,13 +247,9 @@ class HMC(Method):
         return Draws(chain_after_chain, thinned=False)
 
     def diagnose(self, scores: Mapping[str, float]) -> str:
-        """Chains that disagree, or trajectories that are lost, make a poor gold standard."""
-        share, lost, ess = scores.get("share_converged", 1.0), scores.get("divergent", 0.0), scores.get("ess", math.inf)
-        if share < 0.9:
-            return f"split R-hat is below 1.05 on {share:.0%} of the test points only"
-        if ess < 25 * self.num_chains:
-            return f"the effective sample size is {ess:.0f} on one test point, less than 25 a chain"
-        return f"{lost:.1%} of the trajectories diverged" if lost > 0.02 else super().diagnose(scores)
+        """Why the run is no gold standard: what its certificate lacks."""
+        lacks = lacking(scores)
+        return f"not certified: {lacks}" if lacks else super().diagnose(scores)
 
 
 def _choose(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Whether Markov chains agree on what they predict: split R-hat and effective sample size, point by point.
 
-Both are those of Vehtari et al. 2021 (arXiv 1903.08008, sections 3 and 4) of the values themselves, without rank
-normalisation. Looked at is what a prediction is made of, which different weights of one function share.
+Both are those of Vehtari et al. 2021 (arXiv 1903.08008, sections 3 and 4): of the values themselves in the metrics, of
+normalised ranks in `rank_rhat` and `bulk_size`. Looked at is what a prediction is made of, which different weights of
+one function share.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from bnnbench.metrics.base import Context, Value, metric
-from bnnbench.model.predictive import CategoricalPredictive
+from bnnbench.metrics.base import Context, Value, double, metric
+from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive
 
 CONVERGED = 1.05
 SOURCE = "Vehtari et al. 2021, arXiv:1903.08008"
@@ -20,23 +21,26 @@ SOURCE = "Vehtari et al. 2021, arXiv:1903.08008"
 
 def main_series(c: Context) -> Tensor:
     """The components' means, or their class probabilities: [chains, draws, quantities, N]."""
+    assert c.chains is not None
     p = c.predictive
     categorical = isinstance(p, CategoricalPredictive)
-    return _by_chain(c, p.log_probs.exp().movedim(-1, 1) if categorical else c.gaussian.mean[:, None])
+    return _by_chain(p.log_probs.exp().movedim(-1, 1) if categorical else c.gaussian.mean[:, None], c.chains)
 
 
-def all_series(c: Context) -> Tensor:
-    """As `main_series`, for a regression with the logarithms of the components' scales beside their means."""
-    if isinstance(c.predictive, CategoricalPredictive):
-        return main_series(c)
-    return torch.cat([main_series(c), _by_chain(c, c.gaussian.scale.log()[:, None])], 2)
+def series_of(predictive: Predictive, chains: int) -> Tensor:
+    """What a prediction is made of: class probabilities, or means and logarithms of scales of the components, in
+    float64; [chains, draws, quantities, N]."""
+    p = double(predictive)
+    if isinstance(p, CategoricalPredictive):
+        return _by_chain(p.log_probs.exp().movedim(-1, 1), chains)
+    assert isinstance(p, GaussianPredictive)
+    return _by_chain(torch.stack([p.mean, p.scale.log()], 1), chains)
 
 
-def _by_chain(c: Context, values: Tensor) -> Tensor:
-    assert c.chains is not None
-    if len(values) % c.chains:
-        raise ValueError(f"{len(values)} components cannot be {c.chains} chains of the same length")
-    values = values.unflatten(0, (c.chains, -1))
+def _by_chain(values: Tensor, chains: int) -> Tensor:
+    if len(values) % chains:
+        raise ValueError(f"{len(values)} components cannot be {chains} chains of the same length")
+    values = values.unflatten(0, (chains, -1))
     return values - values[:1, :1]  # what never moves is now 0, without a rounding error for a variance
 
 
@@ -53,14 +57,17 @@ def variances(parts: Tensor) -> tuple[Tensor, Tensor]:
     return within, (n - 1) / n * within + parts.mean(1).var(0)
 
 
-def split_rhat(series: Tensor) -> Tensor:
+def split_rhat(series: Tensor, halved: bool = False) -> Tensor:
     """sqrt(var+ / W) of halved chains [chains, draws, ...]; shape [...].
 
     1 of what never moves; NaN of fewer than four draws a chain.
+
+    Args:
+        halved: whether the chains are halves already.
     """
-    if series.shape[1] < 4:
+    if series.shape[1] < (2 if halved else 4):
         return series.new_full(series.shape[2:], math.nan)
-    within, total = variances(halves(series))
+    within, total = variances(series if halved else halves(series))
     return torch.where(total == 0, 1.0, (total / within).sqrt())
 
 
@@ -83,6 +90,35 @@ def effective_size(series: Tensor) -> Tensor:
     tau = -1 + 2 * (pairs.cummin(0).values * initial).sum(0)
     sizes = size / tau.clamp(min=1 / math.log10(size))
     return torch.where(total == 0, float(size), torch.where(total.isfinite(), sizes, math.nan))
+
+
+def rank_rhat(series: Tensor) -> Tensor:
+    """The larger split R-hat of the normalised ranks of the values, and of their distances from the median, of series
+    [chains, draws, ...]; shape [...].
+
+    The first finds chains of different location, the second those of different scale (Vehtari et al. 2021, 4.1).
+    """
+    parts = halves(series)
+    folded = (parts - parts.flatten(0, 1).quantile(0.5, 0)).abs()
+    return torch.maximum(*(split_rhat(rank_normalised(values), halved=True) for values in (parts, folded)))
+
+
+def bulk_size(series: Tensor) -> Tensor:
+    """Bulk effective sample size, that of the normalised ranks, of series [chains, draws, ...]; shape [...]."""
+    return effective_size(rank_normalised(series))
+
+
+def rank_normalised(series: Tensor) -> Tensor:
+    """Phi^-1((r - 3/8) / (S + 1/4)) of the ranks r among all S = chains * draws values, equal ones their mean rank.
+
+    Vehtari et al. 2021, equation 14.
+    """
+    values = series.flatten(0, 1).movedim(0, -1).contiguous()
+    ordered = values.sort(-1).values
+    below, upto = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    rank = 0.5 * (below + upto + 1).to(values)
+    z = torch.special.ndtri((rank - 0.375) / (values.shape[-1] + 0.25))
+    return z.movedim(-1, 0).reshape(series.shape)
 
 
 def autocovariance(parts: Tensor) -> Tensor:
@@ -132,6 +168,7 @@ def ess(c: Context) -> Value:
 )
 def share_converged(c: Context) -> Value:
     """(1/N) sum_n 1{R-hat_n < 1.05}. No stderr: the points share their chains."""
-    worst = split_rhat(all_series(c)).amax(0)
+    assert c.chains is not None
+    worst = split_rhat(series_of(c.predictive, c.chains)).amax(0)
     share = torch.where(worst.isnan(), math.nan, (worst < CONVERGED).to(worst))
     return Value(share.mean().item())

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, mean_value, metric
 from bnnbench.metrics.calibration import pit
-from bnnbench.model.predictive import GaussianPredictive
+from bnnbench.metrics.classification import mutual_information
+from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
 
 REACH = 8.0  # standard deviations to either side of a component; beyond lies 1e-15
 NODES = 200  # of each of the two halves of a grid: good for three digits
@@ -24,6 +25,13 @@ def reference(c: Context) -> GaussianPredictive:
     """The reference's predictive."""
     if not isinstance(c.reference, GaussianPredictive):
         raise TypeError(f"a regression metric needs a GaussianPredictive, got {type(c.reference).__name__}")
+    return c.reference
+
+
+def reference_classes(c: Context) -> CategoricalPredictive:
+    """The reference's predictive of classes."""
+    if not isinstance(c.reference, CategoricalPredictive):
+        raise TypeError(f"a classification metric needs a CategoricalPredictive, got {type(c.reference).__name__}")
     return c.reference
 
 
@@ -80,6 +88,57 @@ def _cdf(predictive: GaussianPredictive, nodes: Tensor) -> Tensor:
 def w1_to_hmc(c: Context) -> Value:
     """(1/N) sum_n W1(mixture_n, hmc_n) / sd(hmc_n)."""
     return mean_value(wasserstein(c.gaussian, reference(c)) / total_std(reference(c)))
+
+
+@metric(
+    "tv_to_hmc",
+    kinds=("classification",),
+    better=-1,
+    unit="",
+    summary="total variation distance of the predictive probabilities from those of HMC, mean over points",
+    citation="Izmailov et al. 2021, arXiv:2104.14421",
+    needs=("reference",),
+)
+def tv_to_hmc(c: Context) -> Value:
+    """(1/N) sum_n (1/2) sum_k |p_nk - p(hmc)_nk|."""
+    own, gold = (p.mixture_log_probs().exp() for p in (c.categorical, reference_classes(c)))
+    return mean_value(0.5 * (own - gold).abs().sum(-1))
+
+
+@metric(
+    "agreement_with_hmc",
+    kinds=("classification",),
+    better=1,
+    unit="",
+    summary="share of points at which the most probable class is that of HMC",
+    citation="Izmailov et al. 2021, arXiv:2104.14421",
+    needs=("reference",),
+)
+def agreement_with_hmc(c: Context) -> Value:
+    """(1/N) sum_n 1{argmax_k p_nk = argmax_k p(hmc)_nk}."""
+    own, gold = (p.mixture_log_probs().argmax(-1) for p in (c.categorical, reference_classes(c)))
+    return mean_value((own == gold).double())
+
+
+@metric(
+    "log_information_ratio",
+    kinds=("classification",),
+    better=0,
+    unit="",
+    summary="log of the mean epistemic entropy (mutual information) over that of HMC; -inf for a point estimate",
+    needs=("reference",),
+)
+def log_information_ratio(c: Context) -> Value:
+    """log(sum_n I_n / sum_n I(hmc)_n), I the entropy of the mean less the mean entropy. No stderr: it is a ratio."""
+    own, gold = (_information(p).mean() for p in (c.categorical, reference_classes(c)))
+    return Value((own.clamp(min=0) / gold).log().item())
+
+
+def _information(predictive: CategoricalPredictive) -> Tensor:
+    """Mutual information of class and weights at each point, [N], in nats; 0 of one component."""
+    if len(predictive.log_probs) == 1:  # exactly, so that its logarithm is -inf
+        return predictive.log_probs.new_zeros(predictive.log_probs.shape[1])
+    return mutual_information(predictive.log_probs, predictive.mixture_log_probs())
 
 
 @metric(

@@ -17,7 +17,7 @@ from bnnbench.reporting.tables.attacks import attack_tables
 from bnnbench.reporting.tables.costs import costs
 from bnnbench.reporting.tables.covariance import covariance_tables
 from bnnbench.reporting.tables.detection import detection_tables
-from bnnbench.reporting.tables.fidelity import fidelity_tables
+from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tables
 from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.samplers import sampler_tables
@@ -124,7 +124,7 @@ def _fidelity(selection: Selection, output: Output, formats: set[str], drawer: D
     found = fidelity(selection)
     if found is None:
         return []
-    tables = _marked(fidelity_tables(found), selection)
+    tables = _marked([*certificate_tables(found), *fidelity_tables(found)], selection)
     write(tables, output, formats)
     if "md" not in formats:
         return []

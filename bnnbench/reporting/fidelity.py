@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bnnbench.names import FIDELITY, TEST
+from bnnbench.names import CERTIFICATE, FIDELITY, TEST
 from bnnbench.reporting.select import Definition, Section, Selection
 from bnnbench.reporting.statistics import Frame
 
@@ -20,14 +20,14 @@ class Ranking:
     """Mean ranks by the distance from HMC (1 is nearest) of methods that aim at its posterior.
 
     Attributes:
-        metric: the distance.
+        metrics: the distances: of each column the first metric that it has.
         columns: those ranked over: HMC converged in them, and every ranked method has a value.
         ranks: row -> mean rank over these columns, nearest first; empty where there is no such column.
         unconverged: columns left out because HMC is flagged by its own convergence diagnostics there.
         missing: other columns left out -> the methods that have no value there.
     """
 
-    metric: str
+    metrics: tuple[str, ...]
     columns: tuple[str, ...]
     ranks: dict[str, float]
     unconverged: tuple[str, ...]
@@ -44,9 +44,12 @@ class Fidelity:
         rows: methods, without the reference.
         floor: (metric, column) -> the distance of two halves of HMC's own chains.
         rhat: column -> R-hat of HMC.
+        certificates: a row for each column that has one: `column`, `task`, `split`, the numbers of the certificate,
+            `gradients`, and `lacks`, a sentence.
         flagged: columns in which HMC is flagged by its own convergence diagnostics.
         other: rows whose target is not the task's posterior.
-        metrics: definitions of those that have values, in the order of registration; by the first, methods are ranked.
+        metrics: definitions of those that have values, in the order of registration; by the first that a column has,
+            methods are ranked there.
     """
 
     frame: Frame
@@ -54,6 +57,7 @@ class Fidelity:
     rows: tuple[str, ...]
     floor: dict[tuple[str, str], float]
     rhat: dict[str, float]
+    certificates: Frame
     flagged: frozenset[str]
     other: frozenset[str]
     metrics: dict[str, Definition]
@@ -78,9 +82,16 @@ class Fidelity:
         return found
 
     def ranking(self) -> Ranking:
-        """By the first metric, over columns in which all can be compared."""
-        metric = next(iter(self.metrics))
-        table = {key: abs(v) for key, (v, _, _) in self.own(metric).items() if not math.isnan(v)}
+        """By the first metric of each column, over columns in which all can be compared."""
+        present = set(zip(self.frame["column"], self.frame["metric"], strict=True))
+        first = {c: next(m for m in self.metrics if (c, m) in present) for c in self.columns}
+        own = {metric: self.own(metric) for metric in dict.fromkeys(first.values())}
+        table = {
+            key: abs(value)
+            for metric, values in own.items()
+            for key, (value, _, _) in values.items()
+            if first[key[1]] == metric and not math.isnan(value)
+        }
         rows = [r for r in self.rows if r not in self.other]
         sound = [c for c in self.columns if c not in self.flagged]
         missing = {c: tuple(r for r in rows if (r, c) not in table) for c in sound}
@@ -88,7 +99,7 @@ class Fidelity:
         frame: Frame = pd.DataFrame({c: {r: table[r, c] for r in rows} for c in columns}, dtype=float)
         mean = {} if frame.empty else frame.rank().mean(axis=1).sort_values(kind="stable").to_dict()
         lost = {c: without for c, without in missing.items() if without}
-        return Ranking(metric, columns, mean, tuple(c for c in self.columns if c in self.flagged), lost)
+        return Ranking(tuple(own), columns, mean, tuple(c for c in self.columns if c in self.flagged), lost)
 
 
 def fidelity(selection: Selection) -> Fidelity | None:
@@ -110,6 +121,7 @@ def fidelity(selection: Selection) -> Fidelity | None:
         tuple(ordered),
         _means(references[references["evaluation"] == FIDELITY], ["metric", "column"]),
         _means(references[references["metric"] == "rhat"], "column"),
+        _certificates(references, columns),
         frozenset(references.loc[references["status"] == "unconverged", "column"]),
         frozenset(frame.loc[frame["other_target"], "row"]),
         {metric: selection.metric(metric) for metric in selection.metrics["name"] if metric in present_metrics},
@@ -140,13 +152,22 @@ def _with_column(frame: Frame) -> Frame:
 
 
 def _reference(selection: Selection, section: Section) -> Frame:
-    """HMC's own scores on the section's data sets, whatever methods were selected: they qualify every comparison."""
-    frame = selection.store.scores(
-        method=selection.gold_standard(), task=section.tasks, rule=section.rule, budget=section.budget,
-        evaluation=[FIDELITY, TEST],
-    )  # fmt: skip
-    default = frame["config"] == "default"
-    return _with_column(frame[default] if default.any() else frame)
+    """HMC's own scores on the section's data sets, whatever methods were selected and whatever its budget: they qualify
+    every comparison."""
+    chosen = {"method": selection.gold_standard(), "task": section.tasks, "rule": section.rule}
+    runs = selection.store.best_runs(**chosen)[["fingerprint", "message", "gradients"]]
+    frame = selection.store.scores(**chosen, evaluation=[FIDELITY, TEST, CERTIFICATE])
+    return _with_column(frame.merge(runs, on="fingerprint"))
+
+
+def _certificates(references: Frame, columns: tuple[str, ...]) -> Frame:
+    """Certificates in wide form, in the order of columns."""
+    part = references[(references["evaluation"] == CERTIFICATE) & references["column"].isin(columns)]
+    keys = ["column", "task", "split", "gradients", "message"]
+    wide = part.pivot_table(index=keys, columns="metric", values="value", dropna=False, observed=True).reset_index()
+    place = {column: i for i, column in enumerate(columns)}
+    wide = wide.rename(columns={"message": "lacks"}).rename_axis(columns=None)
+    return wide.sort_values("column", key=lambda c: c.map(place), ignore_index=True)
 
 
 def _averaged(frame: Frame, columns: tuple[str, ...], rows: dict[str, int]) -> Frame:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, String, Subquery, cast, func, insp
 from sqlalchemy.types import NullType
 
 from bnnbench.errors import UserError
+from bnnbench.records import SCORED, Status
 from bnnbench.store import server
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
@@ -101,6 +102,14 @@ class Reading(Database):
         """One row a cell: how its current attempt went, and the session that made it."""
         columns = {**_CELL, **_ATTEMPT, "session": Attempt.session_id, "configuration": Cell.config, **_IDENTITY}
         return _in_order(self._frame(_cells({**columns, **_SPLIT_ORDER}, latest_only, filters)))
+
+    def best_runs(self, *, method: Wanted, task: Wanted = None, rule: Wanted = None) -> pd.DataFrame:
+        """As `attempts`, of the default configuration: of each method, task and split the run to trust most, whatever
+        its budget. One that its own diagnostics do not flag comes first, then that of more gradients."""
+        runs = self.attempts(method=method, task=task, rule=rule, config="default", status=SCORED)
+        runs = runs.assign(flagged=runs["status"] != Status.OK.value, spent=-runs["gradients"])
+        runs = runs.sort_values(["flagged", "spent", "seed"], kind="stable").drop(columns=["flagged", "spent"])
+        return runs.drop_duplicates(["task", "split", "method"]).sort_index()
 
     def curves(
         self, name: str, *, evaluation: Wanted = None, latest_only: bool = True, **filters: Wanted

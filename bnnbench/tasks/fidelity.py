@@ -1,8 +1,8 @@
 """Tasks whose posterior is known: one split of small data sets, on which Hamiltonian Monte Carlo converges.
 
-They are the tables' own tasks with their networks, but for what made chains stick there: the noise that a network learns
-has a larger floor, 5 % of the target's standard deviation, without which a few rows that are fitted exactly make valleys
-too narrow for any step.
+They are the tables' own tasks with their networks, but for what made chains stick there: the noise that a network
+learns has a larger floor, 5 % of the target's standard deviation, without which a few rows that are fitted exactly make
+valleys too narrow for any step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 from torch import nn
 
 from bnnbench.data.arrays import Data, Split, spread
-from bnnbench.data.splits import splits
 from bnnbench.nets import SmallConv
 from bnnbench.tasks.base import TASKS, Task
 
@@ -38,13 +37,17 @@ class FidelityTask(Task):
 
     def read(self, root: Path | None) -> Data:
         data = super().read(root)
-        return data if not self.image else Data.of(
-            (data.x / data.x.max()).reshape(-1, *self.image).astype(np.float32), data.y
+        return (
+            data
+            if not self.image
+            else Data.of((data.x / data.x.max()).reshape(-1, *self.image).astype(np.float32), data.y)
         )
 
     def splits(self, rule: str, root: Path | None = None) -> list[Split]:
         first = super().splits(rule, root)[0]
-        train, test = (rows[spread(len(rows), most)] for rows, most in ((first.train, TRAIN_ROWS), (first.test, TEST_ROWS)))
+        train, test = (
+            rows[spread(len(rows), most)] for rows, most in ((first.train, TRAIN_ROWS), (first.test, TEST_ROWS))
+        )
         return [Split(train, first.validation, test)]
 
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:

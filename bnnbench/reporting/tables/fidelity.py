@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -9,11 +11,14 @@ from bnnbench.reporting.fidelity import Fidelity, Ranking
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.table import Table
-from bnnbench.reporting.tables.text import OTHER_TARGET, UNCONVERGED, number, significant, words
+from bnnbench.reporting.tables.text import EMPTY, OTHER_TARGET, UNCONVERGED, number, significant, words
 
 FLOOR, RANK = "noise floor (hmc)", "mean rank"
 TITLES = {
     "w1_to_hmc": "Distance from HMC",
+    "tv_to_hmc": "Distance from HMC, of classes",
+    "agreement_with_hmc": "Agreement with HMC",
+    "log_information_ratio": "Epistemic entropy against HMC",
     "mean_gap": "Gap of the means",
     "log_sd_ratio": "Width against HMC",
     "log_epistemic_ratio": "Epistemic width against HMC",
@@ -28,6 +33,49 @@ def fidelity_tables(found: Fidelity) -> list[Table]:
         for metric in found.metrics
         for numbers in [_numbers(found, metric)]
     ]  # fmt: skip
+
+
+COLUMNS = {
+    "certified": "certified",
+    "rhat_95": "R-hat, 95 % of predictions",
+    "rhat_all": "R-hat, all",
+    "rhat_log_joint": "R-hat, log joint",
+    "ess_median": "ESS, median",
+    "trajectories_divergent": "divergent",
+    "gradients": "gradients",
+    "lacks": "what it lacks",
+}
+CERTIFICATES = (
+    "Certificates of HMC, whose chains start from the prior and from a deep ensemble. R-hat: rank-normalised and split "
+    "(Vehtari et al. 2021), of the predicted means and log scales or class probabilities at the test rows, the largest "
+    "of all chains together and of those of either start. ESS: bulk effective sample size of the same quantities. "
+    "Divergent: share of trajectories whose energy was lost. Gradients: over the whole data set, of all chains. "
+    "Certified: R-hat is at most 1.01 for 95 % of the predictions, at most 1.05 for all of them and for the log joint "
+    "density, the median ESS is at least 400, and at most 0.1 % of the trajectories diverge. What is not certified "
+    "enters no ranking."
+)
+
+
+def certificate_tables(found: Fidelity) -> list[Table]:
+    """The certificates of the runs that all are compared with, one table if there are any."""
+    numbers = found.certificates
+    if numbers.empty:
+        return []
+    rows = [[row["column"], *(_certified(name, row[name]) for name in COLUMNS)] for row in numbers.to_dict("records")]
+    grid = Grid.of_texts(["data", *COLUMNS.values()], rows)
+    return [Table("fidelity-certificates", "Has HMC converged?", grid, CERTIFICATES, numbers.drop(columns="column"))]
+
+
+def _certified(name: str, value: Any) -> str:
+    """A number of a certificate as a text."""
+    texts = {
+        "certified": lambda: "yes" if value else "no",
+        "ess_median": lambda: f"{value:,.0f}",
+        "gradients": lambda: f"{value:,.0f}",
+        "trajectories_divergent": lambda: f"{value:.2%}",
+        "lacks": lambda: value.removeprefix("not certified: ") or EMPTY,
+    }
+    return texts.get(name, lambda: number(value, 3))()
 
 
 def _numbers(found: Fidelity, metric: str) -> Frame:
@@ -63,7 +111,7 @@ def _grid(found: Fidelity, numbers: Frame, metric: str) -> Grid:
 def _ranks(found: Fidelity, metric: str) -> dict[str, float]:
     """Those of the metric that ranks."""
     ranking = found.ranking()
-    return ranking.ranks if ranking.metric == metric else {}
+    return ranking.ranks if metric in ranking.metrics else {}
 
 
 def ranked_over(ranking: Ranking) -> str:
