@@ -52,7 +52,9 @@ def test_conjugate_linear_regression():
     steps, problem, keys, infos, kept = 760, linear(steps=760), random.split(random.key(0), 3), [], []
 
     def parts(temperature, factor, counts):
-        method = HMC(num_chains=CHAINS, temperature=temperature, prior_scale=factor, max_leapfrog_steps=20, step=0.1)
+        method = HMC(
+            num_chains=CHAINS, temperature=temperature, prior_scale=factor, max_leapfrog_steps=20, step=0.1
+        )
         return method, method.target(problem.subset(counts))
 
     def start(key, *settings):
@@ -125,7 +127,7 @@ def flight(problem, method, state, size, steps):
 def test_energy_is_conserved_to_second_order():
     """Half the step, a quarter of the error at the end of the same path: of H written out by hand, at T = 0.5.
     A linear network whose noise is learned: the energy is smooth, and no quadratic form."""
-    problem, method = make_problem(X, Y, Homoscedastic(), hidden=()), HMC(temperature=0.5)
+    problem, method = make_problem(X, Y, Homoscedastic(), hidden=()), HMC(num_chains=4, temperature=0.5)
     state = method.init(random.key(3), problem)
     errors = []
     for steps in (40, 80, 160):
@@ -138,7 +140,7 @@ def test_energy_is_conserved_to_second_order():
 
 def test_trajectories_are_reversible():
     """Forward, the momentum reversed, and back: the start, its momentum reversed."""
-    problem, method = make_problem(X, Y, Homoscedastic(), hidden=(3,)), HMC()
+    problem, method = make_problem(X, Y, Homoscedastic(), hidden=(3,)), HMC(num_chains=4)
     state = method.init(random.key(3), problem)
     there, _ = flight(problem, method, state, 0.02, 25)
     assert (flat(there.present.params) - flat(state.present.params)).norm(dim=1).min() > 0.1
@@ -151,7 +153,7 @@ def test_trajectories_are_reversible():
 
 def test_lost_trajectories_are_refused():
     """A step of 50 leads to energies out of bounds, or to NaN: the chains stay, and say so; new trajectories begin."""
-    problem, method = linear(), HMC()
+    problem, method = linear(), HMC(num_chains=4)
     state = train(method, problem, 20)
     for size in (50.0, 1e200, math.nan):
         broken = state._replace(size=torch.tensor(size).double(), left=torch.tensor(30.0).double())
@@ -201,10 +203,39 @@ def test_burn_in_is_annealed_and_then_all_is_fixed():
 
 def test_power_leaves_the_prior_at_the_start():
     """The first trajectories are under the prior: `start` is the Hamiltonian without the likelihood."""
-    problem, method = linear(), HMC(num_chains=4)
+    problem, method = linear(), HMC(num_chains=4, start="prior")
     state = method.init(random.key(0), problem)
     prior = normal(0.0, 1.0).log_prob(flat(state.present.params)).sum(1)
     assert_close(state.start, -prior + 0.5 * flat(state.momentum).square().sum(1))
+
+
+def test_half_of_the_chains_start_from_an_ensemble():
+    """In the first updates the last two of four chains go down to the least-squares fit, by one gradient each, and the
+    others stay; then trajectories begin, those of the fitted chains under the whole likelihood."""
+    problem, method = linear(), HMC(num_chains=4, fit=0.5, lr=0.1, step=0.01)
+    design = torch.cat([X, torch.ones(N, 1).double()], 1)
+    precision = design.T @ design / 0.25 + torch.eye(3).double()
+    mode = torch.linalg.solve(precision, design.T @ Y / 0.25)
+    begin, states = method.init(random.key(0), replace(problem, steps=400)), []
+    train(method, problem, 400, lambda t, state, info: states.append(state))
+    assert_close(flat(states[198].present.params)[:2], flat(begin.present.params)[:2], rtol=0, atol=0)
+    assert_close(flat(states[199].position.params)[2:], mode.expand(2, 3), rtol=0, atol=1e-3)
+    prior, fit = (normal(0.0, 1.0).log_prob(flat(states[199].position.params)).sum(1), states[199].position.nll)
+    power = torch.tensor([states[199].power] * 2 + [1.0] * 2)
+    kinetic = 0.5 * flat(states[199].momentum).square().sum(1)
+    assert_close(states[199].start, power * fit - prior + kinetic)
+    assert states[199].divergent.sum() == 0
+    assert (flat(states[220].present.params) != flat(states[199].present.params)).all()
+
+
+@pytest.mark.parametrize(("start", "fitted"), [("prior", 0), ("both", 2), ("ensemble", 4)])
+def test_start(start, fitted):
+    method = HMC(num_chains=4, fit=0.5, start=start)
+    problem = replace(linear(), steps=100, t=torch.tensor(10.0).double())
+    state = method.init(random.key(0), problem)
+    after, _ = method.update(random.key(1), state, problem)
+    moved = (flat(after.present.params) != flat(state.present.params)).all(1)
+    assert moved.tolist() == [False] * (4 - fitted) + [True] * fitted
 
 
 # Draws.
@@ -233,13 +264,18 @@ def test_schedule(steps, burn_in, samples):
 
 
 def test_diagnose():
-    fine = {"share_converged": 0.95, "divergent": 0.01, "ess": 500.0}
-    method = HMC(num_chains=4)
-    assert method.diagnose(fine) == method.diagnose({}) == ""
-    assert "on 80% of the test points only" in method.diagnose(fine | {"share_converged": 0.8})
-    assert "sample size is 99 " in method.diagnose(fine | {"ess": 99.0})
-    assert method.diagnose(fine | {"ess": 101.0}) == ""
-    assert "5.0% of the trajectories diverged" in method.diagnose(fine | {"divergent": 0.05})
+    fine = {"rhat_95": 1.01, "rhat_all": 1.05, "rhat_log_joint": 1.05, "ess_median": 400, "trajectories_divergent": 0.0}
+    method = HMC()
+    assert method.diagnose(fine) == ""
+    for name, value, sentence in [
+        ("rhat_95", 1.0101, "R-hat of 95 % of the predictions is 1.010, more than 1.01"),
+        ("rhat_all", math.nan, "the largest R-hat of a prediction is nan, more than 1.05"),
+        ("rhat_log_joint", 1.24, "R-hat of the log joint density is 1.240, more than 1.05"),
+        ("ess_median", 399.4, "the median effective sample size is 399, less than 400"),
+        ("trajectories_divergent", 0.002, "0.20% of the trajectories diverged, more than 0.1%"),
+    ]:
+        assert method.diagnose(fine | {name: value}) == f"not certified: {sentence}"
+    assert "exploded" in method.diagnose(fine | {"draws_exploded": 0.5})
 
 
 # NumPyro 0.22.0, NUTS, 24 chains of 2,000 draws after 2,000 of warm-up, target acceptance 0.9, split R-hat < 1.007,
