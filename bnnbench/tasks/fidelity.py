@@ -56,7 +56,7 @@ class FidelityTask(Task):
 
 def _settings(steps_multiplier: int, max_leapfrog_steps: int) -> dict[str, dict[str, int]]:
     """Of HMC: what its chains need here."""
-    return {"hmc": {"steps_multiplier": steps_multiplier, "max_leapfrog_steps": max_leapfrog_steps, "samples": 200}}
+    return {"hmc": {"steps_multiplier": steps_multiplier, "max_leapfrog_steps": max_leapfrog_steps, "samples": 250}}
 
 
 _toy = partial(FidelityTask, kind="regression", groups=("fidelity",), rules=("fixed",), hidden=(200,))
@@ -67,7 +67,7 @@ for _name, _noise in [
     ("toy-heteroscedastic", "heteroscedastic"),
     ("toy-antoran", "heteroscedastic"),
 ]:
-    TASKS.register(_toy(f"fidelity-{_name}", source=_name, noise=_noise, tuned=_settings(40, 300)))
+    TASKS.register(_toy(f"fidelity-{_name}", source=_name, noise=_noise, tuned=_settings(20, 300)))
 for _name in ("yacht", "energy", "housing", "concrete", "wine", "power"):
     TASKS.register(_table(f"fidelity-{_name}", "regression", source=_name, tuned=_settings(40, 600)))
 TASKS.register(_table("fidelity-digits", "classification", source="digits", tuned=_settings(20, 300)))
