@@ -1,15 +1,15 @@
 r"""Microcanonical Langevin Monte Carlo: a walk of constant speed whose direction the gradient turns.
 
 With x = w / s, s the prior's scale of each of the d weights, U(x) = -log p(data, w) / T and a unit vector u, a step of
-size h on the whole data set is B(h/2) A(h) B(h/2) O(h), where with e = -grad U / |grad U| and delta = h |grad U| / (d - 1)
+size h on the whole data set is B(h/2) A(h) B(h/2) O(h), where e = -grad U / |grad U|, delta = h |grad U| / (d - 1) and
 
     A:  x <- x + h u
     B:  u <- (u + e (sinh delta + (e.u) (cosh delta - 1))) / (cosh delta + (e.u) sinh delta)
     O:  u <- (u + nu z) / |u + nu z|,   z ~ N(0, I),   nu^2 = (exp(2 h / L) - 1) / d.
 
-The flow keeps U + (d - 1) sum log(cosh delta + (e.u) sinh delta) over its Bs, and its stationary density is exp(-U). There
-is no Metropolis test: a finite step leaves a bias, which the variance of the energy's error per weight bounds and the
-step size is adapted to.
+The flow keeps U + (d - 1) sum log(cosh delta + (e.u) sinh delta) over its Bs, and its stationary density is exp(-U).
+There is no Metropolis test: a finite step leaves a bias, which the variance of the energy's error per weight bounds and
+the step size is adapted to.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ LOST = 1000.0  # error of the energy at which a step counts as lost, in nats
 
 
 class Walk(NamedTuple):
-    """One chain: where it stands, U and its gradient with respect to the weights there, its direction, and its step size
-    with the weighted sums that it is adapted by. `fit` is Adam's, of a chain that starts from an ensemble."""
+    """One chain: where it stands, U and its gradient with respect to the weights there, its direction, and its step
+    size with the weighted sums that it is adapted by. `fit` is Adam's, of a chain that starts from an ensemble."""
 
     params: Params
     energy: Tensor

@@ -14,6 +14,7 @@ from bnnbench.reporting.output import Output, file_stem
 from bnnbench.reporting.select import Section, Selection, select
 from bnnbench.reporting.superseded import Installed
 from bnnbench.reporting.tables.attacks import attack_tables
+from bnnbench.reporting.tables.convergence import convergence_tables
 from bnnbench.reporting.tables.costs import costs
 from bnnbench.reporting.tables.covariance import covariance_tables
 from bnnbench.reporting.tables.detection import detection_tables
@@ -39,6 +40,7 @@ TABLES = (  # each yields what a section has scores for, beside the headline tab
     divergence_tables,
     published_bounds,
     sampler_tables,
+    convergence_tables,
 )
 
 

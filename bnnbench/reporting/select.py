@@ -21,7 +21,7 @@ from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.superseded import Installed, Superseded, superseded
 from bnnbench.reporting.targets import other_targets
 
-BUDGETS = ("smoke", "quick", "full")
+BUDGETS = ("smoke", "quick", "long", "full")  # the last that a section has is shown; `long` stands beside `full`
 CELL = ["task", "method", "config", "split", "seed", "budget"]
 T = TypeVar("T")
 

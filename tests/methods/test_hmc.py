@@ -52,9 +52,7 @@ def test_conjugate_linear_regression():
     steps, problem, keys, infos, kept = 760, linear(steps=760), random.split(random.key(0), 3), [], []
 
     def parts(temperature, factor, counts):
-        method = HMC(
-            num_chains=CHAINS, temperature=temperature, prior_scale=factor, max_leapfrog_steps=20, step=0.1
-        )
+        method = HMC(num_chains=CHAINS, temperature=temperature, prior_scale=factor, max_leapfrog_steps=20, step=0.1)
         return method, method.target(problem.subset(counts))
 
     def start(key, *settings):

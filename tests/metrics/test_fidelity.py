@@ -122,3 +122,30 @@ def test_only_with_a_reference_that_fits():
         score(p, None, None, "regression", reference=mixture(3, 11))
     with pytest.raises(TypeError, match="GaussianPredictive, got Categorical"):
         score(p, None, None, "regression", reference=CategoricalPredictive(torch.zeros(1, 10, 2)))
+
+
+def test_classes_by_hand():
+    """Three points and two components: total variation, agreement, and the mutual information written out."""
+    own = np.array([[[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]], [[0.7, 0.3], [0.9, 0.1], [0.4, 0.6]]])
+    gold = np.array([[[0.6, 0.4], [0.1, 0.9], [0.3, 0.7]], [[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]]])
+    p, q = (CategoricalPredictive(torch.tensor(part).log()) for part in (own, gold))
+    found = score(p, None, None, "classification", reference=q, only=CLASSES)
+    got = {s.metric: s.value for s in found}
+
+    def information(parts):
+        mean = parts.mean(0)
+        return (-(mean * np.log(mean)).sum(-1) + (parts * np.log(parts)).sum(-1).mean(0)).mean()
+
+    assert got["tv_to_hmc"] == pytest.approx(np.abs(own.mean(0) - gold.mean(0))[:, 0].mean())
+    assert got["agreement_with_hmc"] == pytest.approx(2 / 3)
+    assert got["log_information_ratio"] == pytest.approx(np.log(information(own) / information(gold)))
+    assert {s.metric: s.stderr is None for s in found}["log_information_ratio"]
+
+
+def test_a_point_estimate_of_classes_is_infinitely_sure():
+    one, many = (CategoricalPredictive(torch.randn(s, 9, 3).double().log_softmax(-1)) for s in (1, 5))
+    found = score(one, None, None, "classification", reference=many, only=CLASSES)
+    assert {s.metric: s.value for s in found}["log_information_ratio"] == -math.inf
+
+
+CLASSES = ["tv_to_hmc", "agreement_with_hmc", "log_information_ratio"]

@@ -22,8 +22,8 @@ from bnnbench.records import MethodRecord
 from bnnbench.reporting.build import build
 from bnnbench.reporting.escape import code, escape_latex, escape_markdown
 from bnnbench.reporting.figures import style
-from bnnbench.reporting.figures.gather import ALSO, NEEDED, sound
 from bnnbench.reporting.figures.text import HEAD, TAIL, label
+from bnnbench.reporting.gather import ALSO, NEEDED, sound
 from bnnbench.reporting.output import LONGEST, Output, file_stem
 from bnnbench.store.series import _FORM, _deflated, decode, encode
 from bnnbench.store.store import ResultStore

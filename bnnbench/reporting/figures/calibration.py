@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnnbench.names import TEST
-from bnnbench.reporting.figures.gather import Arrays, Curves, gather, shown
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import GREY, Style, grid
 from bnnbench.reporting.figures.text import headline, label, panel_title, wrapped
+from bnnbench.reporting.gather import Arrays, Curves, gather, shown
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import size_ratio

@@ -8,9 +8,9 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from bnnbench.reporting.figures.families import contrast
-from bnnbench.reporting.figures.gather import Arrays
 from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.figures.text import headline, label
+from bnnbench.reporting.gather import Arrays
 
 DEGREES = 20  # between two points
 GRID = np.linspace(0, 1, 121)

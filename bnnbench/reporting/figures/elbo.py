@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
-from bnnbench.reporting.figures.gather import Arrays
 from bnnbench.reporting.figures.style import INK, Style, grid, plain_decades
 from bnnbench.reporting.figures.text import headline, label, panel_title
 from bnnbench.reporting.figures.training import mean_curve
+from bnnbench.reporting.gather import Arrays
 from bnnbench.reporting.select import Section
 from bnnbench.reporting.targets import is_moved
 

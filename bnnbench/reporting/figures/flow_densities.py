@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bnnbench.reporting.figures.flow_maps import blank, name_line
-from bnnbench.reporting.figures.gather import Arrays
 from bnnbench.reporting.figures.style import INK, Style
 from bnnbench.reporting.figures.text import headline, name_lines
+from bnnbench.reporting.gather import Arrays
 
 TRUTH = "truth"
 ROOT = 0.5  # power on densities before they are coloured: thin bridges between modes would be white otherwise

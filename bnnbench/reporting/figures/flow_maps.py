@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from bnnbench.reporting.figures.gather import Arrays
 from bnnbench.reporting.figures.style import INK, Style, robust_limits
 from bnnbench.reporting.figures.text import headline, name_lines
+from bnnbench.reporting.gather import Arrays
 
 Window = tuple[tuple[float, float], tuple[float, float]]
 COLORS = sns.husl_palette(256, s=0.9, l=0.65, as_cmap=True)  # runs in a circle, everywhere equally light

@@ -10,9 +10,9 @@ from bnnbench.names import GRID, TEST
 from bnnbench.reporting.averages import averages, look_up
 from bnnbench.reporting.figures.flow_densities import TRUTH, densities_figure
 from bnnbench.reporting.figures.flow_maps import maps_figure
-from bnnbench.reporting.figures.gather import Arrays, Curves, gather
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import Style
+from bnnbench.reporting.gather import Arrays, Curves, gather
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.tables.flows import depth, entropies

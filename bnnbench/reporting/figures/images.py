@@ -12,10 +12,10 @@ from bnnbench.reporting.averages import averages, out_of_distribution, sweeps
 from bnnbench.reporting.figures.digit import digit_figure
 from bnnbench.reporting.figures.elbo import BOUND, TEMPERED, objective_figure, tempered
 from bnnbench.reporting.figures.families import PLAIN, Panels, families, family_figure, survival
-from bnnbench.reporting.figures.gather import Arrays, Curves, gather
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.recording import QUANTILES, fan_figure, layers, recording_figure
 from bnnbench.reporting.figures.style import Style
+from bnnbench.reporting.gather import Arrays, Curves, gather
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 

@@ -12,10 +12,10 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from bnnbench import names
 from bnnbench.reporting.averages import Line, Lines
-from bnnbench.reporting.figures.gather import shown
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import GREY, Style, grid, plain_decades
 from bnnbench.reporting.figures.text import headline, label, panel_title
+from bnnbench.reporting.gather import shown
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.text import words

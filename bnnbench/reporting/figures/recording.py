@@ -10,9 +10,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
 from bnnbench.reporting.figures.families import contrast
-from bnnbench.reporting.figures.gather import Arrays
 from bnnbench.reporting.figures.style import LINES, MARKERS, Style
 from bnnbench.reporting.figures.text import headline, label, name_lines, panel_title
+from bnnbench.reporting.gather import Arrays
 
 STATISTICS = {
     "weight_mean": "mean of weights",

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bnnbench.names import GRID, TRAIN
-from bnnbench.reporting.figures.gather import Arrays, gather
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import GREY, INK, Style, grid, robust_limits
 from bnnbench.reporting.figures.text import headline, label, panel_title
+from bnnbench.reporting.gather import Arrays, gather
 from bnnbench.reporting.select import Section, Selection
 
 

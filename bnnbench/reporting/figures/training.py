@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from bnnbench.reporting.figures.gather import Curves, gather, shown
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import Style, grid, robust_limits
 from bnnbench.reporting.figures.text import headline, label, panel_title
+from bnnbench.reporting.gather import Curves, gather, shown
 from bnnbench.reporting.select import Section, Selection
 
 COLUMN = "validation"

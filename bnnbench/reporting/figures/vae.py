@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from bnnbench.names import TEST
 from bnnbench.reporting.averages import averages, look_up
 from bnnbench.reporting.figures.flows import chosen, pictures, which
-from bnnbench.reporting.figures.gather import Arrays, gather
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.figures.text import headline, label, name_lines
+from bnnbench.reporting.gather import Arrays, gather
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.flows import BASE, STACKED, depth

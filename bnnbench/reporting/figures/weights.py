@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from bnnbench.names import TEST
-from bnnbench.reporting.figures.gather import Curves, gather, shown
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.figures.style import GREY, Style, grid, plain_decades
 from bnnbench.reporting.figures.text import headline, panel_title
+from bnnbench.reporting.gather import Curves, gather, shown
 from bnnbench.reporting.select import Section, Selection
 
 TEXT = "Near the dashed line most weights are as the prior has them; a narrow peak is weights driven to zero."
