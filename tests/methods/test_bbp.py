@@ -36,7 +36,7 @@ def test_kl_is_that_of_q_from_p():
 
 def objective(problem, **settings) -> torch.Tensor:
     """Losses of one state under 4,000 keys."""
-    method = BBPGaussian(**settings)
+    method = BBPGaussian(sigma=0.05, **settings)
     state = method.init(random.key(0), problem)
     return vmap(lambda k: method.update(k, state, problem)[1]["loss"])(random.split(random.key(1), 4000))
 
@@ -80,6 +80,23 @@ def test_objective_is_the_negative_elbo_over_n(batch_size):
     nll = torch.stack(nll)
     error = math.sqrt(float(losses.var() / 4000 + nll.var() / 2000))
     assert abs(losses.mean() - nll.mean() - own_kl(problem) / 40) < 5 * error
+
+
+@pytest.mark.parametrize(
+    ("t", "anneal", "weight"), [(0, 0.5, 0.02), (24, 0.5, 0.5), (49, 0.5, 1), (90, 0.5, 1), (0, 0, 1)]
+)
+def test_the_weight_of_the_kl_rises(t, anneal, weight):
+    """Linearly over half of 100 steps: where there are no data, Adam's mean holds a tenth of that much of the KL's
+    gradient. The loss that is told is the bound, with the whole KL."""
+    problem = make_problem(X, Y, Homoscedastic(), weight=torch.zeros(40).double(), steps=100)
+    now = type(problem)(**{**vars(problem), "t": torch.tensor(float(t), dtype=torch.float64)})
+    method = BBPGaussian(anneal=anneal, sigma=0.05)
+    start = method.init(random.key(0), problem)
+    after, info = method.update(random.key(1), start, now)
+    name, mean = "layers.0.weight", problem.init_params(random.key(0))["layers.0.weight"]
+    gradient = mean / (2 / mean.shape[1])  # of KL / n with respect to the mean, with n at least 1
+    assert_close(after.mean[f"mean.{name}"], 0.1 * weight * gradient)
+    assert info["loss"] == pytest.approx(own_kl(problem))
 
 
 def test_perturbed_parameters_are_normal_and_independent():
