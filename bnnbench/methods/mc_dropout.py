@@ -49,6 +49,7 @@ class MCDropout(Method):
     Attributes:
         rate: probability of dropping a unit.
         lr: peak learning rate of the one-cycle schedule.
+        prior_scale: factor of the prior's scale.
     """
 
     name = "mc-dropout"
@@ -57,10 +58,14 @@ class MCDropout(Method):
     rate: float = 0.02
     lr: float = 3e-3
     early_stopping: bool = True
+    prior_scale: float = 1.0
 
     def check(self) -> None:
-        positive(self, "lr")
+        positive(self, "lr", "prior_scale")
         fraction(self, "rate")
+
+    def target(self, problem: Problem) -> Problem:
+        return problem.scaled(self.prior_scale)
 
     def prepare(self, problem: Problem) -> Problem:
         return problem.with_network(with_dropout(problem.network))
