@@ -22,6 +22,7 @@ from bnnbench.reporting.tables.fidelity import fidelity_tables
 from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.samplers import sampler_tables
+from bnnbench.reporting.tables.stored_splits import stored_splits_tables
 from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.reporting.tables.table import Table, frame_csv, write
 from bnnbench.reporting.tables.truth import truth_tables
@@ -33,6 +34,7 @@ FORMATS = ("md", "csv", "latex")
 FIGURES = ("svg", "png", "pdf")
 TABLES = (  # each yields what a section has scores for, beside the headline tables, in the order of the page
     behind_tables,
+    stored_splits_tables,
     summary_tables,
     detection_tables,
     attack_tables,
