@@ -60,3 +60,9 @@ def with_dropout(network: nn.Module) -> nn.Module:
     for layer in [module for module in converted.modules() if type(module) in _WITH_DROPOUT][1:]:
         layer.__class__ = _WITH_DROPOUT[type(layer)]
     return converted
+
+
+def dropped(network: nn.Module) -> frozenset[str]:
+    """Names of the weights of a converted network whose inputs are dropped."""
+    layers = tuple(_WITH_DROPOUT.values())
+    return frozenset(f"{path}.weight" for path, layer in network.named_modules() if isinstance(layer, layers))

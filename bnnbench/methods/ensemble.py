@@ -28,6 +28,7 @@ class DeepEnsemble(Method):
     Attributes:
         members: number of networks.
         lr: peak learning rate of each.
+        prior_scale: factor of the prior's scale.
     """
 
     name = "ensemble-deep"
@@ -38,13 +39,17 @@ class DeepEnsemble(Method):
     members: int = 5
     lr: float = 1e-2
     early_stopping: bool = True
+    prior_scale: float = 1.0
 
     @property
     def num_networks(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.members
 
     def check(self) -> None:
-        positive(self, "lr", "members")
+        positive(self, "lr", "members", "prior_scale")
+
+    def target(self, problem: Problem) -> Problem:
+        return problem.scaled(self.prior_scale)
 
     def init(self, key: Tensor, problem: Problem) -> AdamState:
         return vmap(lambda k: MAP(self.lr).init(k, problem))(random.split(key, self.members))

@@ -93,7 +93,7 @@ class _Laplace(MAP):
         precision: delta, "task" being 1; "marglik" the one in 1e-4 ... 1e4 of the greatest Laplace marginal
             likelihood; a number, as text, delta itself. The MAP is that of the task's prior in any case, so that other
             values than "task" give mean and covariance two priors: no posterior, which tables mark.
-        temperature: factor of the covariance; 1 is the posterior. prior_scale: factor of the prior's scale.
+        temperature: factor of the covariance; 1 is the posterior.
     """
 
     tags = ("laplace",)
@@ -101,14 +101,13 @@ class _Laplace(MAP):
     predictive: str = "linearised"
     precision: str = "task"
     temperature: float = 1.0
-    prior_scale: float = 1.0
 
     curvature: ClassVar[Callable[..., Covariance]]
     layers: ClassVar[slice] = slice(None)  # which layers have a distribution
 
     def check(self) -> None:
         super().check()
-        positive(self, "temperature", "prior_scale")
+        positive(self, "temperature")
         one_of(self, "predictive", PREDICTIVES)
         if self.precision not in PRECISIONS and not _is_positive(self.precision):
             words = " or ".join((*PRECISIONS, "a positive number"))
@@ -119,9 +118,6 @@ class _Laplace(MAP):
             raise UserError(f"{self.name} needs a Gaussian prior, and this task has a {type(problem.prior).__name__}.")
         with_taps(problem.network)  # raises for layers that are not supported
         return problem
-
-    def target(self, problem: Problem) -> Problem:
-        return problem.scaled(self.prior_scale)
 
     def finish(self, key: Tensor, state: AdamState, problem: Problem) -> Gaussian:
         del key

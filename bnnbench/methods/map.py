@@ -16,10 +16,11 @@ from bnnbench.model.posteriors import Point, Posterior
 @METHODS.register
 @dataclass(frozen=True)
 class MAP(Method):
-    """Maximum a posteriori under the task's prior.
+    """Maximum a posteriori, by default under the task's prior.
 
     Attributes:
         lr: peak learning rate of the one-cycle schedule.
+        prior_scale: factor of the prior's scale.
     """
 
     name = "map"
@@ -28,9 +29,13 @@ class MAP(Method):
     family = "point"
     lr: float = 1e-2
     early_stopping: bool = True
+    prior_scale: float = 1.0
 
     def check(self) -> None:
-        positive(self, "lr")
+        positive(self, "lr", "prior_scale")
+
+    def target(self, problem: Problem) -> Problem:
+        return problem.scaled(self.prior_scale)
 
     def init(self, key: Tensor, problem: Problem) -> AdamState:
         return adam_init(problem.init_params(key))

@@ -1,4 +1,15 @@
-r"""Monte Carlo dropout: U(w) is minimised under random masks, and prediction averages over masks."""
+r"""Monte Carlo dropout: a network is trained under random masks, and prediction averages over masks.
+
+A layer whose inputs are kept with probability p and scaled by 1/p has the random weights W m / p, m ~ Bernoulli(p) for
+each input. Of their distribution q, the KL from the prior comes, but for a constant, to -E_q log p(w), so that
+
+    L = -(1/n) E_q sum_i log p(y_i | x_i, w) - (1/n) sum_j p log p(W_j / p)
+
+is minimised, p being 1 of biases and of the first layer. Under N(0, s^2) a weight costs W^2 / (2 p s^2). Gal &
+Ghahramani 2016 (appendix, arXiv 1506.02157) have p l^2 M^2 / 2, which is the same: their M = W / p is a weight whose
+input is kept, and l = 1 / s. The code of that paper multiplies W^2 by p although its layers scale by 1/p, too; that of
+Gal et al. 2017 (arXiv 1705.07832) divides, as here.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from bnnbench.layers import keyed, with_dropout
+from bnnbench.layers import dropped, keyed, with_dropout
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
 from bnnbench.model import Params, Predictive, Problem
@@ -49,18 +60,25 @@ class MCDropout(Method):
     Attributes:
         rate: probability of dropping a unit.
         lr: peak learning rate of the one-cycle schedule.
+        prior_scale: factor of the prior's scale.
     """
 
     name = "mc-dropout"
+    version = 2
     citation = "Gal & Ghahramani 2016, arXiv 1506.02142"
     tags = ("dropout",)
+    family = "point"
     rate: float = 0.02
     lr: float = 3e-3
     early_stopping: bool = True
+    prior_scale: float = 1.0
 
     def check(self) -> None:
-        positive(self, "lr")
+        positive(self, "lr", "prior_scale")
         fraction(self, "rate")
+
+    def target(self, problem: Problem) -> Problem:
+        return problem.scaled(self.prior_scale)
 
     def prepare(self, problem: Problem) -> Problem:
         return problem.with_network(with_dropout(problem.network))
@@ -71,11 +89,22 @@ class MCDropout(Method):
     def update(self, key: Tensor, state: AdamState, problem: Problem) -> tuple[AdamState, Info]:
         batch = problem.minibatch(key)
 
-        def energy(params: dict[str, Tensor]) -> Tensor:
+        def loss(params: Params) -> Tensor:
             with keyed(key, rate=self.rate):
-                return problem.energy(params, batch)
+                nll = problem.mean_nll(params, batch)
+            return nll - self.log_prior(params, problem) / problem.n
 
-        return adam_step(energy, state, problem, self.lr)
+        return adam_step(loss, state, problem, self.lr)
+
+    def log_prior(self, params: Params, problem: Problem) -> Tensor:
+        """E log p(w) over masks, 0-dim, without the share of the weights that are dropped: a constant."""
+        names = dropped(problem.network)
+        if not names:  # a single layer
+            return problem.log_prior(params)
+        keep = 1 - torch.as_tensor(self.rate).to(problem.t)
+        kept = {name: value / keep for name, value in params.items() if name in names}
+        others = {name: value for name, value in params.items() if name not in names}
+        return keep * problem.prior.log_prob(kept) + problem.log_prior(others)
 
     def posterior(self, state: AdamState, draws: Any, problem: Problem) -> Masked:
         del draws

@@ -14,6 +14,7 @@ from bnnbench.reporting.output import Output, file_stem
 from bnnbench.reporting.select import Section, Selection, select
 from bnnbench.reporting.superseded import Installed
 from bnnbench.reporting.tables.attacks import attack_tables
+from bnnbench.reporting.tables.behind import behind_tables
 from bnnbench.reporting.tables.convergence import convergence_tables
 from bnnbench.reporting.tables.costs import costs
 from bnnbench.reporting.tables.covariance import covariance_tables
@@ -22,6 +23,7 @@ from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tabl
 from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.samplers import sampler_tables
+from bnnbench.reporting.tables.stored_splits import stored_splits_tables
 from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.reporting.tables.table import Table, frame_csv, write
 from bnnbench.reporting.tables.truth import truth_tables
@@ -32,6 +34,8 @@ if TYPE_CHECKING:  # matplotlib is loaded for figures, not for tables
 FORMATS = ("md", "csv", "latex")
 FIGURES = ("svg", "png", "pdf")
 TABLES = (  # each yields what a section has scores for, beside the headline tables, in the order of the page
+    behind_tables,
+    stored_splits_tables,
     summary_tables,
     detection_tables,
     attack_tables,

@@ -28,7 +28,8 @@ def caption(selection: Selection, section: Section, table: Comparison) -> str:
     text += "".join(f"{note} " for note in notes if note)
     seeds = max(table.seeds.values())
     if table.baselines and any(e.worse for e in table.entries.values()):
-        text += f"{WORSE}n/k: worse than {' or '.join(table.baselines)} on n of k splits. "
+        where = "where and why, in the table “behind the baseline”"
+        text += f"{WORSE}n/k: worse than {' or '.join(table.baselines)} on n of k splits; {where}. "
     if any(e.skewed for e in table.entries.values()):
         text += "The median stands where it is further from the mean than the quartiles of the splits are apart. "
     if all(n == 1 for n in table.splits.values()):

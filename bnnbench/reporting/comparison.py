@@ -178,7 +178,7 @@ def _entry(column: _Column) -> Entry:
 
 
 def _beside_baseline(column: dict[str, Entry], columns: dict[str, _Column], better: int) -> dict[str, Entry]:
-    """On how many splits each row is worse than the best of the baselines, which are themselves not judged."""
+    """On which splits each row is worse than the best of the baselines, which are themselves not judged."""
     reference: dict[str, float] = {}  # with its sign such that higher is better
     for own in columns.values():
         for split, value in own.per_split.items() if own.baseline else ():
@@ -187,8 +187,8 @@ def _beside_baseline(column: dict[str, Entry], columns: dict[str, _Column], bett
     found = dict(column)
     for row, entry in column.items():
         if not columns[row].baseline:
-            pairs = [(better * v, reference[s]) for s, v in columns[row].per_split.items() if s in reference]
-            worse = sum(not value >= base for value, base in pairs)  # NaN is worse
-            beaten = bool(pairs) and not sum(v for v, _ in pairs) >= sum(base for _, base in pairs)
-            found[row] = replace(entry, worse=worse, judged=len(pairs), beaten=beaten)
+            pairs = {s: (better * v, reference[s]) for s, v in columns[row].per_split.items() if s in reference}
+            behind = tuple(split for split, (value, base) in pairs.items() if not value >= base)  # NaN is worse
+            beaten = bool(pairs) and not sum(v for v, _ in pairs.values()) >= sum(base for _, base in pairs.values())
+            found[row] = replace(entry, behind=behind, judged=len(pairs), beaten=beaten)
     return found

@@ -26,11 +26,11 @@ it, by a test that in simulations with normal, unequal and lognormal noise of th
 {100 * ALPHA:.0f} % of columns (with heavy-tailed noise, Student's t with 3 degrees of freedom, in 22 to 24 %). Not
 every number competes: baselines do not (`constant` predicts the same for every input: a method should beat the constant
 predictor), nor do those whose mean is worse than a baseline's, nor those with † or ‡. {WORSE}3/10: worse than the
-baseline on three of ten splits. † marks cells that failed or are missing: a mean over the splits that a method survived
-flatters it. ‡ marks methods flagged by their own convergence diagnostics, – what was not run or does not apply. § marks
-methods with another target than the task's posterior: another model or prior, be it for the spread of the weights
-alone, or a tempered posterior. Compare within a table only: another split rule, budget or version is another
-experiment.
+baseline on three of ten splits; the table "behind the baseline" says where and why. † marks cells that failed or are
+missing: a mean over the splits that a method survived flatters it. ‡ marks methods flagged by their own convergence
+diagnostics, – what was not run or does not apply. § marks methods with another target than the task's posterior:
+another model or prior, be it for the spread of the weights alone, or a tempered posterior. Compare within a table only:
+another split rule, budget or version is another experiment.
 """
 FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
 UNFOLDED = 5  # revisions or commands that are shown at once

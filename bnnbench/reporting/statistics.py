@@ -29,7 +29,7 @@ class Entry:
         other_target: aims at something else than the task's posterior; as a predictive it competes all the same.
         median: of the splits.
         skewed: mean and median are further apart than the quartiles of the splits: a few splits carry the mean.
-        worse, judged: on how many splits the score is worse than the baseline's, and on how many both have one.
+        behind: splits on which the score is worse than the baseline's. judged: on how many both have one.
         beaten: the mean is worse than the baseline's on the same splits.
     """
 
@@ -42,9 +42,14 @@ class Entry:
     other_target: bool = False
     median: float = float("nan")
     skewed: bool = False
-    worse: int = 0
+    behind: tuple[str, ...] = ()
     judged: int = 0
     beaten: bool = False
+
+    @property
+    def worse(self) -> int:
+        """On how many splits the score is worse than the baseline's."""
+        return len(self.behind)
 
     @property
     def competes(self) -> bool:

@@ -76,9 +76,10 @@ def test_one_cycle_of_the_shortest_budgets_is_finite(steps):
     assert (rates > 0).all()
 
 
-def test_map_is_adam_on_the_energy():
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_map_is_adam_on_the_energy(scale):
     """The whole of MAP against a loop of torch.optim over the same minibatches, the objective written out."""
-    problem = make_problem(X, Y, steps=30)
+    problem = MAP(prior_scale=scale).target(make_problem(X, Y, steps=30))
     keys = random.split(random.key(0), 30)
     state = MAP(0.01).init(random.key(1), problem)
     theirs = {name: value.clone().requires_grad_() for name, value in state.params.items()}
@@ -91,7 +92,8 @@ def test_map_is_adam_on_the_energy():
         out = hidden @ theirs["layers.1.weight"].T + theirs["layers.1.bias"]
         component = normal(out[:, 0], 1e-3 + torch.nn.functional.softplus(out[:, 1]))
         prior = [
-            normal(0.0, (2 / v.shape[1]) ** 0.5 if v.dim() == 2 else 1.0).log_prob(v).sum() for v in theirs.values()
+            normal(0.0, scale * ((2 / v.shape[1]) ** 0.5 if v.dim() == 2 else 1.0)).log_prob(v).sum()
+            for v in theirs.values()
         ]
         loss = -component.log_prob(batch.y).mean() - sum(prior) / 30
         assert_close(info["loss"], loss.detach())

@@ -75,6 +75,20 @@ def test_definition(method):
         assert default.num_networks >= 1
 
 
+SCALED = [m for m in METHODS if "prior_scale" in m.__dataclass_fields__]
+
+
+@pytest.mark.parametrize("method", SCALED, ids=lambda method: method.name)
+def test_prior_scale_is_a_factor_of_the_scale_of_the_prior(method):
+    """By default 1, as reports take for granted; the problem that the method is given has it."""
+    assert method.__dataclass_fields__["prior_scale"].default == 1.0
+    problem = make_problem(X, X[:, 0])
+    one, three = (method(prior_scale=factor).target(problem).prior for factor in (1.0, 3.0))
+    value = torch.ones(4, 2)
+    assert_close(three.scale_of(value), 3 * one.scale_of(value))
+    assert type(one) is type(three)
+
+
 FLOATS = [(m.name, f.name) for m in METHODS for f in dataclasses.fields(m) if isinstance(f.default, float)]
 INTEGERS = [(m.name, f.name) for m in METHODS for f in dataclasses.fields(m) if type(f.default) is int]
 

@@ -138,30 +138,34 @@ def as_before(cell: CellRecord) -> CellRecord:
     return replace(cell, config=config, label=label)
 
 
-def test_the_third_revision_renames_the_fields_of_methods_and_keeps_the_scores(place, monkeypatch):
-    cells = every_cell()
-    records = [cell.record for cell in cells]
+def rows_of(cells: list[Cell], before: list[CellRecord], citation: str) -> dict[str, list[dict]]:
+    """Rows of a database with a score for each of these cells, as they were recorded at an earlier revision."""
     methods, tasks, _ = definitions(cells)
     common = {"version": 1, "current": True, "position": 0}
     rows = {
         "session": [{"id": 1, **SESSION, "command": "bnnbench run"}],
         "method": [
-            {**common, "id": i, "name": m.name, "version": m.version, "reference": m.citation, "tags": list(m.tags)}
+            {**common, "id": i, "name": m.name, "version": m.version, citation: m.citation, "tags": list(m.tags)}
             for i, m in enumerate(methods, 1)
         ],
         "task": [{**common, "id": 1, "name": tasks[0].name, "version": tasks[0].version, "kind": "regression",
-                  "reference": "x", "task_groups": ["toy"], "notes": []}],
+                  citation: "x", "task_groups": ["toy"], "notes": []}],
         "metric": [{"id": 1, "name": "rmse", "better": -1, "unit": "", "summary": ""}],
         "cell": [], "attempt": [], "evaluation": [], "score": [],
     }  # fmt: skip
     ids = {m.name: i for i, m in enumerate(methods, 1)}
-    for i, record in enumerate(map(as_before, records), 1):
+    for i, record in enumerate(before, 1):
         same = {name: getattr(record, name) for name in ("fingerprint", "config", "label", "rule", "seed", "budget")}
         rows["cell"].append({"id": i, "task_id": 1, "method_id": ids[record.method], "split_index": 0, **same})
         rows["attempt"].append({"id": i, "cell_id": i, **ATTEMPT})
         rows["evaluation"].append({"id": i, "attempt_id": i, "name": "test", "n": 3})
-        rows["score"].append({"evaluation_id": i, "metric_id": 1, "value": i / 7, "stderr": None, "kind": "finite"})
-    engine = database_of(place, "0002", rows)
+        kind = {"kind": "finite"} if citation == "reference" else {}
+        rows["score"].append({"evaluation_id": i, "metric_id": 1, "value": i / 7, "stderr": None, **kind})
+    return rows
+
+
+def assert_kept(place: str, records: list[CellRecord]) -> None:
+    """A database of `rows_of` holds these cells as they are recorded today, with their scores."""
     with ResultStore(place) as store:
         assert store.missing(records) == []
         scores = store.scores(latest_only=False).set_index("fingerprint")
@@ -169,7 +173,37 @@ def test_the_third_revision_renames_the_fields_of_methods_and_keeps_the_scores(p
         assert scores["config"].to_dict() == {record.fingerprint: record.label for record in records}
         configurations = store.attempts(latest_only=False).set_index("fingerprint")["configuration"]
         assert configurations.to_dict() == {record.fingerprint: record.config for record in records}
+
+
+def test_the_third_revision_renames_the_fields_of_methods_and_keeps_the_scores(place):
+    cells = every_cell()
+    records = [cell.record for cell in cells]
+    engine = database_of(place, "0002", rows_of(cells, [*map(as_before, records)], "reference"))
+    assert_kept(place, records)
     assert_newest(engine)
+
+
+def test_the_fifth_revision_adds_what_changes_no_number_and_keeps_the_scores(place):
+    """Cells are those of today, and lacked the prior's scale; where they are of another one, they keep it."""
+    settings = [{}, {"lr": "0.0625"}, {"prior_scale": "2.5"}]
+    methods = [configure(METHODS.get(name), s) for name in ADDED for s in settings]
+    task = TASKS.get("toy-heteroscedastic")
+    cells = [Cell(task, method, task.rules[0], 0, seed, task.budget("smoke")) for method in methods for seed in (0, 7)]
+    records = [cell.record for cell in cells]
+    engine = database_of(place, "0004", rows_of(cells, [*map(without_what_was_added, records)], "citation"))
+    assert_kept(place, records)
+    assert_newest(engine)
+
+
+ADDED = ("map", "ensemble-deep", "ensemble-bootstrap", "mc-dropout")
+
+
+def without_what_was_added(cell: CellRecord) -> CellRecord:
+    """The cell as it was stored before revision 5, which is still right where it has another scale or lacked it."""
+    config = json.loads(cell.config)
+    if config["prior_scale"] == 1.0 and cell.method != "mc-dropout":
+        del config["prior_scale"]
+    return replace(cell, config=canonical(config))
 
 
 def test_the_third_revision_defines_what_reports_need(place):

@@ -115,7 +115,7 @@ def troubles(section: Section) -> list[list[str]]:
             for (status, message), part in own.groupby(["status", "message"], sort=True):
                 seeds = here["seed"].nunique() > 1
                 names = _names(part, seeds)
-                found.append([row, task, names, _sentence(str(status)), _short(str(message))])
+                found.append([row, task, names, _sentence(str(status)), shortened(str(message))])
             absent = splits - set(here.loc[here["row"] == row, "index"])
             if absent and absent != splits:
                 found.append([row, task, runs(absent), _sentence("missing"), ""])
@@ -146,6 +146,7 @@ def _sentence(status: str) -> str:
     return f"{status}: {Status(status).sentence if known else 'a status that this version does not know'}"
 
 
-def _short(message: str, limit: int = 160) -> str:
+def shortened(message: str, limit: int = 160) -> str:
+    """A message on one line, cut where it is long."""
     text = " ".join(message.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
