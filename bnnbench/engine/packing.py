@@ -91,7 +91,7 @@ def replica_bytes(cell: Cell) -> int:
     units = 2 * (math.prod(shape) + inside)
     draws = len(cell.method.schedule(cell.steps))
     networks = max(cell.method.num_networks, 1)
-    return 4 * (networks * (8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)
+    return 4 * networks * ((8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)
 
 
 def _ghost(cell: Cell) -> Problem:

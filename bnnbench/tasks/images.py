@@ -88,6 +88,8 @@ TUNED = {
     "laplace-diag": {"lr": 1e-3, "precision": "1000"},
     "laplace-last": {"lr": 1e-3, "structure": "kronecker"},
     "swag": {"lr": 1e-3, "swa_lr": 3e-4, "samples": 30, "rank": 20},
+    "multi-swag": {"lr": 1e-3, "swa_lr": 3e-4, "samples": 30, "rank": 20},
+    "ensemble-laplace": {"lr": 1e-3, "precision": "300"},
     "sgld": {"lr": 0.3, "final_lr_fraction": 0.99, "burn_in": 0.25, "samples": 30},
     "psgld": {"lr": 3e-3, "final_lr_fraction": 0.99, "burn_in": 0.25, "samples": 30},
     "sghmc": {"lr": 5e-4, "final_lr_fraction": 0.1, "burn_in": 0.8, "samples": 30},
