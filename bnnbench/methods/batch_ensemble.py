@@ -91,7 +91,7 @@ class BatchEnsemble(Method):
         which = assigned(random.fold_in(key, 1), len(batch.weight), self.members).to(batch.weight)
 
         def energy(params: Params) -> Tensor:
-            with keyed(key, factors=of_examples(params, which)):
+            with keyed(key, factors=factors(of_rows(params, which))):
                 nll = problem.mean_nll(shared(params), batch)
             return nll - vmap(problem.log_prior)(networks(params)).mean() / problem.n
 
@@ -131,29 +131,33 @@ def assigned(key: Tensor, rows: int, members: int) -> Tensor:
     return (number % members)[:, None] == torch.arange(members, device=key.device)
 
 
-def of_examples(params: Params, which: Tensor) -> dict[str, Factors]:
-    """The factors [B, ...] of each row's member, by layer; `which` holds 1 at its member and 0 else, [B, K]."""
-    found = {}
-    for layer in layers_of(params):
-        r, s, bias = (params.get(f"{kind}.{layer}") for kind in ("r", "s", "bias"))
-        assert r is not None
-        assert s is not None
-        found[layer] = Factors(which @ r, which @ s, None if bias is None else which @ bias)
+def of_member(name: str) -> bool:
+    """Whether every member has a parameter of its own, by its name."""
+    return name.startswith(("r.", "s.", "bias."))
+
+
+def of_rows(params: Params, which: Tensor) -> Params:
+    """The parameters with those of each row's member, [B, ...], in place of those of all members."""
+    return {name: which @ value if of_member(name) else value for name, value in params.items()}
+
+
+def factors(params: Params) -> dict[str, Factors]:
+    """The factors of every row, or of every member, by layer."""
+    kinds = {layer: [f"{kind}.{layer}" for kind in ("r", "s", "bias")] for layer in layers_of(params)}
+    return {layer: Factors(params[r], params[s], params.get(bias)) for layer, (r, s, bias) in kinds.items()}
+
+
+def network(params: Params) -> Params:
+    """The weights of one member, under the network's names; its parameters have no dimension of members here."""
+    found = {name: value for name, value in params.items() if name == LOG_NOISE}
+    for layer, (r, s, bias) in factors(params).items():
+        found[parameter_name(layer, "weight")] = product(params[f"weight.{layer}"], r, s)
+        if bias is not None:
+            found[parameter_name(layer, "bias")] = bias
     return found
 
 
 def networks(params: Params) -> Params:
-    """The weights of all members [K, ...], under the network's names."""
-    own = {name: value for name, value in params.items() if name.startswith(("r.", "s.", "bias."))}
-    common = {name: value for name, value in params.items() if name not in own}
-
-    def one(own: Params) -> Params:
-        found = {name: value for name, value in common.items() if name == LOG_NOISE}
-        for layer in layers_of(common):
-            weight = product(common[f"weight.{layer}"], own[f"r.{layer}"], own[f"s.{layer}"])
-            found[parameter_name(layer, "weight")] = weight
-            if f"bias.{layer}" in own:
-                found[parameter_name(layer, "bias")] = own[f"bias.{layer}"]
-        return found
-
-    return vmap(one)(own)
+    """The weights of all members [K, ...]."""
+    own = {name: value for name, value in params.items() if of_member(name)}
+    return vmap(lambda one: network(params | one))(own)

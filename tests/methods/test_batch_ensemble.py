@@ -13,7 +13,7 @@ from bnnbench.checks.checks import linear_regression
 from bnnbench.errors import UserError
 from bnnbench.layers import keyed
 from bnnbench.methods import batch_ensemble, configure
-from bnnbench.methods.batch_ensemble import BatchEnsemble, assigned, networks, of_examples, shared
+from bnnbench.methods.batch_ensemble import BatchEnsemble, assigned, factors, networks, of_rows, shared
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import adam_step
 from bnnbench.model import Categorical, Homoscedastic
@@ -108,7 +108,7 @@ class DecaysTheSharedWeight(BatchEnsemble):
         which = assigned(random.fold_in(key, 1), len(batch.weight), self.members).double()
 
         def objective(params):
-            with keyed(key, factors=of_examples(params, which)):
+            with keyed(key, factors=factors(of_rows(params, which))):
                 nll = problem.mean_nll(shared(params), batch)
             ones = {name: torch.ones_like(v) for name, v in params.items() if name.startswith(("r.", "s."))}
             return nll - vmap(problem.log_prior)(networks(params | ones)).mean() / problem.n
