@@ -33,7 +33,6 @@ from bnnbench.methods.batch_ensemble import (
     factors,
     layers_of,
     network,
-    networks,
     of_member,
     of_rows,
     shared,
@@ -124,7 +123,7 @@ class RankOne(Method):
         def objective(params: Params) -> tuple[Tensor, Info]:
             means, sd = moments_of(params)
             nll = self.nll(key, means, sd, batch, problem)
-            energy = nll - vmap(problem.log_prior)(networks(means)).mean() / problem.n
+            energy = nll - log_prior(means, problem) / problem.n
             kl = divergence(means, sd, self.prior_sd) / problem.n
             return energy + self.beta * kl, {"nll": nll, "kl": kl}
 
@@ -152,6 +151,15 @@ def moments_of(params: Params) -> tuple[Params, Params]:
 def drawn(key: Tensor, means: Params, sd: Params) -> Params:
     """A draw of the factors, which are what has a standard deviation."""
     return perturbed(key, {name: means[name] for name in sd}, sd)
+
+
+def log_prior(means: Params, problem: Problem) -> Tensor:
+    """log p of the shared weights, plus the mean of log p(b_k) over the components, 0-dim."""
+    terms = [problem.log_prior(shared(means))]
+    for name, value in means.items():
+        if name.startswith("bias."):
+            terms.append(problem.prior.log_density(value, problem.prior.scale_of(value[0])).sum(1).mean())
+    return torch.stack(terms).sum()
 
 
 def divergence(means: Params, sd: Params, prior_sd: float | Tensor) -> Tensor:
