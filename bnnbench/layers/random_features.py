@@ -56,6 +56,10 @@ class RandomFeatureLinear(nn.Module):
             "features.phases": 2 * math.pi * random.uniform(phases, b.shape).to(b),
         }
 
+    def numbers_per_example(self) -> int:
+        """Numbers for each example: its features."""
+        return len(self.features.phases)
+
     def extra_repr(self) -> str:
         return f"outputs={self.weight.shape[0]}, features={len(self.features.phases)}"
 
