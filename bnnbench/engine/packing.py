@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.size import activations, device_memory, is_large, parameters
@@ -87,11 +88,17 @@ def replica_bytes(cell: Cell) -> int:
         network = cell.method.prepare(_ghost(cell)).network
     size = parameters(network)
     of_its_own = getattr(network, "numbers_per_example", None)  # of flows, most of whose numbers are no layer's output
-    inside = of_its_own() if of_its_own else sum(activations(cell.task, cell.rule, shape, outputs))
+    inside = of_its_own() if of_its_own else sum(activations(cell.task, cell.rule, shape, outputs)) + _added(network)
     units = 2 * (math.prod(shape) + inside)
     draws = len(cell.method.schedule(cell.steps))
     networks = max(cell.method.num_networks, 1)
-    return 4 * (networks * (8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)
+    return 4 * networks * ((8 * size + 4 * units * cell.task.batch_size) * 2 + draws * size)
+
+
+def _added(network: nn.Module) -> int:
+    """Numbers for each example of layers that a method put into the network, where they tell."""
+    told = (getattr(layer, "numbers_per_example", None) for layer in network.modules())
+    return sum(numbers() for numbers in told if numbers)
 
 
 def _ghost(cell: Cell) -> Problem:

@@ -88,8 +88,8 @@ def weight_histogram(fitted: Fitted, replica: int) -> Series | None:
     posterior, samples = one_of(fitted.posterior, replica), pack.budget.samples
     total, few = posterior.size(samples), max(1, HISTOGRAM_WEIGHTS // parameters(pack.problem.network))
     part = Span(0, total if posterior.in_memory else min(few, total), total)
-    weights = posterior.sample(random.fold_in(pack.keys[replica], PREDICT), pack.problem, part)
-    if not isinstance(weights, dict):
+    weights = posterior.weights_of(posterior.sample(random.fold_in(pack.keys[replica], PREDICT), pack.problem, part))
+    if weights is None:
         return None
     prior = pack.problem.prior
     units = [(value / prior.scale_of(value[0])).reshape(-1) for value in weights.values() if value.dim() > 2]

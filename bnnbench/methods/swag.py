@@ -62,7 +62,8 @@ class SWAG(Method):
         positive(self, "lr", "swa_lr", "burn_in", "samples", "scale", "prior_scale")
         fraction(self, "burn_in")
         if not 2 <= self.rank <= self.samples:
-            raise UserError(f"swag.rank must lie between 2 and swag.samples ({self.samples}), not {self.rank}.")
+            limits = f"between 2 and {self.name}.samples ({self.samples})"
+            raise UserError(f"{self.name}.rank must lie {limits}, not {self.rank}.")
 
     def target(self, problem: Problem) -> Problem:
         return problem.scaled(self.prior_scale)

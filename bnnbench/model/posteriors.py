@@ -18,12 +18,12 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 import torch
 from torch import Tensor
 from torch.func import jvp, vmap
-from torch.utils._pytree import register_pytree_node
+from torch.utils._pytree import register_pytree_node, tree_leaves, tree_map
 
 from bnnbench import random
 from bnnbench.model.likelihoods import Params
 from bnnbench.model.parameters import noise, sample_moments, stacked
-from bnnbench.model.predictive import Predictive
+from bnnbench.model.predictive import Predictive, each
 from bnnbench.model.problem import Problem
 from bnnbench.random import Span
 
@@ -79,6 +79,10 @@ class Posterior(ABC):
     def predict(self, sample: Any, problem: Problem, x: Tensor) -> Predictive:
         """The mixture of these samples at inputs x [N, ...] in original units; differentiable in x."""
         return problem.predict(sample, x)
+
+    def weights_of(self, sample: Any) -> Params | None:
+        """The network's weights in these samples, stacked; None where samples are no weights."""
+        return sample if isinstance(sample, dict) else None
 
     def moments(self) -> tuple[Params, Params] | None:
         """Mean and standard deviation of every weight; None where weights have no distribution."""
@@ -228,6 +232,61 @@ class Linearised(Posterior):
 
     def moments(self) -> tuple[Params, Params] | None:
         return self.weights.moments()
+
+
+@tree
+class Mixture(Posterior):
+    """A mixture of K posteriors of one kind with equal weights: p(w) = (1/K) sum_k p_k(w).
+
+    Every part has as many components of the predictive, first those of part 0. A sample is one of each part, as a
+    tuple; parts that a span does not reach are empty in it.
+
+    Attributes:
+        parts: the K posteriors as one, every tensor with a leading dimension K.
+    """
+
+    parts: Any
+
+    @property
+    def shares_pass(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.parts.shares_pass
+
+    @property
+    def in_memory(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.parts.in_memory
+
+    def size(self, samples: int) -> int:
+        return self._count * self._part(0).size(max(1, samples // self._count))
+
+    def sample(self, key: Tensor, problem: Problem, span: int | Span) -> tuple[Any, ...]:
+        span = Span(0, span, span) if isinstance(span, int) else span
+        drawn, first = {}, 0
+        for k in range(self._count):
+            own = span.total // self._count + (k < span.total % self._count)
+            start, stop = (min(max(place - first, 0), own) for place in (span.start, span.stop))
+            if start < stop:
+                drawn[k] = self._part(k).sample(random.fold_in(key, k), problem, Span(start, stop, own))
+            first += own
+        empty = tree_map(lambda leaf: leaf[:0], next(iter(drawn.values())))
+        return tuple(drawn.get(k, empty) for k in range(self._count))
+
+    def predict(self, sample: tuple[Any, ...], problem: Problem, x: Tensor) -> Predictive:
+        reached = [(k, own) for k, own in enumerate(sample) if len(tree_leaves(own)[0])]
+        return each(lambda *found: torch.cat(found), *(self._part(k).predict(own, problem, x) for k, own in reached))
+
+    def weights_of(self, sample: tuple[Any, ...]) -> Params | None:
+        found = [self._part(k).weights_of(own) for k, own in enumerate(sample)]
+        return None if found[0] is None else tree_map(lambda *values: torch.cat(values), *found)
+
+    def parameters(self, key: Tensor, problem: Problem) -> Params | None:
+        return self._part(0).parameters(random.fold_in(key, 0), problem)
+
+    @property
+    def _count(self) -> int:
+        return len(tree_leaves(self.parts)[0])
+
+    def _part(self, k: int) -> Any:
+        return tree_map(lambda leaf: leaf[k], self.parts)
 
 
 class FunctionSpace(Posterior):

@@ -69,8 +69,8 @@ def expected(fit):
     method = fit.pack.method
     if method.name in ("constant", "map"):
         return 1
-    if method.name.startswith("ensemble"):
-        return method.members
+    if members := getattr(method, "members", getattr(method, "components", 0)):
+        return members * (SAMPLES // members)
     return len(method.schedule(fit.pack.steps)) * method.num_chains if method.num_chains else SAMPLES
 
 

@@ -21,6 +21,7 @@ from bnnbench.model.posteriors import (
     FunctionSpace,
     Linearised,
     LowRankGaussian,
+    Mixture,
     Point,
     tree,
 )
@@ -32,7 +33,7 @@ X = torch.randn(9, 2, generator=GENERATOR, **REAL)
 PROBLEM = make_problem(X, X[:, 0], Homoscedastic(), hidden=(3,))
 DROPPED = MCDropout().prepare(PROBLEM)
 KEY = random.key(7)
-KEPT, RANK, REPLICAS = 6, 4, 3
+KEPT, RANK, REPLICAS, PARTS = 6, 4, 3, 3
 
 
 def numbers(*leading, positive=False):
@@ -50,16 +51,29 @@ def low_rank():
     return LowRankGaussian(numbers(), numbers(positive=True), numbers(RANK), torch.tensor(0.5, **REAL))
 
 
+def linearised():
+    return Linearised(numbers(), gaussian(), tuple(PROBLEM.init_params(KEY)))
+
+
+def mixture(kind):
+    """Of three posteriors."""
+    return Mixture(tree_map(lambda *leaves: torch.stack(leaves), *[kind() for _ in range(PARTS)]))
+
+
 KINDS = {
     "point": lambda: Point(numbers()),
     "draws": lambda: Draws(numbers(KEPT)),
     "members": lambda: Draws(numbers(KEPT), thinned=False),
     "factorised": gaussian,
     "low-rank": low_rank,
-    "linearised": lambda: Linearised(numbers(), gaussian(), tuple(PROBLEM.init_params(KEY))),
+    "linearised": linearised,
+    "mixture": lambda: mixture(low_rank),
+    "mixture-linearised": lambda: mixture(linearised),
+    "mixture-points": lambda: mixture(lambda: Point(numbers())),
     "masked": lambda: Masked(numbers(), torch.tensor(0.4, **REAL)),
 }
 SIZES = {"point": (1, 1, 1), "draws": (1, 4, KEPT), "members": (KEPT, KEPT, KEPT)}  # of budgets of 1, 4 and 99 samples
+SIZES |= dict.fromkeys(("mixture", "mixture-linearised"), (PARTS, PARTS, 99)) | {"mixture-points": (PARTS,) * 3}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -125,7 +139,7 @@ def test_the_parameters_are_one_network_s(kind):
     found = posterior.parameters(KEY, problem)
     assert {name: value.shape for name, value in found.items()} == {k: v.shape for k, v in numbers().items()}
     if kind != "masked":  # whose samples are masks
-        sample = posterior.sample(KEY, problem, 1)
+        sample = posterior.weights_of(posterior.sample(KEY, problem, 1))
         assert_close(found, {name: value[0] for name, value in sample.items()}, rtol=0, atol=0)
 
 
@@ -233,6 +247,39 @@ def test_only_what_is_free_moves(free):
         assert_close(found.mean[s], want, rtol=1e-6, atol=1e-7)
         assert_close(found.scale[s], (1e-3 + sample["log_noise"][s].exp()).expand(len(X)))
     assert_close(posterior.moments(), weights.moments(), rtol=0, atol=0)
+
+
+# Mixtures.
+
+
+@pytest.mark.parametrize("kind", [low_rank, linearised])
+@pytest.mark.parametrize("samples", [3, 7, 99])
+def test_a_mixture_is_its_parts_one_after_the_other(kind, samples):
+    """As many components of each part, drawn from a key of its own; the density is the mean of the parts' densities."""
+    posterior = mixture(kind)
+    parts = [tree_map(lambda leaf, k=k: leaf[k], posterior.parts) for k in range(PARTS)]
+    share = samples // PARTS
+    alone = [
+        part.predict(part.sample(random.fold_in(KEY, k), PROBLEM, share), PROBLEM, X) for k, part in enumerate(parts)
+    ]
+    found = posterior.predictive(KEY, PROBLEM, X, samples)
+    assert_close(found.mean, torch.cat([own.mean for own in alone]), rtol=0, atol=0)
+    assert_close(found.scale, torch.cat([own.scale for own in alone]), rtol=0, atol=0)
+    density = sum(own.log_prob(X[:, 0]).exp() for own in alone) / PARTS
+    assert_close(found.log_prob(X[:, 0]).exp(), density)
+    assert posterior.shares_pass == parts[0].shares_pass
+    assert (found.mean[:share].mean(0) - found.mean[share : 2 * share].mean(0)).abs().max() > 0.1, "parts are to differ"
+
+
+def test_the_weights_of_a_mixture_are_those_of_its_parts():
+    posterior = KINDS["mixture"]()
+    found = posterior.weights_of(posterior.sample(KEY, PROBLEM, 9))
+    for k in range(PARTS):
+        own = tree_map(lambda leaf, k=k: leaf[k], posterior.parts).sample(random.fold_in(KEY, k), PROBLEM, 3)
+        assert_close({name: value[3 * k : 3 * k + 3] for name, value in found.items()}, own, rtol=0, atol=0)
+    assert KINDS["masked"]().weights_of(random.split(KEY, 3)) is None
+    odd = posterior.sample(KEY, PROBLEM, 5)
+    assert [len(own["log_noise"]) for own in odd] == [2, 2, 1]
 
 
 # Functions without weights.
