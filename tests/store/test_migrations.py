@@ -46,6 +46,16 @@ SESSION = {
     "host": "h",
     "threads": 1,
 }
+LATER_METRICS = {
+    "pinball",
+    "interval_score_90",
+    "coverage_90",
+    "width_90",
+    "set_size_90",
+    "ece_adaptive",
+    "ace",
+    "aurc",
+}
 SAMPLERS = {"final_lr_fraction": "floor", "burn_in": "burn"}
 OLD_NAMES = {  # method -> field -> the name that it had before revision 3
     "hmc": {
@@ -173,8 +183,9 @@ def test_the_third_revision_renames_the_fields_of_methods_and_keeps_the_scores(p
 
 
 def test_the_third_revision_defines_what_reports_need(place):
-    """As a run would: all metrics that it knows as they are today, and roles by the tags that are stored."""
-    known = definitions([])[2]
+    """As a run would: all metrics of its time as they are today, and roles by the tags that are stored."""
+    of_its_time = [m for m in definitions([])[2] if m.name not in LATER_METRICS]
+    known = [replace(m, order=order) for order, m in enumerate(of_its_time)]
     tags = {"constant": ["baseline", "other-target"], "hmc": ["references", "sampling"], "map": ["optimisation"]}
     common = {"version": 1, "current": True, "position": 0, "reference": "Someone 1999"}
     rows = {
