@@ -14,6 +14,7 @@ from bnnbench.reporting.output import Output, file_stem
 from bnnbench.reporting.select import Section, Selection, select
 from bnnbench.reporting.superseded import Installed
 from bnnbench.reporting.tables.attacks import attack_tables
+from bnnbench.reporting.tables.calibrated import calibrated_tables
 from bnnbench.reporting.tables.costs import costs
 from bnnbench.reporting.tables.covariance import covariance_tables
 from bnnbench.reporting.tables.detection import detection_tables
@@ -32,6 +33,7 @@ FORMATS = ("md", "csv", "latex")
 FIGURES = ("svg", "png", "pdf")
 TABLES = (  # each yields what a section has scores for, beside the headline tables, in the order of the page
     summary_tables,
+    calibrated_tables,
     detection_tables,
     attack_tables,
     covariance_tables,

@@ -55,6 +55,8 @@ LATER_METRICS = {
     "ece_adaptive",
     "ace",
     "aurc",
+    "temperature_scale",
+    "conformal_quantile",
 }
 SAMPLERS = {"final_lr_fraction": "floor", "burn_in": "burn"}
 OLD_NAMES = {  # method -> field -> the name that it had before revision 3
