@@ -39,6 +39,7 @@ def run(
     split_rule: str | None = None,
     splits: str | Sequence[int] | None = None,
     test_sets: str | Sequence[str] = (),
+    calibrate: str | Sequence[str] = (),
     budget: str = "quick",
     seeds: int = 1,
     settings: str | Iterable[str] = (),
@@ -66,6 +67,8 @@ def run(
         splits: indices of the splits to run, a list or one string with commas; None for all.
         test_sets: families of further test sets of the tasks that have them, `rotation` or `fgsm`; names or groups,
             `all` for all but the optional ones.
+        calibrate: calibrations after training, `temperature` and `conformal`, or `all`: fitted on the validation rows,
+            scored on the test rows as evaluations of their own, `test-temperature` and `test-conformal`.
         budget: `smoke`, `quick` or `full`.
         seeds: number of training seeds, 0 ... seeds - 1.
         settings: `method.param=value` strings; several values with commas make a grid.
@@ -107,6 +110,7 @@ def run(
         tasks=entries_of(tasks, "--task", Task),
         budget=budget_of(text_of(budget, "--budget")),
         test_sets=names_of(test_sets, "--test-sets"),
+        calibrations=names_of(calibrate, "--calibrate"),
         split_rule=None if split_rule is None else text_of(split_rule, "--split-rule"),
         splits=None if splits is None else wholes_of(splits, "--splits"),
         seeds=seeds,

@@ -1,8 +1,9 @@
 """Names of evaluations and of splits, made and parsed in this one place.
 
 An evaluation is a posterior scored on one test set: `test`, `kmnist`, `rotation-090`, `fgsm-0.10-all`, `pruned-0.995`,
-`transfer-pgd-0.10`. A sweep's name is its family and a level; `-all` ends the names of sweeps over all test images, and
-`transfer-` begins those of attacks through another method's gradients.
+`transfer-pgd-0.10`; or on the test rows after a calibration: `test-temperature`. A sweep's name is its family and a
+level; `-all` ends the names of sweeps over all test images, and `transfer-` begins those of attacks through another
+method's gradients.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ def attack(family: str, strength: float, exhaustive: bool = False) -> str:
 def pruned(fraction: float) -> str:
     """`pruned-0.90`, `pruned-0.995`."""
     return f"pruned-{fraction:.3f}".removesuffix("0")
+
+
+def calibrated(calibration: str) -> str:
+    """`test-temperature`."""
+    return f"{TEST}-{calibration}"
 
 
 def transferred(name: str) -> str:

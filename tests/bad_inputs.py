@@ -53,6 +53,9 @@ def lines() -> Iterator[list[str]]:
     for option in ("--splits", "--folds"):
         yield from ([*RUN, option, value] for value in SPLITS)
     yield from ([*RUN, "--test-sets", name] for name in TEST_SETS)
+    yield from (
+        [*RUN, "--calibrate", name] for name in ["conformol", "temperature;conformal", "ALL", "*", LONG, "\udcff"]
+    )
     yield from ([*RUN, "--task", name] for name in ["rotation", "toy-homoscedastic,rotation", "shift", "all,fgsm"])
     yield from ([*RUN, "--seeds", value] for value in [*WHOLE, "1000000000"])
     for option in ("--threads", "--jobs"):
@@ -118,6 +121,7 @@ CALLS: list[tuple[str, tuple, dict]] = [
     *(("run", (), {"split_rule": value}) for value in [5, ["fixed"], b"fixed", {}, True]),
     *(("run", (), {"splits": value}) for value in [1.5, [1.5], ["x"], [None], {}, b"0", True, [[0]], []]),
     *(("run", (), {"test_sets": value}) for value in [5, None, [1], [None], b"rotation", "rotation", ["all"], {}]),
+    *(("run", (), {"calibrate": value}) for value in [5, None, [1], [None], b"conformal", "conformol", {1}]),
     *(("run", (MAP(value), "toy-homoscedastic"), {}) for value in [-1.0, float("nan"), "0.1", None, [0.1]]),
     *(("run", (value, "toy-homoscedastic"), {}) for value in [MAP, [MAP], object(), [MAP(0.1), "mop"]]),
     ("run", (MAP(0.1), "toy-homoscedastic"), {"settings": "map.lr=0.2"}),

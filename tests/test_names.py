@@ -26,10 +26,13 @@ def test_spelling_that_databases_hold():
     assert names.rotation(0) == "rotation-000"
     assert names.attack("fgsm", 0.1, exhaustive=True) == "fgsm-0.10-all"
     assert (names.pruned(0.9), names.pruned(0.995), names.pruned(0.0)) == ("pruned-0.90", "pruned-0.995", "pruned-0.00")
+    assert names.calibrated("conformal") == "test-conformal"
     assert names.transferred("pgd-0.10") == "transfer-pgd-0.10"
 
 
-@pytest.mark.parametrize("name", ["test", "kmnist", "fidelity-grid", "rotated-digit", "sampler"])
+@pytest.mark.parametrize(
+    "name", ["test", names.calibrated("temperature"), "kmnist", "fidelity-grid", "rotated-digit", "sampler"]
+)
 def test_other_names_are_no_sweeps(name):
     assert names.sweep(name) is None
 

@@ -23,6 +23,12 @@ from bnnbench.cli.common import data_option, db_option, table
     default="",
     help="Further test sets of tasks that have them: families like rotation,kmnist,fgsm, the group `shift`, or `all`.",
 )
+@click.option(
+    "--calibrate",
+    default="",
+    help="Calibrations after training, on the validation rows: temperature, conformal, or `all`. Each is scored beside "
+    "the test rows' own scores.",
+)
 @click.option("--budget", default="quick", show_default=True, help="smoke, quick or full.")
 @click.option("--seeds", default=1, show_default=True, help="Number of training seeds.")
 @click.option(
@@ -48,6 +54,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
       bnnbench run --methods map,ensemble-deep --task uci --budget full
       bnnbench run --methods sgld --task yacht --splits 0,1 --set sgld.lr=0.001,0.01 --db tune.db
       bnnbench run --methods all --task mnist --test-sets rotation,kmnist,fgsm
+      bnnbench run --methods map,swag --task uci --calibrate temperature,conformal
     """
     from bnnbench import api
     from bnnbench.experiment.renamed import without_rule

@@ -32,6 +32,7 @@ class Card:
         url: address of the folder that holds the files, ending with a slash.
         torchvision: instead of `url`, the class of `torchvision.datasets` whose `mirrors` hold the files.
         files: file name -> checksum of its content in hex: a sha256, or `md5:` and an md5 where no other is published.
+        checksum: of the data in memory (`Data.checksum`), where no file has one: generated, or brought by a library.
         compressed: each file lies there as `name` or, with gzip, as `name.gz`; checksums are of the uncompressed
             content, which another gzip does not change. `name.gz` is what a download fetches.
     """
@@ -53,6 +54,7 @@ class Card:
     url: str = ""
     torchvision: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    checksum: str = ""
     compressed: bool = False
 
 

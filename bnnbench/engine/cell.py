@@ -29,6 +29,7 @@ class Cell:
     budget: Budget
     root: Path | None = None
     test_sets: tuple[str, ...] = field(default=(), compare=False)  # families beside what is always scored
+    calibrations: tuple[str, ...] = field(default=(), compare=False)  # after training, each an evaluation of its own
 
     @cached_property
     def record(self) -> CellRecord:

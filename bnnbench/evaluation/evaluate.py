@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,19 +14,23 @@ from bnnbench.data.arrays import spread
 from bnnbench.engine.size import is_large
 from bnnbench.engine.train import History
 from bnnbench.evaluation.blocks import block_scores
+from bnnbench.evaluation.calibrations import Calibration, calibrated_sets
 from bnnbench.evaluation.certificate import certificate, log_joints
 from bnnbench.evaluation.diagnostics import as_mapping, sampler_record, share_exploded
 from bnnbench.evaluation.evaluator import Evaluator, TestSets, sets_of
 from bnnbench.evaluation.figure_data import figure_data
 from bnnbench.evaluation.pruning import SAMPLES, SCORED, masks, pruned_sets, ranks
 from bnnbench.metrics import score
+from bnnbench.metrics.base import double
 from bnnbench.metrics.ood import ood_scores
 from bnnbench.model import CategoricalPredictive, Predictive
+from bnnbench.model.regions import Region
 from bnnbench.model.truth import mapped
 from bnnbench.records import EvaluationRecord
 from bnnbench.tasks import TestSet
 from bnnbench.tasks.shifts import SWEEP_IMAGES
 
+T = TypeVar("T")
 STORED = (names.TEST, names.GRID)  # test sets whose mixture components are kept beside the database
 
 
@@ -84,9 +89,14 @@ def evaluate_only(
     for name, found in _predicted(evaluator, sets, [name for name in sets[0] if name in wanted]):
         for r, predictive in enumerate(found):
             records[r].append(record(evaluator, r, name, predictive, sets[r][name]))
-    fractions = pruned_sets(evaluator.pack.cells[0], evaluator.pack.problem.network)
-    chosen = {name: fraction for name, fraction in fractions.items() if name in wanted}
-    return [(*own, *more) for own, more in zip(records, _pruned(evaluator, sets, chosen), strict=True)]
+    first = evaluator.pack.cells[0]
+    fractions = _chosen(pruned_sets(first, evaluator.pack.problem.network), wanted)
+    found = _pruned(evaluator, sets, fractions), _calibrated(evaluator, sets, _chosen(calibrated_sets(first), wanted))
+    return [(*own, *pruned, *calibrated) for own, pruned, calibrated in zip(records, *found, strict=True)]
+
+
+def _chosen(known: dict[str, T], wanted: Container[str]) -> dict[str, T]:
+    return {name: entry for name, entry in known.items() if name in wanted}
 
 
 def _predicted(
@@ -110,6 +120,21 @@ def _pruned(evaluator: Evaluator, sets: list[TestSets], fractions: dict[str, flo
     return records
 
 
+def _calibrated(
+    evaluator: Evaluator, sets: list[TestSets], calibrations: dict[str, Calibration]
+) -> list[list[EvaluationRecord]]:
+    """Records of every replica on its test rows, after calibrations on its validation rows."""
+    records: list[list[EvaluationRecord]] = [[] for _ in evaluator.pack.cells]
+    for name, calibration in calibrations.items():
+        for r, cell in enumerate(evaluator.pack.cells):
+            key = random.key_of("calibrate", cell.task.name, cell.rule, cell.index, cell.seed, name)
+            y, own = torch.as_tensor(sets[r][names.VALIDATION].y), sets[r][names.TEST]
+            found = calibration(double(evaluator.validation[r]), y, double(evaluator.test[r]), key)
+            scored = record(evaluator, r, name, found.predictive, own, found.metrics, found.given)
+            records[r].append(replace(scored, scores=(*scored.scores, found.fitted)))
+    return records
+
+
 def _thinned(evaluator: Evaluator, test: TestSet) -> TestSet:
     """The test set on which weights are pruned: of large networks, the images of a sweep, with few samples."""
     if not is_large(evaluator.pack.problem.network):
@@ -125,15 +150,20 @@ def record(
     predictive: Predictive,
     test_set: TestSet,
     only: tuple[str, ...] | None = None,
+    given: Region | None = None,
 ) -> EvaluationRecord:
-    """All scores of one replica's predictive on a test set, or `only` some metrics, with the data of its figures."""
+    """All scores of one replica's predictive on a test set, or `only` some metrics, with the data of its figures.
+
+    Args:
+        given: intervals or sets of classes to be scored in place of the predictive's own.
+    """
     pack = evaluator.pack
     cell = pack.cells[r]
     y = None if test_set.y is None else torch.as_tensor(test_set.y)
     truth = None if test_set.truth is None else mapped(torch.as_tensor, test_set.truth)
     key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
     chains = pack.method.num_chains or None if name == names.TEST else None
-    scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, only=only)
+    scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, given=given, only=only)
     if test_set.out_of_distribution:
         inside = evaluator.test[r]
         assert isinstance(inside, CategoricalPredictive)

@@ -46,7 +46,8 @@ def samples_within(granted: int, limit: int | None) -> int:
 class Evaluator:
     """Predicts for a trained pack.
 
-    It keeps the predictive at the test rows, with which out-of-distribution inputs are compared; weight samples, as
+    It keeps the predictive at the test rows, with which out-of-distribution inputs are compared, and at the validation
+    rows, on which calibrations are fitted; weight samples, as
     long as they are few; and the sign of the attacker's gradient at unchanged images, which attacks share.
     """
 
@@ -59,6 +60,11 @@ class Evaluator:
     def test(self) -> list[Predictive]:
         """The predictive of each replica at its test rows."""
         return self.predictions([sets[names.TEST].x for sets in sets_of(self.pack, shifted=False)])
+
+    @cached_property
+    def validation(self) -> list[Predictive]:
+        """The same at its validation rows, which calibrations share."""
+        return self.predictions([sets[names.VALIDATION].x for sets in sets_of(self.pack, shifted=False)])
 
     def predictions(
         self, inputs: list[np.ndarray], samples: int | None = None, factors: Params | None = None
@@ -73,8 +79,8 @@ class Evaluator:
 
     def predictions_on(self, name: str, sets: list[TestSet]) -> list[Predictive]:
         """Predictive of each replica on its own test set of this name, after an attack where one is asked for."""
-        if name == names.TEST:
-            return self.test
+        if name in (names.TEST, names.VALIDATION):
+            return self.test if name == names.TEST else self.validation
         return self.predictions(self.inputs(sets), sets[0].samples)
 
     def inputs(self, sets: list[TestSet]) -> list[np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bnnbench import metrics
 from bnnbench.engine.cell import Cell
+from bnnbench.evaluation.calibrations import FITTED
 from bnnbench.evaluation.certificate import CERTIFICATE
 from bnnbench.evaluation.diagnostics import DIAGNOSTICS
 from bnnbench.methods import METHODS
@@ -24,7 +25,7 @@ def definitions(cells: Sequence[Cell]) -> Definitions:
     used_tasks = {cell.task.name: cell for cell in cells}
     methods = _order([*METHODS.names(), *used_methods])
     tasks = _order([*TASKS.names(), *used_tasks])
-    known = [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS, *CERTIFICATE]
+    known = [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS, *CERTIFICATE, *FITTED]
     return (
         [
             MethodRecord(

@@ -89,13 +89,15 @@ def stored(cells: Sequence[Cell], outcomes: Sequence[Outcome], faults: Sequence[
 
 
 def _completed(store: ResultStore, tried: _Tried, settings: Settings, watcher: Watcher) -> list[str]:
-    """What follows once cells are stored: their further test sets; returns why some could not be scored."""
+    """What follows once cells are stored: their further test sets and calibrations; returns why some could not be
+    scored."""
     if tried.checkpoint is not None:
         tried.checkpoint.remove()
-    if tried.evaluator is None or not tried.cells[0].test_sets:
+    first = tried.cells[0]
+    if tried.evaluator is None or not (first.test_sets or first.calibrations):
         return []
     watcher.phase("scoring further test sets of")
-    with random.compiled_kernels(is_compiled(tried.cells[0], settings.device)):
+    with random.compiled_kernels(is_compiled(first, settings.device)):
         return add_evaluations(store, tried.evaluator)[1]
 
 

@@ -12,7 +12,7 @@ from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import structure
 from bnnbench.errors import UserError
 from bnnbench.experiment.request import Request
-from bnnbench.experiment.selection import Choice, select_methods, select_tasks, select_test_sets
+from bnnbench.experiment.selection import Choice, select_calibrations, select_methods, select_tasks, select_test_sets
 from bnnbench.methods import Method
 from bnnbench.registry import nearest
 from bnnbench.tasks import TASKS, Task
@@ -40,12 +40,13 @@ def build_plan(request: Request) -> Plan:
     methods = select_methods(request.methods)
     tasks, warnings = select_tasks(request.tasks, request.root)
     test_sets, without = select_test_sets(request, tasks)
-    plan = Plan([], [*warnings, *without])
+    calibrations, uncalibrated = select_calibrations(request, tasks)
+    plan = Plan([], [*warnings, *without, *uncalibrated])
     _refuse_settings_of_others(request, methods)
     _refuse_unknown_rule(request, tasks)
     for task in tasks:
         supporting = [choice for choice in methods if _supports(choice.cls, task, request)]
-        if supporting and (shared := _shared(task, test_sets[task], request, plan)) is not None:
+        if supporting and (shared := _shared(task, test_sets[task], calibrations[task], request, plan)):
             for choice in supporting:
                 _add_method(choice, shared, request, plan)
     if not plan.cells:
@@ -64,11 +65,14 @@ class Shared(NamedTuple):
     rule: str
     budget: Budget
     test_sets: tuple[str, ...]
+    calibrations: tuple[str, ...]
     rows: int
     indices: list[int]
 
 
-def _shared(task: Task, test_sets: tuple[str, ...], request: Request, plan: Plan) -> Shared | None:
+def _shared(
+    task: Task, test_sets: tuple[str, ...], calibrations: tuple[str, ...], request: Request, plan: Plan
+) -> Shared | None:
     """What the cells of a task share; None, with a warning, where it came by a group and cannot run."""
     rule = request.split_rule or task.rules[0]
     if rule not in task.rules and not request.names_task(task):
@@ -82,7 +86,7 @@ def _shared(task: Task, test_sets: tuple[str, ...], request: Request, plan: Plan
         plan.warnings.append(f"{task.name}: skipped. {error}")
         return None
     budget = task.budget(request.budget.name) if task.budgets else request.budget
-    return Shared(task, rule, budget, test_sets, rows, _indices(task, rule, count, request.splits))
+    return Shared(task, rule, budget, test_sets, calibrations, rows, _indices(task, rule, count, request.splits))
 
 
 def _add_method(choice: Choice, shared: Shared, request: Request, plan: Plan) -> None:
@@ -102,9 +106,10 @@ def _add_method(choice: Choice, shared: Shared, request: Request, plan: Plan) ->
 
 def _cells(choice: Choice, shared: Shared, request: Request) -> list[Cell]:
     """The cells of a method on a task; whatever the method's own code raises when it is planned becomes a sentence."""
+    further = shared.test_sets, shared.calibrations
     try:
         return [
-            Cell(shared.task, method, shared.rule, index, seed, shared.budget, request.root, shared.test_sets)
+            Cell(shared.task, method, shared.rule, index, seed, shared.budget, request.root, *further)
             for method, splits in _configured(choice, shared, request)
             for seed, index in itertools.product(range(request.seeds), shared.indices[:splits])
         ]

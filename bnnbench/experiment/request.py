@@ -27,6 +27,7 @@ class Request:
         tasks: names and groups of tasks, or objects.
         budget: budget; a task may grant other numbers under its name.
         test_sets: names and groups of families of further test sets.
+        calibrations: names of calibrations after training, or `all`.
         split_rule: split rule, None for each task's own default.
         splits: indices of the splits to run, None for all.
         seeds: number of training seeds.
@@ -39,6 +40,7 @@ class Request:
     tasks: Sequence[str | Task]
     budget: Budget
     test_sets: Sequence[str] = ()
+    calibrations: Sequence[str] = ()
     split_rule: str | None = None
     splits: Sequence[int] | None = None
     seeds: int = 1

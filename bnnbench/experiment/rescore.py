@@ -1,4 +1,4 @@
-"""Test sets that a finished cell lacks, scored from its stored posterior."""
+"""Test sets and calibrations that a finished cell lacks, scored from its stored posterior."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bnnbench.engine.pack import stack
 from bnnbench.engine.stored import from_arrays
 from bnnbench.engine.train import Fitted
 from bnnbench.errors import UserError
+from bnnbench.evaluation.calibrations import calibrated_sets
 from bnnbench.evaluation.evaluate import evaluate_only
 from bnnbench.evaluation.evaluator import Evaluator, sets_of
 from bnnbench.evaluation.pruning import pruned_sets
@@ -61,9 +62,9 @@ def _lacking(store: ResultStore, cells: Sequence[Cell]) -> list[Rescoring]:
 
 
 def _evaluations(cell: Cell) -> frozenset[str]:
-    """Names of the evaluations of a scored cell: of its test sets and of pruning."""
+    """Names of the evaluations of a scored cell: of its test sets, of pruning and of calibrations."""
     sets, network = _sets_and_network(cell.task, cell.rule, cell.test_sets, cell.root)
-    return sets | pruned_sets(cell, network).keys()
+    return sets | pruned_sets(cell, network).keys() | calibrated_sets(cell).keys()
 
 
 @lru_cache(maxsize=64)  # images are rotated for it, which takes seconds, and a run asks several times
@@ -108,21 +109,21 @@ def restored(store: ResultStore, cell: Cell, device: torch.device) -> Evaluator:
 def add_evaluations(
     store: ResultStore, evaluator: Evaluator, wanted: Iterable[str] | None = None
 ) -> tuple[int, list[str]]:
-    """Score a trained pack on further test sets, family by family, so that an interruption loses no more than one;
-    returns how many evaluations were stored, and why others were not.
+    """Score a trained pack on further test sets and after calibrations, family by family, so that an interruption loses
+    no more than one; returns how many evaluations were stored, and why others were not.
 
     Args:
-        wanted: names of the evaluations; None for those of all further test sets that were asked for.
+        wanted: names of the evaluations; None for those of all further test sets and calibrations that were asked for.
     """
-    sets = sets_of(evaluator.pack, shifted=True)
+    sets, first = sets_of(evaluator.pack, shifted=True), evaluator.pack.cells[0]
     if wanted is None:
         usual = sets_of(evaluator.pack, shifted=False)[0]
-        wanted = [name for name in sets[0] if name not in usual]
+        wanted = [*(name for name in sets[0] if name not in usual), *calibrated_sets(first)]
     families: dict[str, set[str]] = {}
     for name in wanted:
         sweep = names.sweep(name)
         families.setdefault(name if sweep is None else sweep.family, set()).add(name)
-    added, faults, first = 0, [], evaluator.pack.cells[0]
+    added, faults = 0, []
     for family, members in families.items():
         try:
             scored = evaluate_only(evaluator, members, sets)

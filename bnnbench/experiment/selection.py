@@ -1,4 +1,4 @@
-"""The methods, tasks and test sets behind the names, groups and objects of a request or of a check."""
+"""The methods, tasks, test sets and calibrations behind the names, groups and objects of a request or of a check."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from bnnbench.arguments import text_of
 from bnnbench.data.loaders import load
 from bnnbench.errors import UserError
+from bnnbench.evaluation.calibrations import CALIBRATIONS, KINDS
 from bnnbench.experiment.request import Grid, Overrides, Request, configurations
 from bnnbench.methods import METHODS, Method, valid
 from bnnbench.names import EXHAUSTIVE
@@ -96,6 +97,25 @@ def select_test_sets(request: Request, tasks: Sequence[Task]) -> tuple[dict[Task
         {task: tuple(family.name + end for family in own) for task, own in found.items()},
         [f"{task.name}: has no test sets {said}, scored without them." for task in lacking],
     )
+
+
+def select_calibrations(request: Request, tasks: Sequence[Task]) -> tuple[dict[Task, tuple[str, ...]], list[str]]:
+    """The calibrations after training that each task's cells get, in the order of the table; and warnings.
+
+    Raises:
+        UserError: an unknown name, or no chosen task that can be calibrated.
+    """
+    for name in request.calibrations:
+        if name not in {ALL, *CALIBRATIONS}:
+            raise UserError(f"There is no calibration {name!r}{nearest(name, CALIBRATIONS)}")
+    wanted = tuple(name for name in CALIBRATIONS if {name, ALL} & set(request.calibrations))
+    able = {task: wanted if task.kind in KINDS else () for task in tasks}
+    if not wanted:
+        return able, []
+    if not any(able.values()):
+        raise UserError(f"No chosen task can be calibrated; choose one of kind {' or '.join(KINDS)}.")
+    lacking = [task for task, own in able.items() if not own and request.names_task(task)]
+    return able, [f"{task.name}: {task.kind} is not calibrated, scored without." for task in lacking]
 
 
 def _strings(entries: Iterable[Any]) -> list[str]:

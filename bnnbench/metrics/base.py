@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from bnnbench.metrics.quantiles import quantiles
 from bnnbench.model.predictive import (
     CategoricalPredictive,
     DensityPredictive,
@@ -27,11 +28,13 @@ from bnnbench.model.predictive import (
     Predictive,
     each,
 )
+from bnnbench.model.regions import LEVEL, Interval, Region, most_probable
 from bnnbench.model.truth import DensityTruth, NormalTruth, Truth, mapped
 from bnnbench.records import MetricRecord, Score
 from bnnbench.registry import Registry, warn
 
 P = TypeVar("P", bound=Predictive)
+LEVELS = tuple(k / 20 for k in range(1, 20))  # of quantiles: 0.05 ... 0.95, the ends of the 90 % interval among them
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Context:
         outside: the same posterior's predictive on out-of-distribution inputs.
         reference: predictive of the HMC reference at the same points, in the same units.
         chains: number of Markov chains whose draws the components are, chain after chain, each as long as the others.
+        given: intervals or sets of classes to be scored in place of the predictive's own.
     """
 
     predictive: Predictive
@@ -63,6 +67,7 @@ class Context:
     outside: Predictive | None = None
     reference: Predictive | None = None
     chains: int | None = None
+    given: Region | None = None
 
     def __post_init__(self) -> None:
         # A target of shape [N, 1] would broadcast against [S, N] without a word, and score every pair of rows.
@@ -111,6 +116,21 @@ class Context:
     def log_mixture(self) -> Tensor:
         """log (1/S) sum_s p_s of a classification, [N, K]; kept, since half of its metrics start from it."""
         return self.categorical.mixture_log_probs()
+
+    @cached_property
+    def quantiles(self) -> Tensor:
+        """Quantiles of a regression's mixture at `LEVELS`, [19, N]."""
+        return quantiles(self.gaussian, LEVELS)
+
+    @cached_property
+    def region(self) -> Region:
+        """The 90 % regions: those `given`; else a regression's intervals between the mixture's quantiles 0.05 and 0.95,
+        or the fewest classes that hold 0.9 of the mixture's probability."""
+        if self.given is not None:
+            return self.given
+        if isinstance(self.predictive, GaussianPredictive):
+            return Interval(self.quantiles[0], self.quantiles[-1])
+        return most_probable(self.log_mixture.exp(), LEVEL)
 
     @property
     def logits(self) -> Tensor | None:
@@ -248,6 +268,7 @@ def score(
     *,
     reference: Predictive | None = None,
     chains: int | None = None,
+    given: Region | None = None,
     only: Sequence[str] | None = None,
 ) -> list[Score]:
     """All metrics of a task kind that apply, or `only` these of them; in the registry's order, in float64."""
@@ -261,6 +282,7 @@ def score(
         None if outside is None else double(outside),
         None if reference is None else double(reference),
         chains,
+        given,
     )
     chosen = METRICS if only is None else METRICS.select(only)
     with torch.no_grad():

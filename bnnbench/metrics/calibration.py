@@ -29,6 +29,13 @@ def ecdf(values: Tensor, at: Tensor) -> Tensor:
     return torch.searchsorted(values.sort().values, at, right=True).to(values.dtype) / len(values)
 
 
+def shared(values: Tensor, score: Tensor) -> Tensor:
+    """Values [N], with that of each point replaced by the mean over the points of equal score."""
+    _, group, count = score.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(count), dtype=values.dtype, device=values.device).index_add(0, group, values)
+    return (sums / count)[group]
+
+
 @dataclass(frozen=True)
 class TopLabel:
     """What a classifier says first, and how sure it is.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, metric
-from bnnbench.metrics.calibration import pit
+from bnnbench.metrics.quantiles import quantile
 from bnnbench.model.predictive import GaussianPredictive
 
 NODES, REACH = 401, 9.0  # quadrature nodes, over this many standard deviations to either side
@@ -43,17 +43,6 @@ def kl_to_truth(c: Context) -> Value:
     """(1/G) sum_g KL(N(truth mean_g, truth sd_g^2) || mixture_g); no stderr, a grid being no random sample."""
     assert c.normal_truth is not None
     return Value(normal_kl(*c.normal_truth, c.gaussian).mean().item())
-
-
-def quantile(predictive: GaussianPredictive, level: float) -> Tensor:
-    """The mixture's quantile at each of N points, by bisection of its cdf; [N]."""
-    low = (predictive.mean - REACH * predictive.scale).min(0).values
-    high = (predictive.mean + REACH * predictive.scale).max(0).values
-    for _ in range(60):  # the bracket shrinks to the rounding of its ends
-        middle = (low + high) / 2
-        below = pit(predictive, middle) < level
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return (low + high) / 2
 
 
 @metric(

@@ -15,6 +15,7 @@ from bnnbench.reporting.select import Section, Selection, select
 from bnnbench.reporting.superseded import Installed
 from bnnbench.reporting.tables.attacks import attack_tables
 from bnnbench.reporting.tables.behind import behind_tables
+from bnnbench.reporting.tables.calibrated import calibrated_tables
 from bnnbench.reporting.tables.convergence import convergence_tables
 from bnnbench.reporting.tables.costs import costs
 from bnnbench.reporting.tables.covariance import covariance_tables
@@ -37,6 +38,7 @@ TABLES = (  # each yields what a section has scores for, beside the headline tab
     behind_tables,
     stored_splits_tables,
     summary_tables,
+    calibrated_tables,
     detection_tables,
     attack_tables,
     covariance_tables,

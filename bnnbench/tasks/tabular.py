@@ -1,4 +1,4 @@
-"""Tables: draws from Gaussian processes whose truth is known, data that come with scikit-learn, regression sets."""
+"""Tables: draws from Gaussian processes whose truth is known, data that libraries bring, regression sets."""
 
 from functools import partial
 
@@ -16,6 +16,10 @@ for _name, _noise in [
 
 TASKS.register(Task("diabetes", "regression", ("starter",), ("10fold",), version=2))
 TASKS.register(Task("digits", "classification", ("starter",), ("10fold",), version=2))
+
+_classification = partial(Task, kind="classification", groups=("classification",))
+TASKS.register(_classification("breast-cancer", rules=("10fold",)))
+TASKS.register(_classification("mnist1d", rules=("fixed",), citation="Greydanus & Kobak 2024, arXiv 2011.14439"))
 
 _regression = partial(Task, kind="regression", rules=STORED, citation=PROTOCOL, version=2)
 for _name in ("housing", "concrete", "energy", "power", "wine", "yacht"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import sys
 import time
 from dataclasses import replace
 
@@ -29,6 +31,8 @@ CHECKSUMS = {
     "toy-antoran": "950020026ab1",
     "diabetes": "e9c1f7559552",
     "digits": "5889d26819cf",
+    "breast-cancer": "25e2eb7b7a87",
+    "mnist1d": "d2a0683df624",
     "housing": "a452688f7de3",
     "concrete": "95cb952ae1ad",
     "energy": "f1b4ffffca1a",
@@ -58,7 +62,7 @@ def test_real_files(name: str, data_root) -> None:
     assert data.checksum == CHECKSUMS[name]
 
 
-@pytest.mark.parametrize("name", ["diabetes", "digits", *TOYS, "toy-antoran"])
+@pytest.mark.parametrize("name", ["diabetes", "digits", "breast-cancer", "mnist1d", *TOYS, "toy-antoran"])
 def test_without_files(name: str) -> None:
     data = load(name)
     assert data.checksum == CHECKSUMS[name]
@@ -152,6 +156,48 @@ def test_digits() -> None:
     assert data.classes == tuple(range(10))
     assert data.y.dtype == np.int64
     assert (data.x.min(), data.x.max()) == (0.0, 1.0)
+
+
+def test_breast_cancer() -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    data, given = load("breast-cancer"), load_breast_cancer()
+    assert data.features == tuple(given.feature_names)
+    assert (data.y == given.target).all()
+    assert list(given.target_names[list(data.classes)]) == ["malignant", "benign"]
+
+
+def test_mnist1d_is_what_its_package_makes() -> None:
+    from mnist1d.data import get_dataset_args, make_dataset
+
+    data, state = load("mnist1d"), np.random.get_state()  # noqa: NPY002
+    assert get_dataset_args().seed == 42
+    want = make_dataset(get_dataset_args())
+    np.random.set_state(state)  # noqa: NPY002
+    assert data.fixed is not None
+    train, test = data.fixed
+    assert (len(train), len(test)) == (4000, 1000)
+    for rows, part in ((train, ""), (test, "_test")):
+        np.testing.assert_allclose(data.x[rows], want[f"x{part}"], atol=0.5e-6, rtol=0)
+        np.testing.assert_array_equal(data.y[rows], want[f"y{part}"])
+
+
+def test_mnist1d_leaves_the_global_generators_alone() -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    load("mnist1d")
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+
+
+def test_mnist1d_without_its_package(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "mnist1d.data", None)
+    with pytest.raises(UserError, match=r"^mnist1d is made by a package that cannot be .*; pip install mnist1d\.$"):
+        load("mnist1d")
+
+
+def test_other_data_than_the_cards_are_refused() -> None:
+    entry = replace(card("breast-cancer"), checksum="0" * 12)
+    with pytest.raises(UserError, match=r"has the checksum 25e2eb7b7a87, but its card states 0{12}: .* scikit-learn"):
+        LOADERS["breast-cancer"](entry, None)  # type: ignore[arg-type]
 
 
 def _residuals(data: Data, name: str) -> np.ndarray:

@@ -38,7 +38,10 @@ def _same(a: list[Split], b: list[Split]) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ["diabetes", "digits", "toy-homoscedastic", "toy-heteroscedastic", "toy-antoran"])
+TOYS = ("toy-homoscedastic", "toy-heteroscedastic", "toy-antoran")
+
+
+@pytest.mark.parametrize("name", ["diabetes", "digits", "breast-cancer", "mnist1d", *TOYS])
 def test_without_files(name: str) -> None:
     data = load(name)
     for rule in card(name).splits:

@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bnnbench.metrics import score
-from bnnbench.metrics.toy import normal_kl, quantile
+from bnnbench.metrics.toy import normal_kl
 from bnnbench.model.predictive import GaussianPredictive
 from bnnbench.model.truth import NormalTruth
 
@@ -46,16 +46,6 @@ def test_score_is_the_mean_over_the_grid_without_standard_error():
     reach = norm.ppf(0.975)
     want = 0.95 / 2 + (norm.cdf(reach - 2) - norm.cdf(-reach - 2)) / 2
     assert (coverage.metric, coverage.value, coverage.stderr) == ("truth_coverage_95", pytest.approx(want), None)
-
-
-@pytest.mark.parametrize("level", [0.025, 0.5, 0.975])
-def test_quantiles_against_the_inverse_of_scipys_cdf(level):
-    rng = np.random.default_rng(0)
-    mean, scale = 5 * rng.normal(size=(6, 40)), rng.uniform(0.01, 3, (6, 40))
-    got = quantile(GaussianPredictive(torch.tensor(mean), torch.tensor(scale)), level).numpy()
-    np.testing.assert_allclose(norm.cdf(got, mean, scale).mean(0), level, rtol=1e-10)
-    one = quantile(GaussianPredictive(torch.tensor(mean[:1]), torch.tensor(scale[:1])), level).numpy()
-    np.testing.assert_allclose(one, norm.ppf(level, mean[0], scale[0]), rtol=1e-10, atol=1e-10)
 
 
 def test_coverage_of_the_truth_against_samples_of_it():

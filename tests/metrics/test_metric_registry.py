@@ -13,9 +13,12 @@ from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive
 from bnnbench.model.truth import NormalTruth
 
 REGRESSION = ["log_likelihood", "log_likelihood_moment", "rmse", "crps", "calibration_error", "coverage_95"]
-REGRESSION += ["epistemic_std", "aleatoric_std"]
+REGRESSION += ["epistemic_std", "aleatoric_std", "pinball", "interval_score_90", "coverage_90", "width_90"]
 CLASSIFICATION = ["log_likelihood", "error", "ece", "brier", "entropy_total", "entropy_aleatoric"]
-CLASSIFICATION += ["entropy_epistemic", "kwon_aleatoric", "kwon_epistemic"]
+CLASSIFICATION += ["entropy_epistemic", "kwon_aleatoric", "kwon_epistemic", "ece_adaptive", "ace", "aurc"]
+CLASSIFICATION += ["coverage_90", "set_size_90"]
+UNLABELLED = {"regression": ["epistemic_std", "aleatoric_std", "width_90"]}  # what needs no targets
+UNLABELLED["classification"] = [*CLASSIFICATION[4:9], "set_size_90"]
 
 
 def gaussian(terms=4, n=30, seed=0):
@@ -42,10 +45,10 @@ def test_scores_come_in_the_order_of_the_design():
 def test_what_is_not_known_is_not_scored():
     predictive, _ = gaussian()
     truth = NormalTruth(torch.zeros(30), torch.ones(30))
-    assert names(score(predictive, None, None, "regression")) == REGRESSION[-2:]
-    known = ["epistemic_std", "aleatoric_std", "kl_to_truth", "truth_coverage_95"]
+    assert names(score(predictive, None, None, "regression")) == UNLABELLED["regression"]
+    known = [*UNLABELLED["regression"], "kl_to_truth", "truth_coverage_95"]
     assert names(score(predictive, None, None, "regression", truth=truth)) == known
-    assert names(score(categorical()[0], None, None, "classification")) == CLASSIFICATION[4:]
+    assert names(score(categorical()[0], None, None, "classification")) == UNLABELLED["classification"]
 
 
 def test_only_some_are_computed():

@@ -13,7 +13,7 @@ from bnnbench.data.arrays import Data
 from bnnbench.data.cards import Card, card
 from bnnbench.data.download import fetch
 from bnnbench.data.files import data_root, present
-from bnnbench.data.loaders import images, starter, tables, toy
+from bnnbench.data.loaders import images, mnist1d, starter, tables, toy
 
 LOADERS: dict[str, Callable[[Card, Path], Data]] = {
     "toy-homoscedastic": toy.homoscedastic,
@@ -21,6 +21,8 @@ LOADERS: dict[str, Callable[[Card, Path], Data]] = {
     "toy-antoran": toy.antoran,
     "diabetes": starter.diabetes,
     "digits": starter.digits,
+    "breast-cancer": starter.breast_cancer,
+    "mnist1d": mnist1d.mnist1d,
     **dict.fromkeys(("housing", "concrete", "energy", "power", "wine", "yacht"), tables.stored_splits),
     **dict.fromkeys(("kin8nm", "naval"), tables.stored_splits),
     "bandgap": tables.bandgap,

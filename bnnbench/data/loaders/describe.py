@@ -21,7 +21,7 @@ def describe(card: Card, x: np.ndarray, y: np.ndarray, **more: Any) -> Data:
 
     Raises:
         UserError: not the number of rows or columns or the image shape that the card states, or a value that is not
-            finite.
+            finite, or another checksum than the card's.
     """
     stated = (card.rows, *(card.shape or (len(card.columns),)))
     if x.shape != stated or len(y) != card.rows:
@@ -32,7 +32,13 @@ def describe(card: Card, x: np.ndarray, y: np.ndarray, **more: Any) -> Data:
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise UserError(f"{card.name} holds values that are not finite; run `bnnbench data verify`.")
-    return Data.of(x, y, features=card.columns, target=card.target, notes=card.issues, **more)
+    data = Data.of(x, y, features=card.columns, target=card.target, notes=card.issues, **more)
+    if card.checksum and data.checksum != card.checksum:
+        raise UserError(
+            f"{card.name} has the checksum {data.checksum}, but its card states {card.checksum}: another version of a "
+            f"library makes other data; install that of the card's source, {card.source}."
+        )
+    return data
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -25,3 +25,11 @@ def digits(card: Card, root: Path) -> Data:
 
     x, y = load_digits(return_X_y=True)
     return describe(card, np.asarray(x) / 16.0, np.asarray(y, dtype=np.int64), classes=tuple(range(10)))
+
+
+def breast_cancer(card: Card, root: Path) -> Data:
+    """Benign and malignant tumours by measures of their cell nuclei, in original units."""
+    from sklearn.datasets import load_breast_cancer
+
+    x, y = load_breast_cancer(return_X_y=True)
+    return describe(card, np.asarray(x), np.asarray(y, dtype=np.int64), classes=(0, 1))
