@@ -4,6 +4,7 @@ Rules:
     10fold: one permutation keyed by the task's name, cut into 10 contiguous test sets whose sizes differ by at most 1.
     10fold-grouped: the same with rows of identical inputs kept in one fold, whatever their targets.
     gal: the 20 stored train and test index files of Gal & Ghahramani (2016).
+    gal-heteroscedastic: the same splits, for networks that predict the noise of every input.
     gap: one split for each input with at least 10 distinct values; the rows are sorted by it (stable) and the middle
         third is the test set (Foong et al. 2019, arXiv 1906.11537).
     fixed: the only split of a toy task.
@@ -20,6 +21,7 @@ from bnnbench.data.arrays import Data, Split
 from bnnbench.data.cards import card, names
 from bnnbench.errors import UserError
 
+SAME = {"gal-heteroscedastic": "gal"}  # split rule -> the rule whose splits it has
 FOLDS = 10
 VALIDATION_ROWS = 5000  # at most
 GAP_VALUES = 10  # distinct values an input needs for a gap in it to mean anything
@@ -53,6 +55,7 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
     Raises:
         UserError: the task has no such rule, or too few rows for it.
     """
+    rule = SAME.get(rule, rule)
     if name in names():
         count(name, rule)
     elif rule not in _offered(data):

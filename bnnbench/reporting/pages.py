@@ -46,6 +46,7 @@ SPLIT_RULES = {
     "10fold": "ten folds of one permutation",
     "10fold-grouped": "ten folds that keep duplicate rows together",
     "gal": "the stored splits of Gal & Ghahramani (2016)",
+    "gal-heteroscedastic": "the stored splits of Gal & Ghahramani (2016), for networks that predict the noise",
     "gap": "the middle third of one feature is the test set (Foong et al. 2019): extrapolation, not a random sample",
     "official": "one split, the official test set; validation rows are taken from the official training rows",
 }

@@ -23,7 +23,7 @@ from bnnbench.data.arrays import Data, Split, spread
 from bnnbench.data.files import data_root, present
 from bnnbench.data.labels import of_kind
 from bnnbench.data.loaders import load
-from bnnbench.data.splits import splits
+from bnnbench.data.splits import SAME, splits
 from bnnbench.errors import UserError
 from bnnbench.model import (
     Categorical,
@@ -176,7 +176,7 @@ class Task:
     def network(self, rule: str, shape: Sequence[int], outputs: int) -> nn.Module:
         """The plain network for examples of this shape; one hidden layer of 50 under the stored splits
         (Hernandez-Lobato & Adams 2015)."""
-        return MLP(shape[0], (50,) if rule == "gal" else self.hidden, outputs)
+        return MLP(shape[0], (50,) if SAME.get(rule, rule) == "gal" else self.hidden, outputs)
 
     def shaped(self, x: np.ndarray) -> np.ndarray:
         """Inputs of another data set in the shape of this task's."""

@@ -4,7 +4,7 @@ from functools import partial
 
 from bnnbench.tasks.base import TASKS, Task
 
-STORED = ("10fold", "10fold-grouped", "gal", "gap")
+STORED = ("10fold", "10fold-grouped", "gal", "gal-heteroscedastic", "gap")
 PROTOCOL = "Hernandez-Lobato & Adams 2015, arXiv 1502.05336"
 
 for _name, _noise in [

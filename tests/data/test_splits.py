@@ -13,6 +13,8 @@ from bnnbench.data.cards import card
 from bnnbench.data.loaders import load
 from bnnbench.data.splits import count, groups, splits
 from bnnbench.errors import UserError
+from bnnbench.model import Heteroscedastic, Homoscedastic
+from bnnbench.tasks import TASKS
 
 UCI = ("housing", "concrete", "energy", "power", "wine", "yacht", "kin8nm", "naval")
 
@@ -88,6 +90,19 @@ def test_gap_holds_out_the_middle_third(name: str, data_root) -> None:
         assert len(part.test) == 2 * n // 3 - n // 3
         assert (train <= low).sum() >= n // 3
         assert (train >= high).sum() >= n - 2 * n // 3
+
+
+@pytest.mark.data
+def test_heteroscedastic_networks_have_the_stored_splits(data_root) -> None:
+    """With the validation rows, and of one hidden layer of 50 whose second output is the noise."""
+    task = TASKS.get("yacht")
+    for one, other in zip(task.splits("gal", data_root), task.splits("gal-heteroscedastic", data_root), strict=True):
+        for name in ("train", "validation", "test"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert isinstance(task.likelihood("gal-heteroscedastic"), Heteroscedastic)
+    assert isinstance(task.likelihood("gal"), Homoscedastic)
+    shapes = [tuple(p.shape) for p in task.network("gal-heteroscedastic", (6,), 2).parameters()]
+    assert shapes == [(50, 6), (50,), (2, 50), (2,)]
 
 
 @pytest.mark.data
