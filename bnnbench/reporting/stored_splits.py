@@ -14,7 +14,8 @@ from pathlib import Path
 from bnnbench.reporting.literature import shipped
 
 EXPLAINED = Path(__file__).with_name("explained.csv")
-NOISE = {
+# split rule -> noise model of our networks under it
+NOISE = {"gal": "homoscedastic", "gal-heteroscedastic": "heteroscedastic"}
     "gal": "homoscedastic",
     "gal-heteroscedastic": "heteroscedastic",
 }  # split rule -> noise model of our networks under it
