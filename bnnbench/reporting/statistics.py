@@ -12,12 +12,6 @@ from bnnbench.names import TEST, TRAIN, VALIDATION
 Frame: TypeAlias = Any  # a pandas frame or column: pandas ships no types, and what checkers guess of it is wrong
 # n_test / n_train by split rule
 RATIOS = {"10fold": 1 / 9, "10fold-grouped": 1 / 9, "gal": 1 / 9, "gal-heteroscedastic": 1 / 9, "gap": 1 / 2}
-    "10fold": 1 / 9,
-    "10fold-grouped": 1 / 9,
-    "gal": 1 / 9,
-    "gal-heteroscedastic": 1 / 9,
-    "gap": 1 / 2,
-}  # n_test / n_train by split rule
 
 
 @dataclass(frozen=True)

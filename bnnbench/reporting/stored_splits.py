@@ -16,9 +16,6 @@ from bnnbench.reporting.literature import shipped
 EXPLAINED = Path(__file__).with_name("explained.csv")
 # split rule -> noise model of our networks under it
 NOISE = {"gal": "homoscedastic", "gal-heteroscedastic": "heteroscedastic"}
-    "gal": "homoscedastic",
-    "gal-heteroscedastic": "heteroscedastic",
-}  # split rule -> noise model of our networks under it
 DATA_SETS = {"housing": "boston"}  # our name -> the papers', where it is another
 METRICS = {"test_ll": ("log_likelihood", 1.0), "test_nll": ("log_likelihood", -1.0), "test_rmse": ("rmse", 1.0)}
 OF_SPLITS = {"sd", "sd_not_stated"}  # kinds of spread that are standard deviations over splits; others are of the mean
