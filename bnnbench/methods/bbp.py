@@ -121,7 +121,7 @@ class BBPMixture(BBPGaussian):
 
     name = "bbp-mixture"
     tags = ("variational", "other-target")
-    lr: float = 3e-3
+    lr: float = 1e-2
     weight: float = 0.5
     ratio: float = 0.1
 

@@ -36,8 +36,8 @@ class Variational(Method):
         prior_scale: factor of the prior's scale.
     """
 
-    lr: float = 1e-2
-    anneal: float = 0.3
+    lr: float = 2e-2
+    anneal: float = 0.5
     sigma: float = 0.02
     beta: float = 1.0
     prior_scale: float = 1.0
