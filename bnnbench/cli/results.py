@@ -165,7 +165,6 @@ def certified(db: str, out: str) -> None:
 
     \b
     Example:
-      bnnbench run --methods hmc --task fidelity --budget full --db hmc.db
       bnnbench certified --db hmc.db --out posteriors
     """
     from bnnbench.experiment.library import export_certified

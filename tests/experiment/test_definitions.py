@@ -24,11 +24,14 @@ def cell(method: str, task: str = "toy-heteroscedastic") -> Cell:
     return Cell(own, METHODS.get(method)(), own.rules[0], 0, 0, own.budget("smoke"))
 
 
+REFERENCES = ["laplace-full", "hmc", "mclmc", "ensemble-mclmc", "ensemble-mcmc", "gp"]
+
+
 def test_roles_and_targets_of_methods():
     methods, _, _ = definitions([cell(name) for name in METHODS.names()])
     roles = {record.name: record.role for record in methods}
     assert [name for name, role in roles.items() if role == "baseline"] == ["constant"]
-    assert [name for name, role in roles.items() if role == "reference"] == ["laplace-full", "hmc", "gp"]
+    assert [name for name, role in roles.items() if role == "reference"] == REFERENCES
     assert set(roles.values()) == {"baseline", "reference", "method"}
     others = [record.name for record in methods if record.other_target]
     assert others == ["constant", "bbp-laplace", "bbp-mixture", "gp"]
