@@ -21,6 +21,7 @@ from bnnbench.records import CellRecord, EvaluationRecord, Outcome, Score, Sessi
 from bnnbench.store.store import ResultStore
 
 COMPONENTS = 200  # of a mixture that are kept
+DIGITS = 14  # binary, of means and scales: a thousandth of a posterior's spread, where that is a tenth of its mean
 ATTEMPT = ("steps", "gradients", "compiled", "wall_s", "peak_memory_mb", "parameters")
 
 
@@ -80,12 +81,16 @@ def _record(info: dict[str, Any]) -> CellRecord:
 
 
 def _thinned(name: str, array: np.ndarray) -> np.ndarray:
-    """At most `COMPONENTS` of the components, evenly spaced, in half precision where they are log-probabilities."""
+    """At most `COMPONENTS` of the components, evenly spaced; log-probabilities in half precision, all else rounded to
+    `DIGITS` binary digits, which compress well."""
     if name.endswith("/y"):
         return array
     kept = min(COMPONENTS, len(array))
     chosen = array[[(i + 1) * len(array) // kept - 1 for i in range(kept)]]
-    return chosen.astype(np.float16 if chosen.ndim == 3 else np.float32)
+    if chosen.ndim == 3:
+        return chosen.astype(np.float16)
+    fraction, exponent = np.frexp(chosen)
+    return np.ldexp(np.round(fraction * 2**DIGITS) / 2**DIGITS, exponent).astype(np.float32)
 
 
 def _or_none(values: Any) -> list[float | None]:

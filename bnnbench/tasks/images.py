@@ -80,6 +80,8 @@ TUNED = {
     "ensemble-deep": {"lr": 1e-3},
     "ensemble-bootstrap": {"lr": 1e-3},
     "ensemble-adversarial": {"lr": 1e-3},
+    "ensemble-repulsive": {"lr": 1e-3},
+    "svgd": {"lr": 1e-3},
     "mc-dropout": {"lr": 1e-3, "rate": 0.5},
     "bbp-gaussian": {"lr": 3e-4},
     "bbp-laplace": {"lr": 3e-4},

@@ -72,7 +72,7 @@ def test_a_file_holds_the_cell(shipped):
     assert set(found["test"].scores) == {Score("log_likelihood", -1.25, 0.5), Score("rhat", 1.003, None)}
     mean = outcome.artifacts["predictive"]["test/mean"]
     assert mean.shape == (200, POINTS)  # every fifth draw of each chain
-    np.testing.assert_allclose(mean[:, 0], np.arange(4, DRAWS, 5) / DRAWS, rtol=1e-6)
+    np.testing.assert_allclose(mean[:, 0], np.arange(4, DRAWS, 5) / DRAWS, rtol=2**-14)
 
 
 def test_classes_take_half_the_digits(tmp_path):
