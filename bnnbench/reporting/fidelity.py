@@ -164,7 +164,7 @@ def _certificates(references: Frame, columns: tuple[str, ...]) -> Frame:
     """Certificates in wide form, in the order of columns."""
     part = references[(references["evaluation"] == CERTIFICATE) & references["column"].isin(columns)]
     keys = ["column", "task", "split", "gradients", "message"]
-    wide = part.pivot_table(index=keys, columns="metric", values="value", dropna=False, observed=True).reset_index()
+    wide = part.pivot(index=keys, columns="metric", values="value").reset_index()
     place = {column: i for i, column in enumerate(columns)}
     wide = wide.rename(columns={"message": "lacks"}).rename_axis(columns=None)
     return wide.sort_values("column", key=lambda c: c.map(place), ignore_index=True)
