@@ -90,15 +90,19 @@ def linear_regression(method: Method) -> Iterator[Verdict]:
 
 
 def vague_regression(method: Method) -> Iterator[Verdict]:
-    """Temperature of a linear regression that the data leave open: slow to warm up, so that a chain that is cooled on
-    its way to its draws is still cold when they are kept. The data of a well determined regression warm it at once."""
-    name = "vague linear regression: temperature"
+    """Mean and temperature of a linear regression that the data leave open. The prior moves its mean by as much as the
+    data leave open, so that a prior which acts on the spread alone shows. And it is slow to warm up, so that a chain
+    that is cooled on its way to its draws is still cold when they are kept; the data of a well determined regression
+    warm it at once."""
+    names = [f"vague linear regression: {what}" for what in ("mean", "temperature")]
     prior = _prior(method, VAGUE)
     if method.family not in {"exact", "mean-field"} or not isinstance(prior, GaussianPrior):
-        yield not_applicable(name, "for posteriors under a Gaussian prior")
+        yield from (not_applicable(name, "for posteriors under a Gaussian prior") for name in names)
         return
+    draws = weights(sample(method, VAGUE))
     mean, precision = _conjugate(method, VAGUE, prior)
-    yield compare_temperature(name, weights(sample(method, VAGUE)), mean, precision)
+    yield compare_means(names[0], draws, mean, np.sqrt(np.diag(np.linalg.inv(precision))))
+    yield compare_temperature(names[1], draws, mean, precision)
 
 
 def no_data(method: Method) -> Iterator[Verdict]:
