@@ -31,10 +31,7 @@ def outputs(p, x):
 def log_joint(p, batch):
     """log p(data, w), of a minibatch of the N rows: with a learned noise level, or an output of it."""
     out = outputs(p, batch.x)
-    if "log_noise" in p:
-        sd = 1e-3 + p["log_noise"].exp()
-    else:
-        sd = 1e-3 + torch.nn.functional.softplus(out[:, 1])
+    sd = 1e-3 + (p["log_noise"].exp() if "log_noise" in p else torch.nn.functional.softplus(out[:, 1]))
     centre = {name: -1.0 if name == "log_noise" else 0.0 for name in p}
     prior = sum(normal(centre[name], SCALES[name]).log_prob(value).sum() for name, value in p.items())
     return N * normal(out[:, 0], sd).log_prob(batch.y).mean() + prior
