@@ -1,4 +1,4 @@
-r"""The RBF kernel between particles, with the median heuristic for its bandwidth; of methods that repel networks.
+r"""The RBF kernel between particles, with the median heuristic for its bandwidth, for methods that repel networks.
 
     k(u, u') = exp(-|u - u'|^2 / h),    h = med^2 / log K,
 

@@ -1,6 +1,7 @@
 """Repulsive ensembles against a double loop over members, and beside ensembles without repulsion."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ class FullBatch(Problem):
 
 
 def full_batch(problem, t=0.0):
-    return FullBatch(**(vars(problem) | {"t": torch.tensor(t).double()}))
+    return replace(FullBatch(**vars(problem)), t=torch.tensor(t).double())
 
 
 def test_without_repulsion_it_is_a_deep_ensemble_on_one_minibatch():
