@@ -138,18 +138,18 @@ def test_the_objective_is_the_negative_log_joint(likelihood):
 
 @pytest.mark.parametrize("hidden", [(), (5,), (6, 4)], ids=str)
 def test_hidden_weights_keep_within_the_bound_and_the_last_is_free(hidden):
-    """After 60 steps, of all hidden layers, by singular values. The iteration comes from below, so that the bound is
+    """After 40 steps, of all hidden layers, by singular values. The iteration comes from below, so that the bound is
     exceeded by as much as it lags: less than a per cent."""
-    method = replace(METHOD, lr=0.05, prior_scale=2.0)
-    problem = replace(problem_of(Homoscedastic(), hidden, method=method), steps=60)
-    params = trained(problem, method, 60).fit.params
+    method = replace(METHOD, lr=0.05, prior_scale=2.0, bound=0.4)
+    problem = replace(problem_of(Homoscedastic(), hidden, method=method), steps=40)
+    params = trained(problem, method, 40).fit.params
     norms = [float(torch.linalg.svdvals(params[f"layers.{i}.weight"])[0]) for i in range(len(hidden))]
-    assert all(value < 0.6 * 1.01 for value in norms)
+    assert all(value < 0.4 * 1.01 for value in norms)
     if hidden:
-        assert max(norms) > 0.59
-        loose = trained(problem, replace(method, bound=100.0), 60).fit.params
-        assert torch.linalg.svdvals(loose["layers.0.weight"])[0] > 0.7, "without the bound it would be exceeded"
-    assert torch.linalg.svdvals(params[f"layers.{len(hidden)}.weight"])[0] > 0.61
+        assert max(norms) > 0.3
+        loose = trained(problem, replace(method, bound=100.0), 40).fit.params
+        assert torch.linalg.svdvals(loose["layers.0.weight"])[0] > 0.5, "without the bound it would be exceeded"
+    assert torch.linalg.svdvals(params[f"layers.{len(hidden)}.weight"])[0] > 0.41
 
 
 def test_convolutions_keep_within_the_bound_as_maps_of_images():
@@ -246,10 +246,10 @@ def test_mean_field_logits_of_classes():
 
 def test_far_from_the_data_the_prior_s_variance_returns():
     """Random features have forgotten the data at a distance of many length scales; near them they have not."""
-    method = SNGP(features=512, length_scale=1.0, bound=2.0, lr=0.02)
+    method = SNGP(features=512, length_scale=1.0, bound=2.0, lr=0.05)
     problem = problem_of(Homoscedastic(), (20,), torch.ones(30).double(), method)
-    problem = replace(problem, steps=200)
-    state = method.finish(random.key(1), trained(problem, method, 200), problem)
+    problem = replace(problem, steps=60)
+    state = method.finish(random.key(1), trained(problem, method, 60), problem)
     posterior = method.posterior(state, None, problem)
     near = posterior.predictive(random.key(2), problem, X, 400).mean.var(0)
     far = posterior.predictive(random.key(2), problem, 30 * X, 400).mean.var(0)
