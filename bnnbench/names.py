@@ -17,7 +17,7 @@ FIDELITY, FIDELITY_GRID = "fidelity", "fidelity-grid"  # beside the gold standar
 ROTATED_DIGIT = "rotated-digit"  # one test image at many angles
 SAMPLER = "sampler"  # what a sampler reports of itself
 CERTIFICATE = "certificate"  # whether several chains agree well enough for a gold standard
-EXHAUSTIVE, TRANSFER = "-all", "transfer-"
+EXHAUSTIVE, TRANSFER, CORRUPTED = "-all", "transfer-", "corrupted-"
 
 _SWEEP = re.compile(r"(?P<family>[a-z][a-z-]*?)-(?P<level>\d+(?:\.\d+)?)")
 
@@ -44,6 +44,20 @@ def rotation(degrees: int, exhaustive: bool = False) -> str:
 def attack(family: str, strength: float, exhaustive: bool = False) -> str:
     """`fgsm-0.10`."""
     return f"{family}-{strength:.2f}" + EXHAUSTIVE * exhaustive
+
+
+def corrupted(corruption: str, severity: int | None = None, exhaustive: bool = False) -> str:
+    """`corrupted-fog-3`; `corrupted-zigzag` of what has one severity."""
+    level = "" if severity is None else f"-{severity}"
+    return CORRUPTED + corruption + level + EXHAUSTIVE * exhaustive
+
+
+def corruption(name: str) -> tuple[str, int | None] | None:
+    """The corruption and its severity of such a name; None of other names."""
+    if not name.startswith(CORRUPTED):
+        return None
+    kind, _, level = usual(name).removeprefix(CORRUPTED).rpartition("-")
+    return (kind, int(level)) if level.isdigit() else (usual(name).removeprefix(CORRUPTED), None)
 
 
 def pruned(fraction: float) -> str:

@@ -28,7 +28,7 @@ from bnnbench.model.regions import Region
 from bnnbench.model.truth import mapped
 from bnnbench.records import EvaluationRecord
 from bnnbench.tasks import TestSet
-from bnnbench.tasks.shifts import SWEEP_IMAGES
+from bnnbench.tasks.sets import SWEEP_IMAGES
 
 T = TypeVar("T")
 STORED = (names.TEST, names.GRID)  # test sets whose mixture components are kept beside the database
@@ -157,7 +157,7 @@ def record(
     Args:
         given: intervals or sets of classes to be scored in place of the predictive's own.
     """
-    pack = evaluator.pack
+    pack, only = evaluator.pack, only or test_set.metrics
     cell = pack.cells[r]
     y = None if test_set.y is None else torch.as_tensor(test_set.y)
     truth = None if test_set.truth is None else mapped(torch.as_tensor, test_set.truth)

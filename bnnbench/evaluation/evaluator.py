@@ -20,7 +20,7 @@ from bnnbench.evaluation.attack import attacked, gradient_sign
 from bnnbench.model import Params, Predictive
 from bnnbench.model.predictive import each
 from bnnbench.tasks import TestSet
-from bnnbench.tasks.shifts import SWEEP_SAMPLES
+from bnnbench.tasks.sets import SWEEP_SAMPLES
 
 KEPT_WEIGHTS = 2**28  # numbers in the weight samples that stay in memory from one test set to the next
 
@@ -84,8 +84,11 @@ class Evaluator:
         return self.predictions(self.inputs(sets), sets[0].samples)
 
     def inputs(self, sets: list[TestSet]) -> list[np.ndarray]:
-        """The inputs of a test set of each replica, attacked through its own posterior where that is asked for."""
-        return [own.x for own in sets] if sets[0].attack is None else list(self.adversarial(sets).cpu().numpy())
+        """The inputs of a test set of each replica, changed or attacked through its own posterior where that is asked
+        for."""
+        if sets[0].attack is not None:
+            return list(self.adversarial(sets).cpu().numpy())
+        return [own.x if own.change is None else own.change(own.x) for own in sets]
 
     def adversarial(self, sets: list[TestSet]) -> Tensor:
         """Images [R, N, C, H, W] of a test set with an attack, after it."""

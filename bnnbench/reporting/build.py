@@ -17,6 +17,7 @@ from bnnbench.reporting.tables.attacks import attack_tables
 from bnnbench.reporting.tables.behind import behind_tables
 from bnnbench.reporting.tables.calibrated import calibrated_tables
 from bnnbench.reporting.tables.convergence import convergence_tables
+from bnnbench.reporting.tables.corruptions import corruption_tables
 from bnnbench.reporting.tables.costs import costs
 from bnnbench.reporting.tables.covariance import covariance_tables
 from bnnbench.reporting.tables.detection import detection_tables
@@ -41,6 +42,7 @@ TABLES = (  # each yields what a section has scores for, beside the headline tab
     calibrated_tables,
     detection_tables,
     attack_tables,
+    corruption_tables,
     covariance_tables,
     truth_tables,
     divergence_tables,

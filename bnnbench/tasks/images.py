@@ -15,7 +15,7 @@ from bnnbench.data.arrays import Data
 from bnnbench.nets import MLP, AlexNet, Conv3FC3, LeNet
 from bnnbench.tasks.base import TASKS, Task
 from bnnbench.tasks.budget import Budget
-from bnnbench.tasks.shifts import COLOURS, DIGITS
+from bnnbench.tasks.shifts import CIFAR_C, COLOURS, DIGITS
 
 SAMPLE_WARNING = (
     "Never compare these numbers with published ones: a small sample of the images stands in for the data set."
@@ -113,7 +113,7 @@ TASKS.register(_mnist("mnist-lenet", net=LeNet, pad=True))
 for _source, _group, _budgets, _families, _warning in (
     ("cifar10", "images", budgets(352), COLOURS, ""),  # 45,000 rows
     ("cifar100", "images", budgets(352), COLOURS, ""),
-    ("cifar10-sample", "images-sample", budgets(36, times=3), (), SAMPLE_WARNING),  # 4,500 rows
+    ("cifar10-sample", "images-sample", budgets(36, times=3), (CIFAR_C,), SAMPLE_WARNING),  # 4,500 rows
 ):
     for _name, _net in NETS.items():
         _cifar = partial(_images, groups=(_group,), source=_source, budgets=_budgets, warning=_warning)

@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnnbench.data.arrays import spread
 from bnnbench.model.truth import Truth
 from bnnbench.tasks.attacks import Attack
+
+SWEEP_IMAGES, SWEEP_SAMPLES = 2000, 30
 
 
 class TestSet(NamedTuple):
@@ -21,6 +24,8 @@ class TestSet(NamedTuple):
         truth: what is known of the true distribution at these inputs.
         out_of_distribution: whether the inputs are out of distribution, hence scored against those of `test`.
         attack: how the inputs are changed by the gradient of the posterior that is scored, if they are.
+        change: what is made of the inputs when they are predicted, where that is too much to be kept.
+        metrics: names of those that score it, None for all.
         samples: predictive samples at most, None for those of the budget.
     """
 
@@ -30,8 +35,17 @@ class TestSet(NamedTuple):
     out_of_distribution: bool = False
     attack: Attack | None = None
     samples: int | None = None
+    change: Callable[[np.ndarray], np.ndarray] | None = None
+    metrics: tuple[str, ...] | None = None
 
     __test__ = False  # or pytest takes it for a class of tests
+
+
+def swept(test: TestSet, exhaustive: bool) -> TestSet:
+    """The rows of a sweep, with its limit of samples."""
+    assert test.y is not None
+    rows = spread(len(test.x), len(test.x) if exhaustive else SWEEP_IMAGES)
+    return TestSet(test.x[rows], test.y[rows], samples=None if exhaustive else SWEEP_SAMPLES)
 
 
 @dataclass(frozen=True)

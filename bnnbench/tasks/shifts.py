@@ -1,4 +1,4 @@
-"""Families of test sets of images: rotations, other alphabets, attacks.
+"""Families of test sets of images: rotations, other alphabets, attacks, corruptions.
 
 A further family is a class here, or an object of one, in `DIGITS` or `COLOURS`. Sweeps use 2,000 fixed images and at
 most 30 samples; exhaustive ones all images and samples.
@@ -13,22 +13,14 @@ import numpy as np
 from scipy import ndimage
 
 from bnnbench import names
-from bnnbench.data.arrays import spread
 from bnnbench.tasks.attacks import Attack
-from bnnbench.tasks.sets import TestSet, TestSetFamily
+from bnnbench.tasks.corruptions import ColourCorruptions, DigitCorruptions
+from bnnbench.tasks.sets import TestSet, TestSetFamily, swept
 
 ANGLES = range(15, 181, 15)
 DIGIT_ANGLES = range(0, 181, 20)
 DIGIT = 9
 DIGIT_SAMPLES = 500
-SWEEP_IMAGES, SWEEP_SAMPLES = 2000, 30
-
-
-def _swept(test: TestSet, exhaustive: bool) -> TestSet:
-    """The images of a sweep, with its limit of samples."""
-    assert test.y is not None
-    rows = spread(len(test.x), len(test.x) if exhaustive else SWEEP_IMAGES)
-    return TestSet(test.x[rows], test.y[rows], samples=None if exhaustive else SWEEP_SAMPLES)
 
 
 class Rotation(TestSetFamily):
@@ -39,8 +31,8 @@ class Rotation(TestSetFamily):
 
     def make(self, test: TestSet, other: Callable[[str], np.ndarray], exhaustive: bool) -> dict[str, TestSet]:
         assert test.y is not None
-        swept = _swept(test, exhaustive)
-        found = {names.rotation(angle, exhaustive): swept._replace(x=rotated(swept.x, angle)) for angle in ANGLES}
+        plain = swept(test, exhaustive)
+        found = {names.rotation(angle, exhaustive): plain._replace(x=rotated(plain.x, angle)) for angle in ANGLES}
         first = np.flatnonzero(test.y == DIGIT)[:1]
         return found | ({names.ROTATED_DIGIT: rotated_digit(test.x[first])} if len(first) else {})
 
@@ -67,9 +59,9 @@ class Attacked(TestSetFamily):
     attacks: tuple[Attack, ...] = ()
 
     def make(self, test: TestSet, other: Callable[[str], np.ndarray], exhaustive: bool) -> dict[str, TestSet]:
-        swept = _swept(test, exhaustive)
+        plain = swept(test, exhaustive)
         return {
-            names.attack(self.name, attack.strength, exhaustive): swept._replace(attack=attack)
+            names.attack(self.name, attack.strength, exhaustive): plain._replace(attack=attack)
             for attack in self.attacks
         }
 
@@ -97,7 +89,9 @@ PGD = Attacked("pgd", SHIFT, attacks=tuple(Attack(strength, steps=10) for streng
 FGSM_NORM = Attacked(  # on standardised pixels, not clipped to [0, 1]
     "fgsm-norm", optional=True, attacks=tuple(Attack(k * 0.05, standardised=True) for k in range(1, 15))
 )
-COLOURS = (FGSM, PGD)
+CORRUPTION = ("corruption",)
+CIFAR_C = ColourCorruptions("cifar-c", CORRUPTION, optional=True)  # 75 test sets
+COLOURS = (FGSM, PGD, CIFAR_C)
 DIGITS = (
     Rotation("rotation", SHIFT),
     OtherImages("kmnist", SHIFT),
@@ -105,4 +99,5 @@ DIGITS = (
     FGSM,
     PGD,
     FGSM_NORM,
+    DigitCorruptions("mnist-c", CORRUPTION, optional=True),
 )

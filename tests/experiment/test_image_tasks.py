@@ -174,6 +174,27 @@ def test_attacks_are_transferred_by_a_run_that_asks_for_other_families(tmp_path)
     }
 
 
+def test_corrupted_images_are_made_when_they_are_predicted(tmp_path, monkeypatch):
+    """Scored at once and later alike, from images that no test set holds; padded ones are corrupted within."""
+    at_once, later = tmp_path / "once.db", tmp_path / "later.db"
+    for task in (PLAIN, PADDED):
+        run(at_once, ["constant", "bbp-gaussian"], task.name, test_sets="mnist-c")
+        run(later, ["constant", "bbp-gaussian"], task.name)
+    monkeypatch.setattr(attempt, "train", None)
+    for task in (PLAIN, PADDED):
+        assert run(later, ["constant", "bbp-gaussian"], task.name, test_sets="mnist-c").rescored == 2
+    keys = ["task", "method", "evaluation", "metric"]
+    scores = [bnnbench.scores(db).set_index(keys)["value"].sort_index() for db in (at_once, later)]
+    np.testing.assert_allclose(*scores, rtol=1e-3, atol=1e-4)
+    own = scores[0].loc[PLAIN.name, "bbp-gaussian"].unstack()
+    corrupted = own[own.index.str.startswith("corrupted-")].dropna(axis="columns")
+    assert len(corrupted) == 15
+    assert set(corrupted) == {"log_likelihood", "error", "ece", "brier", "entropy_total", "entropy_epistemic"}
+    assert corrupted["log_likelihood"].nunique() == 15
+    constant = scores[0].loc[PADDED.name, "constant"].unstack()["error"]
+    assert constant[constant.index.str.startswith("corrupted-")].nunique() == 1
+
+
 def test_rescoring_says_what_it_does(tmp_path, capfd):
     db = tmp_path / "results.db"
     run(db, ["map"], PLAIN.name)

@@ -286,6 +286,7 @@ def test_families_join_the_tasks_that_have_them(real):
     assert tasks("mnist", "rotation") == {"mnist": ("rotation",)}
     assert tasks("mnist", "shift") == tasks("mnist", "all") == {"mnist": FAMILIES}
     assert tasks("mnist", "fgsm-norm", "all") == {"mnist": (*FAMILIES, "fgsm-norm")}
+    assert tasks("mnist", "corruption") == {"mnist": ("mnist-c",)}
     assert tasks("mnist", "pgd", "fgsm") == {"mnist": ("fgsm", "pgd")}
     assert tasks("diabetes,mnist-lenet", "fgsm") == {"diabetes": (), "mnist-lenet": ("fgsm",)}
     assert tasks("mnist") == {"mnist": ()}

@@ -9,6 +9,7 @@ import numpy as np
 
 from bnnbench.names import ROTATED_DIGIT, TEST
 from bnnbench.reporting.averages import averages, out_of_distribution, sweeps
+from bnnbench.reporting.corruptions import by_severity
 from bnnbench.reporting.figures.digit import digit_figure
 from bnnbench.reporting.figures.elbo import BOUND, TEMPERED, objective_figure, tempered
 from bnnbench.reporting.figures.families import PLAIN, Panels, families, family_figure, survival
@@ -52,6 +53,7 @@ def image_figures(selection: Selection, section: Section, styles: dict[str, Styl
         yield from _rotation(task, own, groups, styles)
         yield from _entropy(task, entropy, groups, styles)
         yield from _attacks(task, own, groups, styles)
+        yield from _corruptions(task, own, groups, styles)
         yield from _digit(task, violins, styles)
         if any(where == task for _, where in recordings):  # a task whose training is watched, not its scores alone
             yield from _objectives(task, training, groups.get("Variational", []), tempered_rows, styles)
@@ -138,6 +140,25 @@ def _attacks(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[s
         count = len({row for row, _ in lines})
         alt = f"Error, total and epistemic entropy of {count} methods on {task} against the strength of an attack."
         yield Plot(f"{task}-{stem}", alt, text, partial(family_figure, plot, groups, styles))
+
+
+def _corruptions(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[str, Style]) -> Iterator[Plot]:
+    quantities = {"error": "error", "ece": "ECE", "entropy_total": "total entropy (nats)"}
+    quantities["entropy_epistemic"] = "epistemic entropy (nats)"
+    lines = by_severity(own, list(quantities))
+    if not lines:
+        return
+    plot = Panels(
+        f"Who still knows what it knows under corruption? Means over corruptions against their severity ({task})",
+        "severity (0: test images)", quantities, lines, xticks=tuple(range(6)),
+    )  # fmt: skip
+    text = (
+        "The error rises with the severity. A method that notices raises its entropy with it and keeps its calibration "
+        "error low; one that stays sure of wrong answers lets it rise."
+    )
+    count = len({row for row, _ in lines})
+    alt = f"Error, calibration error and entropies of {count} methods on {task} against the severity of corruptions."
+    yield Plot(f"{task}-corruptions", alt, text, partial(family_figure, plot, groups, styles))
 
 
 def _beside(curves: Curves, task: str) -> list[str]:
