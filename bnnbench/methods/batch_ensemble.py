@@ -54,9 +54,9 @@ class BatchEnsemble(Method):
     tags = ("ensembles",)
     family = "point"
     members: int = 4
-    lr: float = 1e-2
-    start: str = "signs"
-    spread: float = 0.5
+    lr: float = 3e-3
+    start: str = "normal"
+    spread: float = 0.1
     prior_scale: float = 1.0
     early_stopping: bool = True
 

@@ -116,7 +116,7 @@ class SNGP(Method):
         bound: greatest spectral norm of a hidden layer, c.
         features: random features, D.
         length_scale: of the kernel of the hidden units, l.
-        amplitude: standard deviation of the outputs under the prior, a, in units of the task's prior scale.
+        amplitude: standard deviation of the outputs under the prior, a; the paper's is 1.
         prior_scale: factor of the scale of the hidden layers' prior.
         predictive: "sampled" or, of classes, "mean-field".
     """
@@ -124,10 +124,10 @@ class SNGP(Method):
     name = "sngp"
     citation = "Liu et al. 2020, arXiv 2006.10108"
     tags = ("laplace", "other-target")
-    lr: float = 1e-2
-    bound: float = 1.0
+    lr: float = 3e-3
+    bound: float = 6.0
     features: int = 256
-    length_scale: float = 1.0
+    length_scale: float = 3.0
     amplitude: float = 1.0
     prior_scale: float = 1.0
     predictive: str = "sampled"
@@ -171,13 +171,10 @@ class SNGP(Method):
     def _log_prior(self, params: Params, beta: str, problem: Problem) -> Tensor:
         """log p of the hidden weights, of the likelihood's own parameters and of beta, 0-dim."""
         hidden = {name: value for name, value in params.items() if name not in (beta, LOG_NOISE)}
-        of_beta = normal_log_density(params[beta], torch.zeros_like(params[beta]), self._amplitude(problem)).sum()
+        amplitude = torch.as_tensor(self.amplitude).to(params[beta])
+        of_beta = normal_log_density(params[beta], torch.zeros_like(params[beta]), amplitude).sum()
         found = of_beta + problem.likelihood.log_prior(params)
         return found + problem.prior.log_prob(hidden) if hidden else found
-
-    def _amplitude(self, problem: Problem) -> Tensor:
-        """a, 0-dim."""
-        return torch.as_tensor(self.amplitude * problem.prior.scale / self.prior_scale).to(problem.t)
 
     def _normalised(self, problem: Problem, params: Params, singular: Params) -> tuple[Params, Params]:
         """Parameters with hidden weights within the bound, and the inputs of the power iteration, one further."""
@@ -191,7 +188,7 @@ class SNGP(Method):
     def finish(self, key: Tensor, state: Fit, problem: Problem) -> Trained:
         del key
         params, beta = state.fit.params | state.features, beta_of(problem)
-        root = covariance_root(precision(problem, params, beta, self._amplitude(problem)))
+        root = covariance_root(precision(problem, params, beta, self.amplitude))
         return Trained(params, root.to(params[beta]))
 
     def posterior(self, state: Fit | Trained, draws: Any, problem: Problem) -> Posterior:
@@ -233,7 +230,7 @@ def features_at(problem: Problem, params: Params, beta: str, x: Tensor) -> Tenso
     return problem.apply(params | {beta: torch.eye(count).to(params[beta])}, x)
 
 
-def precision(problem: Problem, params: Params, beta: str, amplitude: Tensor) -> Tensor:
+def precision(problem: Problem, params: Params, beta: str, amplitude: float | Tensor) -> Tensor:
     """Sigma_k^{-1} of every output, float64 [outputs, D, D]."""
 
     def total(batch: Batch) -> Tensor:
@@ -244,7 +241,7 @@ def precision(problem: Problem, params: Params, beta: str, amplitude: Tensor) ->
         return torch.stack([(phi * f[:, None]).mT @ phi for f in information.double().unbind(1)])
 
     found = problem.over_data(total)
-    return found + torch.eye(found.shape[-1]).to(found) / amplitude.double() ** 2
+    return found + torch.eye(found.shape[-1]).to(found) / amplitude**2
 
 
 def covariance_root(precision: Tensor) -> Tensor:

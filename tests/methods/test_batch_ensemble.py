@@ -22,7 +22,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(20, 3, generator=GENERATOR, dtype=torch.float64)
 IMAGES = torch.randn(20, 2 * 6 * 6, generator=GENERATOR, dtype=torch.float64)
 CONVOLUTION = {"stride": 2, "padding": 1}
-METHOD = BatchEnsemble(members=3, start="normal")
+METHOD = BatchEnsemble(members=3, spread=0.5)
 
 
 def cnn():
@@ -117,7 +117,7 @@ class DecaysTheSharedWeight(BatchEnsemble):
 
 
 def test_a_prior_of_the_shared_weight_is_caught():
-    assert not agrees(DecaysTheSharedWeight(members=3, start="normal"), "mlp")
+    assert not agrees(DecaysTheSharedWeight(members=3, spread=0.5), "mlp")
 
 
 def test_rows_without_members_of_their_own_are_caught(monkeypatch):
@@ -130,7 +130,7 @@ def test_members_start_apart_and_with_the_plain_network_s_weights():
     """Signs leave every weight its size; W and the biases start where `map` starts."""
     problem = METHOD.prepare(problem_of("mlp"))
     plain = MAP().init(random.key(9), problem).params
-    for method in (METHOD, BatchEnsemble(members=3)):
+    for method in (METHOD, BatchEnsemble(members=3, start="signs")):
         state = method.init(random.key(9), problem)
         for layer in ("layers.0", "layers.1"):
             assert_close(state.params[f"weight.{layer}"], plain[f"{layer}.weight"], rtol=0, atol=0)
