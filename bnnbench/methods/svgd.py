@@ -50,7 +50,7 @@ class SVGD(Method):
     tags = ("ensembles",)
     family = "point"
     particles: int = 10
-    lr: float = 1e-2
+    lr: float = 3e-2
     prior_scale: float = 1.0
     early_stopping: bool = False
 
