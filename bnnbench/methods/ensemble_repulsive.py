@@ -9,10 +9,10 @@ in which f_j stands still: what is added to the gradient of log p(w_i | data) is
     - (df_i/dw_i)^T  sum_j grad_{f_i} k(f_i, f_j) / sum_j k(f_i, f_j),
 
 away from where a kernel density estimate finds many members. This is the paper's `kde-fWGD`, a discretised Wasserstein
-gradient flow of the KL divergence. Of its variants those in function space are its best out of distribution, and their
-three estimates of the density's gradient differ little; this one needs no linear solver. Weights can be far apart and
-mean the same function, which repulsion in weight space cannot see. In another way than the paper, the prior is that of
-the weights, as for all methods here, and not one of functions whose gradient is estimated from draws.
+gradient flow of the KL divergence; of its three estimates of the density's gradient this one needs no linear solver.
+Weights can be far apart and mean the same function, which repulsion in weight space cannot see. In another way than the
+paper, the prior is that of the weights, as for all methods here, and not one of functions whose gradient is estimated
+from draws.
 """
 
 from __future__ import annotations
