@@ -147,7 +147,7 @@ def check(method: str | Method, settings: str | Iterable[str] = (), threads: int
     Examples:
         >>> import bnnbench
         >>> [verdict.passed for verdict in bnnbench.check("constant")]
-        [None, None, None, None, None, None, None, True]
+        [None, None, None, None, None, None, None, None, True]
     """
     from bnnbench.checks.checks import checks
 

@@ -109,6 +109,7 @@ TASKS = {
 }
 # Settings under which a method's laws are cheap: what they multiply is the same work again.
 SMALL = {"hmc": {"steps_multiplier": 1, "num_chains": 2}, "gp": {"iterations": 10}}
+SMALL |= dict.fromkeys(("mclmc", "ensemble-mclmc", "ensemble-mcmc"), SMALL["hmc"])
 SMALL |= {"multi-swag": {"members": 2}, "ensemble-laplace": {"members": 2}, "sngp": {"features": 8}}
 SMALL |= {method.name: {"layers": 2, "width": 8} for method in METHODS if "flow" in method.tags}
 # Flows that fit draws and energies alike are tried on draws alone, and those whose code others share not at all.

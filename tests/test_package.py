@@ -32,7 +32,7 @@ def test_a_wheel_holds_the_package_and_the_cards_alone(tmp_path: Path) -> None:
     (built,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(built) as wheel:
         names = [name for name in wheel.namelist() if ".dist-info/" not in name]
-    assert Path(built).stat().st_size <= MB
+    assert Path(built).stat().st_size <= 4 * MB  # three of them posteriors
     assert {name.partition("/")[0] for name in names} == {"bnnbench"}
     assert not [name for name in names if RESULTS.search(name)]
     cards = {f"bnnbench/data/card_files/{path.name}" for path in (ROOT / "datasets" / "cards").iterdir()}
@@ -44,7 +44,7 @@ def test_a_source_archive_holds_what_builds_and_tests_it_and_no_results(tmp_path
     (built,) = SdistBuilder(str(ROOT)).build(directory=str(tmp_path))
     with tarfile.open(built) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert Path(built).stat().st_size <= 2 * MB
+    assert Path(built).stat().st_size <= 5 * MB
     assert not [name for name in names if RESULTS.search(name)]
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "mkdocs.yml", "docs/index.md"} <= names
     assert {"bnnbench/__init__.py", "tests/test_package.py", "datasets/cards/yacht.toml"} <= names

@@ -248,7 +248,7 @@ class HMC(Method):
 
     def diagnose(self, scores: Mapping[str, float]) -> str:
         """Why the run is no gold standard: what its certificate lacks."""
-        lacks = lacking(scores)
+        lacks = lacking(scores) if "certified" in scores else ""
         return f"not certified: {lacks}" if lacks else super().diagnose(scores)
 
 

@@ -40,11 +40,12 @@ from bnnbench.model.posteriors import FactorisedGaussian, Posterior
 
 
 class IVONState(NamedTuple):
-    """Means m, running gradient g, and h + delta, by parameter."""
+    """Means m, running gradient g, and h + delta, by parameter; and n, of which a stored posterior is told no more."""
 
     mean: Params
     momentum: Params
     precision: Params
+    n: Tensor
 
 
 @METHODS.register
@@ -97,19 +98,19 @@ class IVON(Method):
     def init(self, key: Tensor, problem: Problem) -> IVONState:
         mean = problem.init_params(key)
         start = {name: torch.zeros_like(v) + self.hess_init + self.decay(problem, name, v) for name, v in mean.items()}
-        return IVONState(mean, {name: torch.zeros_like(value) for name, value in mean.items()}, start)
+        return IVONState(mean, {name: torch.zeros_like(value) for name, value in mean.items()}, start, problem.n + 0)
 
     def decay(self, problem: Problem, name: str, value: Tensor) -> Tensor:
         """delta of one parameter, 0-dim."""
         return 1 / (problem.n * problem.scale_of(name, value) ** 2)
 
-    def sd(self, state: IVONState, problem: Problem) -> Params:
+    def sd(self, state: IVONState) -> Params:
         """sigma of every parameter."""
-        scale = (self.temperature / problem.n) ** 0.5
+        scale = (self.temperature / state.n) ** 0.5
         return {name: scale * value.rsqrt() for name, value in state.precision.items()}
 
     def update(self, key: Tensor, state: IVONState, problem: Problem) -> tuple[IVONState, Info]:
-        sigma = self.sd(state, problem)
+        sigma = self.sd(state)
         nll, gradient, product = self._gradients(key, state.mean, sigma, problem)
         rate = one_cycle(problem.t, problem.steps, self.lr)
         correction = 1 - self.beta1 ** (problem.t + 1)
@@ -128,7 +129,7 @@ class IVON(Method):
             scale = problem.scale_of(name, m)
             divergence.append((cross_entropy_gaussian(m, sigma[name], centre, scale) - entropy(sigma[name])).sum())
         kl = torch.stack(divergence).sum() / problem.n
-        return IVONState(mean, momentum, precision), {"loss": nll + kl, "nll": nll, "kl": kl}
+        return IVONState(mean, momentum, precision, state.n), {"loss": nll + kl, "nll": nll, "kl": kl}
 
     def _gradients(self, key: Tensor, mean: Params, sigma: Params, problem: Problem) -> tuple[Tensor, Params, Params]:
         """Means over the weight samples of l, of its gradient, and of gradient * eps."""
@@ -145,5 +146,5 @@ class IVON(Method):
         return tree_map(lambda leaf: leaf.mean(0), vmap(one)(keys, batch))
 
     def posterior(self, state: IVONState, draws: Any, problem: Problem) -> Posterior:
-        del draws
-        return FactorisedGaussian(state.mean, self.sd(state, problem))
+        del draws, problem
+        return FactorisedGaussian(state.mean, self.sd(state))

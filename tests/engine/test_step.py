@@ -79,10 +79,11 @@ def test_draws_are_the_states_of_the_schedule():
         assert_close(fit.draws[name][:, 1], value, rtol=1e-4, atol=1e-6)
 
 
-def test_all_that_optimise_are_stopped_early():
-    """What is left is sampled, or exact."""
+def test_what_optimises_a_point_is_stopped_early():
+    """What is left goes down to the optimum of its bound, is sampled, or exact."""
     trained = [cls() for cls in METHODS if cls().num_networks > 0 and "references" not in cls.tags]
-    assert [method.name for method in trained if not method.early_stopping and not method.num_chains] == []
+    rest = [method for method in trained if not method.early_stopping and not method.num_chains]
+    assert [method.name for method in rest if "variational" not in method.tags] == ["svgd"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,8 @@ def test_an_update_draws_one_minibatch(method, monkeypatch):
 
     monkeypatch.setattr(Problem, "minibatch", counted)
     train(make_pack(make_cells(method, folds=[0], budget=replace(BUDGET, steps=7, validation_checks=1))), False)
-    assert [len(batch.y) for batch in drawn] == [32] * 7
+    rows = 16 if method == "ensemble-adversarial" else 32  # and as many adversarial twins
+    assert [len(batch.y) for batch in drawn] == [rows] * 7
 
 
 def test_validation_rows_of_unequal_number_are_padded_and_masked():

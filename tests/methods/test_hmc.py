@@ -262,7 +262,14 @@ def test_schedule(steps, burn_in, samples):
 
 
 def test_diagnose():
-    fine = {"rhat_95": 1.01, "rhat_all": 1.05, "rhat_log_joint": 1.05, "ess_median": 400, "trajectories_divergent": 0.0}
+    fine = {
+        "certified": 1.0,
+        "rhat_95": 1.01,
+        "rhat_all": 1.05,
+        "rhat_log_joint": 1.05,
+        "ess_median": 400,
+        "trajectories_divergent": 0.0,
+    }
     method = HMC()
     assert method.diagnose(fine) == ""
     for name, value, sentence in [

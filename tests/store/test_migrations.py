@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from bnnbench.engine.cell import Cell
+from bnnbench.evaluation.certificate import CERTIFICATE
 from bnnbench.experiment.definitions import definitions
 from bnnbench.methods import METHODS
 from bnnbench.methods.base import configure
@@ -47,6 +48,10 @@ SESSION = {
     "threads": 1,
 }
 LATER_METRICS = {
+    "tv_to_hmc",
+    "agreement_with_hmc",
+    "log_information_ratio",
+    *(record.name for record in CERTIFICATE),
     "pinball",
     "interval_score_90",
     "coverage_90",

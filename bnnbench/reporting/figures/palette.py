@@ -29,6 +29,7 @@ class Family:
 
 OTHERS = Family("", "Others", 0.0, 0.0)  # grey: methods without a known tag
 FAMILIES = (  # a method belongs to the first that it is tagged with
+    Family("full-batch", "Full-batch sampling", 345.0, 70.0),
     Family("references", "References", 200.0, 85.0),
     Family("multiplicative", "Multiplicative", 310.0, 80.0),
     Family("variational", "Variational", 250.0, 90.0),
