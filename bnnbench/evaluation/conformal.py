@@ -30,7 +30,7 @@ def threshold(scores: Tensor) -> float:
 def misses(predictive: GaussianPredictive, y: Tensor) -> Tensor:
     """max(q_0.05 - y, y - q_0.95), how far a target lies outside the mixture's interval, or, negative, inside; [N].
 
-    The score of conformalised quantile regression (Romano et al. 2019, arXiv 1905.03222, equation 6).
+    The score of conformalised quantile regression (Romano et al. 2019, arXiv 1905.03222).
     """
     low, high = quantiles(predictive, ENDS)
     return torch.maximum(low - y, y - high)

@@ -1,6 +1,7 @@
 """Temperature scaling against closed forms and SciPy; conformal regions against loops by hand and their guarantee."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,8 @@ def test_intervals_by_hand():
 
 
 def inverse(mean, scale, level):
-    return optimize.brentq(lambda q: stats.norm.cdf(q, mean, scale).mean() - level, -50, 50, xtol=1e-13)
+    root: Any = optimize.brentq(lambda q: stats.norm.cdf(q, mean, scale).mean() - level, -50, 50, xtol=1e-13)
+    return float(root)
 
 
 def test_sets_by_hand():

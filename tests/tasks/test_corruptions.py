@@ -51,16 +51,21 @@ def last(x):
     return np.moveaxis(x, 1, 3).astype(np.float64)
 
 
+def unused(name):
+    """Images of another data set, which corruptions do not need."""
+    raise AssertionError(name)
+
+
 # The families.
 
 
 def test_names_and_sizes():
     x, y = photographs(3), np.arange(3)
-    found = CIFAR_C.make(TestSet(x, y), None, False)
+    found = CIFAR_C.make(TestSet(x, y), unused, False)
     assert len(found) == 75
     assert list(found)[:6] == [*(f"corrupted-gaussian-noise-{s}" for s in range(1, 6)), "corrupted-shot-noise-1"]
-    assert list(CIFAR_C.make(TestSet(x, y), None, True))[-1] == "corrupted-jpeg-compression-5-all"
-    other = MNIST_C.make(TestSet(strokes(3), y), None, False)
+    assert list(CIFAR_C.make(TestSet(x, y), unused, True))[-1] == "corrupted-jpeg-compression-5-all"
+    other = MNIST_C.make(TestSet(strokes(3), y), unused, False)
     assert len(other) == 15
     assert {"corrupted-zigzag", "corrupted-canny-edges", "corrupted-scale"} <= set(other)
     for sets in (found, other):
@@ -326,10 +331,10 @@ def test_jpeg_and_pixelate_are_pillows_to_the_bit():
             assert np.array_equal(np.rint(255 * found), np.moveaxis(np.asarray(Image.open(content)), 2, 0))
         for found, image in zip(corrupted("pixelate", severity, x), x, strict=True):
             small = Image.fromarray(np.rint(255 * np.moveaxis(image, 0, 2)).astype(np.uint8)).resize(
-                (share, share), Image.BOX
+                (share, share), Image.Resampling.BOX
             )
             assert np.array_equal(
-                np.rint(255 * found), np.moveaxis(np.asarray(small.resize((32, 32), Image.BOX)), 2, 0)
+                np.rint(255 * found), np.moveaxis(np.asarray(small.resize((32, 32), Image.Resampling.BOX)), 2, 0)
             )
 
 

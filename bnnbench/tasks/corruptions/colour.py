@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from bnnbench import random
 from bnnbench.tasks.corruptions import filters
 from bnnbench.tasks.corruptions.draws import Key, integers, normal, poisson, uniform
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Corruption = Callable[[np.ndarray, Any, Key], np.ndarray]
 PANES = (  # of frost: mean colour, its spread within a pane, spread of the panes' levels, exponent of the spectrum
@@ -152,28 +154,34 @@ def _affine(x: np.ndarray, moves: np.ndarray) -> np.ndarray:
 
 def pixelate(x: np.ndarray, c: float, key: Key) -> np.ndarray:
     """Made smaller by c, and large again, each pixel being the mean of those that it covers."""
+    from PIL.Image import Resampling
+
     del key
     size = x.shape[2], x.shape[1]
     small = int(size[0] * c), int(size[1] * c)
-    return _each(x, lambda image: image.resize(small, Image.Resampling.BOX).resize(size, Image.Resampling.BOX))
+    return _each(x, lambda image: image.resize(small, Resampling.BOX).resize(size, Resampling.BOX))
 
 
 def jpeg_compression(x: np.ndarray, c: int, key: Key) -> np.ndarray:
     """JPEG of this quality."""
+    from PIL.Image import open as opened
+
     del key
 
-    def compressed(image: Image.Image) -> Image.Image:
+    def compressed(image: Image) -> Image:
         content = BytesIO()
         image.save(content, "JPEG", quality=c)
-        return Image.open(content)
+        return opened(content)
 
     return _each(x, compressed)
 
 
-def _each(x: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+def _each(x: np.ndarray, change: Callable[[Image], Image]) -> np.ndarray:
     """What Pillow makes of each image."""
+    from PIL.Image import fromarray
+
     levels = np.rint(255 * x).astype(np.uint8)
-    return np.stack([np.asarray(change(Image.fromarray(image))) for image in levels]) / 255
+    return np.stack([np.asarray(change(fromarray(image))) for image in levels]) / 255
 
 
 SEVERITIES: dict[str, tuple[Corruption, tuple[Any, ...]]] = {
