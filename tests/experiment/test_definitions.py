@@ -31,7 +31,7 @@ def test_roles_and_targets_of_methods():
     assert [name for name, role in roles.items() if role == "reference"] == ["laplace-full", "hmc", "gp"]
     assert set(roles.values()) == {"baseline", "reference", "method"}
     others = [record.name for record in methods if record.other_target]
-    assert others == ["constant", "bbp-laplace", "bbp-mixture", "gp"]
+    assert others == ["constant", "bbp-laplace", "bbp-mixture", "rank-1", "sngp", "gp"]
 
 
 def test_only_the_samples_of_images_have_a_warning():
