@@ -68,8 +68,8 @@ class MCDropout(Method):
     citation = "Gal & Ghahramani 2016, arXiv 1506.02142"
     tags = ("dropout",)
     family = "point"
-    rate: float = 0.02
-    lr: float = 3e-3
+    rate: float = 0.01
+    lr: float = 1e-2
     early_stopping: bool = True
     prior_scale: float = 1.0
 

@@ -38,7 +38,9 @@ class PSGLD(SGLD):
 
     V is built from the gradient per datum, so `lr` compares with a learning rate of RMSprop: the paper's eps is
     2 h / n. Gamma, which the paper drops as small, needs the Hessian's diagonal; here it is estimated without bias by
-    z o (H z) with a random sign z for each weight (Hutchinson 1990), at the cost of a second derivative.
+    z o (H z) with a random sign z for each weight (Hutchinson 1990), at the cost of a second derivative. That is more
+    than the one minibatch gradient of a step (docs/tuning.md has figures), and the checks see no change by it, so that
+    it is off by default.
 
     Attributes:
         decay: of the running mean. stabiliser: lambda.

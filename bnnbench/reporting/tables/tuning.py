@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +32,18 @@ def tunings(section: Section) -> list[Tuning]:
     found = []
     for method in dict.fromkeys(section.scores["method"]):
         own = section.scores[section.scores["method"] == method]
-        if own["config"].nunique() < 2:
-            continue
-        rows = [r for r in section.rows if r in set(own["row"])]
-        table = comparison(own, "log_likelihood", VALIDATION, better=1, rows=rows, tasks=list(section.tasks))
-        if table.tasks:
-            rank = _mean_ranks(table)
-            found.append(Tuning(str(method), table, rank, _choose(table, rank)))
+        if own["config"].nunique() >= 2:
+            made = tuning(own, str(method), [r for r in section.rows if r in set(own["row"])], section.tasks)
+            found += [made] if made.table.tasks else []
     order = {row: i for i, row in enumerate(section.rows)}
     return sorted(found, key=lambda t: order[t.table.rows[0]])
+
+
+def tuning(scores: Frame, method: str, rows: Sequence[str], tasks: Sequence[str]) -> Tuning:
+    """Of one method's scores, whose configurations are these rows, on these data sets."""
+    table = comparison(scores, "log_likelihood", VALIDATION, better=1, rows=list(rows), tasks=list(tasks))
+    rank = _mean_ranks(table)
+    return Tuning(method, table, rank, _choose(table, rank))
 
 
 def _mean_ranks(table: Comparison) -> dict[str, float]:
