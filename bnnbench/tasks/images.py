@@ -83,6 +83,8 @@ TUNED = {
     "bbp-mixture": {"lr": 3e-4, "weight": 0.75, "ratio": 0.3},
     "bbp-local": {"lr": 3e-4},
     "bbp-flipout": {"lr": 3e-4},
+    "ivon": {"samples": 1},
+    "vbll": {"lr": 1e-3, "covariance": "diagonal"},
     "multiplicative": {"lr": 1e-3, "prior_scale": 4.0},
     "laplace-kron": {"lr": 1e-3, "precision": "300"},
     "laplace-diag": {"lr": 1e-3, "precision": "1000"},
