@@ -64,6 +64,25 @@ class Diagonal(NamedTuple):
         return self.scale
 
 
+class Rows(NamedTuple):
+    """Independent rows, row k being N(0, L_k L_k^T); L by layer, lower triangular, [out, in + 1, in + 1]."""
+
+    factor: Matrices
+
+    def prepared(self) -> Rows:
+        """Itself: nothing is to be computed before draws."""
+        return self
+
+    def colour(self, z: Matrices) -> Matrices:
+        """A draw from standard normals z."""
+        return {name: (factor @ z[name].to(factor)[..., None])[..., 0] for name, factor in self.factor.items()}
+
+    def sd(self, like: Matrices) -> Matrices:
+        """Standard deviation of every coordinate."""
+        del like
+        return {name: value.square().sum(-1).sqrt() for name, value in self.factor.items()}
+
+
 class Kronecker(NamedTuple):
     """Independent layers, each N(0, (G (x) A + delta I)^{-1}) on its matrix [out, in + 1].
 
@@ -136,7 +155,7 @@ class Dense(NamedTuple):
         return unflatten(self.inverse.square().sum(0).sqrt(), like)
 
 
-Covariance = Diagonal | Kronecker | Rotated | Dense
+Covariance = Diagonal | Rows | Kronecker | Rotated | Dense
 
 
 def eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,19 +6,31 @@ their constants. Parameters of a likelihood (the learned noise) live among the w
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import vmap
 
 from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive, normal_log_density
 from bnnbench.nets import Params
 
 LOG_NOISE = "log_noise"
 SCALE_FLOOR = 1e-3  # of the standardised target: keeps a density finite where the data hold exact repetitions
+MOST_QUADRATURE = 3  # outputs that are integrated over by a product of rules
+
+
+@functools.cache
+def _gauss_hermite(count: int) -> tuple[list[float], list[float]]:
+    """Nodes and weights of the rule for expectations under a standard normal."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
+    return nodes.tolist(), (weights / weights.sum()).tolist()
 
 
 class Likelihood(ABC):
@@ -42,6 +54,19 @@ class Likelihood(ABC):
     @abstractmethod
     def log_prob(self, params: Params, out: Tensor, y: Tensor) -> Tensor:
         """Log-likelihood per example, shape [B]."""
+
+    def expected_log_prob(self, params: Params, mean: Tensor, variance: Tensor, y: Tensor) -> Tensor:
+        """E[log p(y | out)] over independent outputs out ~ N(mean, variance), each [B, K]; shape [B], or a lower bound.
+
+        By Gauss-Hermite quadrature with 8 nodes an output, which is exact where the log-likelihood is a polynomial.
+        """
+        if self.outputs > MOST_QUADRATURE:
+            raise NotImplementedError(f"{type(self).__name__} must define expected_log_prob(), having many outputs")
+        grid = list(itertools.product(zip(*_gauss_hermite(8), strict=True), repeat=self.outputs))
+        nodes = mean.new_tensor([[node for node, _ in point] for point in grid])
+        weights = mean.new_tensor([math.prod(weight for _, weight in point) for point in grid])
+        sd = variance.clamp(min=1e-12).sqrt()  # at 0 the root has no gradient
+        return weights @ vmap(lambda node: self.log_prob(params, mean + sd * node, y))(nodes)
 
     def fisher_root(self, params: Params, out: Tensor) -> Tensor:
         """L [B, K, K] with L L^T = E_y[-d^2 log p(y | out) / d out^2], the Fisher information of the K outputs."""
@@ -136,6 +161,11 @@ class Categorical(Likelihood):
     def log_prob(self, params: Params, out: Tensor, y: Tensor) -> Tensor:
         del params
         return F.log_softmax(out, -1).gather(-1, y.long()[..., None])[..., 0]
+
+    def expected_log_prob(self, params: Params, mean: Tensor, variance: Tensor, y: Tensor) -> Tensor:
+        """Lower bound mean_y - log sum_k exp(mean_k + variance_k / 2), by Jensen's inequality for the normaliser."""
+        normaliser = torch.logsumexp(mean + 0.5 * variance, -1)
+        return mean.gather(-1, y.long()[..., None])[..., 0] - normaliser
 
     def fisher_root(self, params: Params, out: Tensor) -> Tensor:
         """diag(sqrt p) - p sqrt(p)^T, whose square is diag(p) - p p^T."""

@@ -13,6 +13,7 @@ from bnnbench.methods.ivon import IVON
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import one_cycle
 from bnnbench.methods.sgld import SGLD
+from bnnbench.methods.vbll import VBLL
 from bnnbench.model.predictive import normal_log_density
 
 
@@ -82,6 +83,13 @@ class NoDecay(IVON):
         return 1e-6 * super().decay(problem, name, value)
 
 
+class NoKL(VBLL):
+    """The likelihood's part of the bound alone."""
+
+    def divergence(self, mean, factor, log_sd):
+        return 0 * super().divergence(mean, factor, log_sd)
+
+
 @pytest.mark.slow
 def test_a_chain_that_is_cooled_on_its_way_is_caught():
     """By the regression that the data leave open alone."""
@@ -109,6 +117,7 @@ SLOW = {"marks": pytest.mark.slow}
         pytest.param(KLByBatch(), scaling, "n = 512, batch 32: spread", **SLOW),
         pytest.param(SpreadAlone(clip=1e6), vague_regression, "vague linear regression: mean", **SLOW),
         pytest.param(NoDecay(), no_data, "no data: the prior's spread", **SLOW),
+        pytest.param(NoKL(), linear_regression, "linear regression: spread", **SLOW),
     ],
     ids=[
         "kl-by-batch",
@@ -119,6 +128,7 @@ SLOW = {"marks": pytest.mark.slow}
         "kl-by-batch-scaling",
         "decay-of-spread-alone",
         "no-decay",
+        "no-kl",
     ],
 )
 def test_broken_variants_are_caught(broken, part, line):
