@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bnnbench.engine.cell import Cell
+from bnnbench.engine.cell import Cell, default
 from bnnbench.experiment.definitions import definitions
 from bnnbench.methods import METHODS
 from bnnbench.metrics import METRICS, Value, metric
@@ -61,3 +61,10 @@ def test_a_metric_of_another_package_may_be_a_headline(monkeypatch):
     metrics = definitions([])[2]
     shown = [record.name for record in metrics if record.headline and "regression" in record.kinds]
     assert shown == [*HEADLINE["regression"], mae.name]
+
+
+def test_every_method_has_the_fields_that_a_task_sets():
+    for task in TASKS:
+        for cls in METHODS:
+            if task.kind in cls.supports:
+                default(cls, task).check()
