@@ -114,6 +114,8 @@ SMALL |= {"multi-swag": {"members": 2}, "ensemble-laplace": {"members": 2}, "sng
 SMALL |= {method.name: {"layers": 2, "width": 8} for method in METHODS if "flow" in method.tags}
 # Flows that fit draws and energies alike are tried on draws alone, and those whose code others share not at all.
 ALIKE = ("flow-nice", "flow-spline-ar", "flow-radial")
+# Beginnings of names of methods that are made of others, whose longer laws need no run by default.
+MADE_OF_OTHERS = ("mnf-", "multi-swag", "ensemble-laplace", "rank-1")
 PAIRS = [
     (method.name, task)
     for method in METHODS

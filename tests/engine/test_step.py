@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import BUDGET, CPU, FIT, make_cells, make_pack, normal, outcomes_of, small
+from helpers import BUDGET, CPU, FIT, MADE_OF_OTHERS, make_cells, make_pack, normal, outcomes_of, small
 from torch.testing import assert_close
 
 from bnnbench.engine.pack import padded
@@ -88,7 +88,7 @@ def test_what_optimises_a_point_is_stopped_early():
 
 @pytest.mark.parametrize(
     "method",
-    [pytest.param(name, marks=pytest.mark.slow if name.startswith("mnf-") else []) for name in METHODS.names()],
+    [pytest.param(name, marks=pytest.mark.slow if name.startswith(MADE_OF_OTHERS) else []) for name in METHODS.names()],
 )
 def test_every_network_gets_the_same_number_of_gradients(method):
     """Only a reference may take more, and only references and chains may flag themselves after so few."""

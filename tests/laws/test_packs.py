@@ -6,7 +6,20 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from helpers import BROKEN, BUDGET, CPU, FIT, PAIRS, TASKS, make_cells, make_pack, outcomes_of, replica, small
+from helpers import (
+    BROKEN,
+    BUDGET,
+    CPU,
+    FIT,
+    MADE_OF_OTHERS,
+    PAIRS,
+    TASKS,
+    make_cells,
+    make_pack,
+    outcomes_of,
+    replica,
+    small,
+)
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
@@ -61,7 +74,7 @@ def test_packed_equals_alone(method, task):
 @pytest.mark.parametrize(
     "method",
     [
-        pytest.param(method, marks=pytest.mark.slow if method.startswith("mnf-") else [])
+        pytest.param(method, marks=pytest.mark.slow if method.startswith(MADE_OF_OTHERS) else [])
         for method, task in PAIRS
         if task == "heteroscedastic" and method != "ensemble-mclmc"  # the walk of `mclmc`, longer: chaos outgrows 1e-8
     ],
