@@ -36,16 +36,21 @@ def explicit(layer, shape):
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_norm_is_the_largest_singular_value_of_the_whole_map(kind):
-    """From below at every iteration, and to six digits after 200."""
+    """From below at every iteration, and to six digits within 3,000: how many it takes is a matter of the gap between
+    the singular values."""
     layer, shape = LAYERS[kind][0].double().requires_grad_(False), LAYERS[kind][1]
+    generator = torch.Generator().manual_seed(1)
+    layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64))
     largest = torch.linalg.svdvals(explicit(layer, shape))[0]
-    v, before = normal(1, *shape), 0.0
+    v, before = torch.randn((1, *shape), generator=generator, dtype=torch.float64), 0.0
     v = v / v.norm()
-    for _ in range(200):
+    for _ in range(3000):
         sigma, v = power_iteration(layer, layer.weight, v)
         assert before - 1e-12 <= sigma <= largest + 1e-12
         before = sigma
-    assert_close(sigma, largest, rtol=1e-6, atol=0)
+        if largest - sigma < 1e-6 * largest:
+            break
+    assert largest - sigma < 1e-6 * largest
     assert_close(v.norm(), torch.tensor(1.0).double())
     if kind == "convolution":
         kernel = torch.linalg.svdvals(layer.weight.flatten(1))[0]

@@ -29,8 +29,8 @@ def problem_of(hidden=(5,)):
 
 def state_of(problem, method=METHOD):
     """A start at which all components differ in everything."""
-    state = method.init(random.key(9), problem)
-    params = {k: v + 0.3 * torch.randn(v.shape, generator=GENERATOR, dtype=v.dtype) for k, v in state.params.items()}
+    state, generator = method.init(random.key(9), problem), torch.Generator().manual_seed(1)
+    params = {k: v + 0.3 * torch.randn(v.shape, generator=generator, dtype=v.dtype) for k, v in state.params.items()}
     return state._replace(params=params)
 
 
