@@ -125,7 +125,7 @@ class SNGP(Method):
     citation = "Liu et al. 2020, arXiv 2006.10108"
     tags = ("laplace", "other-target")
     lr: float = 3e-3
-    bound: float = 6.0
+    bound: float = 3.0
     features: int = 256
     length_scale: float = 3.0
     amplitude: float = 1.0
