@@ -69,7 +69,7 @@ def run(
             `all` for all but the optional ones.
         calibrate: calibrations after training, `temperature` and `conformal`, or `all`: fitted on the validation rows,
             scored on the test rows as evaluations of their own, `test-temperature` and `test-conformal`.
-        budget: `smoke`, `quick` or `full`.
+        budget: `smoke`, `quick`, `full` or `long`.
         seeds: number of training seeds, 0 ... seeds - 1.
         settings: `method.param=value` strings; several values with commas make a grid.
         db: path of an SQLite file, or a database URL.

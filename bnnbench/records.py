@@ -54,7 +54,7 @@ class CellRecord:
         label: what of it differs from the defaults, `default` if nothing (`lr=0.01,samples=50`); not identity.
         rule, index: split rule and which of its splits.
         seed: training seed.
-        budget: `smoke`, `quick` or `full`.
+        budget: `smoke`, `quick`, `full` or `long`.
     """
 
     task: str

@@ -16,7 +16,7 @@ from bnnbench.cli.common import db_option, table
 @click.option("--out", default="reports", show_default=True, help="Folder to write to.")
 @click.option("--task", "--tasks", "tasks", help="Names or groups, with commas; default everything stored.")
 @click.option("--methods", help="Names, with commas; default everything stored.")
-@click.option("--budget", help="smoke, quick or full; default the largest stored.")
+@click.option("--budget", help="smoke, quick, full or long; default `full`, if stored.")
 @click.option("--format", "formats", default="md,csv,latex", show_default=True, help="md, csv, latex.")
 @click.option("--figures", default="svg", show_default=True, help="svg, png, pdf, with commas, or `none`.")
 @click.option("--jobs", type=int, help="Processes that draw figures; default one for each core.")

@@ -29,7 +29,7 @@ from bnnbench.cli.common import data_option, db_option, table
     help="Calibrations after training, on the validation rows: temperature, conformal, or `all`. Each is scored beside "
     "the test rows' own scores.",
 )
-@click.option("--budget", default="quick", show_default=True, help="smoke, quick or full.")
+@click.option("--budget", default="quick", show_default=True, help="smoke, quick, full or long.")
 @click.option("--seeds", default=1, show_default=True, help="Number of training seeds.")
 @click.option(
     "--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter; commas make a grid."

@@ -31,6 +31,7 @@ BUDGETS = {
         Budget("smoke", 20, 10, 2, "does everything run? Numbers mean nothing."),
         Budget("quick", 3_000, 50, 60, "a first comparison, minutes on a laptop."),
         Budget("full", 10_000, 100, 100, "the reference results.", pruning=True),
+        Budget("long", 40_000, 100, 100, "four times `full`: what does training still gain?"),
     ]
 }
 

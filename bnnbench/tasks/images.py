@@ -69,6 +69,7 @@ def budgets(epoch: int, times: int = 1) -> tuple[Budget, ...]:
         Budget("smoke", 10, 2, 2, "does everything run?", 1),
         Budget("quick", quick * epoch, 20, 10, f"{quick} epochs", 3),
         Budget("full", full * epoch, 100, 40, f"{full} epochs", 3, pruning=True),
+        Budget("long", 4 * full * epoch, 100, 40, f"{4 * full} epochs", 3),
     )
 
 

@@ -65,6 +65,7 @@ TASKS.register(
             Budget("smoke", 10, 2, 2, "does everything run?", 1),
             Budget("quick", 5 * EPOCH, 50, 10, "5 epochs", 3),
             Budget("full", 200 * EPOCH, 500, 40, "200 epochs", 3),
+            Budget("long", 800 * EPOCH, 500, 40, "800 epochs", 3),
         ),
         version=4,
         citation="Kingma & Welling 2014, arXiv 1312.6114; Rezende & Mohamed 2015, arXiv 1505.05770",

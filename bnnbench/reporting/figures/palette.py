@@ -14,7 +14,7 @@ from seaborn.external import husl
 from bnnbench.reporting.statistics import Frame
 
 LIGHTNESS = (46.0, 67.0, 31.0, 56.0, 76.0)  # of the members in turn: the first ones differ most
-PALER = 0.5  # saturation of the members that take the same lightness again
+PALER = 0.6  # saturation of the members that take the same lightness again
 
 
 @dataclass(frozen=True)
