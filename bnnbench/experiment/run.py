@@ -106,8 +106,14 @@ def _planned(plan: Plan, missing: Sequence[Cell], device: torch.device) -> Summa
 
 
 def _command() -> str:
-    """The command line of this process."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]).encode(errors="backslashreplace").decode()
+    """The command line of this process; of absolute paths the names, for their folders exist on this machine alone."""
+    words = [Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])]
+    return shlex.join(words).encode(errors="backslashreplace").decode()
+
+
+def _without_folders(word: str) -> str:
+    option, equals, value = word.rpartition("=")
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def _failures(ended: Counter[Ended]) -> list[str]:

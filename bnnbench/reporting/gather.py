@@ -9,6 +9,7 @@ import numpy as np
 
 from bnnbench.reporting.select import CELL, Section, Selection
 
+LONGER = "long"  # the budget that tells what training still gains
 Arrays = dict[str, np.ndarray]  # one stored curve: columns of equal length
 Curves = dict[tuple[str, str], list[Arrays]]  # (row, task) -> one a cell
 # Columns without which there is nothing to plot, of finite numbers.
@@ -57,6 +58,20 @@ def gather(selection: Selection, section: Section, name: str, evaluation: str | 
     for (row, task), count in damaged.items():
         selection.notices.append(f"{count} curves {name} of {row} on {task}, which cannot be read")
     return {key: [s for _, s in sorted(cells, key=lambda c: c[0])] for key, cells in found.items()}
+
+
+def gather_longer(selection: Selection, section: Section, name: str) -> Curves:
+    """The same series of cells of the budget `long`, by the rows and tasks of a section of another budget."""
+    if section.budget == LONGER:
+        return {}
+    found: Curves = {}
+    rows = section.attempts.drop_duplicates(["method", "config"]).set_index(["method", "config"])["row"]
+    for info, where, series in selection.store.curves(name, task=section.tasks, budget=LONGER):
+        row, arrays = rows.get((info["method"], info["config"])), {k: np.array(v, float) for k, v in series.items()}
+        own = where is None and info["split"].startswith(f"{section.rule}-")
+        if row is not None and own and sound(name, arrays):
+            found.setdefault((str(row), str(info["task"])), []).append(arrays)
+    return found
 
 
 def _cells(section: Section) -> dict[tuple, tuple[str, dict]]:

@@ -8,6 +8,7 @@ from functools import partial
 
 from bnnbench.reporting.fidelity import Fidelity
 from bnnbench.reporting.figures import style
+from bnnbench.reporting.figures.bound import bound_figures
 from bnnbench.reporting.figures.calibration import calibration_figures
 from bnnbench.reporting.figures.fidelity import fidelity_figure
 from bnnbench.reporting.figures.flows import flow_figures
@@ -30,6 +31,7 @@ FIGURES = (  # each yields what a section has data for, in the order of the page
     pruning_figures,
     weights_figures,
     training_figures,
+    bound_figures,
     image_figures,
     flow_figures,
     vae_figures,

@@ -1,8 +1,9 @@
-"""Validation curves: has every method had enough steps?"""
+"""Training curves: has every method had enough steps?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,29 +17,55 @@ from bnnbench.reporting.figures.text import headline, label, panel_title
 from bnnbench.reporting.gather import Curves, gather, shown
 from bnnbench.reporting.select import Section, Selection
 
-COLUMN = "validation"
 BLOCK = 7  # methods in one panel: more lines cannot be followed
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A stored column of training, its unit, and the question that a figure of it asks.
+
+    Attributes:
+        unset: share of the first steps that does not set the scale.
+        log: steps on a logarithmic axis, on which a training of four times the length is seen beside the others.
+    """
+
+    column: str
+    unit: str
+    title: str
+    unset: float = 0.25
+    log: bool = False
+
+
+VALIDATION = Quantity(
+    "validation", "nats per point", "Is it still improving? Log-likelihood on the validation rows, mean over splits"
+)
 TEXT = "A curve that falls at the end has overfitted; one that rises would gain from more steps."
-BOUND = (
+AUTOENCODERS = (
     " Of an autoencoder it is the importance-weighted bound with 10 draws, which lies between the two bounds of the "
     "tables."
 )
-TITLE = "Is it still improving? Log-likelihood on the validation rows, mean over splits"
 
 
 def training_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
     """One figure, where validation curves were stored."""
-    if curves := gather(selection, section, "training", None, COLUMN):
+    if curves := gather(selection, section, "training", None, VALIDATION.column):
         rows, tasks = shown(section, curves)
         alt = f"Validation log-likelihood against training step of {len(rows)} methods on {', '.join(tasks)}."
-        text = TEXT + BOUND * ("iw_log_likelihood" in section.metrics)
-        yield Plot("training-validation", alt, text, partial(training_figure, curves, rows, tasks, styles))
+        text = TEXT + AUTOENCODERS * ("iw_log_likelihood" in section.metrics)
+        yield Plot("training-validation", alt, text, partial(training_figure, VALIDATION, curves, rows, tasks, styles))
 
 
-def training_figure(curves: Curves, rows: list[str], tasks: list[str], styles: dict[str, Style]) -> Figure:
+def training_figure(
+    quantity: Quantity,
+    curves: Curves,
+    rows: list[str],
+    tasks: list[str],
+    styles: dict[str, Style],
+    longer: Curves | None = None,
+) -> Figure:
     """Mean over splits, one panel a data set; more than seven methods go on, seven at a time, in panels below.
 
-    Methods of many more steps have panels of their own.
+    Methods of many more steps have panels of their own; longer trainings of the same rows are dashed.
     """
     blocks = [block for part in by_length(rows, curves) for block in blocked(part)]
     down, across = grid(len(tasks), 3)
@@ -48,17 +75,18 @@ def training_figure(curves: Curves, rows: list[str], tasks: list[str], styles: d
         axes.set_axis_off()
     for j, task in enumerate(tasks):
         own = [panels[i].flat[j] for i in range(len(blocks))]
-        plotted = [
-            y for axes, block in zip(own, blocks, strict=True) for y in _panel(axes, task, block, curves, styles)
-        ]
+        plotted = []
+        for axes, block in zip(own, blocks, strict=True):
+            plotted += _panel(axes, quantity, task, block, curves, styles)
+            _dashed(axes, quantity, task, block, longer or {}, styles)
         for axes in own:
             if not axes.get_lines():
                 continue  # none of these methods has run it
             axes.set_axis_on()
             panel_title(axes, task, 2.4)
             axes.set_xlabel("step")
-            if plotted:  # the first steps would set the scale
-                axes.set_ylim(*robust_limits(np.concatenate([y[len(y) // 4 :] for y in plotted])))
+            if plotted:
+                axes.set_ylim(*robust_limits(np.concatenate([y[int(quantity.unset * len(y)) :] for y in plotted])))
     for part in panels:
         handles = {line.get_label(): line for axes in part.flat for line in axes.get_lines()}
         part[0, -1].legend(
@@ -66,8 +94,8 @@ def training_figure(curves: Curves, rows: list[str], tasks: list[str], styles: d
         )
         for line in part:
             if shown := [axes for axes in line if axes.axison]:
-                shown[0].set_ylabel("nats per point")
-    headline(figure, TITLE)
+                shown[0].set_ylabel(quantity.unit)
+    headline(figure, quantity.title)
     return figure
 
 
@@ -87,20 +115,34 @@ def by_length(rows: list[str], curves: Curves) -> list[list[str]]:
     return [part for part in parts if part]
 
 
-def _panel(axes: Axes, task: str, block: list[str], curves: Curves, styles: dict[str, Style]) -> list[np.ndarray]:
+def _panel(
+    axes: Axes, quantity: Quantity, task: str, block: list[str], curves: Curves, styles: dict[str, Style]
+) -> list[np.ndarray]:
     plotted = []
     for row in block:
         cells = curves.get((row, task), [])
         if not cells:
             continue
-        step, value = mean_curve(cells, COLUMN)
+        step, value = mean_curve(cells, quantity.column)
         style = styles[row]
         axes.plot(step, value, color=style.color, ls=style.line, lw=1.3, marker=style.marker, ms=4, label=label(row),
                   markevery=(0.1, 0.25), mfc="white" if style.hollow else style.color)  # fmt: skip
         plotted.append(value[np.isfinite(value)])
+    if quantity.log:
+        axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.locator_params(axis="x", nbins=4)
     return [y for y in plotted if len(y)]
+
+
+def _dashed(
+    axes: Axes, quantity: Quantity, task: str, block: list[str], longer: Curves, styles: dict[str, Style]
+) -> None:
+    for row in block:
+        if cells := longer.get((row, task)):
+            step, value = mean_curve(cells, quantity.column)
+            axes.plot(step, value, color=styles[row].color, ls=(0, (4, 1.5)), lw=1.0, label="_")
 
 
 def mean_curve(cells: list[dict[str, np.ndarray]], column: str) -> tuple[np.ndarray, np.ndarray]:

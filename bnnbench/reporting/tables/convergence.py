@@ -14,14 +14,13 @@ import pandas as pd
 
 from bnnbench.names import SAMPLER
 from bnnbench.records import Status
-from bnnbench.reporting.gather import Arrays, gather
+from bnnbench.reporting.gather import Arrays, gather, gather_longer
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import significant
 
-LONGER = "long"
 SETTLED = 0.01  # nats a row: what the objective may still gain
 FLAGGED = [Status.UNCONVERGED.value, Status.DIVERGED.value]
 CAPTION = (
@@ -35,7 +34,8 @@ CAPTION = (
 def convergence_tables(selection: Selection, section: Section) -> Iterator[Table]:
     """One table, if any method here is trained."""
     curves = {key: cells for key, cells in gather(selection, section, "training", None).items() if cells}
-    later = _longer(selection, section)
+    longer = gather_longer(selection, section, "training")
+    later = {key: _end(cells) for key, cells in longer.items() if all("loss" in cell for cell in cells)}
     told = {row: _judged(section, row, curves, later) for row in section.rows}
     found = {row: judgement for row, judgement in told.items() if judgement is not None}
     if found:
@@ -82,19 +82,6 @@ def _gains(row: str, curves: dict[tuple[str, str], list[Arrays]], later: Ends) -
             found[task] = (float(before) - float(np.mean([_part(cell["loss"], 0.8, 1.0) for cell in cells])),
                            "from the fourth fifth of the steps to the last")  # fmt: skip
     return found
-
-
-def _longer(selection: Selection, section: Section) -> Ends:
-    """Where the objective ends with the long budget, of rows and tasks that have it and are shown at another."""
-    if section.budget == LONGER:
-        return {}
-    found: dict[tuple[str, str], list[Arrays]] = {}
-    rows = section.attempts.drop_duplicates(["method", "config"]).set_index(["method", "config"])["row"]
-    for info, where, series in selection.store.curves("training", task=section.tasks, budget=LONGER):
-        row = rows.get((info["method"], info["config"]))
-        if where is None and row is not None and "loss" in series and info["split"].startswith(f"{section.rule}-"):
-            found.setdefault((row, info["task"]), []).append({"loss": np.asarray(series["loss"], float)})
-    return {key: _end(cells) for key, cells in found.items()}
 
 
 def _end(cells: list[Arrays]) -> float:
