@@ -23,7 +23,7 @@ TEXT = (
     "A step is one gradient. Each method has a bound of its own: those with other priors or with auxiliary variables "
     "compare with themselves alone."
 )
-LONGER = " Dashed: a training of four times the gradients (budget `long`)."
+LONGER = " Thin: a training of four times the gradients (budget `long`)."
 
 
 def bound_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:

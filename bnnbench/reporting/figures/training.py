@@ -17,6 +17,7 @@ from bnnbench.reporting.figures.text import headline, label, panel_title
 from bnnbench.reporting.gather import Curves, gather, shown
 from bnnbench.reporting.select import Section, Selection
 
+THIN = 0.6  # line of a longer training beside its row
 BLOCK = 7  # methods in one panel: more lines cannot be followed
 
 
@@ -65,7 +66,7 @@ def training_figure(
 ) -> Figure:
     """Mean over splits, one panel a data set; more than seven methods go on, seven at a time, in panels below.
 
-    Methods of many more steps have panels of their own; longer trainings of the same rows are dashed.
+    Methods of many more steps have panels of their own; longer trainings of the same rows are thin.
     """
     blocks = [block for part in by_length(rows, curves) for block in blocked(part)]
     down, across = grid(len(tasks), 3)
@@ -78,7 +79,7 @@ def training_figure(
         plotted = []
         for axes, block in zip(own, blocks, strict=True):
             plotted += _panel(axes, quantity, task, block, curves, styles)
-            _dashed(axes, quantity, task, block, longer or {}, styles)
+            _thin(axes, quantity, task, block, longer or {}, styles)
         for axes in own:
             if not axes.get_lines():
                 continue  # none of these methods has run it
@@ -136,13 +137,13 @@ def _panel(
     return [y for y in plotted if len(y)]
 
 
-def _dashed(
+def _thin(
     axes: Axes, quantity: Quantity, task: str, block: list[str], longer: Curves, styles: dict[str, Style]
 ) -> None:
     for row in block:
         if cells := longer.get((row, task)):
             step, value = mean_curve(cells, quantity.column)
-            axes.plot(step, value, color=styles[row].color, ls=(0, (4, 1.5)), lw=1.0, label="_")
+            axes.plot(step, value, color=styles[row].color, ls=styles[row].line, lw=THIN, label="_")
 
 
 def mean_curve(cells: list[dict[str, np.ndarray]], column: str) -> tuple[np.ndarray, np.ndarray]:
