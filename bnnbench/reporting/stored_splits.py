@@ -100,13 +100,13 @@ def _unit(text: str) -> float:
     return 10.0 ** -len(text.partition(".")[2])
 
 
-def explanation(method: str, task: str, name: str, metric: str, file: Path = EXPLAINED) -> str:
-    """What explains the gap between one of our methods and a published number; empty: nothing yet.
+def explanation(method: str, noise: str, task: str, name: str, metric: str, file: Path = EXPLAINED) -> str:
+    """What explains the gap between one of our methods, with a noise model, and a published number; empty: nothing yet.
 
-    A line of the file is about a method of ours, and about every data set, published method or metric that it leaves
-    empty; of several the one that names most.
+    A line of the file is about a method of ours, and about every noise model, data set, published method or metric that
+    it leaves empty; of several the one that names most.
     """
-    wanted = {"method": method, "task": task, "published": name, "metric": metric}
+    wanted = {"method": method, "noise": noise, "task": task, "published": name, "metric": metric}
     matching = [line for line in _explained(file) if all(line[key] in ("", value) for key, value in wanted.items())]
     named = [sum(bool(line[key]) for key in wanted) for line in matching]
     return matching[named.index(max(named))]["explanation"] if matching else ""

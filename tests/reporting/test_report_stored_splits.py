@@ -15,7 +15,7 @@ from bnnbench.records import EvaluationRecord, MethodRecord, Outcome, Score, Sta
 from bnnbench.reporting.build import build
 from bnnbench.reporting.literature import FILE
 from bnnbench.reporting.select import select
-from bnnbench.reporting.stored_splits import EXPLAINED, METRICS, SOURCES, Published, explanation, published
+from bnnbench.reporting.stored_splits import EXPLAINED, METRICS, NOISE, SOURCES, explanation, published
 from bnnbench.reporting.tables.stored_splits import UNEXPLAINED, stored_splits_tables
 
 NAMES = ("constant", "map", "ensemble-deep", "mc-dropout", "bbp-local", "swag")
@@ -99,7 +99,9 @@ def test_gaps_are_bold_and_explained_or_said_not_to_be(path):
     place = {name: i - 1 for i, name in enumerate(table.grid.header)}
     shown = {cells[place["theirs is"]][0]: cells for _, cells in table.grid.rows}
     assert shown["Gal & Ghahramani 2016"][place["difference"]][:2] == ("+10.0", True)
-    assert shown["Gal & Ghahramani 2016"][place["why"]][0] == explanation("mc-dropout", "energy", "MC dropout", "x")
+    assert shown["Gal & Ghahramani 2016"][place["why"]][0] == explanation(
+        "mc-dropout", "homoscedastic", "energy", "MC dropout", "x"
+    )
     assert shown["Gal's repository, 2018"][place["difference"]][:2] == ("−6.4", True)
     assert shown["Gal's repository, 2018"][place["why"]][0] == UNEXPLAINED
 
@@ -151,23 +153,17 @@ def test_every_source_and_explanation_is_of_something_that_is_there():
         assert line["explanation"]
         theirs = [line["published"]] if line["published"] else list(SOURCES)
         assert any(line["method"] in SOURCES[name].ours for name in theirs), line
+        assert line["noise"] in ("", *NOISE.values())
 
 
 def test_the_explanation_that_names_most_is_taken(tmp_path):
     file = tmp_path / "explained.csv"
-    lines = ["method,task,published,metric,explanation", "map,,,,any", "map,wine,,,wine", "map,wine,,rmse,rmse of wine"]
-    file.write_text("\n".join([*lines, "swag,,,,no", ""]))
-    assert explanation("map", "energy", "x", "rmse", file) == "any"
-    assert explanation("map", "wine", "x", "log_likelihood", file) == "wine"
-    assert explanation("map", "wine", "x", "rmse", file) == "rmse of wine"
-    assert explanation("hmc", "wine", "x", "rmse", file) == ""
-
-
-def test_a_wrong_sign_or_a_standard_deviation_as_an_error_would_show():
-    """The sources' own comparison: deep ensembles beat MC dropout on energy by 0.6 nats, -1.38 against -1.99."""
-    values = {(p.name, p.task, p.metric): p for p in published()}
-    ensemble = values["Deep ensemble (5 nets, NLL)", "energy", "log_likelihood"]
-    dropout = values["MC dropout", "energy", "log_likelihood"]
-    assert isinstance(dropout, Published)
-    assert dropout.difference(ensemble.value, ensemble.se, 1) == pytest.approx(0.61 / math.hypot(
-        0.02, 0.22 / math.sqrt(20), 0.01 / math.sqrt(12)))  # fmt: skip
+    header = "method,noise,task,published,metric,explanation"
+    lines = ["map,,,,,any", "map,,wine,,,wine", "map,,wine,,rmse,both", "map,heteroscedastic,,,,noise", "swag,,,,,no"]
+    file.write_text("\n".join([header, *lines, ""]))
+    ours = "map", "homoscedastic"
+    assert explanation(*ours, "energy", "x", "rmse", file) == "any"
+    assert explanation(*ours, "wine", "x", "log_likelihood", file) == "wine"
+    assert explanation(*ours, "wine", "x", "rmse", file) == "both"
+    assert explanation("map", "heteroscedastic", "energy", "x", "rmse", file) == "noise"
+    assert explanation("hmc", "homoscedastic", "wine", "x", "rmse", file) == ""

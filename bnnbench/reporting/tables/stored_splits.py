@@ -65,7 +65,7 @@ def _records(selection: Selection, section: Section, metric: str) -> Iterator[di
 def _record(row: str, method: str, entry: Entry, theirs: Published, better: int, noise: str) -> dict[str, Any]:
     difference = theirs.difference(entry.mean, entry.se, better)
     gap = not abs(difference) <= GAP
-    why = explanation(method, theirs.task, theirs.name, theirs.metric) or UNEXPLAINED
+    why = explanation(method, noise, theirs.task, theirs.name, theirs.metric) or UNEXPLAINED
     return {
         "task": theirs.task,
         "method": row,
