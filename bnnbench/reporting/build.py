@@ -25,6 +25,7 @@ from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tabl
 from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.samplers import sampler_tables
+from bnnbench.reporting.tables.seeds import seed_tables
 from bnnbench.reporting.tables.stored_splits import stored_splits_tables
 from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.reporting.tables.table import Table, frame_csv, write
@@ -39,6 +40,7 @@ TABLES = (  # each yields what a section has scores for, beside the headline tab
     behind_tables,
     stored_splits_tables,
     summary_tables,
+    seed_tables,
     calibrated_tables,
     detection_tables,
     attack_tables,
