@@ -88,6 +88,7 @@ class Selection:
         superseded: results shown of versions older than those installed.
         left_out: number of cells of older versions than the database's newest.
         fingerprint: of all scores in the database.
+        others: sections at the budgets that `sections` leave out; none where one budget was asked for.
         notices: what is left out of figures, said as it turns up.
     """
 
@@ -100,6 +101,7 @@ class Selection:
     superseded: Superseded
     left_out: int
     fingerprint: str
+    others: tuple[Section, ...] = ()
     notices: list[str] = field(default_factory=list)
 
     @cached_property
@@ -160,9 +162,15 @@ def select(
     sessions = store.sessions()
     attempts = _on_machines(_extend(attempts), sessions)
     metrics = store.metrics()
-    sections = _sections(_extend(scores), attempts, known_tasks, known_methods, metrics, budget)
+    scores = _extend(scores)
+    definitions = known_tasks, known_methods, metrics
+    sections = _sections(scores, attempts, *definitions, budget)
+    shown = {(section.name, section.budget) for section in sections}
+    rest = [] if budget else [b for b in BUDGETS if any(b in section.others for section in sections)]
+    at_rest = (section for b in rest for section in _sections(scores, attempts, *definitions, b))
+    others = tuple(section for section in at_rest if (section.name, section.budget) not in shown)
     old = superseded([section.scores for section in sections], installed)
-    return Selection(store, sections, known_methods, known_tasks, metrics, sessions, old, left_out, total)
+    return Selection(store, sections, known_methods, known_tasks, metrics, sessions, old, left_out, total, others)
 
 
 def _strings(value: Any) -> tuple[str, ...]:

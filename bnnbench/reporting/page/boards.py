@@ -1,0 +1,196 @@
+"""The leaderboard of a scope: one for each metric, what every method cost, and the sentence over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bnnbench.records import SCORED
+from bnnbench.reporting.comparison import CALIBRATION
+from bnnbench.reporting.page.compact import number, numbers
+from bnnbench.reporting.page.differences import Differences, differences, pairs, signed_rank
+from bnnbench.reporting.page.ranking import Ranking, ranking
+from bnnbench.reporting.page.samples import samples
+from bnnbench.reporting.page.scopes import Column, Scope
+from bnnbench.reporting.points import compared
+from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.separable import ALPHA
+from bnnbench.reporting.statistics import Frame
+from bnnbench.reporting.tables.costs import costs, machine
+
+COUNTED = ("members", "samples", "num_chains")  # hyperparameters whose product is the number of a predictive's terms
+COSTS = ("gradients", "seconds")
+
+
+def board(selection: Selection, scope: Scope) -> dict[str, Any]:
+    """All that the first screen shows of a scope; methods are places in `rows`."""
+    spent = _spent(scope)
+    by_metric = {metric: _of_metric(selection, scope, metric, spent) for metric in scope.metrics}
+    return {
+        "name": scope.name,
+        "title": scope.title,
+        "rule": scope.rule,
+        "budget": scope.budget,
+        "rows": list(scope.rows),
+        "tasks": [task for section in scope.sections for task in section.tasks],
+        "metrics": {metric: found for metric, found in by_metric.items() if found},
+        "cost": {name: numbers([spent[row][name] for row in scope.rows]) for name in COSTS},
+        "machines": sorted({m for section in scope.sections for m in _machines(section)}),
+        "samples": [_terms(scope, row) for row in scope.rows],
+        "calibration": numbers([_calibration(selection, scope, row) for row in scope.rows], 4),
+        "failed": [_failed(scope, row) for row in scope.rows],
+        "unconverged": [_count(scope, row, ["unconverged"]) for row in scope.rows],
+        "cells": [_cells(scope, row) for row in scope.rows],
+    }
+
+
+def _of_metric(
+    selection: Selection, scope: Scope, metric: str, spent: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any] | None:
+    """Ranks, wins and costs by one metric; None where neither way is better, or no method was run everywhere."""
+    definition, columns = selection.metric(metric), scope.columns(selection, metric)
+    if not definition.better:
+        return None
+    repeated = [samples(selection, column) for column in columns]
+    found = ranking(scope.rows, columns, repeated)
+    if found is None:
+        return None
+    apart = [
+        differences(scope.rows, c, definition.unit, own) for c, own in zip(columns, repeated, strict=True)
+    ]
+    wins = np.sum([_wins(scope.rows, c, d) for c, d in zip(columns, apart, strict=True)], axis=0)
+    better, same = signed_rank(np.stack([own.relative for own in apart]))
+    places = [scope.rows.index(row) for row in found.rows]
+    return {
+        "tasks": [column.task for column in columns],
+        "kinds": [own.kind for own in repeated],
+        "repeats": [own.count for own in repeated],
+        "ranked": places,
+        "rank": numbers(found.mean, 4),
+        "low": numbers(found.low, 4),
+        "high": numbers(found.high, 4),
+        "ranks": [numbers(own) for own in found.ranks],
+        "normalised": numbers(found.normalised, 3),
+        "tied": [scope.rows.index(row) for row in found.tied],
+        "absent": {scope.rows.index(row): n for row, n in found.absent.items()},
+        "nemenyi": number(nemenyi(len(found.rows), len(columns)), 4),
+        "wins": wins.tolist(),
+        "signed": {"better": numbers(better, 3), "same": numbers(same, 3)},
+        "pairs": {c.task: _pairs(d) for c, d in zip(columns, apart, strict=True)},
+        "front": {name: front(found, {row: spent[row][name] for row in found.rows}) for name in COSTS},
+        "cheapest": _cheapest(found, spent, scope.rows),
+    }
+
+
+def _pairs(found: Differences) -> dict[str, list[Any]]:
+    """The upper triangle of pairs, row after row."""
+    return {
+        "mean": numbers(found.mean, 4),
+        "half": numbers(found.half, 3),
+        "better": numbers(found.better, 3),
+        "same": numbers(found.same, 3),
+    }
+
+
+def _wins(rows: Sequence[str], column: Column, found: Differences) -> np.ndarray:
+    """[m, m]: 1 where the row is better than the column on this data set, its interval without zero; one with cells
+    that failed loses to one without."""
+    m, (first, second) = len(rows), pairs(len(rows))
+    entries = [column.table.entries.get((row, column.task)) for row in rows]
+    won = np.zeros((m, m), dtype=int)
+    ahead = found.mean > found.half
+    behind = found.mean < -found.half
+    won[first[ahead], second[ahead]] = 1
+    won[second[behind], first[behind]] = 1
+    able = [e is not None and e.complete and bool(np.isfinite(e.mean)) for e in entries]
+    lost = [e is not None and not able[i] for i, e in enumerate(entries)]
+    won[np.ix_(np.flatnonzero(able), np.flatnonzero(lost))] = 1
+    return won
+
+
+def nemenyi(m: int, k: int) -> float:
+    """Critical difference of mean ranks of m methods on k data sets (Demšar 2006, JMLR 7): q sqrt(m (m + 1) / 6 k)."""
+    from scipy.stats import studentized_range  # two seconds to import
+
+    if m < 2:
+        return float("nan")
+    return float(studentized_range.ppf(1 - ALPHA, m, np.inf) / np.sqrt(2) * np.sqrt(m * (m + 1) / (6 * k)))
+
+
+def front(found: Ranking, cost: Mapping[str, float]) -> list[int]:
+    """Places among those ranked: no other is as cheap and ranks before it. What costs nothing is no training."""
+    price = np.array([cost[row] for row in found.rows], dtype=float)
+    price = np.where(price > 0, price, np.inf)
+    order = np.lexsort([found.mean, price])
+    kept, least = [], np.inf
+    for place in order:
+        if np.isfinite(price[place]) and found.mean[place] < least:
+            kept.append(int(place))
+            least = found.mean[place]
+    return kept
+
+
+def _cheapest(found: Ranking, spent: Mapping[str, Mapping[str, float]], rows: Sequence[str]) -> dict[str, Any] | None:
+    """Of those not separable from the first the one of the fewest gradients, if they are fewer than the first's."""
+    if not found.tied:
+        return None
+    cost = {row: spent[row]["gradients"] for row in found.tied if spent[row]["gradients"] > 0}
+    own = cost.get(found.tied[0])
+    least = min(cost, key=lambda row: cost[row], default=None)
+    if own is None or least is None or cost[least] >= own:
+        return None
+    return {"row": rows.index(least), "share": number(cost[least] / own, 2)}
+
+
+def _spent(scope: Scope) -> dict[str, dict[str, float]]:
+    """By row the mean over data sets of gradients and seconds a cell; a pack's seconds are shared by its cells."""
+    found: dict[str, dict[str, list[float]]] = {row: {name: [] for name in COSTS} for row in scope.rows}
+    for section in scope.sections:
+        for (_, row), own in section.once("costs", lambda s=section: costs(s)).groupby(["task", "method"]):
+            found[str(row)]["gradients"].append(float(own["gradients"].max()))
+            seconds = (own["seconds_per_cell"] * own["cells"]).sum() / own["cells"].sum()
+            found[str(row)]["seconds"].append(float(seconds))
+    return {row: {name: _mean(values) for name, values in own.items()} for row, own in found.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _machines(section: Section) -> set[str]:
+    own = section.attempts[["device", "threads"]].drop_duplicates()
+    return {machine(str(device), int(threads)) for device, threads in own.itertuples(index=False)}
+
+
+def _terms(scope: Scope, row: str) -> int | None:
+    """How many networks a prediction averages over, by the configuration; None where it does not say."""
+    texts = [text for section in scope.sections for text in _attempts(section, row)["configuration"].head(1)]
+    settings = json.loads(texts[0]) if texts else {}
+    known = [settings[name] for name in COUNTED if isinstance(settings.get(name), int)]
+    return int(np.prod(known)) if known else None
+
+
+def _calibration(selection: Selection, scope: Scope, row: str) -> float:
+    """Mean over data sets of the calibration error that each has."""
+    tables = [compared(selection, section, m) for section in scope.sections for m in section.metrics if m in CALIBRATION]
+    own = [table.entries[row, task].mean for table in tables for task in table.tasks if (row, task) in table.entries]
+    return _mean(own)
+
+
+def _attempts(section: Section, row: str) -> Frame:
+    return section.attempts[section.attempts["row"] == row]
+
+
+def _count(scope: Scope, row: str, statuses: Sequence[str]) -> int:
+    return sum(int(_attempts(section, row)["status"].isin(statuses).sum()) for section in scope.sections)
+
+
+def _cells(scope: Scope, row: str) -> int:
+    return sum(len(_attempts(section, row)) for section in scope.sections)
+
+
+def _failed(scope: Scope, row: str) -> int:
+    return _cells(scope, row) - _count(scope, row, SCORED)
