@@ -207,12 +207,12 @@ def report(
     tasks: str | Sequence[str] | None = None,
     methods: str | Sequence[str] | None = None,
     budget: str | None = None,
-    formats: str | Sequence[str] = ("md", "csv", "latex"),
+    formats: str | Sequence[str] | None = None,
     figures: str | Sequence[str] = ("svg",),
     jobs: int | None = 1,
     task: str | Sequence[str] | None = None,
 ) -> list[Path]:
-    """Write the comparison tables and figures of a database into a folder; returns the files written.
+    """Write the page, comparison tables and figures of a database into a folder; returns the files written.
 
     Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
 
@@ -220,8 +220,9 @@ def report(
         db: the database. out: the folder.
         tasks, methods: names to keep, a list or one string with commas (of tasks: groups too); None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
-        formats: of `md` (the page with its figures), `csv` and `latex`.
-        figures: formats of the figures, of `svg`, `png` and `pdf`; the page shows the first. `none`: no figures.
+        formats: of `html` (the page `index.html`, one file that needs no network), `md` (all tables and figures as one
+            text), `csv` and `latex`; None for all, without the page where the extra `html` is not installed.
+        figures: formats of the figures, of `svg`, `png` and `pdf`; the text shows the first. `none`: no figures.
         jobs: processes that draw figures, None for one a core. With several, a script needs the usual
             `if __name__ == "__main__":`, for each process imports it.
         task: former name of `tasks`.
@@ -247,7 +248,7 @@ def report(
             None if tasks is None else names_of(tasks, "--task"),
             None if methods is None else names_of(methods, "--methods"),
             None if budget is None else text_of(budget, "--budget"),
-            names_of(formats, "--format"),
+            None if formats is None else names_of(formats, "--format"),
             installed,
             figures=names_of(figures, "--figures"),
             processes=None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),

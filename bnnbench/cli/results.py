@@ -17,11 +17,11 @@ from bnnbench.cli.common import db_option, table
 @click.option("--task", "--tasks", "tasks", help="Names or groups, with commas; default everything stored.")
 @click.option("--methods", help="Names, with commas; default everything stored.")
 @click.option("--budget", help="smoke, quick, full or long; default `full`, if stored.")
-@click.option("--format", "formats", default="md,csv,latex", show_default=True, help="md, csv, latex.")
+@click.option("--format", "formats", help="html, md, csv, latex, with commas; default all of them.")
 @click.option("--figures", default="svg", show_default=True, help="svg, png, pdf, with commas, or `none`.")
 @click.option("--jobs", type=int, help="Processes that draw figures; default one for each core.")
-def report(formats: str, **options: Any) -> None:
-    """Write comparison tables and figures from a database.
+def report(formats: str | None, **options: Any) -> None:
+    """Write a page, comparison tables and figures from a database.
 
     \b
     Example:
@@ -30,8 +30,11 @@ def report(formats: str, **options: Any) -> None:
     """
     from bnnbench import api
 
-    written = api.report(formats=formats, **options)
-    click.echo(f"Wrote {len(written)} files; begin with {Path(options['out']) / 'index.md'}.")
+    written = [Path(path) for path in api.report(formats=formats, **options)]
+    first = next((path for path in written if path.name == "index.html"), Path(options["out"]) / "index.md")
+    click.echo(f"Wrote {len(written)} files; begin with {first}.")
+    if formats is None and first.name != "index.html":
+        click.echo("Without the page index.html, which needs more: `pip install 'bnnbench[html]'`.")
 
 
 @click.command("list")

@@ -1,4 +1,4 @@
-"""Build the report's folder from the database alone; the same database gives the same bytes."""
+"""Build the report's folder from the database alone; the same database and libraries give the same bytes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bnnbench.errors import UserError
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.output import Output, file_stem
+from bnnbench.reporting.page.html import REMEDY, lacking, page
 from bnnbench.reporting.select import Section, Selection, select
 from bnnbench.reporting.superseded import Installed
 from bnnbench.reporting.tables.attacks import attack_tables
@@ -34,7 +35,7 @@ from bnnbench.reporting.tables.truth import truth_tables
 if TYPE_CHECKING:  # matplotlib is loaded for figures, not for tables
     from bnnbench.reporting.figures.drawing import Drawer
 
-FORMATS = ("md", "csv", "latex")
+FORMATS = ("html", "md", "csv", "latex")
 FIGURES = ("svg", "png", "pdf")
 TABLES = (  # each yields what a section has scores for, beside the headline tables, in the order of the page
     behind_tables,
@@ -60,26 +61,30 @@ def build(
     tasks: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     budget: str | None = None,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] | None = None,
     installed: Installed | None = None,
     figures: Sequence[str] = FIGURES[:1],
     processes: int | None = 1,
 ) -> list[Path]:
-    """Write tables, figures and `index.md` below `out`.
+    """Write `index.html`, tables, figures and `index.md` below `out`.
 
     Args:
         store: a `ResultStore`; only read.
         tasks, methods: names (tasks: groups too, `all`) to keep; None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
-        formats: of `md` (the page with its figures), `csv` and `latex`.
-        figures: formats of the figures, of `svg`, `png` and `pdf`, the page showing the first; or `none`.
+        formats: of `html` (the page to look things up in), `md` (all tables and figures as one text), `csv` and `latex`;
+            None for all that the installed packages can write.
+        figures: formats of the figures, of `svg`, `png` and `pdf`, the text showing the first; or `none`.
         processes: how many draw figures, None for one a core; see `Drawer`.
         installed: versions of the `method`s and `task`s that the reader has; results of older ones are marked as such.
 
     Returns:
         Paths of the files written.
     """
+    formats = able() if formats is None else formats
     _check(formats, "Unknown report format", FORMATS)
+    if "html" in formats and lacking():
+        raise UserError(f"The page index.html needs {' and '.join(lacking())}; {REMEDY}, or leave `html` out.")
     if has_figures := list(figures) != ["none"]:
         _check(figures, "Unknown format of figures", FIGURES)
     selection, output = select(store, tasks, methods, budget, installed), Output(out)
@@ -88,11 +93,18 @@ def build(
         across = _fidelity(selection, output, set(formats), drawer)
         for name, content in drawer.files() if drawer else ():
             output.write(f"figures/{name}", content)
+    if "html" in formats:
+        output.write("index.html", page(selection))
     if "md" in formats:
         from bnnbench.reporting.pages import index
 
         output.write("index.md", index(selection, pages, across, has_figures=has_figures))
     return output.finish()
+
+
+def able() -> tuple[str, ...]:
+    """Formats that the installed packages can write."""
+    return tuple(name for name in FORMATS if name != "html" or not lacking())
 
 
 def _check(asked: Sequence[str], refusal: str, known: Sequence[str]) -> None:

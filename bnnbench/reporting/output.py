@@ -21,7 +21,7 @@ from bnnbench.errors import UserError
 
 MANIFEST = "manifest.json"
 FOLDERS = (Path("tables"), Path("figures"))
-WRITTEN = (Path("index.md"), Path(MANIFEST), *FOLDERS)  # all that a report writes in its folder
+WRITTEN = (Path("index.html"), Path("index.md"), Path(MANIFEST), *FOLDERS)  # all that a report writes in its folder
 LONGEST = 120  # characters of a file's stem
 
 

@@ -52,8 +52,9 @@ def _of_metric(
 ) -> dict[str, Any] | None:
     """Ranks, wins and costs by one metric; None where neither way is better, or no method was run everywhere."""
     definition, columns = selection.metric(metric), scope.columns(selection, metric)
-    if not definition.better:
+    if not definition.better or not columns:
         return None
+    columns, thin = covered(columns)
     repeated = [samples(selection, column) for column in columns]
     found = ranking(scope.rows, columns, repeated)
     if found is None:
@@ -66,6 +67,7 @@ def _of_metric(
     places = [scope.rows.index(row) for row in found.rows]
     return {
         "tasks": [column.task for column in columns],
+        "thin": [column.task for column in thin],
         "kinds": [own.kind for own in repeated],
         "repeats": [own.count for own in repeated],
         "ranked": places,
@@ -85,6 +87,16 @@ def _of_metric(
     }
 
 
+def covered(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+    """Data sets to rank over, and those on which fewer than half as many methods were run as on the fullest: with them
+    hardly any method would have a rank."""
+    counts = [sum((row, column.task) in column.table.entries for row in column.table.rows) for column in columns]
+    full = [2 * count >= max(counts) for count in counts]
+    return [c for c, own in zip(columns, full, strict=True) if own], [
+        c for c, own in zip(columns, full, strict=True) if not own
+    ]
+
+
 def _pairs(found: Differences) -> dict[str, list[Any]]:
     """The upper triangle of pairs, row after row."""
     return {
@@ -92,6 +104,7 @@ def _pairs(found: Differences) -> dict[str, list[Any]]:
         "half": numbers(found.half, 3),
         "better": numbers(found.better, 3),
         "same": numbers(found.same, 3),
+        "region": numbers(found.region, 4) if len(set(found.region.tolist())) > 1 else number(found.region.mean()),
     }
 
 

@@ -32,14 +32,20 @@ class Differences:
     Attributes:
         mean: in the metric's own units. half: half of its 95 % interval.
         better, same: posterior probabilities that the first is better, and that the difference is practically none.
-        relative: the mean in units in which the region of practical equivalence is ± 1.
+        region: half of the region of practical equivalence.
     """
 
     mean: np.ndarray
     half: np.ndarray
     better: np.ndarray
     same: np.ndarray
-    relative: np.ndarray
+    region: np.ndarray
+
+    @property
+    def relative(self) -> np.ndarray:
+        """The mean in units in which the region of practical equivalence is ± 1."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.mean == 0, 0.0, self.mean / self.region)
 
 
 def pairs(m: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +76,7 @@ def differences(rows: Sequence[str], column: Column, unit: str, repeated: Sample
         freedom = np.where(known, k - 1, freedom)
     region = equivalence(unit, means[first], means[second])
     below, above = _below(-region, mean, scale, freedom), _below(region, mean, scale, freedom)
-    return Differences(mean, quantile(freedom) * scale, 1 - above, above - below, mean / region)
+    return Differences(mean, quantile(freedom) * scale, 1 - above, above - below, region)
 
 
 def equivalence(unit: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:

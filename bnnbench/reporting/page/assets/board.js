@@ -1,0 +1,118 @@
+// The first screen: sentence, selectors, leaderboard, and rank against cost.
+
+function renderSentence({ scope, metric, board }) {
+  if (!board) return fill($id("sentence"), scope ? "No method of this selection was run on every data set, so none is ranked; the data sets are shown below." : "This database holds nothing to rank.");
+  const name = (place) => nameButton(scope.rows[place]);
+  const [k, m] = [board.tasks.length, board.ranked.length];
+  const where = `${k === 1 ? `On ${board.tasks[0]}` : `On ${k} data sets`} (${describe(scope)}, budget ${scope.budget}) `;
+  if (!board.tied.length) return fill($id("sentence"), `${where}no method may be called the best by ${metricOf(metric).words}: each is a baseline, is flagged by its own diagnostics, or has failed cells.`);
+  const [first, ...others] = board.tied;
+  const at = board.ranked.indexOf(first);
+  const interval = board.low[at] === null ? "" : `, 95 % interval ${short(board.low[at], 2)} to ${short(board.high[at], 2)}`;
+  const parts = [where, el("strong", {}, name(first)), ` ranks first by ${metricOf(metric).words} (mean rank ${short(board.rank[at], 2)} of ${m}${interval}). `];
+  if (m > 1) parts.push(...tiedText(scope, others, m, name));
+  if (board.cheapest) parts.push(` Of these ${" "}`, name(board.cheapest.row), ` is the cheapest: ${percent(board.cheapest.share)} of the first one’s gradients.`);
+  fill($id("sentence"), parts);
+}
+
+function tiedText(scope, others, m, name) {
+  if (!others.length) return ["All others can be told apart from it."];
+  const shown = others.slice(0, 4).flatMap((place, i) => (i ? [", ", name(place)] : [name(place)]));
+  const rest = others.length - 4;
+  const more = rest > 0 ? ` and ${rest} more, green below` : "";
+  return [`${others.length} ${others.length === 1 ? "method" : "methods"} cannot be told apart from it: `, ...shown, `${more}.`];
+}
+
+function nameButton(row) {
+  const about = DATA.rows[row];
+  const marks = (about.superseded ? "°" : "") + (about.other_target ? "§" : "");
+  return el("button", { type: "button", class: "name", title: `${about.family}; show this method`, click: () => { setState({ method: row }); go("method"); } }, row + marks);
+}
+
+function renderSelectors({ scope, metric, family, families, reference, state }) {
+  const kinds = [...new Map(DATA.scopes.map((each) => [describe(each), each])).values()];
+  options($id("tasks"), kinds.map((each) => [describe(each), `${describe(each)}, ${each.tasks.length} data set${each.tasks.length === 1 ? "" : "s"}`]), describe(scope));
+  options($id("budget"), scopesOf(scope.title, scope.rule).map((each) => [each.name, each.budget]), scope.name);
+  options($id("metric"), Object.keys(scope.metrics).map((name) => [name, metricOf(name).words]), metric);
+  options($id("family"), [["", "all"], ...families.map((name) => [name, name])], family);
+  options($id("reference"), scope.rows.map((row) => [row, row]), reference);
+  $id("cost").value = known(state.cost, ["gradients", "seconds"]);
+  const about = metricOf(metric);
+  fill($id("measure"), about ? `${about.words}: ${about.summary}${about.unit ? ` (${about.unit})` : ""}, ${about.better > 0 ? "higher" : "lower"} is better. Ranks are among all methods of the selection, whichever family is shown.` : "");
+}
+
+function boardRow({ scope, board, reference, state }, row, chosen) {
+  const i = scope.rows.indexOf(row);
+  const at = board.ranked.indexOf(i);
+  const against = scope.rows.indexOf(reference);
+  const k = board.tasks.length;
+  const shared = board.tasks.filter((task) => row !== reference && difference(scope, board, task, row, reference)).length;
+  const [won, lost] = [board.wins[i][against], board.wins[against][i]];
+  const tie = Math.max(0, shared - won - lost);
+  const missing = board.absent[i];
+  const interval = at < 0 ? [`not run on ${missing} of ${k}`, 1e9] : board.low[at] === null ? ["–", 1e9] : [`${short(board.low[at], 2)} – ${short(board.high[at], 2)}`, board.low[at]];
+  const about = DATA.rows[row];
+  const box = el("input", { type: "checkbox", "aria-label": `Compare ${row}`, checked: chosen.includes(row), change: () => toggle(row) });
+  const failed = scope.failed[i];
+  return [
+    [[swatch(row), nameButton(row)], row, "left"],
+    [at < 0 ? "–" : short(board.rank[at], 3), at < 0 ? 1e9 : board.rank[at]], interval,
+    [row === reference ? "reference" : `${won} / ${tie} / ${lost}`, row === reference ? 0 : won - lost],
+    [at < 0 ? "–" : board.normalised[at].toFixed(2), at < 0 ? -1 : board.normalised[at]],
+    [short(scope.calibration[i]), order(scope.calibration[i])],
+    [short(scope.cost.gradients[i]), order(scope.cost.gradients[i])], [short(scope.cost.seconds[i]), order(scope.cost.seconds[i])],
+    [scope.samples[i] ?? "–", order(scope.samples[i])],
+    [el("span", { class: failed ? "mark" : null }, failed ? `${failed} of ${scope.cells[i]}` : "0"), failed / Math.max(1, scope.cells[i])],
+    [scope.unconverged[i] ? `${scope.unconverged[i]} ‡` : "0", scope.unconverged[i]],
+    [box, null, "left"],
+  ];
+}
+
+const order = (value) => (value === null || value === undefined || typeof value === "string" ? 1e99 : value);
+const swatch = (row) => { const dot = el("span", { class: "swatch", "aria-hidden": "true" }); dot.style.background = colour(row); return dot; };
+
+function toggle(row) {
+  const chosen = compared();
+  setState({ compare: (chosen.includes(row) ? chosen.filter((each) => each !== row) : [...chosen, row].slice(-5)).map(encodeURIComponent).join(",") || "none" });
+}
+
+const HEADS = [
+  ["Method", "left", "Its colour is the same everywhere, hue by family"], ["Mean rank", "", "1 is best; over the data sets of the selection"],
+  ["95 % interval", "", "Bootstrap: data sets drawn again, and the splits in each"], ["Won / tied / lost", "", "Data sets on which it is better, not told apart, worse than the reference: paired, corrected for overlapping training rows, each at 5 %"],
+  ["Normalised score", "", "0: the median method or worse; 1: the best; mean over data sets"], ["Calibration error", "", "Mean over data sets, lower is better; a constant prediction is calibrated too"],
+  ["Gradients", "", "Minibatch gradients a cell, mean over data sets"], ["Seconds", "", "Wall time a cell, a pack’s shared by its cells; mean over data sets"],
+  ["Samples", "", "Networks that a prediction averages over, by the configuration"], ["Failed", "", "Cells without a score"], ["Unconverged", "", "Cells flagged by the method’s own convergence diagnostics"],
+  ["Compare", "left", "At most five"],
+];
+
+function renderBoard(view) {
+  const { scope, board, family } = view;
+  if (!board) { fill($id("leaderboard")); fill($id("below-board")); return; }
+  const shown = scope.rows.filter((row) => !family || DATA.rows[row].family === family);
+  const rank = (row) => { const at = board.ranked.indexOf(scope.rows.indexOf(row)); return at < 0 ? 1e9 : board.rank[at]; };
+  shown.sort((a, b) => rank(a) - rank(b));
+  const tied = board.tied.map((place) => scope.rows[place]);
+  const chosen = compared();
+  const css = shown.map((row) => (tied.includes(row) ? "tied" : rank(row) === 1e9 ? "unranked" : ""));
+  table($id("leaderboard"), HEADS, shown.map((row) => boardRow(view, row, chosen)), { order: [[1, "asc"]], name: `leaderboard-${scope.name}`, classes: css, unsorted: [11] });
+  const few = board.tasks.length < 5 ? ` ${board.tasks.length} data set${board.tasks.length === 1 ? " is" : "s are"} few: such ranks say little of others.` : "";
+  const thin = board.thin.length ? ` Not ranked over, for few methods were run there: ${board.thin.join(", ")}.` : "";
+  const machines = scope.machines.length > 1 ? ` Seconds come from ${scope.machines.length} settings (${scope.machines.join("; ")}) and compare roughly only.` : ` Seconds on ${scope.machines.join()}.`;
+  fill($id("below-board"), `Green: the first and those that cannot be told apart from it.${few}${thin}${machines}`);
+}
+
+function renderCost({ scope, board, family, state }) {
+  const cost = known(state.cost, ["gradients", "seconds"]);
+  if (!board) return fill($id("cost-chart"));
+  const all = board.ranked.map((i, at) => ({ row: scope.rows[i], cost: scope.cost[cost][i], rank: board.rank[at], low: board.low[at] ?? board.rank[at], high: board.high[at] ?? board.rank[at], colour: colour(scope.rows[i]), front: board.front[cost].includes(at), tied: board.tied.includes(i) ? "yes" : "no", family: DATA.rows[scope.rows[i]].family }));
+  const values = all.filter((point) => point.cost > 0 && (!family || point.family === family));
+  if (!values.length) return fill($id("cost-chart"), el("p", { class: "hint" }, "Nothing here costs any."));
+  const x = { field: "cost", type: "quantitative", title: `${cost} a cell (log scale)`, scale: { type: "log", nice: false, padding: 24 }, axis: { tickCount: 4, format: "~s" } };
+  const y = { field: "rank", type: "quantitative", title: "mean rank (1 is best)", scale: { reverse: true, zero: false, nice: false, padding: 8 } };
+  const tooltip = tip(["row", "method"], ["rank", "mean rank", ".3~g"], ["low", "from", ".3~g"], ["high", "to", ".3~g"], ["cost", cost, ",.4~g"], ["tied", "tied with the first"]);
+  chart($id("cost-chart"), { height: 420, data: { values }, layer: [
+    { transform: [{ filter: "datum.front" }], mark: { type: "line", interpolate: "step-after", strokeDash: [4, 3], color: palette().faint }, encoding: { x, y, order: { field: "cost", type: "quantitative" } } },
+    { mark: { type: "point", filled: true, size: 110, opacity: 1, cursor: "pointer" }, encoding: { x, y, color: marked, tooltip } },
+    { transform: [{ filter: "datum.front || datum.tied === 'yes'" }], mark: { type: "text", align: "left", dx: 8, dy: -6, fontSize: 11, limit: 130 }, encoding: { x, y, text: { field: "row" }, opacity: { condition: { test: "datum.front", value: 1 }, value: 0.75 } } },
+  ] }, `Mean rank against ${cost} of ${values.length} methods`, (datum) => { if (datum.row) { setState({ method: datum.row }); go("method"); } });
+}

@@ -1,0 +1,99 @@
+"""The page as one file: template, styles, scripts of libraries and of ours, data; and a policy that allows nothing else.
+
+The libraries' JavaScript comes with their Python packages: Vega-Lite with vl-convert-python, DataTables with itables.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+
+from bnnbench.reporting.page.compact import packed
+from bnnbench.reporting.page.glossary import GLOSSARY
+from bnnbench.reporting.page.payload import payload
+from bnnbench.reporting.select import Selection
+
+ASSETS = Path(__file__).with_name("assets")
+OURS = ("state", "dom", "model", "charts", "board", "ranks", "compare", "dataset", "method", "provenance", "main")
+NEEDED = ("jinja2", "vl_convert", "itables")  # packages of the extra `html`
+REMEDY = "install them with `pip install 'bnnbench[html]'`"
+
+
+def lacking() -> list[str]:
+    """Packages that the page needs and that are not installed."""
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+def page(selection: Selection) -> str:
+    """`index.html` of a selection."""
+    return rendered(packed(payload(selection)))
+
+
+def rendered(data: str) -> str:
+    """The page around packed data; names in it are data, which no template and no parser of markup ever sees."""
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, keep_trailing_newline=True)
+    scripts = [vega(), data_tables(), ours()]
+    styles = [_read("page.css")]
+    return environment.get_template("page.html").render(
+        policy=policy(scripts, styles),
+        scripts=[Markup(text) for text in scripts],
+        styles=[Markup(text) for text in styles],
+        payload=data,
+        glossary=GLOSSARY,
+    )
+
+
+def policy(scripts: list[str], styles: list[str]) -> str:
+    """Nothing is loaded and nothing is evaluated: only these scripts and styles run, by their hashes."""
+    return (
+        f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hashes(texts: list[str]) -> str:
+    digests = (hashlib.sha256(text.encode()).digest() for text in texts)
+    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+
+
+@cache
+def vega() -> str:
+    """Vega, Vega-Lite and vega-embed, as `vegaEmbed` of the window."""
+    import vl_convert
+
+    return _inline(vl_convert.javascript_bundle())
+
+
+@cache
+def data_tables() -> str:
+    """DataTables with its buttons, as `DataTable` of the window: a script in a page has nobody to export to."""
+    import itables
+
+    text = (Path(itables.__file__).parent / "html" / "dt_bundle.js").read_text(encoding="utf-8")
+    exported = re.search(r"export\s*\{[^}]*?([\w$]+) as default[^}]*\};?", text)
+    if exported is None:
+        raise RuntimeError("itables has changed the form of its bundle; this bnnbench works with itables 2")
+    return _inline(text.replace(exported[0], f"window.DataTable={exported[1]};"))
+
+
+def ours() -> str:
+    """Our own scripts, one after the other in one scope."""
+    return _inline("\n".join(_read(f"{name}.js") for name in OURS))
+
+
+def _read(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _inline(script: str) -> str:
+    """As it may stand in a page, where these letters would end or swallow it; and with the line ends that a parser of
+    HTML makes of all, for the hash is of those."""
+    script = script.replace("\r\n", "\n").replace("\r", "\n")
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
