@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bnnbench.errors import UserError
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.output import Output, file_stem
-from bnnbench.reporting.page.html import REMEDY, lacking, page
+from bnnbench.reporting.page.requirements import REMEDY, lacking
 from bnnbench.reporting.select import Section, Selection, select
 from bnnbench.reporting.superseded import Installed
 from bnnbench.reporting.tables.attacks import attack_tables
@@ -72,8 +72,8 @@ def build(
         store: a `ResultStore`; only read.
         tasks, methods: names (tasks: groups too, `all`) to keep; None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
-        formats: of `html` (the page to look things up in), `md` (all tables and figures as one text), `csv` and `latex`;
-            None for all that the installed packages can write.
+        formats: of `html` (the page to look things up in), `md` (all tables and figures as one text), `csv` and
+            `latex`; None for all that the installed packages can write.
         figures: formats of the figures, of `svg`, `png` and `pdf`, the text showing the first; or `none`.
         processes: how many draw figures, None for one a core; see `Drawer`.
         installed: versions of the `method`s and `task`s that the reader has; results of older ones are marked as such.
@@ -94,6 +94,8 @@ def build(
         for name, content in drawer.files() if drawer else ():
             output.write(f"figures/{name}", content)
     if "html" in formats:
+        from bnnbench.reporting.page.html import page
+
         output.write("index.html", page(selection))
     if "md" in formats:
         from bnnbench.reporting.pages import index

@@ -59,9 +59,7 @@ def _of_metric(
     found = ranking(scope.rows, columns, repeated)
     if found is None:
         return None
-    apart = [
-        differences(scope.rows, c, definition.unit, own) for c, own in zip(columns, repeated, strict=True)
-    ]
+    apart = [differences(scope.rows, c, definition.unit, own) for c, own in zip(columns, repeated, strict=True)]
     wins = np.sum([_wins(scope.rows, c, d) for c, d in zip(columns, apart, strict=True)], axis=0)
     better, same = signed_rank(np.stack([own.relative for own in apart]))
     places = [scope.rows.index(row) for row in found.rows]
@@ -76,6 +74,7 @@ def _of_metric(
         "high": numbers(found.high, 4),
         "ranks": [numbers(own) for own in found.ranks],
         "normalised": numbers(found.normalised, 3),
+        "able": [scope.rows.index(row) for row in found.able],
         "tied": [scope.rows.index(row) for row in found.tied],
         "absent": {scope.rows.index(row): n for row, n in found.absent.items()},
         "nemenyi": number(nemenyi(len(found.rows), len(columns)), 4),
@@ -188,7 +187,9 @@ def _terms(scope: Scope, row: str) -> int | None:
 
 def _calibration(selection: Selection, scope: Scope, row: str) -> float:
     """Mean over data sets of the calibration error that each has."""
-    tables = [compared(selection, section, m) for section in scope.sections for m in section.metrics if m in CALIBRATION]
+    tables = [
+        compared(selection, section, m) for section in scope.sections for m in section.metrics if m in CALIBRATION
+    ]
     own = [table.entries[row, task].mean for table in tables for task in table.tasks if (row, task) in table.entries]
     return _mean(own)
 

@@ -13,7 +13,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 def number(value: Any, digits: int = 6) -> Any:
-    """A number of so many significant digits; None for NaN and what is missing, infinities as texts, for JSON has none."""
+    """A number of so many significant digits; None for NaN and what is missing; infinities as texts."""
     try:
         value = float(value)
     except (TypeError, ValueError):

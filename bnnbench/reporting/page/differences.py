@@ -1,9 +1,10 @@
 """Two methods on one data set and over several: paired differences, and the probability that they matter.
 
 On one data set: the mean difference d over K splits with the corrected error of Nadeau & Bengio (2003,
-doi:10.1023/A:1024068626366), s = sqrt((1/K + n_test/n_train) var(d)), its 95 % interval d ± t_{K-1} s, and the posterior
-of the correlated t-test (Corani & Benavoli 2015, doi:10.1007/s10994-015-5486-z), a t distribution with K - 1 degrees of
-freedom, location d and scale s. Over data sets: the Bayesian signed-rank test (Benavoli et al. 2014, PMLR 32).
+doi:10.1023/A:1024068626366), s = sqrt((1/K + n_test/n_train) var(d)), its 95 % interval d ± t_{K-1} s, and the
+posterior of the correlated t-test (Corani & Benavoli 2015, doi:10.1007/s10994-015-5486-z): a t distribution with K - 1
+degrees of freedom, location d and scale s. Over data sets: the Bayesian signed-rank test (Benavoli et al. 2014, PMLR
+32).
 
 A difference is practically none within the region of practical equivalence: 0.01 nats of log densities, 1 % of the mean
 of both for all other metrics.
@@ -101,7 +102,7 @@ def _below(limit: np.ndarray, mean: np.ndarray, scale: np.ndarray, freedom: np.n
 
 
 def signed_rank(relative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities [p] that the first is better over data sets like these, and that there is practically no difference.
+    """Probabilities [p] that the first is better over data sets like these, and that it is practically the same.
 
     Args:
         relative: differences [k, p] in units of half a region of practical equivalence; NaN where one was not run,

@@ -1,4 +1,4 @@
-"""The page as one file: template, styles, scripts of libraries and of ours, data; and a policy that allows nothing else.
+"""The page as one file: template, styles, scripts of libraries and of ours, data; a policy that allows nothing else.
 
 The libraries' JavaScript comes with their Python packages: Vega-Lite with vl-convert-python, DataTables with itables.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import re
 from functools import cache
 from pathlib import Path
@@ -19,13 +18,6 @@ from bnnbench.reporting.select import Selection
 
 ASSETS = Path(__file__).with_name("assets")
 OURS = ("state", "dom", "model", "charts", "board", "ranks", "compare", "dataset", "method", "provenance", "main")
-NEEDED = ("jinja2", "vl_convert", "itables")  # packages of the extra `html`
-REMEDY = "install them with `pip install 'bnnbench[html]'`"
-
-
-def lacking() -> list[str]:
-    """Packages that the page needs and that are not installed."""
-    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 def page(selection: Selection) -> str:

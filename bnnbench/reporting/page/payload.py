@@ -15,7 +15,7 @@ from bnnbench.reporting.page.boards import board
 from bnnbench.reporting.page.colours import both
 from bnnbench.reporting.page.compact import Names, number, numbers
 from bnnbench.reporting.page.scopes import scopes
-from bnnbench.reporting.pages import SPLIT_RULES
+from bnnbench.reporting.pages import FOLDERS, SPLIT_RULES
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
@@ -25,7 +25,6 @@ from bnnbench.reporting.tables.costs import shortened
 from bnnbench.reporting.tables.text import cell, words
 
 SHOWN = 16  # digits of a fingerprint: `bnnbench show` takes a unique beginning
-SESSION = ("revision", "dirty", "device", "host", "threads", "command", "versions")
 
 
 def payload(selection: Selection) -> dict[str, Any]:
@@ -129,7 +128,9 @@ def _entries(selection: Selection, section: Section, metric: str) -> dict[str, d
     """By task, columns over the rows that were run on it: place of the row, mean, error, and the text of the tables."""
     table, found = compared(selection, section, metric), {}
     for task in table.tasks:
-        own = [(place, table.entries[row, task]) for place, row in enumerate(section.rows) if (row, task) in table.entries]
+        own = [
+            (place, table.entries[row, task]) for place, row in enumerate(section.rows) if (row, task) in table.entries
+        ]
         texts = [cell(entry) for _, entry in own]
         found[task] = {
             "row": [place for place, _ in own],
@@ -173,8 +174,6 @@ def _sessions(selection: Selection, wanted: list[int]) -> list[dict[str, Any]]:
 
 
 def _session(known: Frame, i: int) -> dict[str, Any]:
-    from bnnbench.reporting.pages import FOLDERS
-
     found = known.loc[i]
     texts = {name: str(found[name]) for name in ("revision", "device", "host")}
     versions = found["versions"] if isinstance(found["versions"], dict) else {}
@@ -198,7 +197,8 @@ def _published(task: str) -> list[dict[str, Any]]:
             "who": p.source.short,
             "rules": [rule for rule, noise in NOISE.items() if noise == p.source.noise],
             "ours": list(p.source.ours),
-            "note": f"{p.source.noise} noise, " + ("the stored splits" if p.source.stored else "random splits of its own"),
+            "note": f"{p.source.noise} noise, "
+            + ("the stored splits" if p.source.stored else "random splits of its own"),
         }
         for p in published()
         if p.task == task

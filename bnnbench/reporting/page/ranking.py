@@ -30,7 +30,8 @@ class Ranking:
         ranks: [k, m].
         low, high: of the mean rank [m], by the bootstrap; NaN where nothing is repeated.
         normalised: [m]; the mean over data sets of (median - x) / (median - best) of each, at least 0.
-        tied: the first of those that compete and those not separable from it, in the order of their mean ranks.
+        able: those that compete to be called the best: no baselines, and none that its own diagnostics flag.
+        tied: the first of these and those not separable from it, in the order of their mean ranks.
         absent: method -> number of data sets that it was not run on.
     """
 
@@ -39,6 +40,7 @@ class Ranking:
     low: np.ndarray
     high: np.ndarray
     normalised: np.ndarray
+    able: tuple[str, ...]
     tied: tuple[str, ...]
     absent: Mapping[str, int]
 
@@ -68,7 +70,7 @@ def ranking(rows: Sequence[str], columns: Sequence[Column], repeated: Sequence[S
     baselines = {row for column in columns for row in column.table.baselines}
     able = [row for row, own in entries.items() if row not in baselines and not any(e.unconverged for e in own)]
     tied = _tied(shown, ranks, able, entries)
-    return Ranking(shown, ranks, low, high, _normalised(values), tied, {r: n for r, n in absent.items() if n})
+    return Ranking(shown, ranks, low, high, _normalised(values), tuple(able), tied, {r: n for r, n in absent.items() if n})
 
 
 def _value(entry: Entry) -> float:

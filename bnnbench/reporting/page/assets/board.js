@@ -11,7 +11,7 @@ function renderSentence({ scope, metric, board }) {
   const interval = board.low[at] === null ? "" : `, 95 % interval ${short(board.low[at], 2)} to ${short(board.high[at], 2)}`;
   const parts = [where, el("strong", {}, name(first)), ` ranks first by ${metricOf(metric).words} (mean rank ${short(board.rank[at], 2)} of ${m}${interval}). `];
   if (m > 1) parts.push(...tiedText(scope, others, m, name));
-  if (board.cheapest) parts.push(` Of these ${" "}`, name(board.cheapest.row), ` is the cheapest: ${percent(board.cheapest.share)} of the first one’s gradients.`);
+  if (board.cheapest) parts.push(" ", name(board.cheapest.row), ` costs ${percent(board.cheapest.share)} of its gradients.`);
   fill($id("sentence"), parts);
 }
 
@@ -25,7 +25,8 @@ function tiedText(scope, others, m, name) {
 
 function nameButton(row) {
   const about = DATA.rows[row];
-  const marks = (about.superseded ? "°" : "") + (about.other_target ? "§" : "");
+  const { scope } = current();
+  const marks = (about.superseded ? "°" : "") + (about.other_target ? "§" : "") + (scope.unconverged[scope.rows.indexOf(row)] ? "‡" : "");
   return el("button", { type: "button", class: "name", title: `${about.family}; show this method`, click: () => { setState({ method: row }); go("method"); } }, row + marks);
 }
 
@@ -55,7 +56,7 @@ function boardRow({ scope, board, reference, state }, row, chosen) {
   const box = el("input", { type: "checkbox", "aria-label": `Compare ${row}`, checked: chosen.includes(row), change: () => toggle(row) });
   const failed = scope.failed[i];
   return [
-    [[swatch(row), nameButton(row)], row, "left"],
+    [[swatch(row), nameButton(row)], row, "left"], [box, null],
     [at < 0 ? "–" : short(board.rank[at], 3), at < 0 ? 1e9 : board.rank[at]], interval,
     [row === reference ? "reference" : `${won} / ${tie} / ${lost}`, row === reference ? 0 : won - lost],
     [at < 0 ? "–" : board.normalised[at].toFixed(2), at < 0 ? -1 : board.normalised[at]],
@@ -63,8 +64,7 @@ function boardRow({ scope, board, reference, state }, row, chosen) {
     [short(scope.cost.gradients[i]), order(scope.cost.gradients[i])], [short(scope.cost.seconds[i]), order(scope.cost.seconds[i])],
     [scope.samples[i] ?? "–", order(scope.samples[i])],
     [el("span", { class: failed ? "mark" : null }, failed ? `${failed} of ${scope.cells[i]}` : "0"), failed / Math.max(1, scope.cells[i])],
-    [scope.unconverged[i] ? `${scope.unconverged[i]} ‡` : "0", scope.unconverged[i]],
-    [box, null, "left"],
+    [scope.unconverged[i] || "0", scope.unconverged[i]],
   ];
 }
 
@@ -77,12 +77,11 @@ function toggle(row) {
 }
 
 const HEADS = [
-  ["Method", "left", "Its colour is the same everywhere, hue by family"], ["Mean rank", "", "1 is best; over the data sets of the selection"],
+  ["Method", "left", "Its colour is the same everywhere, hue by family"], ["Com­pare", "", "At most five"], ["Mean rank", "", "1 is best; over the data sets of the selection"],
   ["95 % interval", "", "Bootstrap: data sets drawn again, and the splits in each"], ["Won / tied / lost", "", "Data sets on which it is better, not told apart, worse than the reference: paired, corrected for overlapping training rows, each at 5 %"],
-  ["Normalised score", "", "0: the median method or worse; 1: the best; mean over data sets"], ["Calibration error", "", "Mean over data sets, lower is better; a constant prediction is calibrated too"],
-  ["Gradients", "", "Minibatch gradients a cell, mean over data sets"], ["Seconds", "", "Wall time a cell, a pack’s shared by its cells; mean over data sets"],
-  ["Samples", "", "Networks that a prediction averages over, by the configuration"], ["Failed", "", "Cells without a score"], ["Unconverged", "", "Cells flagged by the method’s own convergence diagnostics"],
-  ["Compare", "left", "At most five"],
+  ["Normal­ised score", "", "0: the median method or worse; 1: the best; mean over data sets"], ["Calibra­tion error", "", "Mean over data sets, lower is better; a constant prediction is calibrated too"],
+  ["Gradi­ents", "", "Minibatch gradients a cell, mean over data sets"], ["Seconds", "", "Wall time a cell, a pack’s shared by its cells; mean over data sets"],
+  ["Samples", "", "Networks that a prediction averages over, by the configuration"], ["Failed", "", "Cells without a score"], ["Uncon­verged", "", "Cells flagged by the method’s own convergence diagnostics"],
 ];
 
 function renderBoard(view) {
@@ -94,11 +93,11 @@ function renderBoard(view) {
   const tied = board.tied.map((place) => scope.rows[place]);
   const chosen = compared();
   const css = shown.map((row) => (tied.includes(row) ? "tied" : rank(row) === 1e9 ? "unranked" : ""));
-  table($id("leaderboard"), HEADS, shown.map((row) => boardRow(view, row, chosen)), { order: [[1, "asc"]], name: `leaderboard-${scope.name}`, classes: css, unsorted: [11] });
+  table($id("leaderboard"), HEADS, shown.map((row) => boardRow(view, row, chosen)), { order: [[2, "asc"]], name: `leaderboard-${scope.name}`, classes: css, unsorted: [1] });
   const few = board.tasks.length < 5 ? ` ${board.tasks.length} data set${board.tasks.length === 1 ? " is" : "s are"} few: such ranks say little of others.` : "";
   const thin = board.thin.length ? ` Not ranked over, for few methods were run there: ${board.thin.join(", ")}.` : "";
   const machines = scope.machines.length > 1 ? ` Seconds come from ${scope.machines.length} settings (${scope.machines.join("; ")}) and compare roughly only.` : ` Seconds on ${scope.machines.join()}.`;
-  fill($id("below-board"), `Green: the first and those that cannot be told apart from it.${few}${thin}${machines}`);
+  fill($id("below-board"), `Green: the first and those that cannot be told apart from it; baselines and what is flagged ‡ cannot be the first.${few}${thin}${machines}`);
 }
 
 function renderCost({ scope, board, family, state }) {
@@ -107,12 +106,13 @@ function renderCost({ scope, board, family, state }) {
   const all = board.ranked.map((i, at) => ({ row: scope.rows[i], cost: scope.cost[cost][i], rank: board.rank[at], low: board.low[at] ?? board.rank[at], high: board.high[at] ?? board.rank[at], colour: colour(scope.rows[i]), front: board.front[cost].includes(at), tied: board.tied.includes(i) ? "yes" : "no", family: DATA.rows[scope.rows[i]].family }));
   const values = all.filter((point) => point.cost > 0 && (!family || point.family === family));
   if (!values.length) return fill($id("cost-chart"), el("p", { class: "hint" }, "Nothing here costs any."));
+  const costs = values.map((point) => point.cost).sort((a, b) => a - b);
   const x = { field: "cost", type: "quantitative", title: `${cost} a cell (log scale)`, scale: { type: "log", nice: false, padding: 24 }, axis: { tickCount: 4, format: "~s" } };
   const y = { field: "rank", type: "quantitative", title: "mean rank (1 is best)", scale: { reverse: true, zero: false, nice: false, padding: 8 } };
   const tooltip = tip(["row", "method"], ["rank", "mean rank", ".3~g"], ["low", "from", ".3~g"], ["high", "to", ".3~g"], ["cost", cost, ",.4~g"], ["tied", "tied with the first"]);
   chart($id("cost-chart"), { height: 420, data: { values }, layer: [
     { transform: [{ filter: "datum.front" }], mark: { type: "line", interpolate: "step-after", strokeDash: [4, 3], color: palette().faint }, encoding: { x, y, order: { field: "cost", type: "quantitative" } } },
     { mark: { type: "point", filled: true, size: 110, opacity: 1, cursor: "pointer" }, encoding: { x, y, color: marked, tooltip } },
-    { transform: [{ filter: "datum.front || datum.tied === 'yes'" }], mark: { type: "text", align: "left", dx: 8, dy: -6, fontSize: 11, limit: 130 }, encoding: { x, y, text: { field: "row" }, opacity: { condition: { test: "datum.front", value: 1 }, value: 0.75 } } },
+    ...["left", "right"].map((align) => ({ transform: [{ filter: `datum.front && ${align === "right" ? "" : "!"}(datum.cost > ${Math.sqrt(costs[0] * costs[costs.length - 1])})` }], mark: { type: "text", align, dx: align === "left" ? 9 : -9, dy: -7, fontSize: 12, fontWeight: 600 }, encoding: { x, y, text: { field: "row" } } })),
   ] }, `Mean rank against ${cost} of ${values.length} methods`, (datum) => { if (datum.row) { setState({ method: datum.row }); go("method"); } });
 }

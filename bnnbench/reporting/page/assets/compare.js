@@ -46,7 +46,7 @@ function renderForest(scope, board, metric, base, others) {
   const yOffset = { field: "row", type: "nominal", sort: others };
   const x = { field: "mean", type: "quantitative", title: `worse  ←  against ${base}  →  better`, scale: { type: "symlog", constant: region * 3, nice: false, padding: 10 }, axis: { tickCount: 7, format: "~g" } };
   const tooltip = tip(["task", "data set"], ["row", "method"], ["own", "difference, own units"], ["better", "better"], ["same", "practically the same"], ["worse", "worse"]);
-  chart($id("forest"), { height: { step: 14 + 12 * others.length, for: "position" }, layer: [
+  chart($id("forest"), { height: (14 + 12 * others.length) * new Set(values.map((line) => line.task)).size, layer: [
     { data: { values: [{ from: -region, to: region }] }, mark: { type: "rect", color: palette().line, opacity: 0.6 }, encoding: { x: { field: "from", type: "quantitative" }, x2: { field: "to" } } },
     { data: { values: [{ zero: 0 }] }, mark: { type: "rule" }, encoding: { x: { field: "zero", type: "quantitative" } } },
     { data: { values }, mark: { type: "rule", strokeWidth: 2 }, encoding: { y, yOffset, x: { ...x, field: "low" }, x2: { field: "high" }, color: marked, tooltip } },

@@ -42,7 +42,7 @@ function renderDots(scope, section, task, metric) {
   fill($id("dots-text"), `${about.words} on ${task} (${about.unit || "no unit"}), ${about.better > 0 ? "right" : "left"} is better. Large: mean ± standard error; small: every split; triangles: further out.${lines.length ? " Dashed lines: published numbers, hover for whose and under which protocol." : ""}`);
   const x = { field: "at", type: "quantitative", title: `${about.words}${about.unit ? ` (${about.unit})` : ""}`, scale: { domain: [low, high], zero: false, nice: false } };
   const y = { field: "row", type: "nominal", sort: names, title: null };
-  chart($id("dots"), { height: { step: 20 }, layer: [
+  chart($id("dots"), { height: 20 * names.length, layer: [
     { data: { values: lines }, mark: { type: "rule", strokeDash: [5, 3], strokeWidth: 2, color: palette().accent }, encoding: { x, tooltip: tip(["who", "published"], ["value", "value", ".5~g"], ["same", "protocol"]) } },
     { data: { values: splits.map((cell) => ({ ...cell, at: held(cell.value), shape: outside(cell.value) })) }, mark: { type: "point", size: 22, opacity: 0.5, filled: true, cursor: "pointer" }, encoding: { x, y, color: marked, shape: { field: "shape", type: "nominal", scale: null }, tooltip: tip(["row", "method"], ["split", "split"], ["seed", "seed"], ["value", about.words, ".6~g"], ["status", "status"]) } },
     { data: { values: means }, mark: { type: "rule", strokeWidth: 3 }, encoding: { x: { ...x, field: "from" }, x2: { field: "to" }, y, color: marked } },
@@ -59,7 +59,7 @@ function renderTaskTable(scope, section, task, metrics, shown) {
     return entry ? [[numberButton(scope, task, row, metric, entry.text || "–"), entry.marks ? el("span", { class: "mark" }, ` ${entry.marks}`) : null], -metricOf(metric).better * (typeof entry.mean === "number" ? entry.mean : -1e99 * metricOf(metric).better), entry.best ? "best" : ""] : ["–", 1e99];
   })]);
   const column = metrics.indexOf(shown) + 1;
-  table($id("task-table"), [["Method", "left"], ...metrics.map((metric) => [`${metricOf(metric).words} ${metricOf(metric).better > 0 ? "↑" : "↓"}`, "", metricOf(metric).summary])], lines, { order: column > 0 ? [[column, "asc"]] : [], name: `${task}-${section.rule}` });
+  table($id("task-table"), [["Method", "left"], ...metrics.map((metric) => [metricOf(metric).words, "", `${metricOf(metric).summary}; ${metricOf(metric).better > 0 ? "higher" : "lower"} is better`])], lines, { order: column > 0 ? [[column, "asc"]] : [], name: `${task}-${section.rule}` });
 }
 
 function renderPublished(section, task) {
