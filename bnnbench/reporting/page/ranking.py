@@ -70,7 +70,9 @@ def ranking(rows: Sequence[str], columns: Sequence[Column], repeated: Sequence[S
     baselines = {row for column in columns for row in column.table.baselines}
     able = [row for row, own in entries.items() if row not in baselines and not any(e.unconverged for e in own)]
     tied = _tied(shown, ranks, able, entries)
-    return Ranking(shown, ranks, low, high, _normalised(values), tuple(able), tied, {r: n for r, n in absent.items() if n})
+    return Ranking(
+        shown, ranks, low, high, _normalised(values), tuple(able), tied, {r: n for r, n in absent.items() if n}
+    )
 
 
 def _value(entry: Entry) -> float:

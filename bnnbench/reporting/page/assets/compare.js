@@ -2,10 +2,18 @@
 
 function compared() {
   const { scope, board, state } = current();
-  const given = state.compare.split(",").map(decodeURIComponent).filter((row) => scope.rows.includes(row));
+  const given = state.compare.split(",").map(decoded).filter((row) => scope.rows.includes(row));
   if (given.length || state.compare === "none" || !board) return given;
   const best = [...board.tied, ...board.ranked].filter((place, i, all) => all.indexOf(place) === i);
   return best.slice(0, 2).map((place) => scope.rows[place]);
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return ""; // an address that somebody has cut
+  }
 }
 
 function renderCompare({ scope, board, metric }) {

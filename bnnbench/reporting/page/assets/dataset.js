@@ -6,7 +6,7 @@ function renderData({ scope, metric, state, reference }) {
   const section = sectionWith(scope, task);
   const about = DATA.tasks[task];
   fill($id("task-text"), [`${about.kind}; ${section.splits || section.rule}. `, about.citation ? `${about.citation}. ` : "", ...about.notes.map((note) => `${note} `), about.warning].join(""));
-  const own = section.metrics.filter((name) => section.entries[name][task]);
+  const own = section.metrics.filter((name) => held(section.entries[name], task));
   const shown = own.includes(metric) ? metric : own[0];
   renderDots(scope, section, task, shown);
   renderTaskTable(scope, section, task, own, shown);
@@ -31,23 +31,23 @@ function renderDots(scope, section, task, metric) {
   const entries = entriesOf(section, metric, task).filter((entry) => typeof entry.mean === "number").sort((a, b) => sign * (b.mean - a.mean));
   if (!entries.length) { fill($id("dots")); return fill($id("dots-text"), "No scores: every cell of this data set failed."); }
   const splits = entries.flatMap((entry) => cellsOf(section, task, entry.row, metric).filter((cell) => typeof cell.value === "number").map((cell) => ({ row: entry.row, value: cell.value, split: cell.split, seed: cell.seed, status: cell.status, colour: colour(entry.row) })));
-  const theirs = (DATA.published[task] ?? []).filter((p) => p.metric === metric && typeof p.value === "number");
+  const theirs = publishedOf(task).filter((p) => p.metric === metric && typeof p.value === "number");
   const [low, high] = bounds([...splits.map((cell) => cell.value), ...entries.map((entry) => entry.mean)], sign);
-  const held = (value) => Math.min(high, Math.max(low, value));
+  const within = (value) => Math.min(high, Math.max(low, value));
   const outside = (value) => (value < low ? "triangle-left" : value > high ? "triangle-right" : "circle");
   const names = entries.map((entry) => entry.row);
-  const means = entries.map((entry) => ({ row: entry.row, value: entry.mean, at: held(entry.mean), shape: outside(entry.mean), from: held(entry.mean - (entry.se ?? 0)), to: held(entry.mean + (entry.se ?? 0)), text: `${entry.text} ${entry.marks}`.trim(), colour: colour(entry.row) }));
-  const lines = theirs.map((p) => ({ at: held(p.value), who: `${p.method} (${p.who})`, value: p.value, same: p.rules.includes(section.rule) ? "same protocol" : "another protocol" }));
+  const means = entries.map((entry) => ({ row: entry.row, value: entry.mean, at: within(entry.mean), shape: outside(entry.mean), from: within(entry.mean - (entry.se ?? 0)), to: within(entry.mean + (entry.se ?? 0)), text: `${entry.text} ${entry.marks}`.trim(), colour: colour(entry.row) }));
+  const lines = theirs.map((p) => ({ at: within(p.value), who: `${p.method} (${p.who})`, value: p.value, same: p.rules.includes(section.rule) ? "same protocol" : "another protocol" }));
   const constant = entries.find((entry) => DATA.rows[entry.row].role === "baseline");
   fill($id("dots-text"), `${about.words} on ${task} (${about.unit || "no unit"}), ${about.better > 0 ? "right" : "left"} is better. Large: mean ± standard error; small: every split; triangles: further out.${lines.length ? " Dashed lines: published numbers, hover for whose and under which protocol." : ""}`);
   const x = { field: "at", type: "quantitative", title: `${about.words}${about.unit ? ` (${about.unit})` : ""}`, scale: { domain: [low, high], zero: false, nice: false } };
   const y = { field: "row", type: "nominal", sort: names, title: null };
   chart($id("dots"), { height: 20 * names.length, layer: [
     { data: { values: lines }, mark: { type: "rule", strokeDash: [5, 3], strokeWidth: 2, color: palette().accent }, encoding: { x, tooltip: tip(["who", "published"], ["value", "value", ".5~g"], ["same", "protocol"]) } },
-    { data: { values: splits.map((cell) => ({ ...cell, at: held(cell.value), shape: outside(cell.value) })) }, mark: { type: "point", size: 22, opacity: 0.5, filled: true, cursor: "pointer" }, encoding: { x, y, color: marked, shape: { field: "shape", type: "nominal", scale: null }, tooltip: tip(["row", "method"], ["split", "split"], ["seed", "seed"], ["value", about.words, ".6~g"], ["status", "status"]) } },
+    { data: { values: splits.map((cell) => ({ ...cell, at: within(cell.value), shape: outside(cell.value) })) }, mark: { type: "point", size: 22, opacity: 0.5, filled: true, cursor: "pointer" }, encoding: { x, y, color: marked, shape: { field: "shape", type: "nominal", scale: null }, tooltip: tip(["row", "method"], ["split", "split"], ["seed", "seed"], ["value", about.words, ".6~g"], ["status", "status"]) } },
     { data: { values: means }, mark: { type: "rule", strokeWidth: 3 }, encoding: { x: { ...x, field: "from" }, x2: { field: "to" }, y, color: marked } },
     { data: { values: means }, mark: { type: "point", size: 95, filled: true, opacity: 1, cursor: "pointer" }, encoding: { x, y, color: marked, shape: { field: "shape", type: "nominal", scale: null }, tooltip: tip(["row", "method"], ["text", about.words]) } },
-    ...(constant ? [{ data: { values: [{ at: held(constant.mean) }] }, mark: { type: "rule", strokeWidth: 1, opacity: 0.7 }, encoding: { x } }] : []),
+    ...(constant ? [{ data: { values: [{ at: within(constant.mean) }] }, mark: { type: "rule", strokeWidth: 1, opacity: 0.7 }, encoding: { x } }] : []),
   ] }, `${about.words} of ${names.length} methods on ${task}`, (datum) => { if (datum.row) showProvenance(scope, task, datum.row, metric); });
 }
 
@@ -63,7 +63,7 @@ function renderTaskTable(scope, section, task, metrics, shown) {
 }
 
 function renderPublished(section, task) {
-  const own = (DATA.published[task] ?? []).filter((p) => section.entries[p.metric]);
+  const own = publishedOf(task).filter((p) => held(section.entries, p.metric));
   if (!own.length) return fill($id("published"), el("p", { class: "hint" }, "The file of published numbers has none for this data set."));
   const rows = own.map((p) => {
     const ours = entriesOf(section, p.metric, task).filter((entry) => p.ours.includes(entry.row));

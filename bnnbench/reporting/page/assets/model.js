@@ -18,6 +18,10 @@ function current() {
   return { state, scope, metric, board, families, family: known(state.family, families, ""), first, reference };
 }
 
+// What an object holds under a name, which may be one that all objects know, `constructor`.
+const held = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : undefined);
+const publishedOf = (task) => held(DATA.published, task) ?? [];
+
 // The sections that the scope ranks over, and the one that holds a data set.
 const sectionsOf = (scope) => DATA.sections.filter((s) => s.rule === scope.rule && s.budget === scope.budget && s.tasks.every((t) => scope.tasks.includes(t)));
 const sectionWith = (scope, task) => sectionsOf(scope).find((section) => section.tasks.includes(task));
@@ -29,7 +33,7 @@ function lines(columns, extra = () => ({})) {
 }
 
 function entriesOf(section, metric, task) {
-  const columns = section.entries[metric]?.[task];
+  const columns = held(held(section.entries, metric), task);
   return columns ? lines(columns).map((entry) => ({ ...entry, row: section.rows[entry.row] })) : [];
 }
 
