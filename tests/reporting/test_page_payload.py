@@ -71,7 +71,7 @@ def test_texts_are_those_of_the_tables(selection, found):
 
 def test_sections_of_one_rule_are_ranked_together_too(found):
     scopes = {scope["name"]: scope for scope in found["scopes"]}
-    assert list(scopes)[0] == "all-10fold-full"
+    assert next(iter(scopes)) == "all-10fold-full"
     union = scopes["all-10fold-full"]
     assert union["title"] == "starter + uci"
     assert set(union["metrics"]) == {"log_likelihood"}  # what only one of the groups has stands in the group

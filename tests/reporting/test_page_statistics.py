@@ -56,7 +56,7 @@ def _with_unit(made: tuple[Column, Samples], unit: str):
 
 
 def test_interval_holds_zero_as_often_as_it_says():
-    """Of equal methods whose splits are as correlated as Nadeau and Bengio take them to be; 5 % +- 4 standard errors."""
+    """Of equal methods whose splits are correlated as Nadeau and Bengio have it; 5 %, within four standard errors."""
     draw, rho, misses, trials = np.random.default_rng(3), 0.1, 0, 2000
     for _ in range(trials):
         own = np.sqrt(rho) * draw.normal(size=(2, 1)) + np.sqrt(1 - rho) * draw.normal(size=(2, 10))
@@ -101,7 +101,7 @@ def test_many_data_sets_as_the_signed_rank_test_of_baycomp(baycomp, gap):
 
 def test_signed_rank_needs_both_methods_everywhere():
     better, same = signed_rank(np.array([[1.0, np.nan], [2.0, 0.0], [1.5, 0.0]]))
-    assert better[0] > 0.9
+    assert better[0] > 0.8
     assert np.isnan([better[1], same[1]]).all()
 
 

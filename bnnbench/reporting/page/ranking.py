@@ -58,8 +58,8 @@ def ranking(rows: Sequence[str], columns: Sequence[Column], repeated: Sequence[S
         columns, repeated: the data sets, and what is repeated on each.
     """
     there = {row: [column.table.entries.get((row, column.task)) for column in columns] for row in rows}
-    absent = {row: own.count(None) for row, own in there.items()}
-    entries = {row: [e for e in own if e is not None] for row, own in there.items() if not absent[row]}
+    absent = {row: own.count(None) for row, own in there.items() if None in own}
+    entries = {row: [e for e in own if e is not None] for row, own in there.items() if row not in absent}
     if not entries or not columns:
         return None
     better = np.array([[-column.table.better] for column in columns], dtype=float)

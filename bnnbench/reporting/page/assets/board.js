@@ -11,7 +11,7 @@ function renderSentence({ scope, metric, board }) {
   const interval = board.low[at] === null ? "" : `, 95 % interval ${short(board.low[at], 2)} to ${short(board.high[at], 2)}`;
   const parts = [where, el("strong", {}, name(first)), ` ranks first by ${metricOf(metric).words} (mean rank ${short(board.rank[at], 2)} of ${m}${interval}). `];
   if (m > 1) parts.push(...tiedText(scope, others, m, name));
-  if (board.cheapest) parts.push(" ", name(board.cheapest.row), ` costs ${percent(board.cheapest.share)} of its gradients.`);
+  if (board.cheapest) parts.push(" ", name(board.cheapest.row), `, among them, costs ${percent(board.cheapest.share)} of its gradients.`);
   fill($id("sentence"), parts);
 }
 
@@ -51,7 +51,7 @@ function boardRow({ scope, board, reference, state }, row, chosen) {
   const [won, lost] = [board.wins[i][against], board.wins[against][i]];
   const tie = Math.max(0, shared - won - lost);
   const missing = board.absent[i];
-  const interval = at < 0 ? [`not run on ${missing} of ${k}`, 1e9] : board.low[at] === null ? ["–", 1e9] : [`${short(board.low[at], 2)} – ${short(board.high[at], 2)}`, board.low[at]];
+  const interval = at < 0 ? [`not on ${missing} of ${k}`, 1e9] : board.low[at] === null ? ["–", 1e9] : [`${short(board.low[at], 2)} – ${short(board.high[at], 2)}`, board.low[at]];
   const about = DATA.rows[row];
   const box = el("input", { type: "checkbox", "aria-label": `Compare ${row}`, checked: chosen.includes(row), change: () => toggle(row) });
   const failed = scope.failed[i];

@@ -23,7 +23,7 @@ function renderCompare({ scope, board, metric }) {
   fill($id("chosen"), chosen.map((row, i) => el("button", { type: "button", class: "plain", title: "Take it out", click: () => toggle(row) }, swatch(row), `${row}${i ? "" : " (the others against it)"} ✕`)), chosen.length < 5 ? add : null);
   if (!board || chosen.length < 2) { fill($id("verdict"), "Choose two to five methods, here or by the boxes of the leaderboard."); fill($id("forest")); fill($id("odds")); fill($id("forest-text")); return; }
   const [base, ...others] = chosen;
-  fill($id("verdict"), others.map((row) => el("span", {}, verdict(scope, board, row, base, metric), " ")));
+  fill($id("verdict"), `On data sets like these ${board.tasks.length}: ${others.map((row) => verdict(scope, board, row, base, metric)).join("; ")}.`);
   renderForest(scope, board, metric, base, others);
   renderOdds(scope, board, metric, base, others);
 }
@@ -33,9 +33,8 @@ const practical = (metric) => (inNats(metric) ? "0.01 nats" : "1 % of their mean
 
 function verdict(scope, board, row, base, metric) {
   const p = overall(scope, board, row, base);
-  const k = board.tasks.length;
-  if (p.better === null) return `${row} and ${base}: not both scored on all ${k} data sets.`;
-  return `On data sets like these ${k}, ${row} is better than ${base} with probability ${percent(p.better)}, practically the same (within ${practical(metric)}) with ${percent(p.same)}, worse with ${percent(p.worse)}.`;
+  if (p.better === null) return `${row} and ${base} do not both have scores on all of them`;
+  return `${row} is better than ${base} with probability ${percent(p.better)}, practically the same (within ${practical(metric)}) with ${percent(p.same)}, worse with ${percent(p.worse)}`;
 }
 
 function renderForest(scope, board, metric, base, others) {
@@ -52,7 +51,7 @@ function renderForest(scope, board, metric, base, others) {
   if (!values.length) return fill($id("forest"), el("p", { class: "hint" }, "No data set has scores of both."));
   const y = { field: "task", type: "nominal", sort: board.tasks, title: null };
   const yOffset = { field: "row", type: "nominal", sort: others };
-  const x = { field: "mean", type: "quantitative", title: `worse  ←  against ${base}  →  better`, scale: { type: "symlog", constant: region * 3, nice: false, padding: 10 }, axis: { tickCount: 7, format: "~g" } };
+  const x = { field: "mean", type: "quantitative", title: `worse  ←  against ${base}  →  better`, scale: { type: "symlog", constant: region * 3, nice: false, padding: 10 }, axis: { tickCount: 7, format: "~g", labelOverlap: "greedy", labelSeparation: 6 } };
   const tooltip = tip(["task", "data set"], ["row", "method"], ["own", "difference, own units"], ["better", "better"], ["same", "practically the same"], ["worse", "worse"]);
   chart($id("forest"), { height: (14 + 12 * others.length) * new Set(values.map((line) => line.task)).size, layer: [
     { data: { values: [{ from: -region, to: region }] }, mark: { type: "rect", color: palette().line, opacity: 0.6 }, encoding: { x: { field: "from", type: "quantitative" }, x2: { field: "to" } } },

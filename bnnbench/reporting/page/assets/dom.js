@@ -36,8 +36,8 @@ function short(value, digits = 3) {
 
 function percent(value) {
   if (value === null || value === undefined) return "–";
-  if (value > 0.995 && value < 1) return "> 99 %";
-  if (value < 0.005 && value > 0) return "< 1 %";
+  if (value > 0.995) return "> 99 %";
+  if (value < 0.005) return "< 1 %";
   return `${Math.round(100 * value)} %`;
 }
 

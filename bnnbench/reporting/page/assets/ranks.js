@@ -33,7 +33,7 @@ function renderCritical(scope, board, at, names) {
   const best = Math.min(...board.rank);
   const band = board.nemenyi === null ? [] : [{ from: best, to: best + board.nemenyi }];
   const y = { field: "row", type: "nominal", sort: names, title: null };
-  const x = { field: "rank", type: "quantitative", title: "mean rank (1 is best); grey: within the critical difference of the first", scale: { zero: false, domain: [1, board.ranked.length], nice: false } };
+  const x = { field: "rank", type: "quantitative", title: "mean rank (1 is best)", scale: { zero: false, domain: [1, board.ranked.length], nice: false } };
   chart($id("critical"), { height: 19 * names.length, layer: [
     { data: { values: band }, mark: { type: "rect", color: palette().line, opacity: 0.45, clip: true }, encoding: { x: { field: "from", type: "quantitative" }, x2: { field: "to" } } },
     { data: { values }, mark: { type: "rule", strokeWidth: 2, opacity: 0.7 }, encoding: { y, x: { ...x, field: "low" }, x2: { field: "high" }, color: marked } },
