@@ -12,7 +12,8 @@ from suite_data import SUITE_METHODS
 
 from bnnbench.records import Status
 from bnnbench.reporting.page.compact import Names, number, packed, unpacked
-from bnnbench.reporting.page.payload import SHOWN, payload
+from bnnbench.reporting.page.payload import payload
+from bnnbench.reporting.page.sections import SHOWN
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import select
 from bnnbench.reporting.tables.text import cell as told

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from bnnbench.records import SCORED
-from bnnbench.reporting.comparison import CALIBRATION
 from bnnbench.reporting.page.compact import number, numbers
 from bnnbench.reporting.page.differences import Differences, differences, pairs, signed_rank
 from bnnbench.reporting.page.ranking import Ranking, ranking
 from bnnbench.reporting.page.samples import samples
 from bnnbench.reporting.page.scopes import Column, Scope
-from bnnbench.reporting.points import compared
-from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.page.spent import COSTS, Spent, calibration, machines, spent
+from bnnbench.reporting.select import Selection
 from bnnbench.reporting.separable import ALPHA
-from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.tables.costs import costs, machine
-
-COUNTED = ("members", "samples", "num_chains")  # hyperparameters whose product is the number of a predictive's terms
-COSTS = ("gradients", "seconds")
 
 
 def board(selection: Selection, scope: Scope) -> dict[str, Any]:
     """All that the first screen shows of a scope; methods are places in `rows`."""
-    spent = _spent(scope)
-    by_metric = {metric: _of_metric(selection, scope, metric, spent) for metric in scope.metrics}
+    found = spent(scope)
+    own, calibrated = [found[row] for row in scope.rows], calibration(selection, scope)
+    by_metric = {metric: _of_metric(selection, scope, metric, found) for metric in scope.metrics}
     return {
         "name": scope.name,
         "title": scope.title,
@@ -36,20 +29,18 @@ def board(selection: Selection, scope: Scope) -> dict[str, Any]:
         "budget": scope.budget,
         "rows": list(scope.rows),
         "tasks": [task for section in scope.sections for task in section.tasks],
-        "metrics": {metric: found for metric, found in by_metric.items() if found},
-        "cost": {name: numbers([spent[row][name] for row in scope.rows]) for name in COSTS},
-        "machines": sorted({m for section in scope.sections for m in _machines(section)}),
-        "samples": [_terms(scope, row) for row in scope.rows],
-        "calibration": numbers([_calibration(selection, scope, row) for row in scope.rows], 4),
-        "failed": [_failed(scope, row) for row in scope.rows],
-        "unconverged": [_count(scope, row, ["unconverged"]) for row in scope.rows],
-        "cells": [_cells(scope, row) for row in scope.rows],
+        "metrics": {metric: columns for metric, columns in by_metric.items() if columns},
+        "cost": {name: numbers(getattr(each, name) for each in own) for name in COSTS},
+        "machines": machines(scope.sections),
+        "samples": [each.terms for each in own],
+        "calibration": numbers((calibrated[row] for row in scope.rows), 4),
+        "failed": [each.failed for each in own],
+        "unconverged": [each.unconverged for each in own],
+        "cells": [each.cells for each in own],
     }
 
 
-def _of_metric(
-    selection: Selection, scope: Scope, metric: str, spent: Mapping[str, Mapping[str, float]]
-) -> dict[str, Any] | None:
+def _of_metric(selection: Selection, scope: Scope, metric: str, cost: Mapping[str, Spent]) -> dict[str, Any] | None:
     """Ranks, wins and costs by one metric; None where neither way is better, or no method was run everywhere."""
     definition, columns = selection.metric(metric), scope.columns(selection, metric)
     if not definition.better or not columns:
@@ -81,8 +72,8 @@ def _of_metric(
         "wins": wins.tolist(),
         "signed": {"better": numbers(better, 3), "same": numbers(same, 3)},
         "pairs": {c.task: _pairs(d) for c, d in zip(columns, apart, strict=True)},
-        "front": {name: front(found, {row: spent[row][name] for row in found.rows}) for name in COSTS},
-        "cheapest": _cheapest(found, spent, scope.rows),
+        "front": {name: front(found, {row: getattr(cost[row], name) for row in found.rows}) for name in COSTS},
+        "cheapest": _cheapest(found, cost, scope.rows),
     }
 
 
@@ -103,7 +94,7 @@ def _pairs(found: Differences) -> dict[str, list[Any]]:
         "half": numbers(found.half, 3),
         "better": numbers(found.better, 3),
         "same": numbers(found.same, 3),
-        "region": numbers(found.region, 4) if len(set(found.region.tolist())) > 1 else number(found.region.mean()),
+        "region": numbers(found.region, 4) if len(np.unique(found.region)) > 1 else number(found.region.max(initial=0)),
     }
 
 
@@ -145,66 +136,13 @@ def front(found: Ranking, cost: Mapping[str, float]) -> list[int]:
     return kept
 
 
-def _cheapest(found: Ranking, spent: Mapping[str, Mapping[str, float]], rows: Sequence[str]) -> dict[str, Any] | None:
+def _cheapest(found: Ranking, spending: Mapping[str, Spent], rows: Sequence[str]) -> dict[str, Any] | None:
     """Of those not separable from the first the one of the fewest gradients, if they are fewer than the first's."""
     if not found.tied:
         return None
-    cost = {row: spent[row]["gradients"] for row in found.tied if spent[row]["gradients"] > 0}
+    cost = {row: spending[row].gradients for row in found.tied if spending[row].gradients > 0}
     own = cost.get(found.tied[0])
     least = min(cost, key=lambda row: cost[row], default=None)
     if own is None or least is None or cost[least] >= own:
         return None
     return {"row": rows.index(least), "share": number(cost[least] / own, 2)}
-
-
-def _spent(scope: Scope) -> dict[str, dict[str, float]]:
-    """By row the mean over data sets of gradients and seconds a cell; a pack's seconds are shared by its cells."""
-    found: dict[str, dict[str, list[float]]] = {row: {name: [] for name in COSTS} for row in scope.rows}
-    for section in scope.sections:
-        for (_, row), own in section.once("costs", lambda s=section: costs(s)).groupby(["task", "method"]):
-            found[str(row)]["gradients"].append(float(own["gradients"].max()))
-            seconds = (own["seconds_per_cell"] * own["cells"]).sum() / own["cells"].sum()
-            found[str(row)]["seconds"].append(float(seconds))
-    return {row: {name: _mean(values) for name, values in own.items()} for row, own in found.items()}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")
-
-
-def _machines(section: Section) -> set[str]:
-    own = section.attempts[["device", "threads"]].drop_duplicates()
-    return {machine(str(device), int(threads)) for device, threads in own.itertuples(index=False)}
-
-
-def _terms(scope: Scope, row: str) -> int | None:
-    """How many networks a prediction averages over, by the configuration; None where it does not say."""
-    texts = [text for section in scope.sections for text in _attempts(section, row)["configuration"].head(1)]
-    settings = json.loads(texts[0]) if texts else {}
-    known = [settings[name] for name in COUNTED if isinstance(settings.get(name), int)]
-    return int(np.prod(known)) if known else None
-
-
-def _calibration(selection: Selection, scope: Scope, row: str) -> float:
-    """Mean over data sets of the calibration error that each has."""
-    tables = [
-        compared(selection, section, m) for section in scope.sections for m in section.metrics if m in CALIBRATION
-    ]
-    own = [table.entries[row, task].mean for table in tables for task in table.tasks if (row, task) in table.entries]
-    return _mean(own)
-
-
-def _attempts(section: Section, row: str) -> Frame:
-    return section.attempts[section.attempts["row"] == row]
-
-
-def _count(scope: Scope, row: str, statuses: Sequence[str]) -> int:
-    return sum(int(_attempts(section, row)["status"].isin(statuses).sum()) for section in scope.sections)
-
-
-def _cells(scope: Scope, row: str) -> int:
-    return sum(len(_attempts(section, row)) for section in scope.sections)
-
-
-def _failed(scope: Scope, row: str) -> int:
-    return _cells(scope, row) - _count(scope, row, SCORED)

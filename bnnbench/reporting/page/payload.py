@@ -8,30 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from bnnbench import names
 from bnnbench.reporting.figures.palette import members
-from bnnbench.reporting.literature import literature
 from bnnbench.reporting.page.boards import board
 from bnnbench.reporting.page.colours import both
-from bnnbench.reporting.page.compact import Names, number, numbers
+from bnnbench.reporting.page.compact import Names
+from bnnbench.reporting.page.quoted import quoted
 from bnnbench.reporting.page.scopes import scopes
-from bnnbench.reporting.pages import FOLDERS, SPLIT_RULES
-from bnnbench.reporting.points import compared
+from bnnbench.reporting.page.sections import columns_of
+from bnnbench.reporting.pages import FOLDERS
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
-from bnnbench.reporting.stored_splits import NOISE, published
-from bnnbench.reporting.tables.behind import behind_tables
-from bnnbench.reporting.tables.costs import shortened
-from bnnbench.reporting.tables.text import cell, words
-
-SHOWN = 16  # digits of a fingerprint: `bnnbench show` takes a unique beginning
+from bnnbench.reporting.tables.text import words
 
 
 def payload(selection: Selection) -> dict[str, Any]:
     """The page's data of a selection, those of budgets that the tables do not show too."""
     sections = (*selection.sections, *selection.others)
     sessions, messages = Names[int](), Names[str]([""])
-    shown = [_section(selection, section, sessions, messages) for section in sections]
+    shown = [columns_of(selection, section, sessions, messages) for section in sections]
     return {
         "about": _about(selection),
         "rows": _rows(selection, sections),
@@ -41,7 +35,7 @@ def payload(selection: Selection) -> dict[str, Any]:
         "scopes": [board(selection, scope) for scope in scopes(sections)],
         "sessions": _sessions(selection, list(sessions)),
         "messages": list(messages),
-        "published": {task: found for section in sections for task in section.tasks if (found := _published(task))},
+        "published": {task: found for section in sections for task in section.tasks if (found := quoted(task))},
     }
 
 
@@ -55,7 +49,7 @@ def _about(selection: Selection) -> dict[str, Any]:
 
 def _rows(selection: Selection, sections: tuple[Section, ...]) -> dict[str, dict[str, Any]]:
     """Of every row: its method's definition, colours, configuration."""
-    known, places = selection.methods.set_index("name"), members(selection.methods)
+    known, places = selection.methods.drop_duplicates("name", keep="last").set_index("name"), members(selection.methods)
     found: dict[str, dict[str, Any]] = {}
     for section in sections:
         other = set(section.scores.loc[section.scores["other_target"], "row"])
@@ -81,7 +75,7 @@ def _rows(selection: Selection, sections: tuple[Section, ...]) -> dict[str, dict
 
 
 def _tasks(selection: Selection, sections: tuple[Section, ...]) -> dict[str, dict[str, Any]]:
-    known = selection.tasks.set_index("name")
+    known = selection.tasks.drop_duplicates("name", keep="last").set_index("name")
     shown = dict.fromkeys(task for section in sections for task in section.tasks)
     return {
         task: {
@@ -106,68 +100,6 @@ def _metric(selection: Selection, name: str) -> dict[str, Any]:
     }
 
 
-def _section(selection: Selection, section: Section, sessions: Names[int], messages: Names[str]) -> dict[str, Any]:
-    """Comparisons, cells and troubles of one section."""
-    behind = [line for table in behind_tables(selection, section) for line in table.grid.rows]
-    return {
-        "group": section.group,
-        "rule": section.rule,
-        "splits": SPLIT_RULES.get(section.rule, ""),
-        "budget": section.budget,
-        "warning": section.warning,
-        "rows": list(section.rows),
-        "tasks": list(section.tasks),
-        "metrics": list(section.metrics),
-        "entries": {metric: _entries(selection, section, metric) for metric in section.metrics},
-        "cells": {task: _cells(section, task, sessions, messages) for task in section.tasks},
-        "behind": [[row, *(text for text, _, _ in own)] for row, own in behind],
-    }
-
-
-def _entries(selection: Selection, section: Section, metric: str) -> dict[str, dict[str, list[Any]]]:
-    """By task, columns over the rows that were run on it: place of the row, mean, error, and the text of the tables."""
-    table, found = compared(selection, section, metric), {}
-    for task in table.tasks:
-        own = [
-            (place, table.entries[row, task]) for place, row in enumerate(section.rows) if (row, task) in table.entries
-        ]
-        texts = [cell(entry) for _, entry in own]
-        found[task] = {
-            "row": [place for place, _ in own],
-            "mean": numbers(entry.mean for _, entry in own),
-            "se": numbers((entry.se for _, entry in own), 4),
-            "text": [text for text, _, _ in texts],
-            "best": [int(best) for _, best, _ in texts],
-            "marks": [marks for _, _, marks in texts],
-        }
-    return found
-
-
-def _cells(section: Section, task: str, sessions: Names[int], messages: Names[str]) -> dict[str, Any]:
-    """Columns over the cells of a task: what each is, what it cost, and its headline scores on the test rows."""
-    own: Frame = section.attempts[section.attempts["task"] == task].drop_duplicates("fingerprint")
-    scores: Frame = section.scores
-    wanted = (scores["task"] == task) & (scores["evaluation"] == names.TEST) & scores["metric"].isin(section.metrics)
-    values = scores[wanted].pivot_table(index="fingerprint", columns="metric", values="value", dropna=False, sort=False)
-    values = values.reindex(own["fingerprint"])
-    seconds = own["wall_s"] / own["pack_size"].clip(lower=1)
-    return {
-        "row": [section.rows.index(row) for row in own["row"]],
-        "split": own["index"].tolist(),
-        "seed": own["seed"].tolist(),
-        "status": own["status"].tolist(),
-        "cell": own["fingerprint"].str[:SHOWN].tolist(),
-        "session": [sessions.place(int(i)) for i in own["session"]],
-        "message": [messages.place(shortened(str(text))) for text in own["message"].fillna("")],
-        "gradients": numbers(own["gradients"]),
-        "steps": numbers(own["steps"]),
-        "parameters": numbers(own["parameters"]),
-        "pack": own["pack_size"].tolist(),
-        "seconds": numbers(seconds, 3),
-        "values": {metric: numbers(values[metric]) for metric in section.metrics if metric in values},
-    }
-
-
 def _sessions(selection: Selection, wanted: list[int]) -> list[dict[str, Any]]:
     known = selection.sessions.drop_duplicates("id").set_index("id")
     return [_session(known, i) for i in wanted]
@@ -184,36 +116,3 @@ def _session(known: Frame, i: int) -> dict[str, Any]:
         "command": FOLDERS.sub("", str(found["command"])),
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
     }
-
-
-def _published(task: str) -> list[dict[str, Any]]:
-    """Numbers from the literature for this data set, whatever the protocol, which each names."""
-    stored = [
-        {
-            "method": p.name,
-            "metric": p.metric,
-            "value": number(p.value),
-            "se": number(p.se, 3),
-            "who": p.source.short,
-            "rules": [rule for rule, noise in NOISE.items() if noise == p.source.noise],
-            "ours": list(p.source.ours),
-            "note": f"{p.source.noise} noise, "
-            + ("the stored splits" if p.source.stored else "random splits of its own"),
-        }
-        for p in published()
-        if p.task == task
-    ]
-    quoted = [
-        {
-            "method": q.method,
-            "metric": q.metric,
-            "value": number(q.value),
-            "se": None,
-            "who": q.source,
-            "rules": ["official"],
-            "ours": [q.nearest] if q.nearest else [],
-            "note": f"{q.locator}. {q.note}".strip(),
-        }
-        for q in literature(task)
-    ]
-    return stored + quoted

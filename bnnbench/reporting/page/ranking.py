@@ -64,7 +64,7 @@ def ranking(rows: Sequence[str], columns: Sequence[Column], repeated: Sequence[S
         return None
     better = np.array([[-column.table.better] for column in columns], dtype=float)
     values = better * np.array([[_value(e) for e in own] for own in entries.values()]).T
-    values = np.where(np.isnan(values), np.inf, values)
+    values = np.where(np.isfinite(values), values, np.inf)
     ranks, shown = ranked(values), tuple(entries)
     low, high = _interval(shown, values, repeated, better)
     baselines = {row for column in columns for row in column.table.baselines}
@@ -87,6 +87,7 @@ def _normalised(values: np.ndarray) -> np.ndarray:
         share = (median - values) / (median - best)
     share = np.where(np.isposinf(median) & np.isfinite(values), 1.0, share)
     share = np.where(median == best, values == best, share)  # most are equal
+    share = np.where(np.isfinite(values), share, 0.0)
     return np.clip(np.nan_to_num(share, nan=0.0), 0.0, 1.0).mean(0)
 
 

@@ -40,11 +40,12 @@ def samples(selection: Selection, column: Column) -> Samples:
     if column.table.splits[task] > 1:
         return Samples(_complete(_per_split(column)), column.table.ratio[task], "splits")
     stored = blocks(selection, column.section)
-    own = {row: found[metric] for row in column.section.rows if metric in (found := stored.get((row, task), {}))}
+    by_row = {row: stored.get((row, task), {}) for row in column.section.rows}
+    own = {row: metrics[metric] for row, metrics in by_row.items() if metric in metrics}
     sizes = [len(scores) for scores in own.values()]
-    usual = max(set(sizes), key=sizes.count, default=0)
-    found = {row: scores for row, scores in own.items() if len(scores) == usual}
-    return Samples(found, 0.0, "blocks" if usual > 1 else "points")
+    usual = max(sorted(set(sizes)), key=sizes.count, default=0)
+    alike = {row: scores for row, scores in own.items() if len(scores) == usual}
+    return Samples(alike, 0.0, "blocks" if usual > 1 else "points")
 
 
 def _per_split(column: Column) -> Frame:

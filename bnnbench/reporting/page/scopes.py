@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bnnbench.reporting.comparison import Comparison
@@ -61,22 +61,29 @@ class Scope:
 
 def scopes(sections: Sequence[Section]) -> list[Scope]:
     """Unions first, those of most data sets first; then every section for itself."""
-    unions = [scope for key in dict.fromkeys(map(_kind, sections)) for scope in _union(_of_kind(sections, key))]
+    unions = [_union(own) for own in _families(sections) if len(own) > 1]
     unions.sort(key=lambda scope: -sum(len(section.tasks) for section in scope.sections))
     return unions + [Scope(f"{s.name}-{s.budget}", s.group, (s,)) for s in sections]
 
 
-def _kind(section: Section) -> tuple[str, str, str]:
-    return section.rule, section.budget, next(iter(section.metrics), "")
+def _families(sections: Sequence[Section]) -> list[list[Section]]:
+    """Sections that can be ranked together: each has rule, budget, a metric and two methods in common with the first."""
+    found: list[list[Section]] = []
+    for section in sections:
+        own = next((own for own in found if _comparable(own[0], section)), None)
+        if own is None:
+            found.append([section])
+        else:
+            own.append(section)
+    return found
 
 
-def _of_kind(sections: Iterable[Section], kind: tuple[str, str, str]) -> list[Section]:
-    return [section for section in sections if _kind(section) == kind]
+def _comparable(first: Section, other: Section) -> bool:
+    conditions = (first.rule, first.budget) == (other.rule, other.budget)
+    return conditions and bool({*first.metrics} & {*other.metrics}) and len({*first.rows} & {*other.rows}) > 1
 
 
-def _union(sections: list[Section]) -> list[Scope]:
-    """None where the sections have no methods in common to rank."""
-    if len(sections) < 2 or len(set.intersection(*(set(section.rows) for section in sections))) < 2:
-        return []
+def _union(sections: Sequence[Section]) -> Scope:
     rule, budget = sections[0].rule, sections[0].budget
-    return [Scope(f"all-{rule}-{budget}", " + ".join(section.group for section in sections), tuple(sections))]
+    name = f"all-{rule}-{budget}"
+    return Scope(name, " + ".join(section.group for section in sections), tuple(sections))
