@@ -2,11 +2,12 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from report_data import METRICS, fill, gallery, lost, outcome
 from report_data import cell as made_cell
-from report_data import fill, gallery, lost, outcome
 from suite_data import SUITE_METHODS
 from test_page import HOSTILE, hostile_store, needs_libraries
 
@@ -39,6 +40,7 @@ def file(tmp_path_factory):
         o for o in gallery(4, ("constant", "map", "mc-dropout", "sgld")) if o.cell.task in ("housing", "yacht", "power")
     ]
     with fill(folder / "results.db", outcomes, SUITE_METHODS) as store:
+        store.register((), (), [replace(metric, order=place) for place, metric in enumerate(METRICS)])
         build(store, folder / "out", formats=["html"])
     return folder / "out/index.html"
 

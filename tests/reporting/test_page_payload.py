@@ -72,8 +72,8 @@ def test_texts_are_those_of_the_tables(selection, found):
 
 def test_sections_of_one_rule_are_ranked_together_too(found):
     scopes = {scope["name"]: scope for scope in found["scopes"]}
-    assert next(iter(scopes)) == "all-10fold-full"
-    union = scopes["all-10fold-full"]
+    assert next(iter(scopes)) == "starter+uci-10fold-full"
+    union = scopes["starter+uci-10fold-full"]
     assert union["title"] == "starter + uci"
     assert set(union["metrics"]) == {"log_likelihood"}  # what only one of the groups has stands in the group
     assert set(union["metrics"]["log_likelihood"]["tasks"]) == {"digits", "housing", "wine", "yacht", "power"}

@@ -24,7 +24,7 @@ class Scope:
     """Sections that are ranked together.
 
     Attributes:
-        name: unique; `uci-10fold`, or `all-10fold` of several.
+        name: unique; `uci-10fold-full`, or `starter+uci-10fold-full` of several.
         title: the groups in words.
     """
 
@@ -67,7 +67,7 @@ def scopes(sections: Sequence[Section]) -> list[Scope]:
 
 
 def _families(sections: Sequence[Section]) -> list[list[Section]]:
-    """Sections that can be ranked together: each has rule, budget, a metric and two methods in common with the first."""
+    """Sections to rank together: each has rule, budget, a metric and two methods in common with the first."""
     found: list[list[Section]] = []
     for section in sections:
         own = next((own for own in found if _comparable(own[0], section)), None)
@@ -84,6 +84,5 @@ def _comparable(first: Section, other: Section) -> bool:
 
 
 def _union(sections: Sequence[Section]) -> Scope:
-    rule, budget = sections[0].rule, sections[0].budget
-    name = f"all-{rule}-{budget}"
-    return Scope(name, " + ".join(section.group for section in sections), tuple(sections))
+    groups = [section.group for section in sections]
+    return Scope(f"{'+'.join(groups)}-{sections[0].rule}-{sections[0].budget}", " + ".join(groups), tuple(sections))

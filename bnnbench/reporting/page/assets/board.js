@@ -93,11 +93,19 @@ function renderBoard(view) {
   const tied = board.tied.map((place) => scope.rows[place]);
   const chosen = compared();
   const css = shown.map((row) => (tied.includes(row) ? "tied" : rank(row) === 1e9 ? "unranked" : ""));
-  table($id("leaderboard"), HEADS, shown.map((row) => boardRow(view, row, chosen)), { order: [[2, "asc"]], name: `leaderboard-${scope.name}`, classes: css, unsorted: [1] });
+  const own = table($id("leaderboard"), HEADS, shown.map((row) => boardRow(view, row, chosen)), { order: [sorting(view.state.sort)], name: `leaderboard-${scope.name}`, classes: css, unsorted: [1] });
+  own?.on("order", () => remember({ sort: own.order().map(([column, direction]) => `${column}.${direction}`)[0] ?? "" }));
   const few = board.tasks.length < 5 ? ` ${board.tasks.length} data set${board.tasks.length === 1 ? " is" : "s are"} few: such ranks say little of others.` : "";
   const thin = board.thin.length ? ` Not ranked over, for few methods were run there: ${board.thin.join(", ")}.` : "";
   const machines = scope.machines.length > 1 ? ` Seconds come from ${scope.machines.length} settings (${scope.machines.join("; ")}) and compare roughly only.` : ` Seconds on ${scope.machines.join()}.`;
   fill($id("below-board"), `Green: the first and those that cannot be told apart from it; baselines and what is flagged ‡ cannot be the first.${few}${thin}${machines}`);
+}
+
+const BY_RANK = [2, "asc"];
+
+function sorting(text) {
+  const [column, direction] = text.split(".");
+  return HEADS[column] && column !== "1" && ["asc", "desc"].includes(direction) ? [Number(column), direction] : BY_RANK;
 }
 
 function renderCost({ scope, board, family, state }) {
