@@ -73,7 +73,12 @@ const swatch = (row) => { const dot = el("span", { class: "swatch", "aria-hidden
 
 function toggle(row) {
   const chosen = compared();
-  setState({ compare: (chosen.includes(row) ? chosen.filter((each) => each !== row) : [...chosen, row].slice(-5)).map(encodeURIComponent).join(",") || "none" });
+  const added = [...chosen.slice(0, 1), ...[...chosen.slice(1), row].slice(-4)]; // the others are compared with the first
+  choose(chosen.includes(row) ? chosen.filter((each) => each !== row) : chosen.length ? added : [row]);
+}
+
+function choose(rows) {
+  setState({ compare: rows.map(encodeURIComponent).join(",") || "none" });
 }
 
 const HEADS = [

@@ -19,8 +19,10 @@ function decoded(text) {
 function renderCompare({ scope, board, metric }) {
   const chosen = compared();
   const free = scope.rows.filter((row) => !chosen.includes(row));
+  const against = el("select", { "aria-label": "The method that the others are compared with", change: (event) => choose([event.target.value, ...chosen.slice(1).filter((row) => row !== event.target.value)]) }, scope.rows.map((row) => el("option", { value: row, selected: row === chosen[0] }, row)));
   const add = el("select", { "aria-label": "Add a method to the comparison", change: (event) => event.target.value && toggle(event.target.value) }, el("option", { value: "" }, "add a method …"), free.map((row) => el("option", { value: row }, row)));
-  fill($id("chosen"), chosen.map((row, i) => el("button", { type: "button", class: "plain", title: "Take it out", click: () => toggle(row) }, swatch(row), `${row}${i ? "" : " (the others against it)"} ✕`)), chosen.length < 5 ? add : null);
+  const chips = chosen.slice(1).map((row) => el("button", { type: "button", class: "plain", title: "Take it out", click: () => toggle(row) }, swatch(row), `${row} ✕`));
+  fill($id("chosen"), el("label", {}, "Compare with ", against), chips, chosen.length < 5 ? add : null);
   if (!board || chosen.length < 2) { fill($id("verdict"), "Choose two to five methods, here or by the boxes of the leaderboard."); fill($id("forest")); fill($id("odds")); fill($id("forest-text")); return; }
   const [base, ...others] = chosen;
   fill($id("verdict"), `On data sets like these ${board.tasks.length}: ${others.map((row) => verdict(scope, board, row, base, metric)).join("; ")}.`);

@@ -38,15 +38,15 @@ function renderAbout({ scope }) {
 }
 
 function wire() {
-  const choose = (id, change) => $id(id).addEventListener("change", (event) => setState(change(event.target.value)));
-  choose("tasks", (value) => { const { scope } = current(); const own = DATA.scopes.filter((each) => describe(each) === value); return { tasks: (own.find((each) => each.budget === scope.budget) ?? own[0]).name }; });
-  choose("budget", (value) => ({ tasks: value }));
-  choose("metric", (metric) => ({ metric }));
-  choose("family", (family) => ({ family }));
-  choose("reference", (reference) => ({ reference }));
-  choose("cost", (cost) => ({ cost }));
-  choose("task", (data) => ({ data }));
-  choose("row", (method) => ({ method }));
+  const onChange = (id, change) => $id(id).addEventListener("change", (event) => setState(change(event.target.value)));
+  onChange("tasks", (value) => { const { scope } = current(); const own = DATA.scopes.filter((each) => describe(each) === value); return { tasks: (own.find((each) => each.budget === scope.budget) ?? own[0]).name }; });
+  onChange("budget", (value) => ({ tasks: value }));
+  onChange("metric", (metric) => ({ metric }));
+  onChange("family", (family) => ({ family }));
+  onChange("reference", (reference) => ({ reference }));
+  onChange("cost", (cost) => ({ cost }));
+  onChange("task", (data) => ({ data }));
+  onChange("row", (method) => ({ method }));
   $id("theme").addEventListener("click", () => setState({ theme: isDark() ? "light" : "dark" }));
   for (const button of document.querySelectorAll("[data-go]")) button.addEventListener("click", () => go(button.dataset.go));
   for (const form of document.querySelectorAll("form.selectors")) form.addEventListener("submit", (event) => event.preventDefault());
