@@ -101,7 +101,7 @@ def test_a_view_is_shared_by_its_address(browser, file, opened):
     page = opened.page
     page.select_option("#metric", "rmse")
     page.wait_for_function("location.hash.includes('metric=rmse')")
-    page.get_by_label("Compare mc-dropout").check()
+    page.get_by_label("Compare mc-dropout").click()
     page.wait_for_function("location.hash.includes('mc-dropout')")
     again = Opened(browser, file, page.evaluate("location.hash"))
     assert "by RMSE" in again.page.inner_text("#sentence")

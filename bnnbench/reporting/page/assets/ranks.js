@@ -15,7 +15,7 @@ function renderHeat(scope, board, at, names, metric) {
   const x = { field: "task", type: "nominal", sort: board.tasks, title: null, axis: { labelAngle: -45, orient: "top" } };
   const y = { field: "row", type: "nominal", sort: names, title: null };
   const dark = isDark();
-  const color = { field: "rank", type: "quantitative", title: "rank", scale: { scheme: "viridis", domain: [1, board.ranked.length], reverse: true }, legend: null };
+  const color = { field: "rank", type: "quantitative", title: "rank", scale: { scheme: "viridis", domain: [1, Math.max(2, board.ranked.length)], reverse: true }, legend: null };
   chart($id("heat"), { height: 19 * names.length, data: { values }, encoding: { x, y }, layer: [
     { mark: { type: "rect", cursor: "pointer", stroke: palette().ground }, encoding: { color, tooltip: tip(["row", "method"], ["task", "data set"], ["rank", "rank", ".3~g"], ["text", metricOf(metric).words]) } },
     { mark: { type: "text", fontSize: 11, interactive: false }, encoding: { text: { field: "rank", type: "quantitative", format: ".3~g" }, color: { condition: { test: `datum.rank < ${board.ranked.length * 0.55}`, value: "#111" }, value: "#fff" } } },
@@ -33,9 +33,9 @@ function renderCritical(scope, board, at, names) {
   const best = Math.min(...board.rank);
   const band = board.nemenyi === null ? [] : [{ from: best, to: best + board.nemenyi }];
   const y = { field: "row", type: "nominal", sort: names, title: null };
-  const x = { field: "rank", type: "quantitative", title: "mean rank (1 is best)", scale: { zero: false, domain: [1, board.ranked.length], nice: false } };
+  const x = { field: "rank", type: "quantitative", title: "mean rank (1 is best)", scale: { zero: false, domain: [1, Math.max(2, board.ranked.length)], nice: false } };
   chart($id("critical"), { height: 19 * names.length, layer: [
-    { data: { values: band }, mark: { type: "rect", color: palette().line, opacity: 0.45, clip: true }, encoding: { x: { field: "from", type: "quantitative" }, x2: { field: "to" } } },
+    ...band.map((values) => ({ data: { values: [values] }, mark: { type: "rect", color: palette().line, opacity: 0.45, clip: true }, encoding: { x: { field: "from", type: "quantitative" }, x2: { field: "to" } } })),
     { data: { values }, mark: { type: "rule", strokeWidth: 2, opacity: 0.7 }, encoding: { y, x: { ...x, field: "low" }, x2: { field: "high" }, color: marked } },
     { data: { values }, mark: { type: "point", size: 80, opacity: 1, strokeWidth: 2 }, encoding: { y, x, color: marked, fill: { condition: { test: "datum.tied[0] === 'c'", field: "colour", type: "nominal", scale: null }, value: palette().ground }, tooltip: tip(["row", "method"], ["rank", "mean rank", ".3~g"], ["low", "from", ".3~g"], ["high", "to", ".3~g"], ["tied", "by the test"]) } },
   ] }, "Mean ranks with intervals; filled: cannot be told apart from the first", (datum) => { if (datum.row) { setState({ method: datum.row }); go("method"); } });
