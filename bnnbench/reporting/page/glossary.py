@@ -48,7 +48,10 @@ GLOSSARY = (
     ("gradients", "Minibatch gradients of a cell, of all its networks or chains: a cost that no machine changes."),
     ("samples", "Networks that a prediction averages over, as far as the configuration tells."),
     ("cell", "One method with one configuration on one split of one data set, with one seed, at one budget."),
-    ("†", "Cells failed or are missing: a mean over the splits that a method survived flatters it."),
+    (
+        "†",
+        "Cells failed or are missing: a mean over the splits that a method survived flatters it; it is never called best.",
+    ),
     ("‡", "Flagged by the method's own convergence diagnostics; it has a rank, and is not called the best."),
     ("§", "Another target than the task's posterior: another model or prior, or a tempered posterior."),
     ("¶3/10", "Worse than the baseline on three of ten splits."),

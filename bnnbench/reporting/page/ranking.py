@@ -30,7 +30,7 @@ class Ranking:
         ranks: [k, m].
         low, high: of the mean rank [m], by the bootstrap; NaN where nothing is repeated.
         normalised: [m]; the mean over data sets of (median - x) / (median - best) of each, at least 0.
-        able: those that compete to be called the best: no baselines, and none that its own diagnostics flag.
+        able: those that compete to be called the best: no baselines, none with failed cells or flagged by itself.
         tied: the first of these and those not separable from it, in the order of their mean ranks.
         absent: method -> number of data sets that it was not run on.
     """
@@ -68,11 +68,15 @@ def ranking(rows: Sequence[str], columns: Sequence[Column], repeated: Sequence[S
     ranks, shown = ranked(values), tuple(entries)
     low, high = _interval(shown, values, repeated, better)
     baselines = {row for column in columns for row in column.table.baselines}
-    able = [row for row, own in entries.items() if row not in baselines and not any(e.unconverged for e in own)]
+    able = [row for row, own in entries.items() if row not in baselines and all(map(_competes, own))]
     tied = _tied(shown, ranks, able, entries)
     return Ranking(
         shown, ranks, low, high, _normalised(values), tuple(able), tied, {r: n for r, n in absent.items() if n}
     )
+
+
+def _competes(entry: Entry) -> bool:
+    return entry.complete and not entry.unconverged and bool(np.isfinite(entry.mean))
 
 
 def _value(entry: Entry) -> float:

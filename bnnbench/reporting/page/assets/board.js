@@ -103,7 +103,7 @@ function renderBoard(view) {
   const few = board.tasks.length < 5 ? ` ${board.tasks.length} data set${board.tasks.length === 1 ? " is" : "s are"} few: such ranks say little of others.` : "";
   const thin = board.thin.length ? ` Not ranked over, for few methods were run there: ${board.thin.join(", ")}.` : "";
   const machines = scope.machines.length > 1 ? ` Seconds come from ${scope.machines.length} settings (${scope.machines.join("; ")}) and compare roughly only.` : ` Seconds on ${scope.machines.join()}.`;
-  fill($id("below-board"), `Green: the first and those that cannot be told apart from it; baselines and what is flagged ‡ cannot be the first.${few}${thin}${machines}`);
+  fill($id("below-board"), `Green: the first and those that cannot be told apart from it; baselines, and methods with failed or flagged (‡) cells, compete for neither.${few}${thin}${machines}`);
 }
 
 const BY_RANK = [2, "asc"];

@@ -29,7 +29,7 @@ function textOf(scope, metric, task, row) {
 
 function renderCritical(scope, board, at, names) {
   const tied = board.tied;
-  const values = at.map((i, k) => ({ row: names[k], rank: board.rank[i], low: board.low[i] ?? board.rank[i], high: board.high[i] ?? board.rank[i], colour: colour(names[k]), tied: tied.includes(board.ranked[i]) ? "cannot be told apart from the first" : board.able.includes(board.ranked[i]) ? "told apart from the first" : "does not compete: a baseline, or flagged by its diagnostics" }));
+  const values = at.map((i, k) => ({ row: names[k], rank: board.rank[i], low: board.low[i] ?? board.rank[i], high: board.high[i] ?? board.rank[i], colour: colour(names[k]), tied: tied.includes(board.ranked[i]) ? "cannot be told apart from the first" : board.able.includes(board.ranked[i]) ? "told apart from the first" : "does not compete: a baseline, or with failed or flagged cells" }));
   const best = Math.min(...board.rank);
   const band = board.nemenyi === null ? [] : [{ from: best, to: best + board.nemenyi }];
   const y = { field: "row", type: "nominal", sort: names, title: null };
