@@ -50,7 +50,7 @@ GLOSSARY = (
     ("cell", "One method with one configuration on one split of one data set, with one seed, at one budget."),
     (
         "†",
-        "Cells failed or are missing: a mean over the splits that a method survived flatters it; it is never called best.",
+        "Cells failed or are missing; the mean over the splits that a method survived flatters it and is never best.",
     ),
     ("‡", "Flagged by the method's own convergence diagnostics; it has a rank, and is not called the best."),
     ("§", "Another target than the task's posterior: another model or prior, or a tempered posterior."),
