@@ -81,13 +81,12 @@ def covered(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
     """Data sets to rank over, and those on which fewer than half as many methods were run as on the fullest: with them
     hardly any method would have a rank."""
     counts = [sum((row, column.task) in column.table.entries for row in column.table.rows) for column in columns]
-    full = [2 * count >= max(counts) for count in counts]
-    return [c for c, own in zip(columns, full, strict=True) if own], [
-        c for c, own in zip(columns, full, strict=True) if not own
-    ]
+    counted = list(zip(columns, counts, strict=True))
+    enough = max(counts) / 2
+    return [column for column, n in counted if n >= enough], [column for column, n in counted if n < enough]
 
 
-def _pairs(found: Differences) -> dict[str, list[Any]]:
+def _pairs(found: Differences) -> dict[str, Any]:
     """The upper triangle of pairs, row after row."""
     return {
         "mean": numbers(found.mean, 4),

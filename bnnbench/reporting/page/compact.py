@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -41,7 +41,7 @@ class Names(Generic[T]):
         """Where it stands; at the end if it is new."""
         return self._places.setdefault(name, len(self._places))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[T]:
         return iter(self._places)
 
 

@@ -70,9 +70,7 @@ def ranking(rows: Sequence[str], columns: Sequence[Column], repeated: Sequence[S
     baselines = {row for column in columns for row in column.table.baselines}
     able = [row for row, own in entries.items() if row not in baselines and all(map(_competes, own))]
     tied = _tied(shown, ranks, able, entries)
-    return Ranking(
-        shown, ranks, low, high, _normalised(values), tuple(able), tied, {r: n for r, n in absent.items() if n}
-    )
+    return Ranking(shown, ranks, low, high, _normalised(values), tuple(able), tied, absent)
 
 
 def _competes(entry: Entry) -> bool:
@@ -111,7 +109,9 @@ def _interval(
     return low, high
 
 
-def _drawn(rows: Sequence[str], own: np.ndarray, sample: Samples, sign: np.ndarray, draw: np.random.Generator):
+def _drawn(
+    rows: Sequence[str], own: np.ndarray, sample: Samples, sign: np.ndarray, draw: np.random.Generator
+) -> np.ndarray:
     """Ranks [DRAWS, m] on one data set, of means over splits that are drawn again; of one split as they are."""
     again = np.repeat(own[None], DRAWS, 0)
     if sample.count > 1:
