@@ -92,7 +92,7 @@ def test_sorting_says_so(opened):
     head.click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert opened.column("leaderboard", 10)[-1] != "0"
-    head.focus()
+    head.locator("[tabindex='0']").focus()
     opened.page.keyboard.press("Enter")
     assert head.get_attribute("aria-sort") == "descending"
 

@@ -120,12 +120,16 @@ function renderCost({ scope, board, family, state }) {
   const values = all.filter((point) => point.cost > 0 && (!family || point.family === family));
   if (!values.length) return fill($id("cost-chart"), el("p", { class: "hint" }, "Nothing here costs any."));
   const costs = values.map((point) => point.cost).sort((a, b) => a - b);
+  const middle = Math.sqrt(costs[0] * costs[costs.length - 1]);
+  const fronts = values.filter((point) => point.front); // none of a family that never is on it
+  const sides = [["left", fronts.filter((point) => point.cost <= middle)], ["right", fronts.filter((point) => point.cost > middle)]];
+  const labelled = sides.filter(([, own]) => own.length);
   const x = { field: "cost", type: "quantitative", title: `${cost} a cell (log scale)`, scale: { type: "log", nice: false, padding: 24 }, axis: { tickCount: 4, format: "~s" } };
   const y = { field: "rank", type: "quantitative", title: "mean rank (1 is best)", scale: { reverse: true, zero: false, nice: false, padding: 8 } };
   const tooltip = tip(["row", "method"], ["rank", "mean rank", ".3~g"], ["low", "from", ".3~g"], ["high", "to", ".3~g"], ["cost", cost, ",.4~g"], ["tied", "tied with the first"]);
   chart($id("cost-chart"), { height: 420, data: { values }, layer: [
-    { transform: [{ filter: "datum.front" }], mark: { type: "line", interpolate: "step-after", strokeDash: [4, 3], color: palette().faint }, encoding: { x, y, order: { field: "cost", type: "quantitative" } } },
+    ...(fronts.length ? [{ data: { values: fronts }, mark: { type: "line", interpolate: "step-after", strokeDash: [4, 3], color: palette().faint }, encoding: { x, y, order: { field: "cost", type: "quantitative" } } }] : []),
     { mark: { type: "point", filled: true, size: 110, opacity: 1, cursor: "pointer" }, encoding: { x, y, color: marked, tooltip } },
-    ...["left", "right"].map((align) => ({ transform: [{ filter: `datum.front && ${align === "right" ? "" : "!"}(datum.cost > ${Math.sqrt(costs[0] * costs[costs.length - 1])})` }], mark: { type: "text", align, dx: align === "left" ? 9 : -9, dy: -7, fontSize: 12, fontWeight: 600 }, encoding: { x, y, text: { field: "row" } } })),
+    ...labelled.map(([align, own]) => ({ data: { values: own }, mark: { type: "text", align, dx: align === "left" ? 9 : -9, dy: -7, fontSize: 12, fontWeight: 600 }, encoding: { x, y, text: { field: "row" } } })),
   ] }, `Mean rank against ${cost} of ${values.length} methods`, (datum) => { if (datum.row) { setState({ method: datum.row }); go("method"); } });
 }
