@@ -37,7 +37,7 @@ function renderDots(scope, section, task, metric) {
   const outside = (value) => (value < low ? "triangle-left" : value > high ? "triangle-right" : "circle");
   const names = entries.map((entry) => entry.row);
   const means = entries.map((entry) => ({ row: entry.row, value: entry.mean, at: within(entry.mean), shape: outside(entry.mean), from: within(entry.mean - (entry.se ?? 0)), to: within(entry.mean + (entry.se ?? 0)), text: `${entry.text} ${entry.marks}`.trim(), colour: colour(entry.row) }));
-  const lines = theirs.map((p) => ({ at: within(p.value), who: `${p.method} (${p.who})`, value: p.value, same: p.rules.includes(section.rule) ? "same protocol" : "another protocol" }));
+  const lines = theirs.map((p) => ({ at: within(p.value), who: `${p.method} (${p.who})`, value: p.value, same: p.rules.includes(section.rule) ? "near to ours" : "another" }));
   const constant = entries.find((entry) => DATA.rows[entry.row].role === "baseline");
   fill($id("dots-text"), `${about.words} on ${task} (${about.unit || "no unit"}), ${about.better > 0 ? "right" : "left"} is better. Large: mean ± standard error; small: every split; triangles: further out.${lines.length ? " Dashed lines: published numbers, hover for whose and under which protocol." : ""}`);
   const x = { field: "at", type: "quantitative", title: `${about.words}${about.unit ? ` (${about.unit})` : ""}`, scale: { domain: [low, high], zero: false, nice: false } };
@@ -68,7 +68,7 @@ function renderPublished(section, task) {
   const rows = own.map((p) => {
     const ours = entriesOf(section, p.metric, task).filter((entry) => p.ours.includes(entry.row));
     return [[p.method, p.method, "left"], [metricOf(p.metric).words, "", "left"], [exact(p.value) + (p.se === null ? "" : ` ± ${exact(p.se)}`), p.value],
-      [ours.map((entry) => `${entry.row}: ${entry.text}`).join("; ") || "–", "", "left"], [p.rules.includes(section.rule) ? "the same" : "another: do not expect agreement", "", "left"], [`${p.who}; ${p.note}`, "", "long"]];
+      [ours.map((entry) => `${entry.row}: ${entry.text}`).join("; ") || "–", "", "left"], [p.rules.includes(section.rule) ? "near to ours: see the source" : "another: do not expect agreement", "", "left"], [`${p.who}; ${p.note}`, "", "long"]];
   });
   table($id("published"), [["Published method", "left"], ["Metric", "left"], ["Published", ""], ["Nearest here", "left"], ["Protocol", "left"], ["Source", "left"]], rows, { name: `published-${task}` });
 }
