@@ -45,10 +45,15 @@ def spent(scope: Scope) -> dict[str, Spent]:
     means = _means(scope)
     found = {}
     for row, own in attempts.groupby("row"):
-        scored, flagged = own["status"].isin(SCORED).sum(), (own["status"] == Status.UNCONVERGED.value).sum()
-        cost = means.loc[row] if row in means.index else dict.fromkeys(COSTS, np.nan)
-        terms = _terms(str(own["configuration"].iloc[0]))
-        found[str(row)] = Spent(*(float(cost[c]) for c in COSTS), terms, len(own), len(own) - int(scored), int(flagged))
+        status, cost = own["status"], means.loc[row] if row in means.index else dict.fromkeys(COSTS, np.nan)
+        found[str(row)] = Spent(
+            gradients=float(cost["gradients"]),
+            seconds=float(cost["seconds"]),
+            terms=_terms(str(own["configuration"].iloc[0])),
+            cells=len(own),
+            failed=int((~status.isin(SCORED)).sum()),
+            unconverged=int((status == Status.UNCONVERGED.value).sum()),
+        )
     return found
 
 
