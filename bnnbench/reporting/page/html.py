@@ -60,7 +60,7 @@ def vega() -> str:
     """Vega, Vega-Lite and vega-embed, as `vegaEmbed` of the window."""
     import vl_convert
 
-    return _inline(vl_convert.javascript_bundle(None))
+    return _inline(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 @cache

@@ -130,7 +130,7 @@ def _tied(
         return ()
     places = [rows.index(row) for row in able]
     means = ranks.mean(0)[places]
-    order = np.argsort(means, kind="stable").tolist()
+    order: list[int] = np.argsort(means, kind="stable").tolist()
     if len(ranks) == 1:
         return tuple(able[i] for i in order if entries[able[i]][0].best)
     kept = inseparable(ranked(ranks[:, places]).T, order[0], 0.0)
