@@ -43,7 +43,7 @@ function renderDots(scope, section, task, metric) {
   const x = { field: "at", type: "quantitative", title: `${about.words}${about.unit ? ` (${about.unit})` : ""}`, scale: { domain: [low, high], zero: false, nice: false } };
   const y = { field: "row", type: "nominal", sort: names, title: null };
   chart($id("dots"), { height: 20 * names.length, layer: [
-    { data: { values: lines }, mark: { type: "rule", strokeDash: [5, 3], strokeWidth: 2, color: palette().accent }, encoding: { x, tooltip: tip(["who", "published"], ["value", "value", ".5~g"], ["same", "protocol"]) } },
+    ...(lines.length ? [{ data: { values: lines }, mark: { type: "rule", strokeDash: [5, 3], strokeWidth: 2, color: palette().accent }, encoding: { x, tooltip: tip(["who", "published"], ["value", "value", ".5~g"], ["same", "protocol"]) } }] : []),
     { data: { values: splits.map((cell) => ({ ...cell, at: within(cell.value), shape: outside(cell.value) })) }, mark: { type: "point", size: 22, opacity: 0.5, filled: true, cursor: "pointer" }, encoding: { x, y, color: marked, shape: { field: "shape", type: "nominal", scale: null }, tooltip: tip(["row", "method"], ["split", "split"], ["seed", "seed"], ["value", about.words, ".6~g"], ["status", "status"]) } },
     { data: { values: means }, mark: { type: "rule", strokeWidth: 3 }, encoding: { x: { ...x, field: "from" }, x2: { field: "to" }, y, color: marked } },
     { data: { values: means }, mark: { type: "point", size: 95, filled: true, opacity: 1, cursor: "pointer" }, encoding: { x, y, color: marked, shape: { field: "shape", type: "nominal", scale: null }, tooltip: tip(["row", "method"], ["text", about.words]) } },
