@@ -18,7 +18,7 @@ from bnnbench.experiment.run import Summary, run_request
 from bnnbench.experiment.selection import method_to_check
 from bnnbench.experiment.threads import jobs_of, large_threads
 from bnnbench.experiment.threads import threads as computing_with
-from bnnbench.methods import METHODS, Method
+from bnnbench.methods import METHODS, Inference
 from bnnbench.store.forget import Forgotten
 from bnnbench.store.forget import forget as forget_in
 from bnnbench.store.store import ResultStore
@@ -33,7 +33,7 @@ MOST_JOBS = 64
 
 
 def run(
-    methods: str | Method | Sequence[str | Method] = "all",
+    methods: str | Inference | Sequence[str | Inference] = "all",
     tasks: str | Task | Sequence[str | Task] = "all",
     *,
     split_rule: str | None = None,
@@ -106,7 +106,7 @@ def run(
     place = device_of(device)
     jobs, threads = jobs_of(jobs), large_threads(threads)
     request = Request(
-        methods=entries_of(methods, "--methods", Method),
+        methods=entries_of(methods, "--methods", Inference),
         tasks=entries_of(tasks, "--task", Task),
         budget=budget_of(text_of(budget, "--budget")),
         test_sets=names_of(test_sets, "--test-sets"),
@@ -133,7 +133,7 @@ def run(
     )
 
 
-def check(method: str | Method, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
+def check(method: str | Inference, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
     """Put a method on problems with known answers; one verdict after the other.
 
     Args:

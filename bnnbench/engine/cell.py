@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from bnnbench import random
-from bnnbench.methods import Method
+from bnnbench.methods import Inference
 from bnnbench.records import CellRecord, canonical
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import Budget
@@ -22,7 +22,7 @@ class Cell:
     """One method with one configuration on one split of one task, with one seed and budget."""
 
     task: Task
-    method: Method
+    method: Inference
     rule: str
     index: int
     seed: int
@@ -58,16 +58,16 @@ class Cell:
         return self.budget.steps * self.method.steps_multiplier if self.method.num_networks else 0
 
 
-def _fields(method: Method) -> dict[str, Any]:
+def _fields(method: Inference) -> dict[str, Any]:
     return dataclasses.asdict(method)  # type: ignore[call-overload]
 
 
-def default(cls: type[Method], task: Task) -> Method:
+def default(cls: type[Inference], task: Task) -> Inference:
     """A method with its defaults on a task."""
     return cls(**task.defaults(cls.name, cls.tags))
 
 
-def label(method: Method, task: Task) -> str:
+def label(method: Inference, task: Task) -> str:
     """What differs from the defaults on a task, `default` if nothing."""
     plain = _fields(default(type(method), task))
     changed = [f"{name}={value}" for name, value in _fields(method).items() if value != plain[name]]

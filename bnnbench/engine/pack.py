@@ -22,7 +22,7 @@ from bnnbench.data.labels import check_target
 from bnnbench.data.scales import check_spread, standardisation
 from bnnbench.engine.cell import Cell
 from bnnbench.errors import UserError
-from bnnbench.methods import Method
+from bnnbench.methods import Inference
 from bnnbench.model import Problem, Rows, Table
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import Budget
@@ -37,12 +37,14 @@ class Replicas:
         method: the method of all of them; its float fields are those of the first cell, `floats` holds all.
         floats: float field -> values [R].
         problem: the problem template; its `rows` have a leading dimension R, its `t` is 0.
+        keys: cell keys [R, 2].
     """
 
     cells: tuple[Cell, ...]
-    method: Method
+    method: Inference
     floats: dict[str, Tensor]
     problem: Problem
+    keys: Tensor
 
     @property
     def task(self) -> Task:
@@ -64,7 +66,7 @@ class Replicas:
         """Updates of each cell."""
         return self.cells[0].steps
 
-    def method_of(self, floats: dict[str, Tensor]) -> Method:
+    def method_of(self, floats: dict[str, Tensor]) -> Inference:
         """The method with its float fields replaced, inside vmap by 0-dim tensors."""
         return dataclasses.replace(self.method, **floats)  # type: ignore[type-var]
 
@@ -78,11 +80,9 @@ class Pack(Replicas):
     """R cells with their data.
 
     Attributes:
-        keys: cell keys [R, 2].
         data, splits: what the rows point into.
     """
 
-    keys: Tensor
     data: Data
     splits: tuple[Split, ...]
 
@@ -111,7 +111,7 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
     )
 
 
-def floats_of(methods: Sequence[Method], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+def floats_of(methods: Sequence[Inference], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
     """Float field -> values [R], of methods of one class."""
     values = dataclasses.asdict(methods[0])  # type: ignore[call-overload]
     names = [name for name, value in values.items() if isinstance(value, float)]

@@ -12,7 +12,7 @@ from bnnbench.data.loaders import load
 from bnnbench.errors import UserError
 from bnnbench.evaluation.calibrations import CALIBRATIONS, KINDS
 from bnnbench.experiment.request import Grid, Overrides, Request, configurations
-from bnnbench.methods import METHODS, Method, valid
+from bnnbench.methods import METHODS, Inference, valid
 from bnnbench.names import EXHAUSTIVE
 from bnnbench.registry import ALL, nearest
 from bnnbench.tasks import TASKS, Task, TestSetFamily
@@ -28,17 +28,17 @@ class Choice:
         objects: configurations that were given as objects.
     """
 
-    cls: type[Method]
+    cls: type[Inference]
     by_name: bool
-    objects: tuple[Method, ...] = ()
+    objects: tuple[Inference, ...] = ()
 
-    def configurations(self, grid: Grid, tuned: Mapping[str, Any]) -> list[Method]:
+    def configurations(self, grid: Grid, tuned: Mapping[str, Any]) -> list[Inference]:
         """All its configurations on a task with these defaults, each once."""
         named = configurations(self.cls, grid, tuned) if self.by_name else []
         return list(dict.fromkeys([*named, *map(valid, self.objects)]))
 
 
-def select_methods(entries: Sequence[str | Method]) -> list[Choice]:
+def select_methods(entries: Sequence[str | Inference]) -> list[Choice]:
     """Methods in the order of the registry, then those that are not registered; `all` is every practical method.
 
     Raises:
@@ -161,27 +161,27 @@ def _refuse_families(names: Sequence[str]) -> None:
     raise UserError(f"{', '.join(found)} {what}: use --task {tasks} --test-sets {','.join(found)}.")
 
 
-def method_to_check(method: Any, settings: Overrides) -> Method:
+def method_to_check(method: Any, settings: Overrides) -> Inference:
     """A method by its name, with settings of its own, or as an object.
 
     Raises:
         UserError: no such method, settings of others or a grid, or a method without regression.
     """
-    given = isinstance(method, Method)
+    given = isinstance(method, Inference)
     found = _given_to_check(method, settings) if given else _named_to_check(text_of(method, "METHOD"), settings)
     if "regression" not in found.supports:
         raise UserError(f"The checks are regressions, which {found.name!r} does not support.")
     return found
 
 
-def _given_to_check(method: Method, settings: Overrides) -> Method:
+def _given_to_check(method: Inference, settings: Overrides) -> Inference:
     METHODS.admitted(type(method))
     if settings:
         raise UserError(f"--set is for a method that is named; {method.name!r} was given as an object, configured.")
     return valid(method)
 
 
-def _named_to_check(name: str, settings: Overrides) -> Method:
+def _named_to_check(name: str, settings: Overrides) -> Inference:
     cls = METHODS.get(name)
     if others := sorted(set(settings) - {cls.name}):
         raise UserError(f"--set names {others[0]!r}, and the method to be checked is {cls.name!r}.")
