@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, whole_of, wholes_of
+from bnnbench.arguments import amount_of, entries_of, names_of, path_of, text_of, whole_of, wholes_of
 from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.renamed import renamed, without_rule
@@ -50,6 +50,7 @@ def run(
     jobs: int | None = None,
     threads: int | None = None,
     timeout: float | None = None,
+    memory: float | None = None,
     exhaustive: bool = False,
     dry_run: bool = False,
     force: bool = False,
@@ -83,6 +84,7 @@ def run(
         threads: CPU threads of a large network, at most one for each core; None for 2. The last digits of its numbers
             depend on it. A small network always has one.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
+        memory: GB that the process of an estimator may take before it is ended; None for half of the machine's.
         exhaustive: sweeps over rotated and attacked images take all test images and all samples.
         dry_run: plan only. force: train finished cells again. quiet: no progress display.
         task, folds: former names of `tasks` and `splits`.
@@ -118,7 +120,7 @@ def run(
         root=None if data_dir is None else path_of(data_dir, "--data-dir"),
         exhaustive=exhaustive,
     )
-    deadline = None if timeout is None else seconds_of(timeout, "--timeout")
+    deadline = None if timeout is None else amount_of(timeout, "--timeout", "seconds")
     return run_request(
         request,
         db,
@@ -127,6 +129,7 @@ def run(
         jobs=jobs,
         large_threads=threads,
         timeout=deadline,
+        memory=None if memory is None else amount_of(memory, "--memory", "gigabytes"),
         dry_run=dry_run,
         force=force,
         quiet=quiet,

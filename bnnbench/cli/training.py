@@ -41,6 +41,9 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU.")
 @click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]")
 @click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
+@click.option(
+    "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
+)
 @click.option("--exhaustive", is_flag=True, help="Sweeps of --test-sets over all test images, with all samples.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
 @click.option("--force", is_flag=True, help="Train finished cells again.")

@@ -114,8 +114,8 @@ def _array(values: Tensor) -> np.ndarray:
 
 @contextmanager
 def generators(key: Tensor) -> Iterator[None]:
-    """The generators of Python, NumPy and PyTorch seeded from a key, and afterwards as they were; a sys.exit within is a
-    failure like others."""
+    """The generators of Python, NumPy and PyTorch seeded from a key, and as they were afterwards; sys.exit fails like
+    any error."""
     seed, before = random.seed_of(key), (python.getstate(), np.random.get_state())  # noqa: NPY002 - what libraries use
     with torch.random.fork_rng(), torch.enable_grad():
         python.seed(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Settings:
     timeout: float | None = None
     force: bool = False
     checkpoints: Path | None = None  # the folder of unfinished trainings
+    memory: float = math.inf  # bytes that the process of an isolated cell may take
 
 
 Attempted = tuple[list[Outcome], Evaluator | None, Checkpoint | None]

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from bnnbench.experiment.pack import Order, Stored
 from bnnbench.experiment.progress import Watcher
 from bnnbench.experiment.shipping import packed
 from bnnbench.experiment.threads import IN_WORKER
 from bnnbench.experiment.worker import Start
+from bnnbench.records import Status
 
+ENDED = "its worker process ended ({}); run again, with fewer --jobs if it ends like that again"
 END_S = 5.0  # after which a worker that was told to end is killed
 
 # Paths come by arguments and not from the environment: the run may have changed its own. Nothing of the user's program
@@ -39,7 +43,15 @@ class Unavailable(Exception):
 
 
 class Died(Exception):
-    """The worker ended in the middle of a pack."""
+    """The worker ended in the middle of a pack, whose cells get this status and the message."""
+
+    status = Status.FAILED
+
+
+class Overdue(Died):
+    """It was ended, for its time was over."""
+
+    status = Status.TIMEOUT
 
 
 class Worker:
@@ -115,7 +127,27 @@ class Worker:
             return pickle.load(self._process.stdout)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             self.join()
-            raise (Died if self._ready else Unavailable)(_ending(self._process.returncode)) from None
+            how = _ending(self._process.returncode)
+            raise (Died(ENDED.format(how)) if self._ready else Unavailable(how)) from None
+
+    @property
+    def pid(self) -> int | None:
+        """Its number, None where it is not running."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has begun to take orders."""
+        return self._ready
+
+    def kill(self) -> None:
+        """End it at once, with the processes that it started."""
+        if self._process is not None:
+            with suppress(psutil.Error):
+                for child in psutil.Process(self._process.pid).children(recursive=True):
+                    with suppress(psutil.Error):
+                        child.kill()
+            self._process.kill()
 
     def end(self) -> None:
         """Tell it to end."""

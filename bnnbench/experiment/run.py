@@ -26,7 +26,7 @@ from bnnbench.experiment.request import Request
 from bnnbench.experiment.runner import run_cells
 from bnnbench.experiment.shipping import refuse_while_unpacking
 from bnnbench.experiment.stages import run_stages
-from bnnbench.experiment.threads import processes
+from bnnbench.experiment.threads import memory_of, processes
 from bnnbench.records import Status
 from bnnbench.store.store import ResultStore
 
@@ -67,6 +67,7 @@ def run_request(
     jobs: int | None,
     large_threads: int,
     timeout: float | None,
+    memory: float | None,
     dry_run: bool,
     force: bool,
     quiet: bool,
@@ -89,7 +90,7 @@ def run_request(
                 plan.cells,
                 left.missing,
                 lambda number: store.start_session(session_record(device, _command(), number)),
-                Settings(device, timeout, force, store.checkpoints),
+                Settings(device, timeout, force, store.checkpoints, memory_of(memory)),
                 progress,
                 processes(jobs, packs, work(left.missing), device),
                 large_threads,

@@ -65,6 +65,8 @@ class Inference(ABC):
             kind then has `moments`.
         temperature: T of the distribution p(w | data)^(1/T) that draws are meant to have.
         step_field: name of the hyperparameter that makes steps smaller, for the advice of `diagnose`.
+        isolated: whether a cell is trained in a process of its own, which may crash.
+        limit_s: seconds after which such a process is ended, where the run has no `--timeout`.
     """
 
     name: ClassVar[str]
@@ -83,6 +85,8 @@ class Inference(ABC):
     prunable: ClassVar[bool] = False
     temperature: float = 1.0
     step_field: ClassVar[str] = ""
+    isolated: ClassVar[bool] = False
+    limit_s: ClassVar[float] = math.inf
 
     def check(self) -> None:  # noqa: B027 - most methods have something to check, none must
         """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""
@@ -117,7 +121,7 @@ class Inference(ABC):
 
 
 class Method(Inference):
-    """An inference algorithm as functions of the tensors of one network, which the engine runs for many cells at once."""
+    """An inference algorithm as functions of the tensors of one network; the engine runs many cells at once."""
 
     @abstractmethod
     def init(self, key: Tensor, problem: Problem) -> State:

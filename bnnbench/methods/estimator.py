@@ -121,13 +121,10 @@ class Assignment:
 
 
 class Estimator(Inference):
-    """An inference algorithm with a training loop of its own: `fit` and `predict`.
-
-    Attributes:
-        limit_s: seconds after which a cell is stopped where the run has no `--timeout`.
-    """
+    """An inference algorithm with a training loop of its own: `fit` and `predict`."""
 
     vmappable: ClassVar[bool] = False
+    isolated: ClassVar[bool] = True
     num_networks: int = 0
     limit_s: ClassVar[float] = 3600.0
 
