@@ -108,6 +108,9 @@ def vague_regression(method: Inference) -> Iterator[Verdict]:
 def no_data(method: Inference) -> Iterator[Verdict]:
     """Without data the posterior is the prior."""
     name = "no data: the prior"
+    if method.isolated:
+        yield not_applicable(name, "an estimator is never without rows")
+        return
     if method.family not in {"exact", "mean-field"}:
         yield not_applicable(name, "a point estimate" if method.family == "point" else NO_CLAIM)
         return
@@ -142,6 +145,9 @@ def curved_target(method: Inference) -> Iterator[Verdict]:
 def packed_equals_alone(method: Inference) -> Iterator[Verdict]:
     """The engine's law for this method: a cell's predictions do not depend on the pack it is in (float64)."""
     name, method = "packed equals alone", as_checked(method)
+    if method.isolated:
+        yield not_applicable(name, "an estimator is always alone")
+        return
     few = budget(method, 100)
     cells = [Cell(LINEAR, method, "known", 0, seed, few) for seed in range(3)]
     together = means(train(stack(cells, CPU, torch.float64), False)[0])

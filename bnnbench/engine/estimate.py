@@ -167,7 +167,10 @@ def _categorical(found: CategoricalPredictive, rows: int, classes: int) -> Categ
 
 def _components(values: Any, dims: int, shape: tuple[int, ...], name: str) -> Tensor:
     """[S, *shape] in float64; a single component may have no leading dimension."""
-    given = torch.as_tensor(np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)).double()
+    array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"predict returned {name} that holds no numbers.")
+    given = torch.as_tensor(array).double()
     whole = given[None] if given.dim() == dims - 1 else given
     if whole.dim() != dims or tuple(whole.shape[1:]) != shape or not len(whole):
         wanted = ", ".join(map(str, shape))

@@ -74,7 +74,7 @@ class _Watch:
     def _look(self) -> None:
         began = math.inf
         while not self._over.wait(LOOK_S):
-            if began == math.inf and self._worker.ready:  # what importing takes is not the estimator's time
+            if began == math.inf and self._worker.busy:  # what importing takes is not the estimator's time
                 began = time.monotonic()
             self.used = resident(self._worker.pid)
             if self.used > self._memory:

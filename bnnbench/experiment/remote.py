@@ -62,7 +62,7 @@ class Worker:
     """
 
     def __init__(self, start: Start, log: Callable[[str, int, str], None]) -> None:
-        self._start, self._log, self._ready = start, log, False
+        self._start, self._log, self._ready, self._busy = start, log, False, False
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
@@ -89,7 +89,7 @@ class Worker:
         Raises:
             NotPortable, Refused: the worker cannot have it. Died, Unavailable: there is no worker any more.
         """
-        message = packed(order)
+        message, self._busy = packed(order), False
         if self._process is None or self._process.poll() is not None:
             self.begin()
         self._send(message)
@@ -104,6 +104,8 @@ class Worker:
                     return
                 case "ready":
                     self._ready = True
+                case "begun":
+                    self._busy = True
                 case "text":
                     print(*content, file=sys.stderr)
                 case "log":
@@ -136,9 +138,9 @@ class Worker:
         return None if self._process is None else self._process.pid
 
     @property
-    def ready(self) -> bool:
-        """Whether it has begun to take orders."""
-        return self._ready
+    def busy(self) -> bool:
+        """Whether it has begun with the order that it was given, all imported."""
+        return self._busy
 
     def kill(self) -> None:
         """End it at once, with the processes that it started."""
