@@ -6,7 +6,7 @@ import random as python
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,9 @@ def estimate(estimator: Estimator, pack: Pack) -> tuple[Estimated, History]:
 def assignment(pack: Replicas) -> Assignment:
     """What an estimator may know of the task of a pack of one cell."""
     problem, task = one(pack), pack.task
-    return Assignment(task.kind, classes(problem), task.batch_size, problem, random.fold_in(pack.keys[0], INIT))
+    make = partial(task.network, pack.rule, tuple(problem.table.x.shape[1:]))
+    key = random.fold_in(pack.keys[0], INIT)
+    return Assignment(task.kind, classes(problem), task.batch_size, problem, make, key)
 
 
 def classes(problem: Problem) -> int:

@@ -13,6 +13,7 @@ from bnnbench.errors import UserError
 from bnnbench.evaluation.calibrations import CALIBRATIONS, KINDS
 from bnnbench.experiment.request import Grid, Overrides, Request, configurations
 from bnnbench.methods import METHODS, Inference, valid
+from bnnbench.methods.base import NAMED_ONLY
 from bnnbench.names import EXHAUSTIVE
 from bnnbench.registry import ALL, nearest
 from bnnbench.tasks import TASKS, Task, TestSetFamily
@@ -45,7 +46,7 @@ def select_methods(entries: Sequence[str | Inference]) -> list[Choice]:
         UserError: an unknown name, or an object whose class is no method or bears the name of another.
     """
     wanted, objects = _strings(entries), [entry for entry in entries if not isinstance(entry, str)]
-    practical = [cls for cls in METHODS if "references" not in cls.tags] if ALL in wanted else []
+    practical = [cls for cls in METHODS if not NAMED_ONLY & set(cls.tags)] if ALL in wanted else []
     named = {*practical, *METHODS.select(name for name in wanted if name != ALL)}
     classes = [METHODS.admitted(type(method)) for method in objects]
     _refuse_twins("method", classes)

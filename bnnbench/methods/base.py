@@ -28,6 +28,7 @@ from bnnbench.registry import Registry, nearest
 MOST = 100_000  # of whole-number hyperparameters (members, samples, widths): beyond it no machine ends a run
 NOUNS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}  # types of hyperparameters
 MOST_LAYERS = 1_000  # of flows, which are built one after the other
+NAMED_ONLY = frozenset({"references", "adapters"})  # tags of methods that `all` leaves out
 ROLES = {"baseline": "baseline", "references": "reference"}  # tag -> what a method is for the reader of a table
 A = TypeVar("A", bound="Inference")
 State = Any  # a pytree of tensors
@@ -177,7 +178,7 @@ def _fault(entry: Any) -> str:
 
 METHODS: Registry[type[Inference]] = Registry(
     "method",
-    "bnnbench.methods",
+    "bnnbench.methods,bnnbench.adapters",
     "bnnbench.methods",
     lambda method: method.tags,
     _fault,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,6 +28,7 @@ from bnnbench.methods.base import Inference
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive, Prior, Problem
 from bnnbench.model.likelihoods import LOG_NOISE, Likelihood
 from bnnbench.model.predictive import each
+from bnnbench.nets import initialise
 
 
 class Examples(NamedTuple):
@@ -74,14 +75,34 @@ class Assignment:
     classes: int
     batch_size: int
     _problem: Problem
+    _make: Callable[[int], nn.Module]
     _key: Tensor
 
-    def network(self) -> nn.Module:
-        """A fresh copy of the task's network, with the weights that every method of this cell starts from."""
-        network = copy.deepcopy(self._problem.network)
-        start = self._problem.init_params(self._key)
-        network.load_state_dict({name: value for name, value in start.items() if name != LOG_NOISE}, strict=False)
+    def network(self, outputs: int | None = None) -> nn.Module:
+        """A fresh copy of the task's network, with the weights that every method of this cell starts from.
+
+        Args:
+            outputs: of its last layer, where a library wants others than the task's likelihood.
+        """
+        network = copy.deepcopy(self._problem.network) if outputs is None else self._make(outputs)
+        initialised = initialise(network, self._key)
+        network.load_state_dict(initialised, strict=False)
         return network.requires_grad_()
+
+    def noise(self, log_noise: Tensor | None = None) -> Tensor | None:
+        """Standard deviation of the standardised target, 0-dim, where it is one for all inputs; else None.
+
+        Args:
+            log_noise: what a homoscedastic likelihood learns.
+        """
+        if self.kind != "regression" or self.likelihood.outputs != 1:
+            return None
+        return self.predictive(torch.zeros(1, 1, 1), log_noise)[1].reshape(())
+
+    @property
+    def learns_noise(self) -> bool:
+        """Whether the likelihood has a number of its own to learn, `log_noise`, with prior N(-1, 1)."""
+        return LOG_NOISE in self.likelihood.init_params(torch.zeros(()))
 
     @property
     def likelihood(self) -> Likelihood:
