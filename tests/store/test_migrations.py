@@ -201,9 +201,11 @@ def test_the_third_revision_renames_the_fields_of_methods_and_keeps_the_scores(p
 
 
 def test_the_fifth_revision_adds_what_changes_no_number_and_keeps_the_scores(place):
-    """Cells are those of today, and lacked the prior's scale; where they are of another one, they keep it."""
-    settings = [{}, {"lr": "0.0625"}, {"prior_scale": "2.5"}]
-    methods = [configure(METHODS.get(name), s) for name in ADDED for s in settings]
+    """Cells are those of today, and lacked a field; where it has another value, they keep it."""
+    settings = {"prior_scale": [{}, {"lr": "0.0625"}, {"prior_scale": "2.5"}],
+                "anneal": [{"anneal": "0"}, {"anneal": "0", "lr": "0.0625"}, {"anneal": "0.25"}, {}]}  # fmt: skip
+    methods = [configure(METHODS.get(name), s) for name, (field, _) in ADDED.items() for s in settings[field]]
+    methods.append(METHODS.get("mc-dropout")())  # which has a version of its own
     task = TASKS.get("toy-heteroscedastic")
     cells = [Cell(task, method, task.rules[0], 0, seed, task.budget("smoke")) for method in methods for seed in (0, 7)]
     records = [cell.record for cell in cells]
@@ -212,14 +214,17 @@ def test_the_fifth_revision_adds_what_changes_no_number_and_keeps_the_scores(pla
     assert_newest(engine)
 
 
-ADDED = ("map", "ensemble-deep", "ensemble-bootstrap", "mc-dropout")
+ADDED = {name: ("prior_scale", 1.0) for name in ("map", "ensemble-deep", "ensemble-bootstrap")}
+ADDED |= {f"bbp-{kind}": ("anneal", 0.0) for kind in ("gaussian", "laplace", "mixture", "local", "flipout")}
+ADDED |= {f"mnf{kind}": ("anneal", 0.0) for kind in ("", "-planar", "-iaf", "-spline")}
 
 
 def without_what_was_added(cell: CellRecord) -> CellRecord:
-    """The cell as it was stored before revision 5, which is still right where it has another scale or lacked it."""
+    """The cell as it was stored before revision 5, which is still right where the field has another value."""
     config = json.loads(cell.config)
-    if config["prior_scale"] == 1.0 and cell.method != "mc-dropout":
-        del config["prior_scale"]
+    field, value = ADDED.get(cell.method, ("", 0.0))
+    if config.get(field) == value:
+        del config[field]
     return replace(cell, config=canonical(config))
 
 

@@ -14,7 +14,13 @@ revision = "0005"
 down_revision = "0004"
 
 BATCH = 1000  # cells
-ADDED = {name: {"prior_scale": 1.0} for name in ("map", "ensemble-deep", "ensemble-bootstrap")}  # method -> fields
+VARIATIONAL = ("bbp-gaussian", "bbp-laplace", "bbp-mixture", "bbp-local", "bbp-flipout")
+MULTIPLICATIVE = ("mnf", "mnf-planar", "mnf-iaf", "mnf-spline")
+# method -> fields
+ADDED: dict[str, dict[str, float]] = {
+    **{name: {"prior_scale": 1.0} for name in ("map", "ensemble-deep", "ensemble-bootstrap")},
+    **{name: {"anneal": 0.0} for name in (*VARIATIONAL, *MULTIPLICATIVE)},
+}
 
 
 def upgrade() -> None:
