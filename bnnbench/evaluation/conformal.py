@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from bnnbench import random
-from bnnbench.metrics.abilities import quantiles_at, tails
+from bnnbench.metrics.abilities import quantiles_at
 from bnnbench.model import CategoricalPredictive, Predictive
 from bnnbench.model.regions import LEVEL, Interval, LabelSet, Region
 
-ENDS = tails(LEVEL)
+ENDS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 
 
 def threshold(scores: Tensor) -> float:

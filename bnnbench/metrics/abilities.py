@@ -59,9 +59,7 @@ def log_prob(predictive: Predictive, y: Tensor) -> Tensor | None:
 
 
 @log_prob.register
-def _(
-    predictive: GaussianPredictive | CategoricalPredictive | DensityPredictive | BinnedPredictive, y: Tensor
-) -> Tensor:
+def _(predictive: MixturePredictive | BinnedPredictive, y: Tensor) -> Tensor:
     return predictive.log_prob(y)
 
 
