@@ -121,7 +121,7 @@ def test_one_bin_of_width_one_is_uniform():
 def test_fair_crps_against_scoringrules(count):
     p, y = draws(count)
     want = scoringrules.crps_ensemble(y.numpy(), p.samples.numpy(), m_axis=0, estimator="fair")
-    np.testing.assert_allclose(fair_crps(p, y), want, rtol=1e-10)
+    np.testing.assert_allclose(fair_crps(p, y), want, rtol=1e-10, atol=1e-14)
 
 
 def test_fair_crps_of_few_draws_is_that_of_their_distribution_on_average():
@@ -220,7 +220,10 @@ def test_code_that_selects_rows_needs_to_know_no_kind(p):
     y = tensor(np.linspace(-1, 1, N))
     whole = {s.metric: s.value for s in score(p, y, None, "regression")}
     parts = [each(lambda t, own=own: t[:, own], p) for own in (slice(0, 20), slice(20, N))]
-    halves = [{s.metric: s.value for s in score(half, t, None, "regression")} for half, t in zip(parts, y.split(20))]
+    halves = [
+        {s.metric: s.value for s in score(half, t, None, "regression")}
+        for half, t in zip(parts, y.split(20), strict=True)
+    ]
     assert halves[0].keys() == whole.keys()
     assert np.mean([half["coverage_90"] for half in halves]) == pytest.approx(whole["coverage_90"])
 
