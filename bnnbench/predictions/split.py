@@ -11,6 +11,7 @@ import numpy as np
 from bnnbench.errors import UserError
 
 IDS = "ids"
+MOST = 2**53  # of whole numbers that a float holds exactly
 SHOWN = 60  # characters of a value in a sentence
 
 
@@ -68,7 +69,7 @@ class Wanted:
     def _whole(self, ids: np.ndarray) -> np.ndarray:
         if ids.dtype.kind in "iu":
             return ids.astype(np.int64)
-        if ids.dtype.kind == "f" and np.isfinite(ids).all() and (ids == np.round(ids)).all():
+        if ids.dtype.kind == "f" and (np.abs(ids) < MOST).all() and (ids == np.round(ids)).all():  # no NaN either
             return ids.astype(np.int64)
         raise self.refuse(f"{IDS} holds {described(ids)}; give the whole numbers that `bnnbench splits` wrote.")
 

@@ -125,7 +125,7 @@ def _stacked(
     what: str, ids: np.ndarray, components: np.ndarray, values: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The ids once, [N], and each column as [S, N]."""
-    rows, first, row = np.unique(ids, return_index=True, return_inverse=True)
+    rows, row = np.unique(ids, return_inverse=True)
     labels, part = np.unique(components, return_inverse=True)
     place = part * len(rows) + row
     if len(place) != len(rows) * len(labels) or len(np.unique(place)) != len(place):
@@ -133,7 +133,6 @@ def _stacked(
             f"{what}: {len(labels)} components of {len(rows)} rows need {len(labels) * len(rows)} different lines, and "
             f"there are {len(np.unique(place))} in {len(place)}; give every component of every row once."
         )
-    del first
     order = np.argsort(place)
     return rows, {name: column[order].reshape(len(labels), len(rows)) for name, column in values.items()}
 
