@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,5 +41,6 @@ def from_arrays(name: str, arrays: Arrays) -> Predictive | None:
     for kind in KINDS:
         found = {field: arrays.get(f"{name}/{field}") for field in kind._fields}
         if all(value is not None or field in kind._field_defaults for field, value in found.items()):
-            return kind(**{field: None if value is None else torch.as_tensor(value) for field, value in found.items()})
+            values: Any = {field: None if value is None else torch.as_tensor(value) for field, value in found.items()}
+            return kind(**values)
     return None

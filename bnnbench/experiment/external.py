@@ -204,7 +204,7 @@ def _record(
 ) -> dict[str, str]:
     """Store what is new or, if forced, other than before; returns what became of each split."""
     stored = store.attempts(method=declared.method, latest_only=False)
-    if (stored["origin"] != Origin.EXTERNAL.value).any():
+    if set(stored["origin"]) - {Origin.EXTERNAL.value}:
         raise UserError(f"{store.address} holds cells of {declared.method!r} that were trained; take another name.")
     sources = dict(zip(stored["fingerprint"], stored["source"], strict=True))
     became, kept = {}, []

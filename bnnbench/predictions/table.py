@@ -99,7 +99,7 @@ def _families(what: str, columns: Sequence[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _numbers(what: str, column: pd.Series, name: str) -> np.ndarray:
+def _numbers(what: str, column: Any, name: str) -> np.ndarray:
     """A column of texts as numbers, to the last digit."""
     texts = column.to_numpy(dtype=object)
     try:
@@ -160,7 +160,7 @@ def _bins(what: str, members: dict[str, str], block: Block, classes: Sequence[An
         start, end = (_number(what, text, name) for text in (low, high))
         if edges and edges[-1] != start:
             raise UserError(
-                f"{what}: the column {name[:SHOWN]!r} does not begin where the last ended, at {edges[-1]:g}."
+                f"{what}: the column {name[:SHOWN]!r} does not begin where the last ended, at {edges[-1]:g}; leave no gap."
             )
         edges += [end] if edges else [start, end]
     return {"edges": np.array(edges), "probs": np.stack([block[name] for name in members.values()], -1)}
