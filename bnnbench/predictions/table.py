@@ -159,9 +159,8 @@ def _bins(what: str, members: dict[str, str], block: Block, classes: Sequence[An
         low, _, high = ends.partition("_")
         start, end = (_number(what, text, name) for text in (low, high))
         if edges and edges[-1] != start:
-            raise UserError(
-                f"{what}: the column {name[:SHOWN]!r} does not begin where the last ended, at {edges[-1]:g}; leave no gap."
-            )
+            where = f"the last ended, at {edges[-1]:g}"
+            raise UserError(f"{what}: the column {name[:SHOWN]!r} does not begin where {where}; leave no gap.")
         edges += [end] if edges else [start, end]
     return {"edges": np.array(edges), "probs": np.stack([block[name] for name in members.values()], -1)}
 

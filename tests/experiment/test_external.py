@@ -87,7 +87,6 @@ def test_a_table_is_as_exact_as_arrays(db, tmp_path):
     found, want = table_of(db, "copy", "diabetes"), table_of(db, "sgld", "diabetes")
     pd.testing.assert_frame_equal(found, want.loc[found.index], rtol=1e-12)
     assert set(want.index) - set(found.index) == {m.name for m in METRICS if "chains" in m.needs}
-    )
 
 
 def test_classes_of_a_table_are_called_by_their_labels(tmp_path):
