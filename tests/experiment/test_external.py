@@ -17,6 +17,7 @@ import bnnbench
 from bnnbench import names
 from bnnbench.cli import main
 from bnnbench.errors import UserError
+from bnnbench.metrics import METRICS
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 
@@ -252,10 +253,7 @@ def test_splits_as_files(tmp_path):
     for index, split in enumerate(task.splits("10fold")):
         for part in (names.TRAIN, names.VALIDATION, names.TEST):
             rows, folder = getattr(split, part), tmp_path / "rows" / f"10fold-{index}"
-            file, frame = (
-                np.load(folder / f"{part}.npz"),
-                pd.read_csv(folder / f"{part}.csv"),
-            )
+            file, frame = np.load(folder / f"{part}.npz"), pd.read_csv(folder / f"{part}.csv")
             np.testing.assert_array_equal(file["ids"], rows)
             np.testing.assert_array_equal(frame["id"], rows)
             np.testing.assert_array_equal(file["x"], data.x[rows])
