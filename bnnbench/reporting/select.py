@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from bnnbench import names
 from bnnbench.errors import UserError
+from bnnbench.records import SCORED, Origin
 from bnnbench.reporting.comparison import row_names, rules
 from bnnbench.reporting.external import external, marked
 from bnnbench.reporting.statistics import Frame
@@ -64,6 +65,11 @@ class Section:
     def name(self) -> str:
         """File name stem."""
         return f"{self.group}-{self.rule}"
+
+    @property
+    def timed(self) -> Frame:
+        """Attempts of the scored cells that were trained here; what was made elsewhere has no times to compare."""
+        return self.attempts[self.attempts["status"].isin(SCORED) & (self.attempts["origin"] == Origin.TRAINED.value)]
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once: several tables and figures need it."""

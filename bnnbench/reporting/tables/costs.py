@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnnbench.records import SCORED, Origin, Status
+from bnnbench.records import SCORED, Status
 from bnnbench.reporting.select import Section
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
@@ -45,10 +45,9 @@ def machine(device: str, threads: int) -> str:
 def costs(section: Section) -> Frame:
     """Per task, row and setting: mean seconds a cell and a gradient, steps, gradients, parameters, of scored cells.
 
-    A pack's wall time is shared equally among its cells. What was made elsewhere has none that could be compared.
+    A pack's wall time is shared equally among its cells.
     """
-    done = section.attempts[section.attempts["status"].isin(SCORED)]
-    done = done[done["origin"] == Origin.TRAINED.value]
+    done = section.timed
     seconds = done["wall_s"] / done["pack_size"].clip(lower=1)
     done = done.assign(seconds=seconds, each=1e3 * seconds / done["gradients"].where(done["gradients"] > 0))
     table = done.groupby(["task", "row", *CONDITIONS]).agg(
