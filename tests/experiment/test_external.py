@@ -102,6 +102,16 @@ def test_classes_of_a_table_are_called_by_their_labels(tmp_path):
     pd.testing.assert_frame_equal(table_of(db, "table", "trees"), table_of(db, "arrays", "trees"), rtol=1e-12)
 
 
+def test_a_table_as_r_writes_it(tmp_path):
+    """`write.csv(table, row.names = FALSE)`: names in quotes, numbers of 15 digits."""
+    ids = bnnbench.splits(HEIGHTS)[0].test.ids
+    lines = ['"id","mean","scale"', *(f"{i},10.1234567890123,2e-05" for i in ids)]
+    (tmp_path / "fixed-0.csv").write_text("\n".join(lines) + "\n")
+    done = bnnbench.score(tmp_path, HEIGHTS, "from-r", db=tmp_path / "x.db")
+    assert done.splits == {"fixed-0": "scored"}
+    assert table_of(tmp_path / "x.db", "from-r", "heights")["value"]["aleatoric_std"] == pytest.approx(2e-5, rel=1e-12)
+
+
 @pytest.mark.parametrize("form", ["samples", "quantiles", "bins"])
 def test_other_forms_of_tables(tmp_path, form):
     arrays = with_ids(form, HEIGHTS)

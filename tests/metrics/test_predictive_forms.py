@@ -2,6 +2,8 @@
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +14,14 @@ from scipy.stats import norm, rv_histogram
 from sklearn.metrics import mean_pinball_loss
 
 from bnnbench import random
+from bnnbench.errors import UserError
 from bnnbench.evaluation import conformal
 from bnnbench.evaluation.calibrations import CALIBRATIONS
 from bnnbench.evaluation.fidelity import compared
-from bnnbench.evaluation.figure_data import calibration_data
+from bnnbench.evaluation.figure_data import calibration_data, figure_data
 from bnnbench.evaluation.kept import from_arrays, to_arrays
-from bnnbench.metrics import histograms, score
-from bnnbench.metrics.base import LEVELS
+from bnnbench.metrics import METRICS, Context, Value, histograms, metric, score
+from bnnbench.metrics.base import LEVELS, mean_value
 from bnnbench.metrics.ensembles import fair_crps
 from bnnbench.model import (
     BinnedPredictive,
@@ -29,6 +32,7 @@ from bnnbench.model import (
     SamplePredictive,
 )
 from bnnbench.model.predictive import each
+from bnnbench.tasks import TestSet
 
 N, BINS = 40, 7
 NINETY_NINE = np.arange(1, 100) / 100
@@ -283,3 +287,31 @@ def test_summaries_have_one_number_a_point(p):
     found = p.summary()
     assert found
     assert all(value.shape == (N,) for value in found.values())
+
+
+@pytest.mark.parametrize("p", FORMS, ids=lambda p: type(p).__name__)
+def test_figures_of_forms_are_their_calibration_alone(p):
+    """Of a method that predicts in such a form: no bands, and nothing on the training rows."""
+    fitted: Any = SimpleNamespace(pack=SimpleNamespace(cells=[SimpleNamespace(index=1)]))
+    rows = TestSet(np.zeros((N, 1)), np.zeros(N))
+    known = {"pit_ecdf"} if "calibration_error" in scores(p, tensor(rows.y)) else set()
+    assert set(figure_data(fitted, 0, "test", p, rows)) == known
+    assert figure_data(fitted, 0, "train", p, rows) == {}
+    assert figure_data(fitted, 0, "grid", p, TestSet(np.zeros((N, 1)), None)) == {}
+
+
+def test_a_metric_reads_what_predictives_have():
+    with pytest.raises(UserError, match="it reads nothing, which no predictive has"):
+        metric("odd", kinds=("regression",), better=0, unit="", summary="odd", reads=("nothing",))(lambda c: Value(0.0))
+
+
+def test_a_metric_that_does_not_say_what_it_reads_is_for_mixtures(monkeypatch):
+    METRICS.discover()
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+
+    @metric("mae", kinds=("regression",), better=-1, unit="target", summary="mean absolute error")
+    def mae(c: Context) -> Value:
+        return mean_value((c.targets - c.gaussian.mean.mean(0)).abs())
+
+    assert "mae" in scores(normal_quantiles()[1], tensor(np.zeros(N)))
+    assert all("mae" not in scores(p, tensor(np.zeros(N))) for p in FORMS)
