@@ -16,6 +16,18 @@ def external(cells: Frame) -> frozenset[str]:
     return frozenset(cells.loc[cells["origin"] == Origin.EXTERNAL.value, "method"])
 
 
+def described(names: Iterable[str], methods: Frame, attempts: Frame) -> list[str]:
+    """What is told of each of these methods, in their order: where it comes from, and what a cell cost."""
+    known = methods.drop_duplicates("name").set_index("name")["citation"]
+    cost = attempts.groupby("method")["gradients"].max()
+    found = []
+    for name in sorted(names):
+        told = [str(known.get(name, "")) or "no citation given"]
+        told += [f"{cost[name]:,} gradients a cell"] if cost.get(name, 0) else []
+        found.append(f"{name} ({', '.join(told)})")
+    return found
+
+
 def marked(name: str, methods: Iterable[str]) -> str:
     """A row's name, with the sign where it is that of one of these methods."""
     return name + EXTERNAL if name.partition(" ")[0] in methods else name

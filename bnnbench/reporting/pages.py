@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from bnnbench.reporting.escape import alt_text, code, escape_markdown, one_line
-from bnnbench.reporting.external import EXTERNAL
+from bnnbench.reporting.external import EXTERNAL, described
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.separable import ALPHA
@@ -74,6 +74,10 @@ def provenance(selection: Selection) -> str:
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
         ("Scores in the database", f"sha256 {selection.fingerprint}"),
     ]
+    if selection.external:
+        attempts = pd.concat([s.attempts for s in selection.sections])
+        elsewhere = described(selection.external, selection.methods, attempts)
+        lines.append(("Predictions made elsewhere, as told by whom they come from", "; ".join(elsewhere)))
     if selection.left_out:
         left = f"{selection.left_out:,} cells of superseded versions or defaults of a task or method"
         lines.append(("Left out", left))

@@ -209,7 +209,7 @@ def beside(db, tmp_path) -> Path:
     for name, arrays in forms.items():
         np.savez(tmp_path / "10fold-0.npz", ids=split.test.ids, **arrays)
         told = command("score", tmp_path / "10fold-0.npz", "--task", "diabetes", "--method", name, "--splits", 0,
-                       "--budget", "smoke", "--db", db)  # fmt: skip
+                       "--budget", "smoke", "--citation", "Quetelet 1835", "--gradients", 7, "--db", db)  # fmt: skip
         assert f"{name} on diabetes: 1 scored" in told
         assert "◇: predictions that were made elsewhere" in told
     assert "Left out, for this form does not say it: log_likelihood," in told
@@ -222,6 +222,10 @@ def test_external_cells_in_tables_of_reports(beside, tmp_path):
     assert "my-mean◇" in page
     assert "| map " in page
     assert "made elsewhere and scored here" in page
+    told = next(line for line in page.splitlines() if line.startswith("* Predictions made elsewhere"))
+    assert told.endswith(
+        "my-mean (Quetelet 1835, 7 gradients a cell); my-quantiles (Quetelet 1835, 7 gradients a cell)"
+    )
     tables = {path.stem: path.read_text() for path in written if path.suffix == ".tex"}
     assert r"my-mean$\diamond$" in tables["starter-10fold-log_likelihood"]
     assert "my-quantiles" not in tables["starter-10fold-log_likelihood"]  # it has none, which is no failure
