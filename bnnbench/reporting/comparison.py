@@ -91,9 +91,8 @@ def comparison(
         ratio[task] = size_ratio(part, str(part["rule"].iloc[0]))
         splits[task], seeds[task] = part["split"].nunique(), part["seed"].nunique()
         chosen = wanted[wanted["task"] == task]
-        without = set(part.loc[part["evaluation"] == evaluation, "row"]) - set(
-            chosen["row"]
-        )  # it does not apply to them
+        scored = part[(part["evaluation"] == evaluation) & (part["metric"] != "")]
+        without = set(scored["row"]) - set(chosen["row"])  # the metric does not apply to them
         columns = _columns(part[~part["row"].isin(without)], chosen)
         column = {row: _entry(own) for row, own in columns.items()}
         if better and metric not in CALIBRATION:
