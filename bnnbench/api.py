@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ import pandas as pd
 
 from bnnbench.arguments import amount_of, entries_of, names_of, path_of, text_of, whole_of, wholes_of
 from bnnbench.engine.stored import StoredPosterior, from_arrays
+from bnnbench.experiment import scoring, split_files
+from bnnbench.experiment.external import Declared, Scored, from_files, score_external
 from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.renamed import renamed, without_rule
 from bnnbench.experiment.request import Request, parse_overrides
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DB = "results.db"
 MOST_JOBS = 64
+MOST_GRADIENTS = 10**15
 
 
 def run(
@@ -162,6 +165,124 @@ def check(method: str | Inference, settings: str | Iterable[str] = (), threads: 
             yield from checks(found)
 
     return verdicts()
+
+
+def splits(
+    task: str | Task,
+    *,
+    split_rule: str | None = None,
+    test_targets: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> list[split_files.SplitArrays]:
+    """The splits of a task as arrays in original units, for a program that trains by itself.
+
+    Args:
+        task: its name, or an object. split_rule: None takes the task's default.
+        test_targets: whether the targets of test rows are among them. They are not by default, so that nothing is
+            fitted to them by accident: `score` has them.
+        data_dir: the data root.
+
+    Raises:
+        UserError: no such task or rule, missing data, or a task without targets.
+
+    Examples:
+        >>> import bnnbench
+        >>> first = bnnbench.splits("diabetes")[0]
+        >>> first.name, first.train.x.shape, first.validation.y.shape, first.test.x.shape, first.test.y
+        ('10fold-0', (358, 10), (39,), (45, 10), None)
+    """
+    target = scoring.target_of(task, split_rule, data_dir)
+    return list(split_files.split_arrays(target.task, target.rule, target.root, test_targets=test_targets))
+
+
+def write_splits(
+    task: str | Task,
+    out: str | os.PathLike[str],
+    *,
+    split_rule: str | None = None,
+    formats: str | Sequence[str] = split_files.FORMATS,
+    test_targets: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> list[Path]:
+    """Write the splits of a task into a new folder, for a program in any language; returns the files written.
+
+    Args:
+        task, split_rule, test_targets, data_dir: as of `splits`.
+        out: the folder. In it, `task.json`, and for each split a folder with `train`, `validation` and `test`.
+        formats: of `npz` and `csv`; images are written as npz alone.
+
+    Raises:
+        UserError: as `splits`; the folder holds something or cannot be written. Nothing is written then.
+    """
+    target, folder = scoring.target_of(task, split_rule, data_dir), path_of(out, "--out")
+    kinds = names_of(formats, "--format")
+    return split_files.write_splits(target.task, target.rule, target.root, folder, kinds, test_targets=test_targets)
+
+
+def score(
+    predictions: str | os.PathLike[str] | Mapping[Any, Mapping[str, Any]],
+    task: str | Task,
+    method: str,
+    *,
+    citation: str = "",
+    gradients: int | None = None,
+    split_rule: str | None = None,
+    splits: str | Sequence[int] | None = None,
+    budget: str = "quick",
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    artifacts: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Scored:
+    """Score predictions that were made elsewhere, and store them beside trained cells, marked as external.
+
+    The arrays of a split are `ids` [N] of its test rows, in any order, and one of these forms, in original units:
+    `mean` and `scale` [S, N], the components of a mixture; `samples` [S, N], draws of the target, noise included;
+    `quantiles` [Q, N] and `levels` [Q], with or without the `mean` [N]; `edges` [B + 1] or [N, B + 1] and `probs` [S,
+    N, B]; for classes `probs` or `log_probs` [S, N, K]. Of a single component, [N] and [N, K] will do.
+
+    Args:
+        predictions: a folder with one file a split, `10fold-0.npz` or `.csv`; the file of one split; or split -> arrays
+            by name, a split being its index or its name.
+        task: its name, or an object.
+        method: the name under which they stand in tables; not that of a method of this suite.
+        citation: where the method comes from, in a line.
+        gradients: minibatch gradients that each split cost, where that is known.
+        split_rule: None takes the task's default. splits: indices of the splits to score, None for all.
+        budget: beside the trained cells of which budget they stand.
+        db, artifacts, data_dir: as of `run`.
+        force: score again, and replace other predictions of the same name.
+
+    Raises:
+        UserError: predictions that are of no form, for other rows, not finite, not normalised; a name that is taken;
+            other predictions of this name in the database. Nothing is stored then.
+
+    Examples:
+        >>> import bnnbench, numpy, tempfile
+        >>> predictions = {}
+        >>> for split in bnnbench.splits("diabetes"):
+        ...     y, n = split.train.y, len(split.test.ids)
+        ...     arrays = {"mean": numpy.full(n, y.mean()), "scale": numpy.full(n, y.std())}
+        ...     predictions[split.name] = {"ids": split.test.ids, **arrays}
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> scored = bnnbench.score(predictions, "diabetes", "training-mean", db=db)
+        >>> scored.splits["10fold-0"], scored.left_out
+        ('scored', ())
+    """
+    declared = Declared(
+        text_of(method, "--method"),
+        scoring.citation_of(citation),
+        0 if gradients is None else whole_of(gradients, "--gradients", MOST_GRADIENTS),
+        budget_of(text_of(budget, "--budget")).name,
+    )
+    target = scoring.target_of(task, split_rule, data_dir)
+    wanted = None if splits is None else scoring.indices_of(target, splits)
+    found = (
+        scoring.from_arrays(target, predictions, wanted)
+        if isinstance(predictions, Mapping)
+        else from_files(target, path_of(predictions, "PREDICTIONS"), wanted)
+    )
+    return score_external(target, found, declared, db, artifacts, force=force)
 
 
 def load(db: str | os.PathLike[str], cell: str) -> StoredPosterior:

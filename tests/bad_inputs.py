@@ -96,6 +96,24 @@ def lines() -> Iterator[list[str]]:
     yield from (["export", "--format", name] for name in ["", "xlsx", "csv,json", "CSV", LONG, "\udcff"])
     yield from (["show", name] for name in ["", "zzz", LONG, "%", "'; DROP TABLE cell; --", "α", "\udcff", "-1", "_"])
     yield from (["list", name] for name in ["", "sheep", "METHODS", LONG, "\udcff"])
+    scored = ["--task", "toy-homoscedastic", "--method", "mine"]
+    for name in TASKS:
+        yield ["splits", "--out", "new", "--", name]
+        yield ["score", "notes.txt", "--method", "mine", "--task", name]
+    yield from (["splits", "toy-homoscedastic", "--out", place] for place in [*FOLDERS, "", ".", "results.db"])
+    yield from (["splits", "diabetes", "--out", "new", "--format", name] for name in ["", "xlsx", "npz;csv", LONG])
+    yield from (["splits", "diabetes", "--out", "new", "--split-rule", name] for name in ["", "gap", LONG, "\udcff"])
+    yield from (["splits"], ["splits", "diabetes"], ["splits", "moons", "--out", "new"], ["score"], ["score", "x.npz"])
+    yield from (
+        ["score", place, *scored] for place in [*FOLDERS, "", ".", "folder", "absent.npz", "results.db", "x\udcff"]
+    )
+    yield from (
+        ["score", "notes.txt", *scored, "--method", name] for name in [*NAMES, "map", "all", "references", "a b"]
+    )
+    yield from (["score", "notes.txt", *scored, "--gradients", value] for value in WHOLE if value != "1,2")
+    yield from (["score", "notes.txt", *scored, "--splits", value] for value in SPLITS)
+    yield from (["score", "notes.txt", *scored, "--budget", name] for name in ["", "quik", "QUICK", LONG, "\udcff"])
+    yield from (["score", "notes.txt", *scored, "--citation", name] for name in ["a\nb", "\udcff", "x" * 2000])
     yield from (["walk"], [LONG], ["\udcff"], ["run", "map"], ["show"], ["data", "walk"], ["--nope"], ["run", "-x"])
     yield from (["data", "fetch"], ["data", "import", "yacht"], ["check"], ["run", "--db"], ["list", "a", "b"])
 

@@ -13,6 +13,7 @@ import click
 
 from bnnbench._version import __version__
 from bnnbench.cli.datasets import data
+from bnnbench.cli.predictions import score, splits
 from bnnbench.cli.results import certified, export, forget, list_, report, show, status
 from bnnbench.cli.terminal import plain, sentences_for, survived
 from bnnbench.cli.training import check, run
@@ -63,5 +64,5 @@ def main() -> None:
     """
 
 
-for command in (run, report, check, list_, status, show, export, certified, forget, data):
+for command in (run, report, splits, score, check, list_, status, show, export, certified, forget, data):
     main.add_command(command)

@@ -95,7 +95,7 @@ def status(db: str) -> None:
     """
     from bnnbench.store.store import ResultStore
 
-    columns = ["task", "method", "config", "budget", "status"]
+    columns = ["task", "method", "config", "budget", "origin", "status"]
     with ResultStore(db, read_only=True) as store:
         attempts: Any = store.attempts()
         running: Any = store.running()

@@ -32,6 +32,7 @@ def print_tables(db: str | os.PathLike[str], tasks: str, methods: str, budget: s
     from bnnbench.methods import METHODS
     from bnnbench.names import parse_split
     from bnnbench.registry import ALL
+    from bnnbench.reporting.external import SENTENCE, external, marked
     from bnnbench.reporting.select import baselines
     from bnnbench.reporting.tables.headline import summary_table
     from bnnbench.store.store import ResultStore
@@ -39,6 +40,7 @@ def print_tables(db: str | os.PathLike[str], tasks: str, methods: str, budget: s
 
     with ResultStore(db, read_only=True) as store:
         frame: Any = store.scores(budget=budget)
+        elsewhere = external(frame)
         definitions: Any = {row["name"]: row for _, row in store.metrics().iterrows()}
         frame = frame.assign(baseline=frame["method"].isin(baselines(store.methods())))
     for column, registry, names in (
@@ -59,7 +61,13 @@ def print_tables(db: str | os.PathLike[str], tasks: str, methods: str, budget: s
         for metric in metrics:
             better, unit = int(definitions[metric]["better"]), definitions[metric]["unit"]
             table = summary_table(part, metric, better)
+            if table.empty:  # of external predictions alone, whose form does not allow the metric
+                continue
             order = "higher" if better > 0 else "lower"
-            rows = [(name, *row) for name, row in zip(table.index, table.to_numpy(), strict=True)]
+            rows = [
+                (marked(str(name), elsewhere), *row) for name, row in zip(table.index, table.to_numpy(), strict=True)
+            ]
             title = f"{metric} ({unit + ', ' if unit else ''}{order} is better; * best, or not separable from the best)"
             print_table(["method", *table.columns], rows, title)
+    if elsewhere & set(frame["method"]):
+        print(f"{SENTENCE}.")

@@ -36,7 +36,7 @@ class Cell:
         """The cell as the store knows it."""
         return CellRecord(
             task=self.task.name,
-            task_version=f"{self.task.version}+{self.task.data(self.root).checksum}",
+            task_version=self.task.versioned(self.root),
             method=self.method.name,
             method_version=self.method.version,
             config=canonical(_fields(self.method)),

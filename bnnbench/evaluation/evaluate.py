@@ -19,6 +19,7 @@ from bnnbench.evaluation.certificate import certificate, log_joints
 from bnnbench.evaluation.diagnostics import as_mapping, sampler_record, share_exploded
 from bnnbench.evaluation.evaluator import Evaluator, TestSets, sets_of
 from bnnbench.evaluation.figure_data import figure_data
+from bnnbench.evaluation.kept import to_arrays
 from bnnbench.evaluation.pruning import SAMPLES, SCORED, masks, pruned_sets, ranks
 from bnnbench.metrics import score
 from bnnbench.metrics.base import double
@@ -57,7 +58,7 @@ def evaluate(evaluator: Evaluator, history: History) -> list[Evaluated]:
                 rows, y = pack.problem.rows, torch.as_tensor(own.y)
                 exploded[r] = share_exploded(predictive, y, float(rows.y_shift[r]), float(rows.y_scale[r]))
             if name in STORED:
-                kept[r] |= _components(name, predictive, own)
+                kept[r] |= to_arrays(name, predictive, own.y)
     for r, more in enumerate(_pruned(evaluator, sets, pruned_sets(pack.cells[0], pack.problem.network))):
         sampler = sampler_record(evaluator.fitted, history, r, exploded.get(r))
         records[r] += more + ([] if sampler is None else [sampler])
@@ -130,6 +131,8 @@ def _calibrated(
             key = random.key_of("calibrate", cell.task.name, cell.rule, cell.index, cell.seed, name)
             y, own = torch.as_tensor(sets[r][names.VALIDATION].y), sets[r][names.TEST]
             found = calibration(double(evaluator.validation[r]), y, double(evaluator.test[r]), key)
+            if found is None:
+                continue
             scored = record(evaluator, r, name, found.predictive, own, found.metrics, found.given)
             records[r].append(replace(scored, scores=(*scored.scores, found.fitted)))
     return records
@@ -170,11 +173,7 @@ def record(
         assert isinstance(predictive, CategoricalPredictive)
         scores += ood_scores(inside, predictive)
     curves = {} if only else figure_data(evaluator.fitted, r, name, predictive, test_set)
-    if name == names.TEST and not only and (blocks := block_scores(cell, predictive, y, truth, scores)):
-        curves = {**curves, "blocks": blocks}
+    if name == names.TEST and not only:
+        blocks = block_scores(cell, predictive, y, truth, scores)
+        curves |= {"blocks": blocks} if blocks else {}
     return EvaluationRecord(name, len(test_set.x), tuple(scores), curves)
-
-
-def _components(name: str, predictive: Predictive, test_set: TestSet) -> dict[str, np.ndarray]:
-    arrays = {f"{name}/{field}": value.numpy() for field, value in predictive._asdict().items() if value is not None}
-    return arrays if test_set.y is None else arrays | {f"{name}/y": test_set.y}

@@ -6,6 +6,7 @@ from functools import singledispatch
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bnnbench import names, random
 from bnnbench.engine.predict import one_of
@@ -15,7 +16,15 @@ from bnnbench.engine.train import Fitted
 from bnnbench.evaluation.flow_data import Curves, flow_data
 from bnnbench.evaluation.rounding import multiples, significant
 from bnnbench.metrics import curves
-from bnnbench.model import CategoricalPredictive, DensityPredictive, GaussianPredictive, Predictive
+from bnnbench.model import (
+    BinnedPredictive,
+    CategoricalPredictive,
+    DensityPredictive,
+    GaussianPredictive,
+    Predictive,
+    QuantilePredictive,
+    SamplePredictive,
+)
 from bnnbench.random import Span
 from bnnbench.records import Series
 from bnnbench.tasks import TestSet
@@ -48,10 +57,10 @@ def _density(predictive: DensityPredictive, fitted: Fitted, r: int, name: str, t
 
 @_of.register
 def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+    del fitted, r
     if name == names.TEST and test_set.y is not None:
-        y = torch.as_tensor(test_set.y)
-        found = {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
-    elif test_set.out_of_distribution:
+        return calibration_data(predictive, torch.as_tensor(test_set.y))
+    if test_set.out_of_distribution:
         found = {"entropy": curves.entropies(predictive)}
     else:
         found = {"violins": curves.class_violins(predictive)} if name == names.ROTATED_DIGIT else {}
@@ -60,9 +69,10 @@ def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, n
 
 @_of.register
 def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+    del r
     data = fitted.pack.data
     if name == names.TEST and test_set.y is not None:
-        return {"pit_ecdf": multiples(curves.pit_ecdf(predictive, torch.as_tensor(test_set.y)), UNIT)}
+        return calibration_data(predictive, torch.as_tensor(test_set.y))
     if data.grid is None:
         return {}
     if name == names.TRAIN:
@@ -75,6 +85,33 @@ def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: st
         mean, std = data.exact
         found["exact"] = {"x": test_set.x[:, 0], "mean": mean, "std": std, **truth}
     return {curve: significant(series) for curve, series in found.items()}
+
+
+@_of.register
+def _form(
+    predictive: BinnedPredictive | QuantilePredictive | SamplePredictive,
+    fitted: Fitted,
+    r: int,
+    name: str,
+    test_set: TestSet,
+) -> Curves:
+    """Calibration alone: bands are made of a mixture's components."""
+    del fitted, r
+    labelled = name == names.TEST and test_set.y is not None
+    return calibration_data(predictive, torch.as_tensor(test_set.y)) if labelled else {}
+
+
+@singledispatch
+def calibration_data(predictive: Predictive, y: Tensor) -> Curves:
+    """Curves of the predictive on the test rows, of targets y [N], that need nothing of the training."""
+    found = curves.pit_ecdf(predictive, y)
+    return {} if found is None else {"pit_ecdf": multiples(found, UNIT)}
+
+
+@calibration_data.register
+def _(predictive: CategoricalPredictive, y: Tensor) -> Curves:
+    found = {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
+    return {curve: multiples(series, UNIT) for curve, series in found.items()}
 
 
 def weight_histogram(fitted: Fitted, replica: int) -> Series | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnbench.errors import UserError
+from bnnbench.reporting.external import EXTERNAL, SENTENCE
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.output import Output, file_stem
 from bnnbench.reporting.select import Section, Selection, select
@@ -150,5 +151,11 @@ def _fidelity(selection: Selection, output: Output, formats: set[str], drawer: D
 
 
 def _marked(tables: Iterable[Table], selection: Selection) -> list[Table]:
-    """With a sign at the names of what is superseded."""
-    return [replace(table, grid=table.grid.renamed(selection.superseded.marked)) for table in tables]
+    """With signs at the names of what is superseded and of what was made elsewhere, which the caption explains."""
+    found = []
+    for table in tables:
+        grid = table.grid.renamed(selection.marked)
+        shown = any(EXTERNAL in name for name, _ in grid.rows)
+        caption = f"{table.caption} {SENTENCE}." if shown else table.caption
+        found.append(replace(table, grid=grid, caption=caption))
+    return found

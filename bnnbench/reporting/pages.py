@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from bnnbench.reporting.escape import alt_text, code, escape_markdown, one_line
+from bnnbench.reporting.external import EXTERNAL, described
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.separable import ALPHA
@@ -29,7 +30,8 @@ predictor), nor do those whose mean is worse than a baseline's, nor those with �
 baseline on three of ten splits; the table "behind the baseline" says where and why. † marks cells that failed or are
 missing: a mean over the splits that a method survived flatters it. ‡ marks methods flagged by their own convergence
 diagnostics, – what was not run or does not apply. § marks methods with another target than the task's posterior:
-another model or prior, be it for the spread of the weights alone, or a tempered posterior. Compare within a table only:
+another model or prior, be it for the spread of the weights alone, or a tempered posterior. {EXTERNAL} marks methods
+whose predictions were made elsewhere and scored here. Compare within a table only:
 another split rule, budget or version is another experiment.
 """
 FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
@@ -72,6 +74,10 @@ def provenance(selection: Selection) -> str:
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
         ("Scores in the database", f"sha256 {selection.fingerprint}"),
     ]
+    if selection.external:
+        attempts = pd.concat([s.attempts for s in selection.sections])
+        elsewhere = described(selection.external, selection.methods, attempts)
+        lines.append(("Predictions made elsewhere, as told by whom they come from", "; ".join(elsewhere)))
     if selection.left_out:
         left = f"{selection.left_out:,} cells of superseded versions or defaults of a task or method"
         lines.append(("Left out", left))

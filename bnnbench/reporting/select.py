@@ -16,7 +16,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from bnnbench import names
 from bnnbench.errors import UserError
+from bnnbench.records import SCORED, Origin
 from bnnbench.reporting.comparison import row_names, rules
+from bnnbench.reporting.external import external, marked
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.superseded import Installed, Superseded, superseded
 from bnnbench.reporting.targets import other_targets
@@ -64,6 +66,11 @@ class Section:
         """File name stem."""
         return f"{self.group}-{self.rule}"
 
+    @property
+    def timed(self) -> Frame:
+        """Attempts of the scored cells that were trained here; what was made elsewhere has no times to compare."""
+        return self.attempts[self.attempts["status"].isin(SCORED) & (self.attempts["origin"] == Origin.TRAINED.value)]
+
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once: several tables and figures need it."""
         if key not in self._known:
@@ -86,6 +93,7 @@ class Selection:
     Attributes:
         store: kept for curves.
         superseded: results shown of versions older than those installed.
+        external: names of methods whose predictions were made elsewhere.
         left_out: number of cells of older versions than the database's newest.
         fingerprint: of all scores in the database.
         notices: what is left out of figures, said as it turns up.
@@ -98,6 +106,7 @@ class Selection:
     metrics: Frame
     sessions: Frame
     superseded: Superseded
+    external: frozenset[str]
     left_out: int
     fingerprint: str
     notices: list[str] = field(default_factory=list)
@@ -105,6 +114,10 @@ class Selection:
     @cached_property
     def _notes(self) -> dict[str, tuple[str, ...]]:
         return {str(r["name"]): _strings(r["notes"]) for _, r in self.tasks.iterrows()}
+
+    def marked(self, name: str) -> str:
+        """The name of a row or column, with signs at what is superseded and at what was made elsewhere."""
+        return self.superseded.marked(marked(name, self.external))
 
     def notes(self, task: str) -> tuple[str, ...]:
         """Sentences to stand under a task's table."""
@@ -162,7 +175,10 @@ def select(
     metrics = store.metrics()
     sections = _sections(_extend(scores), attempts, known_tasks, known_methods, metrics, budget)
     old = superseded([section.scores for section in sections], installed)
-    return Selection(store, sections, known_methods, known_tasks, metrics, sessions, old, left_out, total)
+    made_elsewhere = external(scores)
+    return Selection(
+        store, sections, known_methods, known_tasks, metrics, sessions, old, made_elsewhere, left_out, total
+    )
 
 
 def _strings(value: Any) -> tuple[str, ...]:

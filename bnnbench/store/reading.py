@@ -42,6 +42,7 @@ _CELL: Columns = {
     "seed": Cell.seed,
     "budget": Cell.budget,
 }
+_ORIGIN: Columns = {"origin": Cell.origin}
 _IDENTITY: Columns = {
     "task_version": Task.version,
     "method_version": Method.version,
@@ -61,7 +62,7 @@ _SCORE: Columns = {
     "n": Evaluation.n,
 }
 _SPLIT_ORDER: Columns = {"rule": Cell.rule, "index": Cell.index}  # needed to sort splits by number
-_FILTERS: Columns = {**_CELL, **_IDENTITY, "rule": Cell.rule, "status": Attempt.status}
+_FILTERS: Columns = {**_CELL, **_ORIGIN, **_IDENTITY, "rule": Cell.rule, "status": Attempt.status}
 _TYPES = {
     "seed": "int64",
     "method_version": "int64",
@@ -77,10 +78,10 @@ _TYPES = {
 class Reading(Database):
     """What is stored, as data frames whose order depends on the content alone.
 
-    Filters are `task, method, config, split, seed, budget, task_version, method_version, fingerprint, rule, status`:
-    one value, several, or None for all. `latest_only` leaves out results of versions that are not the ones registered
-    last, and those of defaults that have changed since (another configuration under the same label, of an older
-    attempt); without it they stand apart by their versions and configurations.
+    Filters are `task, method, config, split, seed, budget, task_version, method_version, fingerprint, origin, rule,
+    status`: one value, several, or None for all. `latest_only` leaves out results of versions that are not the ones
+    registered last, and those of defaults that have changed since (another configuration under the same label, of an
+    older attempt); without it they stand apart by their versions and configurations.
     """
 
     def scores(
@@ -88,7 +89,9 @@ class Reading(Database):
     ) -> pd.DataFrame:
         """One row a score. A cell without scores is one row of empty evaluation and metric, whichever are wanted."""
         scored = Evaluation.__table__.join(Score.__table__).join(Metric.__table__)
-        query = _cells({**_CELL, **_SCORE, **_IDENTITY, **_SPLIT_ORDER, "kind": Score.kind}, latest_only, filters)
+        query = _cells(
+            {**_CELL, **_SCORE, **_ORIGIN, **_IDENTITY, **_SPLIT_ORDER, "kind": Score.kind}, latest_only, filters
+        )
         query = query.outerjoin(scored, Evaluation.attempt_id == Attempt.id)
         for column, wanted in ((Evaluation.name, evaluation), (Metric.name, metric)):
             if wanted is not None:
@@ -100,8 +103,9 @@ class Reading(Database):
 
     def attempts(self, *, latest_only: bool = True, **filters: Wanted) -> pd.DataFrame:
         """One row a cell: how its current attempt went, and the session that made it."""
-        columns = {**_CELL, **_ATTEMPT, "session": Attempt.session_id, "configuration": Cell.config, **_IDENTITY}
-        return _in_order(self._frame(_cells({**columns, **_SPLIT_ORDER}, latest_only, filters)))
+        columns = {**_CELL, **_ATTEMPT, "session": Attempt.session_id, "configuration": Cell.config}
+        columns = {**columns, **_ORIGIN, **_IDENTITY, **_SPLIT_ORDER}
+        return _in_order(self._frame(_cells(columns, latest_only, filters)))
 
     def best_runs(self, *, method: Wanted, task: Wanted = None, rule: Wanted = None) -> pd.DataFrame:
         """As `attempts`, of the default configuration: of each method, task and split the run to trust most, whatever

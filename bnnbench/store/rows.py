@@ -83,7 +83,9 @@ def stored_or_new(session: orm.Session, cells: Mapping[str, CellRecord]) -> dict
                     f"{cell.method} version {cell.method_version} or {cell.task} version {cell.task_version} "
                     "is not registered; call ResultStore.register first."
                 )
-            same = {name: getattr(cell, name) for name in ("config", "label", "rule", "index", "seed", "budget")}
+            same = {
+                name: getattr(cell, name) for name in ("config", "label", "rule", "index", "seed", "budget", "origin")
+            }
             rows[fingerprint] = Cell(fingerprint=fingerprint, method_id=method, task_id=task, **same)
             session.add(rows[fingerprint])
     return rows
@@ -150,6 +152,7 @@ def _attempt(outcome: Outcome) -> dict[str, Any]:
         "wall_s": finite_or_none(outcome.wall_s) or 0.0,
         "peak_memory_mb": finite_or_none(outcome.peak_memory_mb) or 0.0,
         "parameters": int(outcome.parameters),
+        "source": outcome.source,
         "finished": utc_now(),
     }
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
-from bnnbench.records import Status
+from bnnbench.records import Origin, Status
 
 
 class Base(DeclarativeBase):
@@ -131,13 +131,15 @@ class Cell(Base):
     index: Mapped[int] = mapped_column("split_index")
     seed: Mapped[int] = mapped_column(BigInteger)
     budget: Mapped[str]
+    origin: Mapped[str] = mapped_column(server_default=Origin.TRAINED.value)
     owner: Mapped[str | None] = mapped_column(index=True)
     heartbeat: Mapped[float | None]
     claimed: Mapped[float | None]
 
 
 class Attempt(Base):
-    """One run of a cell; the latest is the current one, earlier ones are history."""
+    """One run of a cell; the latest is the current one, earlier ones are history. `source` is the sha256 of predictions
+    that were made elsewhere."""
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -158,6 +160,7 @@ class Attempt(Base):
     wall_s: Mapped[float]
     peak_memory_mb: Mapped[float]
     parameters: Mapped[int] = mapped_column(BigInteger)
+    source: Mapped[str | None]
     finished: Mapped[datetime] = mapped_column(default=utc_now)
 
 

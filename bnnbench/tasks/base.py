@@ -129,6 +129,10 @@ class Task:
         """
         return _load(self, root)
 
+    def versioned(self, root: Path | None = None) -> str:
+        """The version with the checksum of the data, which tells two results apart."""
+        return f"{self.version}+{self.data(root).checksum}"
+
     def read(self, root: Path | None) -> Data:
         """The data set from its files, unless the process has it already."""
         return load(self.source or self.name, root) if self.loader is None else self.loader()

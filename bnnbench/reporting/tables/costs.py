@@ -47,7 +47,7 @@ def costs(section: Section) -> Frame:
 
     A pack's wall time is shared equally among its cells.
     """
-    done = section.attempts[section.attempts["status"].isin(SCORED)]
+    done = section.timed
     seconds = done["wall_s"] / done["pack_size"].clip(lower=1)
     done = done.assign(seconds=seconds, each=1e3 * seconds / done["gradients"].where(done["gradients"] > 0))
     table = done.groupby(["task", "row", *CONDITIONS]).agg(
