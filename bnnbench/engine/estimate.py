@@ -6,7 +6,7 @@ import random as python
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, singledispatch
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,14 @@ from torch import Tensor
 from bnnbench import random
 from bnnbench.engine.pack import Pack, Replicas
 from bnnbench.engine.predict import Component
+from bnnbench.engine.returned import in_order, in_units
 from bnnbench.engine.step import INIT, PREDICT, TRAIN
 from bnnbench.engine.train import History
 from bnnbench.errors import UserError
 from bnnbench.methods.estimator import Assignment, Estimator, Examples, Spending
-from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive, Problem
+from bnnbench.model import Params, Predictive, Problem
 
 PREFIX = "fitted/"  # of the names of what an estimator saves
-NORMALISED = 1e-3  # by how much the logarithm of a sum of probabilities may differ from 0
 
 
 @dataclass(frozen=True)
@@ -130,65 +130,3 @@ def generators(key: Tensor) -> Iterator[None]:
         finally:
             python.setstate(before[0])
             np.random.set_state(before[1])  # noqa: NPY002
-
-
-@singledispatch
-def in_order(found: Any, rows: int, classes: int) -> Predictive:
-    """A predictive as the metrics take it, in float64 and with components; what is wrong with it is a sentence.
-
-    Raises:
-        UserError: it is none, or of other shapes, or holds what no distribution has.
-    """
-    raise UserError(f"predict must return a GaussianPredictive or a CategoricalPredictive, not {type(found).__name__}.")
-
-
-@in_order.register
-def _gaussian(found: GaussianPredictive, rows: int, classes: int) -> GaussianPredictive:
-    if classes:
-        raise UserError("predict returned a GaussianPredictive for a classification; return CategoricalPredictive.")
-    mean, scale = (_components(part, 2, (rows,), name) for part, name in zip(found, ("mean", "scale"), strict=True))
-    mean, scale = torch.broadcast_tensors(mean, scale)
-    if not bool((scale > 0).all()):
-        raise UserError("predict returned a scale that is not positive; it is a standard deviation.")
-    return GaussianPredictive(mean, scale)
-
-
-@in_order.register
-def _categorical(found: CategoricalPredictive, rows: int, classes: int) -> CategoricalPredictive:
-    if not classes:
-        raise UserError("predict returned a CategoricalPredictive for a regression; return GaussianPredictive.")
-    log_probs = _components(found.log_probs, 3, (rows, classes), "log_probs")
-    totals = log_probs.logsumexp(-1)
-    if not bool((totals.abs() < NORMALISED).all()):
-        raise UserError(
-            f"predict returned log-probabilities whose sum of probabilities is {float(totals.exp().min()):.4g} to "
-            f"{float(totals.exp().max()):.4g} and not 1; they are logarithms, as of log_softmax."
-        )
-    return CategoricalPredictive(log_probs - totals[..., None], torch.zeros_like(totals))
-
-
-def _components(values: Any, dims: int, shape: tuple[int, ...], name: str) -> Tensor:
-    """[S, *shape] in float64; a single component may have no leading dimension."""
-    array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
-    if array.dtype.kind not in "fiu":
-        raise UserError(f"predict returned {name} that holds no numbers.")
-    given = torch.as_tensor(array).double()
-    whole = given[None] if given.dim() == dims - 1 else given
-    if whole.dim() != dims or tuple(whole.shape[1:]) != shape or not len(whole):
-        wanted = ", ".join(map(str, shape))
-        raise UserError(f"predict returned {name} of shape {list(given.shape)}; it must be [S, {wanted}].")
-    if bool(whole.isnan().any()) or (name != "log_probs" and not bool(whole.isfinite().all())):
-        raise UserError(f"predict returned {name} with values that are not finite.")
-    return whole
-
-
-@singledispatch
-def in_units(found: Any, problem: Problem) -> Predictive:
-    """A predictive of the standardised target in the target's own units."""
-    return found
-
-
-@in_units.register
-def _(found: GaussianPredictive, problem: Problem) -> GaussianPredictive:
-    shift, scale = problem.rows.y_shift, problem.rows.y_scale
-    return GaussianPredictive(shift + scale * found.mean, scale * found.scale)
