@@ -99,14 +99,14 @@ def insert_attempts(
         metrics: name -> id.
     """
     attempts = [{"cell_id": cell_id, "session_id": session_id, **_attempt(outcome)} for cell_id, outcome, _ in new]
-    ids = _insert(session, Attempt, attempts)
+    ids = insert_rows(session, Attempt, attempts)
     rows, curves, evaluations = [], [], []
     for attempt_id, (_, outcome, artifacts) in zip(ids, new, strict=True):
         rows += [{"attempt_id": attempt_id, **artifact} for artifact in artifacts]
         curves += _curves(attempt_id, None, outcome.curves)
         evaluations += [(attempt_id, evaluation) for evaluation in outcome.evaluations]
-    _insert(session, Artifact, rows)
-    _insert(session, Curve, curves)
+    insert_rows(session, Artifact, rows)
+    insert_rows(session, Curve, curves)
     insert_evaluations(session, evaluations, metrics)
 
 
@@ -114,7 +114,7 @@ def insert_evaluations(
     session: orm.Session, new: Sequence[tuple[int, EvaluationRecord]], metrics: Mapping[str, int]
 ) -> None:
     """Insert evaluations, each given with the id of its attempt, with their scores and curves."""
-    ids = _insert(session, Evaluation, [{"attempt_id": i, "name": e.name, "n": int(e.n)} for i, e in new])
+    ids = insert_rows(session, Evaluation, [{"attempt_id": i, "name": e.name, "n": int(e.n)} for i, e in new])
     scores, curves = [], []
     for evaluation_id, (attempt_id, evaluation) in zip(ids, new, strict=True):
         curves += _curves(attempt_id, evaluation_id, evaluation.curves)
@@ -122,11 +122,11 @@ def insert_evaluations(
             value, kind = encode_value(score.value)
             row = {"evaluation_id": evaluation_id, "metric_id": metrics[score.metric], "value": value, "kind": kind}
             scores.append({**row, "stderr": finite_or_none(score.stderr)})
-    _insert(session, Score, scores)
-    _insert(session, Curve, curves)
+    insert_rows(session, Score, scores)
+    insert_rows(session, Curve, curves)
 
 
-def _insert(session: orm.Session, table: type[Base], rows: Rows) -> list[int]:
+def insert_rows(session: orm.Session, table: type[Base], rows: Rows) -> list[int]:
     """Insert rows; returns their ids, where there are such, in the order of the rows."""
     if not rows:
         return []
