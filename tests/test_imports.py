@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "tasks": {*LEARNED, "model", "data"},
     "engine": {*TENSORS, "files", "_version"},
     "evaluation": {*TENSORS, "metrics", "engine"},
-    "store": {"errors", "names", "arguments", "registry", "records", "files"},
+    "store": {"errors", "names", "arguments", "registry", "records", "files", "_version"},
     "reporting": {"errors", "names", "registry", "store", "records"},
     "experiment": {*TENSORS, "metrics", "engine", "evaluation", "store", "_version"},
     "checks": {*TENSORS, "engine", "evaluation"},

@@ -16,8 +16,7 @@ from sqlalchemy import Connection, Row, delete, exists, insert, orm, select, upd
 from bnnbench import names
 from bnnbench.store.conflicts import Evaluations, Judge, Scored, differences
 from bnnbench.store.definitions import Ids
-from bnnbench.store.rows import chunks, insert_rows
-from bnnbench.store.series import decode, encode
+from bnnbench.store.rows import chunks, completed, insert_rows
 from bnnbench.store.tables import Artifact, Attempt, Base, Cell, Curve, Evaluation, Method, Metric, Score, Session, Task
 
 BATCH = 200  # cells
@@ -251,9 +250,8 @@ class _Batch:
         here = {row.name: row for row in self.writer.execute(select(core).where(core.c.evaluation_id == own.id))}
         for row in self.reader.execute(select(core).where(core.c.evaluation_id == other.id)).all():
             if row.name in here:
-                merged = decode(row.content) | decode(here[row.name].content)
-                changed = update(core).where(core.c.id == here[row.name].id).values(content=encode(merged))
-                self.writer.execute(changed)
+                content = completed(here[row.name].content, row.content)
+                self.writer.execute(update(core).where(core.c.id == here[row.name].id).values(content=content))
 
 
 def _attempts(connection: Connection, cells: Iterable[int], sessions: Ids | None = None) -> dict[int, list[dict]]:
