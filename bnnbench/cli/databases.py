@@ -37,10 +37,10 @@ def merge(sources: tuple[str, ...], dry_run: bool, **options: Any) -> None:
         merged = api.merge(sources, dry_run=dry_run, **options)
     except MergeConflict as error:
         for conflict in error.conflicts:
-            click.echo(f"Conflict: {conflict}", err=True)
+            click.echo(f"Conflict: {plain(conflict)}", err=True)
         raise
     for conflict in merged.conflicts:
-        click.echo(f"Conflict: {conflict}", err=True)
+        click.echo(f"Conflict: {plain(conflict)}", err=True)
     for warning in merged.warnings:
         click.echo(f"Warning: {warning}", err=True)
     table(["source", "cells", "new", "new attempts", "more evaluations", "artifacts"], merged.rows())

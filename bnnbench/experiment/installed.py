@@ -32,8 +32,8 @@ def installed(root: Path | None = None) -> Installed:
 
 
 def splits_of(attempt: Mapping[str, Any], root: Path | None = None) -> int | None:
-    """How many splits a configuration is run on, of a row of `ResultStore.attempts`: all of its rule, or the first alone
-    where the task has too many rows for the method. None where the task or its data are not here."""
+    """How many splits a configuration is run on, of a row of `ResultStore.attempts`: all of its rule, or the first
+    alone where the task has too many rows for the method. None where the task or its data are not here."""
     rule, _ = parse_split(attempt["split"])
     return _splits(attempt["task"], attempt["method"], attempt["configuration"], rule, root)
 

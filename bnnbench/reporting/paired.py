@@ -201,8 +201,8 @@ def _lines(one: Side, other: Side, metric: str, better: int, unit: str, evaluati
         yield {
             "metric": metric, "unit": unit, "task": place[0], "split_rule": place[1], "budget": place[2],
             "a": one.name, "b": other.name, "mean_a": _mean(means[0]), "mean_b": _mean(means[1]),
-            "difference": better * _mean(means[0] - means[1]) if splits else np.nan,
-            **dict(zip(("low", "high"), _interval(better * (scores[0] - scores[1]), ratio), strict=True)),
+            "difference": _mean(_minus(*means, better)),
+            **dict(zip(("low", "high"), _interval(_minus(*scores, better), ratio), strict=True)),
             "verdict": _verdict(scores, seeds, better, ratio), **_record(*means, better),
             "splits": len(splits), "pairs": len(pairs),
             "only_a": len(a.keys() - b.keys()), "only_b": len(b.keys() - a.keys()),
@@ -227,6 +227,12 @@ def _blocks(
         alike = len(own) == len(cells) and len({len(values) for values in own}) == 1
         found.append(np.mean(own, axis=0) if alike else np.zeros(0))
     return found if len(found[0]) == len(found[1]) else [np.zeros(0)] * 2
+
+
+def _minus(a: np.ndarray, b: np.ndarray, better: int) -> np.ndarray:
+    """Differences, positive where the first is better."""
+    with np.errstate(invalid="ignore"):  # infinities of one sign
+        return better * (a - b)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -13,8 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sqlalchemy import orm, select
+from sqlalchemy.exc import DBAPIError
 
 from bnnbench.errors import UserError
 from bnnbench.files import file_faults
@@ -24,7 +26,7 @@ from bnnbench.store.artifacts import ArtifactRoot, place_of, write_content
 from bnnbench.store.conflicts import PREFERENCES, Judge, MergeConflict
 from bnnbench.store.database import Database
 from bnnbench.store.definitions import Ids, join_settings, joined_definitions, joined_sessions
-from bnnbench.store.faults import retried, value_faults
+from bnnbench.store.faults import database_faults, retried, value_faults
 from bnnbench.store.joining import File, Joined, joined_cells
 from bnnbench.store.rows import insert_rows
 from bnnbench.store.source import Source, copy_tables
@@ -186,14 +188,16 @@ class _Target(ArtifactRoot):
         """Merge all of it, or nothing; artifacts are named whose files lie in the folder."""
         with self.writing() as session:
             joined, judge = self._join(session, sources, prefer)
+            moved = {old: new for one in joined for old, new in one.moved.items()}
+            rows: dict[tuple[int, str], dict[str, Any]] = {}  # two sources may have the artifact of one attempt
             for source, one, own in zip(sources, joined, files, strict=True):
                 self.copy(source, one.files, own)  # what was not there when it was rehearsed
-                rows = [
-                    {"attempt_id": file.attempt, "kind": file.kind, "sha256": file.sha256,
-                     "path": place_of(self.root, file.sha256).relative_to(self.base).as_posix()}
-                    for file in one.files if file.sha256 in own.there
-                ]  # fmt: skip
-                insert_rows(session, Artifact, rows)
+                for file in one.files:
+                    if file.sha256 in own.there:
+                        attempt, path = _last(file.attempt, moved), place_of(self.root, file.sha256)
+                        row = {"attempt_id": attempt, "kind": file.kind, "sha256": file.sha256}
+                        rows.setdefault((attempt, file.kind), {**row, "path": path.relative_to(self.base).as_posix()})
+            insert_rows(session, Artifact, list(rows.values()))
         return joined, judge
 
     def copy(self, source: Source, files: Sequence[File], own: Files) -> None:
@@ -215,7 +219,8 @@ class _Target(ArtifactRoot):
         judge, joined = Judge(prefer, self.name), []
         for source in sources:
             judge.there = source.name
-            with value_faults(source.name), source.store.reading() as reader:
+            reading = source.store.reading()
+            with value_faults(source.name), reading as reader, _faults_of_writing(self.address):
                 ids = joined_definitions(reader, session, judge.told)
                 ids[Session] = joined_sessions(reader, session)
                 join_settings(reader, session)
@@ -224,6 +229,18 @@ class _Target(ArtifactRoot):
         if judge.conflicts and prefer is None:
             raise MergeConflict(judge.conflicts)
         return joined, judge
+
+
+@contextmanager
+def _faults_of_writing(place: Address) -> Iterator[None]:
+    """Faults of statements that write are those of the database written to, not of the one that is read around them."""
+    try:
+        yield
+    except DBAPIError as error:
+        if (error.statement or "SELECT").lstrip().upper().startswith("SELECT"):
+            raise
+        with database_faults(place):
+            raise
 
 
 def _last(attempt: int, moved: Ids) -> int:

@@ -16,12 +16,12 @@ import pytest
 import sqlalchemy
 from store_samples import METHODS, METRICS, SESSION, TASKS, make_cell, make_outcome, prepared
 from test_claims import ELSEWHERE
-from test_migrations import assert_newest, database_of, every_cell, rows_of
 
 from bnnbench.errors import StorageError, UserError
 from bnnbench.records import EvaluationRecord, MethodRecord, MetricRecord, Score, Status, TaskRecord
 from bnnbench.store import merge as module
 from bnnbench.store.conflicts import MergeConflict
+from bnnbench.store.schema import HEAD
 from bnnbench.store.source import source
 from bnnbench.store.store import ResultStore
 
@@ -373,6 +373,8 @@ def test_rounding_is_no_conflict(tmp_path):
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_an_older_database_is_read_as_a_copy(kind, tmp_path, request, monkeypatch):
+    from test_migrations import database_of, every_cell, rows_of  # which load all methods
+
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "old.db"
     url = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgres").new()
@@ -412,7 +414,8 @@ def test_an_older_target_is_upgraded_if_it_is_written_and_only_then(tmp_path):
     assert merge([b], a, prefer="last", dry_run=True).dry_run
     assert a.read_bytes() == before
     merge([b], a, prefer="last")
-    assert_newest(sqlalchemy.create_engine(f"sqlite:///{a}"))
+    with closing(sqlite3.connect(a)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,)
     assert value(a) == 0.25
 
 
@@ -454,6 +457,7 @@ KILLED = """
 import os, signal, sys
 from contextlib import ExitStack
 from bnnbench.store import joining, merge as module
+from bnnbench.store.schema import HEAD
 from bnnbench.store.source import source
 
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
@@ -510,6 +514,7 @@ TOGETHER = """
 import sys
 from contextlib import ExitStack
 from bnnbench.store.merge import merge
+from bnnbench.store.schema import HEAD
 from bnnbench.store.source import source
 place, *sources = sys.argv[1:]
 with ExitStack() as stack:
@@ -640,6 +645,15 @@ def test_many_cells_take_little_memory(tmp_path):
         tracemalloc.stop()
         assert count(tmp_path / f"all-{number}.db")["score"] == 30 * number
     assert peaks[1] < 1.6 * peaks[0]
+
+
+def test_two_sources_that_both_have_one_attempt(tmp_path):
+    a = made(tmp_path / "a.db", outcome(make_cell(0)))
+    b = tmp_path / "b.db"
+    merge([a], b)
+    merge([a, b], tmp_path / "all.db")
+    assert_same(a, tmp_path / "all.db")
+    assert count(tmp_path / "all.db")["artifact"] == 2
 
 
 def test_the_times_of_attempts_are_kept(tmp_path):
