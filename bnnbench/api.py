@@ -331,9 +331,9 @@ def merge(
         >>> len(bnnbench.scores(f"{folder}/all.db", evaluation="test", metric="rmse"))
         4
     """
-    places = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
-    if not places:
-        raise UserError("Name at least one database to merge.")
+    places = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+    if isinstance(places, (bytes, dict)) or not isinstance(places, Iterable) or not (places := list(places)):
+        raise UserError(f"Name the databases to merge, a path or a list of them, not {sources!r:.80}.")
     with ExitStack() as stack:
         entered = [stack.enter_context(_opened(place)) for place in places]
         return merge_into(entered, into, prefer=prefer, artifacts=artifacts, dry_run=dry_run)
@@ -477,7 +477,7 @@ def submit(
     wanted = {
         "method": None if methods is None else names_of(methods, "--methods"),
         "task": None if tasks is None else names_of(tasks, "--task"),
-        "budget": None if budget is None else text_of(budget, "--budget"),
+        "budget": None if budget is None else [text_of(budget, "--budget")],
     }
     with ResultStore(db, read_only=True) as store:
         write_submission(store, path_of(out, "--out"), splits_of, **wanted)

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "reporting": {"errors", "names", "registry", "store", "records"},
     "experiment": {*TENSORS, "metrics", "engine", "evaluation", "store", "_version"},
     "checks": {*TENSORS, "engine", "evaluation"},
-    "api": {"arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "reporting"},
+    "api": {"errors", "names", "arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "reporting"},
     "cli": {"errors", "names", "arguments", "registry", "_version", "api", "methods", "data", "tasks", "metrics",
             "experiment", "store", "reporting"},
     "bnnbench": {"_version", "api"},

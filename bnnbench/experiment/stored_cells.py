@@ -54,6 +54,8 @@ def stored_cells(store: ResultStore, request: Request) -> tuple[list[Cell], list
 
 def _present(what: str, registry: Any, wanted: Sequence[Any], stored: set[str]) -> set[str]:
     """Names behind names and groups that the database has; of what is not registered, names alone."""
+    if not wanted:
+        raise UserError(f"Name a {what}, or `all`.")
     if ALL in wanted:
         return stored
     plain = [name for name in wanted if name not in stored]

@@ -86,6 +86,8 @@ def paired(
     Raises:
         UserError: a name without results, or nothing that both have.
     """
+    if tasks is not None and not tasks:
+        raise UserError("--task is empty; give names with commas, or leave it out.")
     frames = [_read(own, evaluation) for own in (store, against) if own is not None]
     known = store.metrics().set_index("name")
     wanted = _metrics(metrics, known)
@@ -114,6 +116,8 @@ def _read(store: Any, evaluation: str) -> Frame:
 
 
 def _metrics(metrics: Sequence[str] | None, known: Frame) -> list[str]:
+    if metrics is not None and not metrics:
+        raise UserError("--metric is empty; give names with commas, or leave it out.")
     if metrics is None:
         return list(known.index[known["headline"].astype(bool) & (known["better"] != 0)])
     chosen = [name for name in known.index if name in named(metrics, known.index.to_series(), {}, "metric")]

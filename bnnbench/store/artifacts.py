@@ -144,7 +144,7 @@ class ArtifactRoot(Database):
                 "(to move them, move the folder and put a link in its place)."
             )
         if not self.read_only:
-            _check(self.root)
+            check_folder(self.root)
 
     @property
     def _folder(self) -> Path:
@@ -162,7 +162,7 @@ class ArtifactRoot(Database):
     @retried
     def _store(self, asked: Path) -> Path | None:
         """Fix the folder; returns what is fixed now, which another process may have done in the meantime."""
-        _check(asked)
+        check_folder(asked)
         usual = self._folder / f"{self.address.name}.artifacts"
         with self.writing() as session:
             taken = self.address.path and session.scalar(select(Artifact.id).limit(1)) is not None
@@ -175,7 +175,7 @@ class ArtifactRoot(Database):
         return asked
 
 
-def _check(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Refuse an unusable folder before anything is computed: a posterior that cannot be written would be lost."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}, where artifacts go, is not a folder; remove it, or name another with --artifacts.")

@@ -18,11 +18,12 @@ from typing import Any
 from sqlalchemy import orm, select
 from sqlalchemy.exc import DBAPIError
 
+from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
 from bnnbench.files import file_faults
 from bnnbench.store import schema
 from bnnbench.store.address import Address
-from bnnbench.store.artifacts import ArtifactRoot, place_of, write_content
+from bnnbench.store.artifacts import ArtifactRoot, check_folder, place_of, write_content
 from bnnbench.store.conflicts import PREFERENCES, Judge, MergeConflict
 from bnnbench.store.database import Database
 from bnnbench.store.definitions import Ids, join_settings, joined_definitions, joined_sessions
@@ -132,6 +133,8 @@ def merge(
     place = Address.parse(into)
     for one in sources:
         _refuse_itself(one, place)
+    if artifacts is not None:
+        check_folder(path_of(artifacts, "--artifacts").absolute())  # before a database is made
     files = [Files() for _ in sources]
     with _stage(into, artifacts) as stage:
         joined, judge = stage.rehearse(sources, prefer)

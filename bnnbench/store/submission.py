@@ -61,6 +61,9 @@ def write_submission(
     attempts: Any = store.attempts(**filters)
     if attempts.empty:
         raise UserError(f"{store.address} has no results of these; `bnnbench status --db {store.address}` lists them.")
+    for column, wanted in filters.items():
+        if lacking := sorted(set(wanted or ()) - set(attempts[column])):
+            raise UserError(f"{store.address} has no results of the {column} {lacking[0]!r} beside the others named.")
     with store.reading() as connection:
         content = _content(connection, list(attempts["fingerprint"]))
     counts = {f"{row['task']} {_rule(row)}": splits(row) for _, row in attempts.iterrows()}
