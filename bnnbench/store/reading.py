@@ -228,7 +228,8 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
 def _ages() -> Subquery:
     """Cells by the age of their last attempt among those of one label: 1 is the newest."""
     label = (Cell.task_id, Cell.method_id, Cell.label, Cell.rule, Cell.index, Cell.seed, Cell.budget)
-    age = func.row_number().over(partition_by=label, order_by=Attempt.id.desc())
+    # By their dates, for a merge gives attempts of another database higher ids whatever their age.
+    age = func.row_number().over(partition_by=label, order_by=(Attempt.finished.desc(), Attempt.id.desc()))
     return select(Cell.id, age.label("age")).join(Attempt).where(IS_CURRENT).subquery()
 
 

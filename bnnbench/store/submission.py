@@ -8,20 +8,19 @@ strings `nan`, `inf` and `-inf`; `sha256` is the checksum of everything else, as
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, select
 
 from bnnbench._version import __version__
 from bnnbench.errors import UserError
-from bnnbench.files import write_file
+from bnnbench.files import write_file, written
 from bnnbench.store.artifacts import read_artifact
 from bnnbench.store.rows import NON_FINITE, chunks
 from bnnbench.store.series import decode
@@ -70,7 +69,11 @@ def write_submission(
     content["splits"] = {name: count for name, count in counts.items() if count is not None}
     content["sha256"] = checksum(content)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    write_file(out, text if out.suffix.lower() == ".json" else _zipped(store, content, text))
+    if out.suffix.lower() == ".json":
+        write_file(out, text)
+    else:
+        with written(out) as file:
+            _zip(file, store, content, text)
     return content
 
 
@@ -170,18 +173,17 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _zipped(store: ResultStore, content: Mapping[str, Any], text: bytes) -> bytes:
-    buffer = io.BytesIO()
-    paths = _paths(store)
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+def _zip(out: BinaryIO, store: ResultStore, content: Mapping[str, Any], text: bytes) -> None:
+    paths, done = _paths(store), set()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(CONTENT, text)
         for cell in content["cells"]:
             digest = cell["artifacts"].get(KIND)
-            if digest is not None and f"{ARTIFACTS}{digest}.safetensors" not in file.namelist():
+            if digest is not None and digest not in done:
                 path = store.base / paths[digest]
                 read_artifact(path, digest, cell["fingerprint"])  # raises where it is not what was written
                 file.writestr(f"{ARTIFACTS}{digest}.safetensors", path.read_bytes())
-    return buffer.getvalue()
+                done.add(digest)
 
 
 def _paths(store: ResultStore) -> dict[str, str]:
