@@ -68,7 +68,8 @@ def test_a_comparison_in_all_forms():
     _, out, _ = run("compare", "bbp", "--db", "a.db", "--against", "b.db", "--metric", "rmse", "--format", "csv")
     assert out.splitlines()[0].startswith("metric,unit,task,split_rule,budget,a,b,mean_a,mean_b,difference,low,high")
     _, out, _ = run("compare", "--db", "a.db", "--against", "b.db", "--metric", "rmse", "--format", "md")
-    assert out.count("\n| ") == 3  # the line under the header, and two methods
+    assert out.startswith("a: a.db, b: b.db; positive differences: a is better.\n")
+    assert out.count("\n| ") == 4  # header, the line under it, and two methods
 
 
 def test_a_submission_with_faults_has_status_2():

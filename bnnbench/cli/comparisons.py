@@ -9,6 +9,13 @@ from typing import Any
 PLACES = ("split_rule", "budget")  # shown where they are not the same in all lines
 
 
+def sides(found: Any) -> tuple[str, str]:
+    """What a and b are: two methods, one in two databases or, of several methods, the databases."""
+    first = found.iloc[0]
+    several = found["a"].nunique() > 1
+    return tuple(str(first[side]).partition(" in ")[2] if several else str(first[side]) for side in "ab")  # type: ignore[return-value]
+
+
 def columns(found: Any) -> list[tuple[str, ...]]:
     """Header and rows as they are read: differences with their intervals, counts in one column."""
     several = found["a"].nunique() > 1
@@ -30,7 +37,7 @@ def as_markdown(found: Any) -> str:
     """A table of Markdown."""
     header, *rows = columns(found)
     lines = [header, tuple("---" for _ in header), *rows]
-    title = f"a: {found['a'].iloc[0]}, b: {found['b'].iloc[0]}; positive differences: a is better.\n\n"
+    title = "a: {}, b: {}; positive differences: a is better.\n\n".format(*sides(found))
     return title + "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 

@@ -70,7 +70,7 @@ def compare(methods: tuple[str, ...], format_: str | None, **options: Any) -> No
       bnnbench compare map --db old.db --against new.db --format csv
     """
     from bnnbench import api
-    from bnnbench.cli.comparisons import as_csv, as_json, as_markdown, columns
+    from bnnbench.cli.comparisons import as_csv, as_json, as_markdown, columns, sides
     from bnnbench.errors import UserError
 
     forms = {"md": as_markdown, "csv": as_csv, "json": as_json}
@@ -80,7 +80,7 @@ def compare(methods: tuple[str, ...], format_: str | None, **options: Any) -> No
     if format_ is not None:
         click.echo(forms[format_](found), nl=False)
     else:
-        click.echo(f"{found['a'].iloc[0]} (a) beside {found['b'].iloc[0]} (b); positive differences: a is better.")
+        click.echo("{} (a) beside {} (b); positive differences: a is better.".format(*sides(found)))
         header, *rows = columns(found)
         table(header, rows)
     for note in found.attrs["notes"]:
