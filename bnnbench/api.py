@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,30 @@ import pandas as pd
 
 from bnnbench.arguments import amount_of, entries_of, names_of, path_of, text_of, whole_of, wholes_of
 from bnnbench.engine.stored import StoredPosterior, from_arrays
+from bnnbench.errors import UserError
 from bnnbench.experiment import scoring, split_files
 from bnnbench.experiment.external import Declared, Scored, from_files, score_external
+from bnnbench.experiment.installed import installed, splits_of
 from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.renamed import renamed, without_rule
 from bnnbench.experiment.request import Request, parse_overrides
+from bnnbench.experiment.rescoring import Rescored, rescore_stored
 from bnnbench.experiment.run import Summary, run_request
 from bnnbench.experiment.selection import method_to_check
 from bnnbench.experiment.threads import jobs_of, large_threads
 from bnnbench.experiment.threads import threads as computing_with
 from bnnbench.methods import METHODS, Inference
+from bnnbench.names import TEST
 from bnnbench.store.forget import Forgotten
 from bnnbench.store.forget import forget as forget_in
+from bnnbench.store.merge import Merged
+from bnnbench.store.merge import merge as merge_into
+from bnnbench.store.source import Source, source
 from bnnbench.store.store import ResultStore
+from bnnbench.store.submission import is_submission, write_submission
+from bnnbench.store.submission_file import opened
+from bnnbench.store.submission_source import submission_source
+from bnnbench.store.validation import faults
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import budget_of
 
@@ -408,3 +420,204 @@ def forget(
         2
     """
     return forget_in(db, superseded=superseded, artifacts=artifacts, dry_run=dry_run)
+
+
+def merge(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    into: str | os.PathLike[str],
+    *,
+    prefer: str | None = None,
+    artifacts: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+) -> Merged:
+    """Write everything that databases and submissions hold into one database, new or not, in one transaction.
+
+    Args:
+        sources: databases (paths or URLs, of this edition or an older one; they stay as they are), and files of
+            `bnnbench submit` (`.json` or `.zip`).
+        into: the database written to.
+        prefer: whose attempt is the current one where a cell has other numbers in another database: of the `first` that
+            has it (the one written to counts before the sources), of the `last`, or the `newest`. None: then nothing is
+            written.
+        artifacts: the folder of its artifacts, if it is new.
+        dry_run: only say what would be merged.
+
+    Raises:
+        MergeConflict: numbers contradict each other; it has a sentence for each in `conflicts`.
+        UserError: a database or file that cannot be read or written; nothing is written then.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> for name, method in [("a", "constant"), ("b", "map")]:
+        ...     _ = bnnbench.run(method, "diabetes", splits=[0, 1], budget="smoke", db=f"{folder}/{name}.db")
+        >>> merged = bnnbench.merge([f"{folder}/a.db", f"{folder}/b.db"], f"{folder}/all.db")
+        >>> len(bnnbench.scores(f"{folder}/all.db", evaluation="test", metric="rmse"))
+        4
+    """
+    places = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+    if isinstance(places, (bytes, dict)) or not isinstance(places, Iterable) or not (places := list(places)):
+        raise UserError(f"Name the databases to merge, a path or a list of them, not {sources!r:.80}.")
+    with ExitStack() as stack:
+        entered = [stack.enter_context(_opened(place)) for place in places]
+        return merge_into(entered, into, prefer=prefer, artifacts=artifacts, dry_run=dry_run)
+
+
+def _opened(place: str | os.PathLike[str]) -> AbstractContextManager[Source]:
+    return submission_source(place, installed()) if is_submission(place) else source(place)
+
+
+def compare(
+    *methods: str,
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    against: str | os.PathLike[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
+    budget: str | None = None,
+    split_rule: str | None = None,
+    evaluation: str = TEST,
+) -> pd.DataFrame:
+    """Two methods of one database, or the same methods in two, paired by task, split and seed.
+
+    Args:
+        methods: rows as reports call them, `sgld` or `sgld [lr=0.01]`: two of one database; with `against` any number,
+            none for all that both have.
+        db, against: the databases.
+        tasks: names and groups. metrics: names, None for those of the main tables.
+        budget: None for the largest that both have. split_rule: None for all. evaluation: the test set.
+
+    Returns:
+        A line a metric and task, and one for all tasks: means, their difference (positive where the first is better)
+        with its 95 % interval, the verdict of the test behind bold numbers, wins, ties and losses over splits, and how
+        many cells only one of the two has. `attrs["notes"]` names these.
+
+    Raises:
+        UserError: a name without results, or nothing that both have.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("constant,map", "diabetes", budget="smoke", db=db)
+        >>> table = bnnbench.compare("map", "constant", db=db, metrics="rmse")
+        >>> table[["task", "wins", "ties", "losses"]].values.tolist()
+        [['diabetes', 10, 0, 0]]
+    """
+    from bnnbench.reporting.paired import paired
+
+    with ExitStack() as stack:
+        stores = [
+            stack.enter_context(ResultStore(place, read_only=True)) for place in (db, against) if place is not None
+        ]
+        found = paired(
+            stores[0],
+            stores[1] if against is not None else None,
+            [text_of(name, "METHODS") for name in methods],
+            tasks=None if tasks is None else names_of(tasks, "--task"),
+            metrics=None if metrics is None else names_of(metrics, "--metric"),
+            budget=None if budget is None else text_of(budget, "--budget"),
+            rule=None if split_rule is None else text_of(split_rule, "--split-rule"),
+            evaluation=text_of(evaluation, "--evaluation"),
+        )
+    found.table.attrs["notes"] = list(found.notes)
+    return found.table
+
+
+def rescore(
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    *,
+    tasks: str | Sequence[str] = "all",
+    methods: str | Sequence[str] = "all",
+    test_sets: str | Sequence[str] = (),
+    calibrate: str | Sequence[str] = (),
+    exhaustive: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    quiet: bool = True,
+) -> Rescored:
+    """Add to stored cells what this bnnbench can give and they lack, from stored predictives and posteriors.
+
+    That are metrics which were added since, further test sets and calibrations, and distances from the gold standard.
+    Nothing is trained, and no score that is there changes. Where the predictive is kept, the new numbers are those of
+    a fresh run, to the last digit.
+
+    Args:
+        db: the database, its artifacts where they are stored.
+        tasks, methods: names and groups, of what is stored.
+        test_sets, calibrate, exhaustive, data_dir, device, threads: as of `run`.
+        quiet: no progress display.
+
+    Raises:
+        UserError: bad input, or an unusable database; nothing is written then.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("map", "diabetes", splits=[0], budget="smoke", db=db)
+        >>> bnnbench.rescore(db, calibrate="temperature").changed
+        1
+    """
+    request = Request(
+        methods=names_of(methods, "--methods"),
+        tasks=names_of(tasks, "--task"),
+        budget=budget_of("full"),
+        test_sets=names_of(test_sets, "--test-sets"),
+        calibrations=names_of(calibrate, "--calibrate"),
+        root=None if data_dir is None else path_of(data_dir, "--data-dir"),
+        exhaustive=exhaustive,
+    )
+    return rescore_stored(request, db, device_of(device), large_threads=large_threads(threads), quiet=quiet)
+
+
+def submit(
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    out: str | os.PathLike[str] = "submission.zip",
+    *,
+    methods: str | Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
+    budget: str | None = None,
+) -> list[str]:
+    """Write results into one file, which `validate` checks and `merge` takes.
+
+    Args:
+        db: the database.
+        out: the file. `.json` holds scores, curves, provenance and the checksums of the predictives; `.zip` holds the
+            predictives, too, from which `validate` scores again.
+        methods, tasks: names, None for all. budget: None for all.
+
+    Returns:
+        What `validate` would find wrong with it.
+
+    Raises:
+        UserError: there are no such results, a predictive is missing, or the file cannot be written.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = bnnbench.run("map", "diabetes", budget="smoke", db=f"{folder}/results.db")
+        >>> bnnbench.submit(f"{folder}/results.db", f"{folder}/map.zip", methods="map")
+        []
+    """
+    wanted = {
+        "method": None if methods is None else names_of(methods, "--methods"),
+        "task": None if tasks is None else names_of(tasks, "--task"),
+        "budget": None if budget is None else [text_of(budget, "--budget")],
+    }
+    with ResultStore(db, read_only=True) as store:
+        write_submission(store, path_of(out, "--out"), splits_of, **wanted)
+    return validate(out)
+
+
+def validate(file: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None) -> list[str]:
+    """What is wrong with a file of `submit`, a sentence each; nothing of a valid one.
+
+    Checked are its form, its checksum, the cells' fingerprints, versions, statuses, scores (finite, and of metrics that
+    are known) and completeness over splits; in a zip the predictives' checksums, and that the scores follow from them,
+    where the task's data are here.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    root = None if data_dir is None else path_of(data_dir, "--data-dir")
+    with opened(file) as submission:
+        return faults(submission, installed(root))

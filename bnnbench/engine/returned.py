@@ -30,7 +30,9 @@ def in_order(found: Any, rows: int, classes: int) -> Predictive:
     Raises:
         UserError: it is none, or of other shapes, or holds what no distribution has.
     """
-    raise UserError(f"predict must return a predictive of bnnbench.model, as GaussianPredictive, not {type(found).__name__}.")
+    raise UserError(
+        f"predict must return a predictive of bnnbench.model, as GaussianPredictive, not {type(found).__name__}."
+    )
 
 
 @in_order.register

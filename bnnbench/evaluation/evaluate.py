@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bnnbench import names, random
 from bnnbench.data.arrays import spread
+from bnnbench.engine.cell import Cell
 from bnnbench.engine.size import is_large
 from bnnbench.engine.train import History
 from bnnbench.evaluation.blocks import block_scores
@@ -26,8 +28,8 @@ from bnnbench.metrics.base import double
 from bnnbench.metrics.ood import ood_scores
 from bnnbench.model import CategoricalPredictive, Predictive
 from bnnbench.model.regions import Region
-from bnnbench.model.truth import mapped
-from bnnbench.records import EvaluationRecord
+from bnnbench.model.truth import Truth, mapped
+from bnnbench.records import EvaluationRecord, Score, Series
 from bnnbench.tasks import TestSet
 from bnnbench.tasks.sets import SWEEP_IMAGES
 
@@ -162,11 +164,7 @@ def record(
     """
     pack, only = evaluator.pack, only or test_set.metrics
     cell = pack.cells[r]
-    y = None if test_set.y is None else torch.as_tensor(test_set.y)
-    truth = None if test_set.truth is None else mapped(torch.as_tensor, test_set.truth)
-    key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
-    chains = pack.method.num_chains or None if name == names.TEST else None
-    scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, given=given, only=only)
+    scores = scores_on(cell, name, predictive, test_set, only, given)
     if test_set.out_of_distribution:
         inside = evaluator.test[r]
         assert isinstance(inside, CategoricalPredictive)
@@ -174,6 +172,31 @@ def record(
         scores += ood_scores(inside, predictive)
     curves = {} if only else figure_data(evaluator.fitted, r, name, predictive, test_set)
     if name == names.TEST and not only:
-        blocks = block_scores(cell, predictive, y, truth, scores)
-        curves |= {"blocks": blocks} if blocks else {}
+        curves = {**curves, **blocks_on(cell, predictive, test_set, scores)}
     return EvaluationRecord(name, len(test_set.x), tuple(scores), curves)
+
+
+def scores_on(
+    cell: Cell,
+    name: str,
+    predictive: Predictive,
+    test_set: TestSet,
+    only: Sequence[str] | None = None,
+    given: Region | None = None,
+) -> list[Score]:
+    """Scores of a cell's predictive on a test set, but for those that compare it with another one."""
+    y, truth = _known(test_set)
+    key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
+    chains = cell.method.num_chains or None if name == names.TEST else None
+    return score(predictive, y, key, cell.task.kind, truth, chains=chains, given=given, only=only)
+
+
+def blocks_on(cell: Cell, predictive: Predictive, test_set: TestSet, scores: Sequence[Score]) -> dict[str, Series]:
+    """The curve `blocks` of these scores on a test set, where its task has one."""
+    blocks = block_scores(cell, predictive, *_known(test_set), scores)
+    return {"blocks": blocks} if blocks else {}
+
+
+def _known(test_set: TestSet) -> tuple[Tensor | None, Truth | None]:
+    y = None if test_set.y is None else torch.as_tensor(test_set.y)
+    return y, None if test_set.truth is None else mapped(torch.as_tensor, test_set.truth)

@@ -159,9 +159,9 @@ def select(
     groups = _groups(known_tasks)
     if tasks is not None:
         members = {g: [t for t, own in groups.items() if g in own] for own in groups.values() for g in own}
-        scores = scores[scores["task"].isin(_named(tasks, scores["task"], members, "task"))]
+        scores = scores[scores["task"].isin(named(tasks, scores["task"], members, "task"))]
     if methods is not None:
-        scores = scores[scores["method"].isin(_named(methods, scores["method"], {}, "method"))]
+        scores = scores[scores["method"].isin(named(methods, scores["method"], {}, "method"))]
     if budget is not None and budget not in set(scores["budget"]):
         raise UserError(f"No results at budget '{budget}'; the selection has: {_listing(scores['budget'])}.")
     if scores.empty:
@@ -213,7 +213,7 @@ def _listing(values: Frame) -> str:
     return ", ".join(sorted(map(str, values.unique())))
 
 
-def _named(wanted: Sequence[str], present: Frame, groups: dict[str, list[str]], what: str) -> set[str]:
+def named(wanted: Sequence[str], present: Frame, groups: dict[str, list[str]], what: str) -> set[str]:
     """Names asked for, groups and `all` spelt out; each must have results."""
     existing, chosen = set(present), set()
     for name in wanted:

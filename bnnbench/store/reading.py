@@ -160,6 +160,21 @@ class Reading(Database):
                     names.setdefault(fingerprint, set()).update([name] if name else [])
         return names
 
+    @retried
+    def scored(self, fingerprints: Iterable[str]) -> dict[str, dict[str, set[str]]]:
+        """Fingerprint -> evaluation -> metrics, of current attempts that have evaluations."""
+        query = select(Cell.fingerprint, Evaluation.name, Metric.name.label("metric")).select_from(Cell)
+        query = query.join(Attempt, Attempt.cell_id == Cell.id).join(Evaluation, Evaluation.attempt_id == Attempt.id)
+        query = query.outerjoin(Score, Score.evaluation_id == Evaluation.id)
+        query = query.outerjoin(Metric, Metric.id == Score.metric_id).where(IS_CURRENT)
+        found: dict[str, dict[str, set[str]]] = {}
+        with self.reading() as connection:
+            for chunk in chunks(fingerprints):
+                for fingerprint, name, metric in connection.execute(query.where(Cell.fingerprint.in_(chunk))):
+                    own = found.setdefault(fingerprint, {}).setdefault(name, set())
+                    own.update([metric] if metric else [])
+        return found
+
     def sessions(self) -> pd.DataFrame:
         """One row a run: its id and provenance."""
         return self._frame(select(Session.__table__).order_by(Session.id))
@@ -217,7 +232,8 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
 def _ages() -> Subquery:
     """Cells by the age of their last attempt among those of one label: 1 is the newest."""
     label = (Cell.task_id, Cell.method_id, Cell.label, Cell.rule, Cell.index, Cell.seed, Cell.budget)
-    age = func.row_number().over(partition_by=label, order_by=Attempt.id.desc())
+    # By their dates, for a merge gives attempts of another database higher ids whatever their age.
+    age = func.row_number().over(partition_by=label, order_by=(Attempt.finished.desc(), Attempt.id.desc()))
     return select(Cell.id, age.label("age")).join(Attempt).where(IS_CURRENT).subquery()
 
 

@@ -53,8 +53,8 @@ def _known(found: str) -> bool:
     return any(script.revision == found for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
 
 
-def upgrade(writer: Engine) -> None:
-    """Bring a database to HEAD, in one transaction; a no-op where another process was faster."""
+def upgrade(writer: Engine, to: str = HEAD) -> None:
+    """Bring a database to a revision, in one transaction; a no-op where another process was faster."""
     from alembic import command
 
     config = alembic_config()
@@ -66,7 +66,7 @@ def upgrade(writer: Engine) -> None:
         try:
             with connection.begin():
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, to)
         finally:
             if sqlite:
                 connection.connection.cursor().execute("PRAGMA foreign_keys = ON")

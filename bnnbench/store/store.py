@@ -22,7 +22,15 @@ from bnnbench.store.faults import retried
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.passwords import masked_command
 from bnnbench.store.reading import Reading
-from bnnbench.store.rows import Rows, by_fingerprint, finished, insert_attempts, insert_evaluations, stored_or_new
+from bnnbench.store.rows import (
+    Rows,
+    by_fingerprint,
+    complete_evaluation,
+    finished,
+    insert_attempts,
+    insert_evaluations,
+    stored_or_new,
+)
 
 
 class ResultStore(Reading, Lookup, Claims):
@@ -105,6 +113,24 @@ class ResultStore(Reading, Lookup, Claims):
             new = [(attempt, evaluation) for evaluation in evaluations if evaluation.name not in known]
             insert_evaluations(session, new, _metric_ids(session, evaluations))
         return len(new)
+
+    @retried
+    def add_scores(self, fingerprint: str, evaluations: Iterable[EvaluationRecord]) -> int:
+        """Add to evaluations of the current attempt of a cell the metrics that they lack, and to their curves the
+        columns; what they have stays as it is.
+
+        Returns:
+            The number of scores stored.
+        """
+        evaluations = list(evaluations)
+        current = select(tables.Attempt.id).join(tables.Cell).where(tables.IS_CURRENT)
+        with self.writing() as session:
+            attempt = session.scalars(current.where(tables.Cell.fingerprint == fingerprint)).one()
+            own = select(tables.Evaluation.name, tables.Evaluation.id).where(tables.Evaluation.attempt_id == attempt)
+            ids = {row.name: row.id for row in session.execute(own)}
+            metrics = _metric_ids(session, evaluations)
+            known = [(ids[record.name], record) for record in evaluations if record.name in ids]
+            return sum(complete_evaluation(session, attempt, place, record, metrics) for place, record in known)
 
     def _write_artifacts(self, outcome: Outcome) -> Rows:
         rows = []
