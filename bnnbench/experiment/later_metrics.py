@@ -18,6 +18,7 @@ from bnnbench.evaluation.again import applicable, scored_again
 from bnnbench.evaluation.evaluate import STORED, evaluate_only
 from bnnbench.evaluation.evaluator import sets_of
 from bnnbench.evaluation.fidelity import SETS, compared, halves_compared
+from bnnbench.evaluation.kept import from_arrays
 from bnnbench.evaluation.pruning import FRACTIONS
 from bnnbench.experiment.fidelity import GOLD_STANDARD
 from bnnbench.experiment.rescore import restored
