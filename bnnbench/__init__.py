@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from bnnbench._version import __version__
 
 if TYPE_CHECKING:
-    from bnnbench.api import check, forget, load, report, run, scores
+    from bnnbench.api import Task, check, forget, load, report, run, scores
 
 # Idle OpenMP threads that spin for long make every step many times slower on a machine that is shared. The runtime
 # reads this when torch is loaded, and nothing of bnnbench loads it before.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
-__all__ = ["__version__", "check", "forget", "load", "report", "run", "scores"]
+__all__ = ["Task", "__version__", "check", "forget", "load", "report", "run", "scores"]
 
 
 def __getattr__(name: str) -> Any:

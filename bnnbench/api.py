@@ -22,8 +22,9 @@ from bnnbench.methods import METHODS, Method
 from bnnbench.store.forget import Forgotten
 from bnnbench.store.forget import forget as forget_in
 from bnnbench.store.store import ResultStore
-from bnnbench.tasks import TASKS, Task
+from bnnbench.tasks import Task
 from bnnbench.tasks.budget import budget_of
+from bnnbench.tasks.own import all_tasks
 
 if TYPE_CHECKING:
     from bnnbench.checks.compare import Verdict
@@ -235,7 +236,7 @@ def report(
     tasks = renamed("tasks=", tasks, None, "task=", task)
     installed = {
         "method": {method.name: method.version for method in METHODS},
-        "task": {known.name: known.version for known in TASKS},
+        "task": {known.name: known.version for known in all_tasks(None)},
     }
     folder = path_of(out, "--out")
     with ResultStore(db, read_only=True) as store:

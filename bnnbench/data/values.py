@@ -1,0 +1,127 @@
+"""What the values of a column are: numbers, dates, labels, or nothing that can be learnt from as it stands."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+
+THOUSANDS = (
+    (re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"), ",", "."),
+    (re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"), ".", ","),
+)
+DATE = re.compile(
+    r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T]\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2}.*)?"
+    r"|\d{1,2}[ -][A-Za-z]{3,9}\.?[ -]\d{2,4}"
+)
+IDENTIFIER = re.compile(
+    r"unnamed: \d+|index|nr|no|row|#|(.*[ _-])?(id|uuid|key)|(row|line)[ _]?(id|nr|number)", re.IGNORECASE
+)
+
+
+class Unusable(Exception):
+    """Why a column cannot be learnt from, as what follows its name in a sentence, with the remedy."""
+
+
+def without_blanks(values: pd.Series) -> pd.Series:
+    """Texts without the blanks around them; empty ones are missing."""
+    if values.dtype.kind in "biufcmM":
+        return values
+    stripped = values.map(lambda value: value.strip() if isinstance(value, str) else value)
+    return stripped.mask(stripped.map(lambda value: isinstance(value, str) and not value))
+
+
+def numbers_of(values: pd.Series) -> pd.Series | None:
+    """The values as numbers, None where one is none; also of numbers with marks between thousands."""
+    known = values.dropna()
+    if values.dtype.kind in "bcmM" or known.map(lambda value: isinstance(value, bool | np.bool_)).any():
+        return None
+    if pd.api.types.is_numeric_dtype(values):
+        return values
+    text = known.astype(str)
+    for pattern, mark, point in THOUSANDS:
+        if len(text) and text.str.fullmatch(pattern).all():
+            plain = text.str.replace(mark, "", regex=False).str.replace(point, ".", regex=False)
+            return pd.to_numeric(plain).reindex(values.index)
+    found = pd.to_numeric(text, errors="coerce")
+    return None if found.isna().any() else found.astype(np.float64).reindex(values.index)
+
+
+def dates_of(values: pd.Series) -> pd.Series:
+    """Points in time; days come first where dots stand between them.
+
+    Raises:
+        Unusable: no dates, or dates that can be read in two ways.
+    """
+    dotted = values.astype(str).str.match(r"\d{1,2}\.\d{1,2}\.").all()
+    read = [_dates(values, first) for first in ((True,) if dotted else (False, True))]
+    found = [dates for dates in read if dates is not None]
+    if not found:
+        raise Unusable(f"holds {values.iloc[0]!r}, which is no date and no number; write 2026-11-30")
+    if not found[0].equals(found[-1]):
+        raise Unusable(f"holds dates like {values.iloc[0]!r} that can be read in two ways; write 2026-11-30")
+    return found[0]
+
+
+def _dates(values: pd.Series, day_first: bool) -> pd.Series | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of dates whose form says the opposite
+        try:
+            return pd.to_datetime(values, dayfirst=day_first, utc=True)
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+
+def check_numbers(name: str, values: np.ndarray) -> None:
+    """Raises:
+    Unusable: infinite values, or an identifier: numbers that count the rows, or that tell all apart and are named so.
+    """
+    if np.isinf(values).any():
+        raise Unusable("holds infinite values, which the file should leave empty")
+    distinct = len(values) > 2 and (values == np.round(values)).all() and len(np.unique(values)) == len(values)
+    counting = distinct and bool((np.diff(values) == 1).all()) and values[0] in (0, 1)
+    if counting or (distinct and IDENTIFIER.fullmatch(name)):
+        raise Unusable(
+            f"tells every row apart, as an identifier does (--group {name}, if rows of a value belong together; "
+            f"--number {name}, if it is measured)"
+        )
+
+
+def check_labels(name: str, values: pd.Series) -> None:
+    """Raises:
+    Unusable: dates, spans of time, complex numbers, or numbers among which are texts.
+    """
+    known = values.dropna()
+    if values.dtype.kind == "m":
+        raise Unusable("holds spans of time, which should be numbers, such as days")
+    if values.dtype.kind == "c":
+        raise Unusable("holds complex numbers, which should be two columns")
+    if _are_dates(known):
+        raise Unusable(f"holds dates (--time {name} orders the splits by them)")
+    no_number = known[pd.to_numeric(known.astype(str), errors="coerce").isna()].astype(str)
+    if 0 < len(no_number) < len(known) / 2:
+        raise Unusable(
+            f"holds numbers and {len(no_number)} texts like {no_number.iloc[0]!r} (--missing {no_number.iloc[0]}, if "
+            f"that stands for a missing value; --category {name})"
+        )
+
+
+def check_distinct(name: str, levels: int, rows: int, most: int) -> None:
+    """Raises:
+    Unusable: more than so many different texts, and more than there are rows to two.
+    """
+    if levels > max(most, rows / 2):
+        raise Unusable(
+            f"holds {levels} different texts in {rows} rows, as names and remarks do (--group {name}, if rows of a "
+            f"value belong together; --category {name}, if they are categories)"
+        )
+
+
+def _are_dates(known: pd.Series) -> bool:
+    if isinstance(known.dtype, pd.DatetimeTZDtype | pd.PeriodDtype) or known.dtype.kind == "M":
+        return True
+    if pd.api.types.infer_dtype(known) in ("date", "datetime", "datetime64", "time", "period"):
+        return True
+    return bool(known.astype(str).str.fullmatch(DATE).all())
