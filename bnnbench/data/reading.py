@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from bnnbench.data.files import LARGEST
+from bnnbench.data.values import GERMAN, without_marks
 from bnnbench.errors import UserError
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -183,16 +184,25 @@ def _parsed(text: str, path: Path, separator: str, decimal: str, form: Form) -> 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
-            return pd.read_csv(
+            frame = pd.read_csv(
                 StringIO(text), sep=separator, decimal=decimal, na_values=["?", *form.missing], index_col=False,
                 skipinitialspace=True, low_memory=False, float_precision="round_trip",
             )  # fmt: skip
+        return frame.apply(_german) if decimal == "," else frame
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, ValueError, TypeError) as error:
         reason = _brief(error).removeprefix("Error tokenizing data. C error: ")
         raise UserError(
             f"{path} cannot be read as a table with the separator {separator!r} ({reason}); repair it, or give its "
             "--separator."
         ) from error
+
+
+def _german(values: pd.Series) -> pd.Series:
+    """A column as numbers if all have points between thousands: pandas' own option makes numbers of dates, too."""
+    if pd.api.types.is_numeric_dtype(values) or values.isna().all():
+        return values
+    found = without_marks(values.dropna().astype(str), *GERMAN)
+    return found.reindex(values.index) if found.notna().all() else values
 
 
 def _brief(error: Exception) -> str:

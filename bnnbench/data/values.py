@@ -8,10 +8,9 @@ import warnings
 import numpy as np
 import pandas as pd
 
-THOUSANDS = (
-    (re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"), ",", "."),
-    (re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"), ".", ","),
-)
+# Marks between thousands and before fractions, each way of writing with its two marks.
+ENGLISH = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?"), ",", "."
+GERMAN = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"), ".", ","
 DATE = re.compile(
     r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T]\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2}.*)?"
     r"|\d{1,2}[ -][A-Za-z]{3,9}\.?[ -]\d{2,4}"
@@ -29,7 +28,7 @@ def without_blanks(values: pd.Series) -> pd.Series:
     """Texts without the blanks around them; empty ones are missing."""
     if values.dtype.kind in "biufcmM":
         return values
-    stripped = values.map(lambda value: value.strip() if isinstance(value, str) else value)
+    stripped = values.astype(object).map(lambda value: value.strip() if isinstance(value, str) else value)
     return stripped.mask(stripped.map(lambda value: isinstance(value, str) and not value))
 
 
@@ -41,12 +40,17 @@ def numbers_of(values: pd.Series) -> pd.Series | None:
     if pd.api.types.is_numeric_dtype(values):
         return values
     text = known.astype(str)
-    for pattern, mark, point in THOUSANDS:
-        if len(text) and text.str.fullmatch(pattern).all():
-            plain = text.str.replace(mark, "", regex=False).str.replace(point, ".", regex=False)
-            return pd.to_numeric(plain).reindex(values.index)
     found = pd.to_numeric(text, errors="coerce")
-    return None if found.isna().any() else found.astype(np.float64).reindex(values.index)
+    for way in (ENGLISH, GERMAN):
+        found = found if found.notna().all() else without_marks(text, *way)
+    return found.astype(np.float64).reindex(values.index) if found.notna().all() else None
+
+
+def without_marks(text: pd.Series, pattern: re.Pattern[str], thousands: str, point: str) -> pd.Series:
+    """Texts as numbers, missing if one of them is not written in this way."""
+    if not text.str.fullmatch(pattern).all():
+        return text.map(lambda value: np.nan)
+    return pd.to_numeric(text.str.replace(thousands, "", regex=False).str.replace(point, ".", regex=False))
 
 
 def dates_of(values: pd.Series) -> pd.Series:

@@ -22,11 +22,12 @@ from bnnbench.data.guessing import Described, Wishes, described
 from bnnbench.data.own import own_card, own_cards, own_data, refuse_taken, write_table
 from bnnbench.data.reading import Form, read_table
 from bnnbench.errors import UserError
-from bnnbench.registry import Registry
+from bnnbench.registry import Registry, nearest
 from bnnbench.tasks.base import LONGEST, NAME, TASKS, Task
 
 GROUP = "own"
-PORTABLE = ("name", "kind", "rules", "hidden", "noise", "noise_floor", "batch_size")  # what a stored posterior keeps
+SETTINGS = ("hidden", "noise", "noise_floor", "batch_size")  # that a table's user may choose
+PORTABLE = ("name", "kind", "rules", *SETTINGS)  # what a stored posterior keeps
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def from_frame(frame: Any, wishes: Wishes, name: str, **settings: Any) -> TableT
         raise UserError(
             f"A task is made from a DataFrame, not from {type(frame).__name__}; pandas.DataFrame makes one."
         )
+    if unknown := sorted(set(settings) - set(SETTINGS)):
+        raise UserError(f"A table has no setting {unknown[0]!r}{nearest(unknown[0], SETTINGS)}")
     name = checked_name(name or slug(wishes.target))
     found = described(name, frame, wishes)
     loader = Given(found.data.checksum, found.data)
