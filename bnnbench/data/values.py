@@ -34,11 +34,13 @@ def without_blanks(values: pd.Series) -> pd.Series:
 
 def numbers_of(values: pd.Series) -> pd.Series | None:
     """The values as numbers, None where one is none; also of numbers with marks between thousands."""
-    known = values.dropna()
-    if values.dtype.kind in "bcmM" or known.map(lambda value: isinstance(value, bool | np.bool_)).any():
+    if values.dtype.kind in "bcmM":
         return None
     if pd.api.types.is_numeric_dtype(values):
         return values
+    known = values.dropna()
+    if known.map(lambda value: isinstance(value, bool | np.bool_)).any():
+        return None
     text = known.astype(str)
     found = pd.to_numeric(text, errors="coerce")
     for way in (ENGLISH, GERMAN):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from bnnbench.tasks.budget import BUDGETS
 from bnnbench.tasks.own import own_tasks
 
 CPU = torch.device("cpu")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 LIKE = {"budget": "smoke", "device": "cpu", "threads": 1}
 METHODS_RUN = "constant,map,gp,ensemble-adversarial"  # two of them look into the table themselves
 
@@ -173,3 +176,32 @@ def test_from_the_command_line_and_in_workers(tmp_path: Path, monkeypatch: pytes
 def test_frames_that_make_no_task(given: dict, fault: str) -> None:
     with pytest.raises(UserError, match=fault):
         bnnbench.Task.from_frame(**{"frame": houses(), "target": "price", "drop": ["sold"], **given})
+
+
+def test_the_page_of_the_manual_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands, at the smallest budget, and what it shows of the first."""
+    page = (DOCS / "tables.md").read_text(encoding="utf-8")
+    blocks = [block.splitlines() for block in re.findall(r"^```bash\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)]
+    (add, run, report), listed = blocks
+    shutil.copy(DOCS / "my-houses.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BNNBENCH_DATA", str(tmp_path / "root"))
+    status, said = invoke(add.removeprefix("bnnbench "))
+    assert status == 0
+    shown = re.findall(r"^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)[0]
+    assert [line.split() for line in said.splitlines() if line.strip()] == [
+        line.split() for line in shown.splitlines() if line.strip()
+    ]
+    run = run.removeprefix("bnnbench ").replace("--budget quick", "--budget smoke --jobs 1 --device cpu")
+    status, said = invoke(run)
+    assert status == 0
+    assert "30 cells: 0 finished before, 30 ok now." in said
+    methods = run.partition("--methods ")[2].split()[0].split(",")
+    assert len(methods) == 6
+    assert all(re.search(rf"^ *{name} +\S+ ± ", said, re.MULTILINE) for name in methods)
+    assert invoke(f"{report.removeprefix('bnnbench ')} --figures none")[0] == 0
+    assert "my-houses" in (tmp_path / "houses" / "index.md").read_text(encoding="utf-8")
+    for line in listed:
+        status, said = invoke(line.removeprefix("bnnbench "))
+        assert status == 0
+        assert "my-houses" in said
