@@ -186,7 +186,7 @@ def _parsed(text: str, path: Path, separator: str, decimal: str, form: Form) -> 
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
             frame = pd.read_csv(
                 StringIO(text), sep=separator, decimal=decimal, na_values=["?", *form.missing], index_col=False,
-                skipinitialspace=True, low_memory=False, float_precision="round_trip",
+                skipinitialspace=True, low_memory=False,
             )  # fmt: skip
         return frame.apply(_german) if decimal == "," else frame
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, ValueError, TypeError) as error:

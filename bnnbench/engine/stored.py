@@ -38,9 +38,9 @@ def to_arrays(fitted: Fitted, replica: int) -> dict[str, np.ndarray]:
     split (`rows/...`), a 1 in the networks' dtype, and as JSON labels of classes and names of columns; of a table that
     its split encodes, the encoding and the task itself."""
     pack, data = fitted.pack, fitted.pack.encoded[replica]
-    names: dict[str, Any] = {"classes": data.classes, "features": data.features, "task": pack.task.portable()}
+    names: dict[str, Any] = {"classes": data.classes, "features": data.features}
     if data.encoder is not None:
-        names |= {"features": data.encoder.names, "encoder": data.encoder.to_json()}
+        names |= {"features": data.encoder.names, "encoder": data.encoder.to_json(), "task": pack.task.portable()}
     arrays = {"classes": np.array(len(data.classes)), "key": pack.keys[replica].cpu().numpy()}
     arrays["names"] = np.frombuffer(json.dumps(names).encode(), np.uint8)
     arrays["shape"] = np.array(pack.problem.table.x.shape[1:])

@@ -126,5 +126,7 @@ def test_other_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no encoding 'utf-99'" in refused(written(tmp_path, PLAIN), Form(encoding="utf-99"))
     assert "cannot be read as ascii" in refused(written(tmp_path, PLAIN), Form(encoding="ascii"))
     assert "cannot be read" in refused(written(tmp_path, b"PAR1 and no more", "t.parquet"))
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "")  # by which pandas knows it
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    assert "pip install openpyxl" in refused(written(tmp_path, b"PK\x03\x04", "t.xlsx"))
+    assert "pip install openpyxl" in refused(tmp_path / "t.xlsx")
