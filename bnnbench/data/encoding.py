@@ -59,8 +59,10 @@ class Number(Column):
     kind = "number"
 
     def read(self, values: pd.Series) -> np.ndarray:
-        """Raises:
-        UserError: a value that is no finite number.
+        """As in `Column`.
+
+        Raises:
+            UserError: a value that is no finite number.
         """
         found = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         if (wrong := np.isnan(found) & values.notna().to_numpy()).any():

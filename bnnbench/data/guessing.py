@@ -106,8 +106,10 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_names(frame: pd.DataFrame, wishes: Wishes) -> None:
-    """Raises:
-    UserError: a name that no column has, one for two things that exclude each other, or an unknown kind.
+    """Check what the user says against the names that there are.
+
+    Raises:
+        UserError: a name that no column has, one for two things that exclude each other, or an unknown kind.
     """
     named = [("--target", wishes.target), ("--group", wishes.group), ("--time", wishes.time)]
     for option in ("drop", "category", "number"):

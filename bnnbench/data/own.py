@@ -167,8 +167,10 @@ def own_data(card: TableCard, root: Path) -> Data:
 
 
 def refuse_taken(root: Path, name: str) -> None:
-    """Raises:
-    UserError: a table's folder has this name, where letters small and large may be the same.
+    """Check that no table has a name, on file systems for which small and large letters are the same, too.
+
+    Raises:
+        UserError: one has.
     """
     for known in own_names(root):
         if known.casefold() == name.casefold():

@@ -170,8 +170,10 @@ def _decimal(rows: list[list[str]], separator: str) -> str:
 
 
 def _check_header(names: list[str], path: Path) -> None:
-    """Raises:
-    UserError: a name twice, or no names but numbers.
+    """Check that a file begins with names.
+
+    Raises:
+        UserError: a name twice, or numbers in their place.
     """
     named = [name.strip() for name in names if name.strip()]
     if twice := [name for name, times in Counter(named).items() if times > 1]:

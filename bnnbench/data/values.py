@@ -81,8 +81,11 @@ def _dates(values: pd.Series, day_first: bool) -> pd.Series | None:
 
 
 def check_numbers(name: str, values: np.ndarray) -> None:
-    """Raises:
-    Unusable: infinite values, or an identifier: numbers that count the rows, or that tell all apart and are named so.
+    """Check that numbers [n] measure something.
+
+    Raises:
+        Unusable: infinite values, or an identifier: numbers that count the rows, or that tell all apart and are named
+            so.
     """
     if np.isinf(values).any():
         raise Unusable("holds infinite values, which the file should leave empty")
@@ -96,8 +99,10 @@ def check_numbers(name: str, values: np.ndarray) -> None:
 
 
 def check_labels(name: str, values: pd.Series) -> None:
-    """Raises:
-    Unusable: dates, spans of time, complex numbers, or numbers among which are texts.
+    """Check that values that are no numbers are labels.
+
+    Raises:
+        Unusable: dates, spans of time, complex numbers, or numbers among which are texts.
     """
     known = values.dropna()
     if values.dtype.kind == "m":
@@ -115,8 +120,10 @@ def check_labels(name: str, values: pd.Series) -> None:
 
 
 def check_distinct(name: str, levels: int, rows: int, most: int) -> None:
-    """Raises:
-    Unusable: more than so many different texts, and more than there are rows to two.
+    """Check that labels are shared by rows.
+
+    Raises:
+        Unusable: more than `most` different ones, and more than half as many as rows.
     """
     if levels > max(most, rows / 2):
         raise Unusable(

@@ -150,13 +150,17 @@ def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, A
 
 def _stack_tables(encoded: tuple[Data, ...], device: torch.device, dtype: torch.dtype) -> tuple[Table, tuple[int, ...]]:
     """The data of all cells, each set once, one below the other; and where those of each cell begin."""
-    distinct = list({id(data): data for data in encoded}.values())
+    distinct = list({id(data.x): data for data in encoded}.values())
     ends = np.cumsum([len(data.x) for data in distinct]).tolist()
-    begins = {id(data): end - len(data.x) for data, end in zip(distinct, ends, strict=True)}
-    x, y = (torch.cat([torch.as_tensor(part) for part in parts]) if len(parts) > 1 else torch.as_tensor(parts[0])
-            for parts in ([data.x for data in distinct], [data.y for data in distinct]))  # fmt: skip
+    begins = {id(data.x): end - len(data.x) for data, end in zip(distinct, ends, strict=True)}
+    x, y = (_below([getattr(data, name) for data in distinct]) for name in ("x", "y"))
     table = Table(x.to(device, torch.promote_types(x.dtype, dtype)), y.to(device))
-    return table, tuple(begins[id(data)] for data in encoded)
+    return table, tuple(begins[id(data.x)] for data in encoded)
+
+
+def _below(parts: list[np.ndarray]) -> Tensor:
+    """Arrays one below the other; a single one is not copied."""
+    return torch.as_tensor(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def _stack_rows(

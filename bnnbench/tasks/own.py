@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bnnbench.arguments import path_of
@@ -49,7 +50,12 @@ class TableTask(Task):
 
 @lru_cache(maxsize=32)
 def _encoded(task: TableTask, rule: str, index: int, root: Path | None) -> Data:
-    return task.data(root).encoded(task.splits(rule, root)[index].train)
+    """The encoded table of a split; inputs that are those of the first split, as of a table without gaps and rare
+    values, are kept once."""
+    own = task.data(root).encoded(task.splits(rule, root)[index].train)
+    if index == 0 or not np.array_equal(own.x, (first := _encoded(task, rule, 0, root)).x):
+        return own
+    return replace(own, x=first.x)
 
 
 def _forgotten() -> Data:

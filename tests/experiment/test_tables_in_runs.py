@@ -65,6 +65,14 @@ def test_rows_of_a_pack_are_those_of_each_split(task) -> None:
         np.testing.assert_allclose(rows.x_shift[r], own.x[split.train].mean(0))
 
 
+def test_a_table_that_all_splits_encode_alike_is_kept_once() -> None:
+    frame = houses(80).drop(columns=["area", "heating", "sold"])
+    task = bnnbench.Task.from_frame(frame, "price", name="my-small")
+    pack = stack([Cell(task, MAP(), "10fold", index, 0, BUDGETS["smoke"]) for index in range(3)], CPU)
+    assert pack.offsets == (0, 0, 0)
+    assert len(pack.problem.table.x) == 80
+
+
 def test_splits_of_other_widths_are_other_packs() -> None:
     """A level that stands in one row is a column of nine splits of ten."""
     frame = houses(80).assign(district=lambda f: f["district"].where(f.index != 5, "castle"))
