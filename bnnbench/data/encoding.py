@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from bnnbench.data.values import coerced
 from bnnbench.errors import UserError
 
 MOST_LEVELS = 30  # columns of a category, without that of missing values
@@ -64,7 +65,7 @@ class Number(Column):
         Raises:
             UserError: a value that is no finite number.
         """
-        found = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        found = coerced(values).to_numpy(np.float64, na_value=np.nan)
         if (wrong := np.isnan(found) & values.notna().to_numpy()).any():
             row = int(np.flatnonzero(wrong)[0])
             raise UserError(f"The column {self.name!r} holds {values.iloc[row]!r} in row {row}, which is no number.")
@@ -224,7 +225,7 @@ class Encoder:
         Raises:
             UserError: a column is not there, or values that are no numbers in a column of numbers.
         """
-        frame = frame_of(rows, self.names)
+        frame: Any = frame_of(rows, self.names)
         read = [column.column.read(frame[column.column.name]) for column in self.fitted]
         return self.encode(np.stack(read, 1))
 

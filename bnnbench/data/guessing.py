@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -90,7 +90,7 @@ def described(name: str, frame: pd.DataFrame, wishes: Wishes) -> Described:
     frame, notes = _with_target(frame, wishes.target)
     if len(frame) < LEAST_ROWS:
         raise UserError(f"The table has {len(frame)} rows with a target; ten folds take {LEAST_ROWS} at least.")
-    y, kind, last = _target(frame[wishes.target], wishes)
+    y, kind, last = _target(_column_of(frame, wishes.target), wishes)
     columns, values, lines = _inputs(frame, wishes)
     repeated = _repeated(name, values, y)
     beside = {"group": _groups(frame, wishes.group), "time": _times(frame, wishes.time), "notes": tuple(repeated)}
@@ -103,6 +103,11 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"The table has two columns named {twice[0]!r}; rename one of the two.")
     return frame.set_axis(names, axis=1).reset_index(drop=True)
+
+
+def _column_of(frame: pd.DataFrame, name: str) -> pd.Series:
+    found: Any = frame[name]
+    return found
 
 
 def _check_names(frame: pd.DataFrame, wishes: Wishes) -> None:
@@ -129,12 +134,13 @@ def _check_names(frame: pd.DataFrame, wishes: Wishes) -> None:
 
 def _with_target(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, list[str]]:
     """The rows that have a target, and a sentence on the others."""
-    known = without_blanks(frame[target]).notna()
+    known = without_blanks(_column_of(frame, target)).notna()
     if not known.any():
         raise UserError(f"The target {target!r} is missing in every row; give another --target.")
     lacking = int((~known).sum())
     notes = [f"{lacking} of {len(frame)} rows have no {target!r} and are left out."] if lacking else []
-    return frame[known].reset_index(drop=True), notes
+    rest: Any = frame[known]
+    return rest.reset_index(drop=True), notes
 
 
 def _target(values: pd.Series, wishes: Wishes) -> tuple[np.ndarray, str, Line]:
@@ -182,9 +188,9 @@ def _inputs(frame: pd.DataFrame, wishes: Wishes) -> tuple[list[Column], np.ndarr
     said = dict.fromkeys(wishes.drop, "left out (--drop)")
     said |= dict.fromkeys(filter(None, [wishes.time]), "orders the rows in time (--time)")
     said |= dict.fromkeys(filter(None, [wishes.group]), "its values keep rows together (--group)")
-    target = as_levels(without_blanks(frame[wishes.target]))
+    target = as_levels(without_blanks(_column_of(frame, wishes.target)))
     for name in frame.columns.drop(wishes.target):
-        values = without_blanks(frame[name])
+        values = without_blanks(_column_of(frame, name))
         try:
             becomes = said.get(name) or _input(name, values, wishes, target, found)
         except Unusable as fault:
@@ -261,7 +267,7 @@ def _times(frame: pd.DataFrame, name: str | None) -> np.ndarray | None:
 
 def _whole(frame: pd.DataFrame, name: str, option: str) -> pd.Series:
     """A column without a gap."""
-    values = without_blanks(frame[name])
+    values = without_blanks(_column_of(frame, name))
     if (missing := values.isna().to_numpy()).any():
         row = int(np.flatnonzero(missing)[0])
         raise UserError(f"{option} {name} holds a missing value in row {row}; fill it in, or leave the row out.")

@@ -186,7 +186,7 @@ def _parsed(text: str, path: Path, separator: str, decimal: str, form: Form) -> 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
-            frame = pd.read_csv(
+            frame: Any = pd.read_csv(
                 StringIO(text), sep=separator, decimal=decimal, na_values=["?", *form.missing], index_col=False,
                 skipinitialspace=True, low_memory=False,
             )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,12 @@ def without_blanks(values: pd.Series) -> pd.Series:
     return stripped.mask(stripped.map(lambda value: isinstance(value, str) and not value))
 
 
+def coerced(values: pd.Series) -> pd.Series:
+    """The values as numbers, missing where one is none."""
+    found: Any = pd.to_numeric(values, errors="coerce")
+    return found
+
+
 def numbers_of(values: pd.Series) -> pd.Series | None:
     """The values as numbers, None where one is none; also of numbers with marks between thousands."""
     if values.dtype.kind in "bcmM":
@@ -42,7 +49,7 @@ def numbers_of(values: pd.Series) -> pd.Series | None:
     if known.map(lambda value: isinstance(value, bool | np.bool_)).any():
         return None
     text = known.astype(str)
-    found = pd.to_numeric(text, errors="coerce")
+    found = coerced(text)
     for way in (ENGLISH, GERMAN):
         found = found if found.notna().all() else without_marks(text, *way)
     return found.astype(np.float64).reindex(values.index) if found.notna().all() else None
@@ -51,8 +58,8 @@ def numbers_of(values: pd.Series) -> pd.Series | None:
 def without_marks(text: pd.Series, pattern: re.Pattern[str], thousands: str, point: str) -> pd.Series:
     """Texts as numbers, missing if one of them is not written in this way."""
     if not text.str.fullmatch(pattern).all():
-        return text.map(lambda value: np.nan)
-    return pd.to_numeric(text.str.replace(thousands, "", regex=False).str.replace(point, ".", regex=False))
+        return pd.Series(np.nan, text.index)
+    return coerced(text.str.replace(thousands, "", regex=False).str.replace(point, ".", regex=False))
 
 
 def dates_of(values: pd.Series) -> pd.Series:
@@ -111,7 +118,8 @@ def check_labels(name: str, values: pd.Series) -> None:
         raise Unusable("holds complex numbers, which should be two columns")
     if _are_dates(known):
         raise Unusable(f"holds dates (--time {name} orders the splits by them)")
-    no_number = known[pd.to_numeric(known.astype(str), errors="coerce").isna()].astype(str)
+    text: Any = known.astype(str)
+    no_number = text[coerced(text).isna()]
     if 0 < len(no_number) < len(known) / 2:
         raise Unusable(
             f"holds numbers and {len(no_number)} texts like {no_number.iloc[0]!r} (--missing {no_number.iloc[0]}, if "

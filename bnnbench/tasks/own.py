@@ -44,7 +44,9 @@ class TableTask(Task):
     @classmethod
     def from_portable(cls, content: Mapping[str, Any]) -> TableTask:
         """The task of which this is `portable`, without its data."""
-        given = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
         return cls(groups=(GROUP,), loader=_forgotten, **given)
 
 

@@ -20,6 +20,7 @@ from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
 from bnnbench.engine.packing import all_packs, shape_of
 from bnnbench.errors import UserError
+from bnnbench.experiment.shipping import packed, unpacked
 from bnnbench.methods.map import MAP
 from bnnbench.names import parse_split
 from bnnbench.store.store import ResultStore
@@ -63,6 +64,14 @@ def test_rows_of_a_pack_are_those_of_each_split(task) -> None:
         np.testing.assert_array_equal(pack.problem.table.x[index], own.x[split.train])
         np.testing.assert_array_equal(pack.problem.table.y[index], own.y[split.train])
         np.testing.assert_allclose(rows.x_shift[r], own.x[split.train].mean(0))
+
+
+def test_a_task_of_a_frame_goes_to_other_processes(task) -> None:
+    """Equal to what it was there, so that what is loaded and encoded is kept from one pack to the next."""
+    cell = unpacked(packed(Cell(task, MAP(), "grouped", 1, 0, BUDGETS["smoke"])))
+    assert cell.task == task
+    assert hash(cell.task) == hash(task)
+    assert cell.task.encoded("grouped", 1) is task.encoded("grouped", 1)
 
 
 def test_a_table_that_all_splits_encode_alike_is_kept_once() -> None:
