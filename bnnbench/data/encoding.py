@@ -108,7 +108,8 @@ class Category(Column):
 
     def said(self) -> str:
         shown = ", ".join(self.levels[:4]) + (", ..." if len(self.levels) > 4 else "")
-        return f"category, {len(self.levels)} values: {shown}"
+        shared = f" (the {MOST_LEVELS - 1} most frequent have a column each)" * (len(self.levels) > MOST_LEVELS)
+        return f"category, {len(self.levels)} values: {shown}{shared}"
 
 
 def as_levels(values: pd.Series) -> np.ndarray:

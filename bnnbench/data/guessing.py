@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bnnbench.data.arrays import Data
-from bnnbench.data.encoding import MOST_LEVELS, Category, Column, Number, as_levels
+from bnnbench.data.encoding import Category, Column, Number, as_levels
 from bnnbench.data.labels import of_kind
 from bnnbench.data.scales import is_constant
 from bnnbench.data.splits import splits
@@ -198,10 +199,8 @@ def _inputs(frame: pd.DataFrame, wishes: Wishes) -> tuple[list[Column], np.ndarr
         else:
             lines.append(Line(name, becomes, int(values.isna().sum())))
     if faults:
-        reasons = "; ".join(f"{name!r} {reason}" for name, reason in faults.items())
-        raise UserError(
-            f"Columns that cannot be inputs as they are: {reasons}. To leave them out: --drop {','.join(faults)}."
-        )
+        reasons, names = "; ".join(f"{name!r} {reason}" for name, reason in faults.items()), quote(",".join(faults))
+        raise UserError(f"Columns that cannot be inputs as they are: {reasons}. To leave them out: --drop {names}.")
     if not found:
         raise UserError("No column is left to learn from; give a table with inputs beside the target.")
     columns, read = zip(*found.values(), strict=True)
@@ -221,11 +220,10 @@ def _input(
     if len(known) == len(values) and is_constant(read.min(), read.max()):
         return "left out: the same in every row"
     for other, (kind, theirs) in found.items():
-        if kind.said() == column.said() and np.array_equal(read, theirs, equal_nan=True):
+        if replace(kind, name=name) == column and np.array_equal(read, theirs, equal_nan=True):
             return f"left out: equals {other!r}"
     found[name] = column, read
-    many = len(getattr(column, "levels", ())) > MOST_LEVELS
-    return column.said() + f" (the {MOST_LEVELS - 1} most frequent have a column each)" * many
+    return column.said()
 
 
 def _column(name: str, values: pd.Series, wishes: Wishes) -> tuple[Column, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,8 @@ DATE = re.compile(
     r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T]\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2}.*)?"
     r"|\d{1,2}[ -][A-Za-z]{3,9}\.?[ -]\d{2,4}"
 )
-IDENTIFIER = re.compile(
-    r"unnamed: \d+|index|nr|no|row|#|(.*[ _-])?(id|uuid|key)|(row|line)[ _]?(id|nr|number)", re.IGNORECASE
-)
+IDENTIFIER = re.compile(r"(?i:(.*[ _-])?(id|uuid))|.*[a-z]I[Dd]")
+COUNTER = re.compile(r"(?i:unnamed: \d+|index|nr|no|row|#|key|(row|line)[ _]?(nr|number))")
 
 
 class Unusable(Exception):
@@ -96,12 +96,16 @@ def check_numbers(name: str, values: np.ndarray) -> None:
     """
     if np.isinf(values).any():
         raise Unusable("holds infinite values, which the file should leave empty")
-    distinct = len(values) > 2 and (values == np.round(values)).all() and len(np.unique(values)) == len(values)
+    whole = len(values) > 2 and bool((values == np.round(values)).all())
+    distinct = whole and len(np.unique(values)) == len(values)
     counting = distinct and bool((np.diff(values) == 1).all()) and values[0] in (0, 1)
-    if counting or (distinct and IDENTIFIER.fullmatch(name)):
+    named = IDENTIFIER.fullmatch(name)
+    if counting or (distinct and (named or COUNTER.fullmatch(name))):
+        raise Unusable(f"tells every row apart, as an identifier does (--number {quote(name)}, if it is measured)")
+    if whole and named:
         raise Unusable(
-            f"tells every row apart, as an identifier does (--group {name}, if rows of a value belong together; "
-            f"--number {name}, if it is measured)"
+            f"looks like an identifier that rows share (--group {quote(name)} keeps them together; --category or "
+            f"--number {quote(name)}, if it is none)"
         )
 
 
@@ -117,13 +121,13 @@ def check_labels(name: str, values: pd.Series) -> None:
     if values.dtype.kind == "c":
         raise Unusable("holds complex numbers, which should be two columns")
     if _are_dates(known):
-        raise Unusable(f"holds dates (--time {name} orders the splits by them)")
+        raise Unusable(f"holds dates (--time {quote(name)} orders the splits by them)")
     text: Any = known.astype(str)
     no_number = text[coerced(text).isna()]
     if 0 < len(no_number) < len(known) / 2:
         raise Unusable(
-            f"holds numbers and {len(no_number)} texts like {no_number.iloc[0]!r} (--missing {no_number.iloc[0]}, if "
-            f"that stands for a missing value; --category {name})"
+            f"holds numbers and {len(no_number)} texts like {no_number.iloc[0]!r} (--missing "
+            f"{quote(no_number.iloc[0])}, if that stands for a missing value; --category {quote(name)})"
         )
 
 
@@ -135,8 +139,8 @@ def check_distinct(name: str, levels: int, rows: int, most: int) -> None:
     """
     if levels > max(most, rows / 2):
         raise Unusable(
-            f"holds {levels} different texts in {rows} rows, as names and remarks do (--group {name}, if rows of a "
-            f"value belong together; --category {name}, if they are categories)"
+            f"holds {levels} different texts in {rows} rows, as names and remarks do (--group {quote(name)}, if "
+            f"rows of a value belong together; --category {quote(name)}, if they are categories)"
         )
 
 

@@ -119,6 +119,10 @@ REFUSED = {
     "complex": (column(COUNT * 1j), {}, "'v' holds complex numbers"),
     "row numbers": (column(COUNT), {}, r"'v' tells every row apart.* --number v.*--drop v"),
     "an identifier": (PLAIN.assign(**{"customer_id": 7 * COUNT[::-1]}), {}, "'customer_id' tells every row apart"),
+    "a shared identifier": (
+        PLAIN.assign(customerId=COUNT // 4), {}, r"'customerId' looks like .* that rows share \(--group customerId",
+    ),
+    "a name to be quoted": (PLAIN.assign(**{"sold on": "2020-01-01"}), {}, "--time 'sold on' .*--drop 'sold on'"),
     "an index": (PLAIN.assign(**{"Unnamed: 0": COUNT * 3}), {}, "'Unnamed: 0' tells every row apart"),
     "names": (column([f"name {k}" for k in COUNT]), {}, r"40 different texts in 40 rows.*--group v.*--category v"),
     "mixed": (column([*map(str, COUNT[:-2]), "n.d.", "n.d."]), {}, r"numbers and 2 texts like 'n.d.' \(--missing n.d."),
