@@ -19,7 +19,10 @@ from bnnbench.cli import main
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
 from bnnbench.engine.packing import all_packs, shape_of
+from bnnbench.engine.step import initial_state
+from bnnbench.engine.validation import Monitor
 from bnnbench.errors import UserError
+from bnnbench.evaluation.evaluator import sets_of
 from bnnbench.experiment.shipping import packed, unpacked
 from bnnbench.methods.map import MAP
 from bnnbench.names import parse_split
@@ -57,6 +60,7 @@ def test_rows_of_a_pack_are_those_of_each_split(task) -> None:
     pack = stack(cells, CPU, torch.float64)
     assert pack.offsets == (0, 80, 0, 80)
     assert len(pack.problem.table.x) == 160
+    watched, sets = Monitor(pack, initial_state(pack)), sets_of(pack, shifted=False)
     for r, (cell, split) in enumerate(zip(cells, pack.splits, strict=True)):
         rows = pack.problem.rows
         own = task.encoded("grouped", cell.index)
@@ -64,6 +68,9 @@ def test_rows_of_a_pack_are_those_of_each_split(task) -> None:
         np.testing.assert_array_equal(pack.problem.table.x[index], own.x[split.train])
         np.testing.assert_array_equal(pack.problem.table.y[index], own.y[split.train])
         np.testing.assert_allclose(rows.x_shift[r], own.x[split.train].mean(0))
+        np.testing.assert_array_equal(watched.x[r][watched.mask[r]], own.x[split.validation])
+        np.testing.assert_array_equal(watched.y[r][watched.mask[r]], own.y[split.validation])
+        np.testing.assert_array_equal(sets[r]["test"].x, own.x[split.test])
 
 
 def test_a_task_of_a_frame_goes_to_other_processes(task) -> None:
