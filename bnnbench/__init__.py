@@ -23,6 +23,7 @@ from bnnbench._version import __version__
 
 if TYPE_CHECKING:
     from bnnbench.api import (
+        Task,
         check,
         compare,
         forget,
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
-__all__ = ["__version__", "check", "compare", "forget", "load", "merge", "report", "rescore", "run", "score", "scores"]
-__all__ += ["splits", "submit", "validate", "write_splits"]
+__all__ = ["Task", "__version__", "check", "compare", "forget", "load", "merge", "report", "rescore", "run", "score"]
+__all__ += ["scores", "splits", "submit", "validate", "write_splits"]
 
 
 def __getattr__(name: str) -> Any:

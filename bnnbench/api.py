@@ -36,8 +36,9 @@ from bnnbench.store.submission import is_submission, write_submission
 from bnnbench.store.submission_file import opened
 from bnnbench.store.submission_source import submission_source
 from bnnbench.store.validation import faults
-from bnnbench.tasks import TASKS, Task
+from bnnbench.tasks import Task
 from bnnbench.tasks.budget import budget_of
+from bnnbench.tasks.own import all_tasks
 
 if TYPE_CHECKING:
     from bnnbench.checks.compare import Verdict
@@ -371,7 +372,7 @@ def report(
     tasks = renamed("tasks=", tasks, None, "task=", task)
     installed = {
         "method": {method.name: method.version for method in METHODS},
-        "task": {known.name: known.version for known in TASKS},
+        "task": {known.name: known.version for known in all_tasks(None)},
     }
     folder = path_of(out, "--out")
     with ResultStore(db, read_only=True) as store:

@@ -7,6 +7,7 @@ point that cannot be taken, whatever is wrong with it, is left out with a warnin
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import importlib
@@ -94,6 +95,19 @@ class Registry(Generic[T]):
         """
         self.get(name)
         del self._entries[name]
+
+    def extended(self, entries: Iterable[T]) -> Registry[T]:
+        """A registry of these entries too, which leaves this one as it is; one whose name is taken is left out with a
+        warning."""
+        self.discover()
+        found = copy.copy(self)
+        found._entries = dict(self._entries)
+        for entry in entries:
+            try:
+                found._entries[self.admitted(entry).name] = entry  # type: ignore[attr-defined]
+            except UserError as error:
+                warn(str(error))
+        return found
 
     def admitted(self, entry: E) -> E:
         """The entry, registered or not, if it can stand beside those that are.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -26,7 +27,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     console.print(table, markup=False)
 
 
-def print_tables(db: str | os.PathLike[str], tasks: str, methods: str, budget: str, rule: str | None) -> None:
+def print_tables(
+    db: str | os.PathLike[str], tasks: str, methods: str, budget: str, rule: str | None, root: Path | None
+) -> None:
     """Methods x data sets for the headline metrics of a run, from the database alone."""
     from bnnbench.arguments import names_of
     from bnnbench.methods import METHODS
@@ -36,7 +39,9 @@ def print_tables(db: str | os.PathLike[str], tasks: str, methods: str, budget: s
     from bnnbench.reporting.select import baselines
     from bnnbench.reporting.tables.headline import summary_table
     from bnnbench.store.store import ResultStore
-    from bnnbench.tasks import TASKS
+    from bnnbench.tasks.own import all_tasks
+
+    known = all_tasks(root)
 
     with ResultStore(db, read_only=True) as store:
         frame: Any = store.scores(budget=budget)
@@ -44,14 +49,14 @@ def print_tables(db: str | os.PathLike[str], tasks: str, methods: str, budget: s
         definitions: Any = {row["name"]: row for _, row in store.metrics().iterrows()}
         frame = frame.assign(baseline=frame["method"].isin(baselines(store.methods())))
     for column, registry, names in (
-        ("task", TASKS, names_of(tasks, "--task")),
+        ("task", known, names_of(tasks, "--task")),
         ("method", METHODS, names_of(methods, "--methods")),
     ):
         if ALL not in names:
             frame = frame[frame[column].isin([entry.name for entry in registry.select(names)])]
     if rule is not None:
         frame = frame[frame["split"].map(lambda split: parse_split(split)[0]) == rule]
-    kinds = {entry.name: entry.kind for entry in TASKS}
+    kinds = {entry.name: entry.kind for entry in known}
     orders = {name: order for order, name in enumerate(METHODS.names())}
     frame = frame.sort_values("method", key=lambda column: column.map(orders), kind="stable")
     for kind, metrics in ENDING.items():

@@ -15,7 +15,10 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option(
     "--task", "--tasks", "tasks", default="all", show_default=True, help="Names or groups, with commas, or `all`."
 )
-@click.option("--split-rule", help="Split rule: 10fold, 10fold-grouped, gal, gap, official. Default: each task's own.")
+@click.option(
+    "--split-rule",
+    help="Split rule: 10fold, 10fold-grouped, gal, gap, official, grouped, time. Default: each task's own.",
+)
 @click.option("--splits", help="Numbers of the splits to run, with commas. Default: all.")
 @click.option("--folds", hidden=True, help="Former name of --splits.")
 @click.option(
@@ -76,7 +79,8 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
     click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
     from bnnbench.cli.summary import print_tables
 
-    print_tables(db, options["tasks"], options["methods"], options["budget"], options["split_rule"])
+    shown = (options[name] for name in ("tasks", "methods", "budget", "split_rule", "data_dir"))
+    print_tables(db, *shown)
     if summary.all_failed:
         sys.exit(1)
 

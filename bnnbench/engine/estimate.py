@@ -82,7 +82,7 @@ def estimate(estimator: Estimator, pack: Pack) -> tuple[Estimated, History]:
     """Fit an estimator to the training rows of a pack of one cell."""
     problem, split = one(pack), pack.splits[0]
     key, spending = random.fold_in(pack.keys[0], TRAIN), Spending(pack.budget.steps, pack.budget.samples)
-    train, validation = (_examples(problem, rows) for rows in (split.train, split.validation))
+    train, validation = (_examples(problem, pack.offsets[0] + rows) for rows in (split.train, split.validation))
     with generators(key):
         given = {"problem": assignment(pack), "seed": random.seed_of(key), "budget": spending}
         fitted = estimator.fit(train, validation, **given)

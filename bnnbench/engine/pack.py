@@ -1,7 +1,8 @@
 """Packs: cells of equal structure stacked along a leading replica dimension.
 
 Splits of unequal size are padded by repeating their first row with weight 0. The table is shared by all replicas, in
-original units and in the dtype of the data: float64 for tables, since float32 holds no Unix time to the minute.
+original units and in the dtype of the data: float64 for tables, since float32 holds no Unix time to the minute. Where
+every split has an encoding of its own, it holds the encoded tables of the splits one below the other.
 """
 
 from __future__ import annotations
@@ -80,11 +81,15 @@ class Pack(Replicas):
     """R cells with their data.
 
     Attributes:
-        data, splits: what the rows point into.
+        data: the task's.
+        splits, encoded: of each cell: its rows, and the data that they point into.
+        offsets: of each cell: where its data begin in the shared table.
     """
 
     data: Data
     splits: tuple[Split, ...]
+    encoded: tuple[Data, ...]
+    offsets: tuple[int, ...]
 
 
 def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.float32) -> Pack:
@@ -96,9 +101,9 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
     first = cells[0]
     task, method, data = first.task, first.method, first.task.data(first.root)
     splits = tuple(task.splits(first.rule, first.root)[cell.index] for cell in cells)
-    x, y = torch.as_tensor(data.x), torch.as_tensor(data.y)
-    table = Table(x.to(device, torch.promote_types(x.dtype, dtype)), y.to(device))
-    rows = _stack_rows(cells, splits, table, dtype)
+    encoded = tuple(task.encoded(cell.rule, cell.index, cell.root) for cell in cells)
+    table, offsets = _stack_tables(encoded, device, dtype)
+    rows = _stack_rows(cells, splits, offsets, table, dtype)
     problem = task.problem(first.rule, table, rows, len(data.classes), first.steps)
     return Pack(
         cells=tuple(cells),
@@ -108,6 +113,8 @@ def stack(cells: list[Cell], device: torch.device, dtype: torch.dtype = torch.fl
         keys=torch.stack([cell.key for cell in cells]).to(device),
         data=data,
         splits=splits,
+        encoded=encoded,
+        offsets=offsets,
     )
 
 
@@ -122,7 +129,7 @@ def floats_of(methods: Sequence[Inference], dtype: torch.dtype, device: torch.de
 @lru_cache(maxsize=256)
 def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, Any]:
     """Shift and scale of inputs and target, by the training rows of a split; images take seconds."""
-    data, fit = task.data(root), task.splits(rule, root)[index].train
+    data, fit = task.encoded(rule, index, root), task.splits(rule, root)[index].train
     x, y = data.x[fit], data.y[fit]
     try:
         if task.standardised and x.ndim == 2:
@@ -141,12 +148,29 @@ def _scales(task: Task, rule: str, index: int, root: Path | None) -> dict[str, A
     return {"x_shift": x_shift, "x_scale": x_scale, "y_shift": y_shift, "y_scale": y_scale}
 
 
-def _stack_rows(cells: list[Cell], splits: tuple[Split, ...], table: Table, dtype: torch.dtype) -> Rows:
+def _stack_tables(encoded: tuple[Data, ...], device: torch.device, dtype: torch.dtype) -> tuple[Table, tuple[int, ...]]:
+    """The data of all cells, each set once, one below the other; and where those of each cell begin."""
+    distinct = list({id(data.x): data for data in encoded}.values())
+    ends = np.cumsum([len(data.x) for data in distinct]).tolist()
+    begins = {id(data.x): end - len(data.x) for data, end in zip(distinct, ends, strict=True)}
+    x, y = (_below([getattr(data, name) for data in distinct]) for name in ("x", "y"))
+    table = Table(x.to(device, torch.promote_types(x.dtype, dtype)), y.to(device))
+    return table, tuple(begins[id(data.x)] for data in encoded)
+
+
+def _below(parts: list[np.ndarray]) -> Tensor:
+    """Arrays one below the other; a single one is not copied."""
+    return torch.as_tensor(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+
+def _stack_rows(
+    cells: list[Cell], splits: tuple[Split, ...], offsets: tuple[int, ...], table: Table, dtype: torch.dtype
+) -> Rows:
     longest = max(len(split.train) for split in splits)
     columns: dict[str, list[Any]] = {name: [] for name in Rows._fields}
-    for cell, split in zip(cells, splits, strict=True):
+    for cell, split, offset in zip(cells, splits, offsets, strict=True):
         padding = longest - len(split.train)
-        columns["index"].append(np.concatenate([split.train, np.full(padding, split.train[0])]))
+        columns["index"].append(offset + np.concatenate([split.train, np.full(padding, split.train[0])]))
         columns["weight"].append(np.concatenate([np.ones(len(split.train)), np.zeros(padding)]))
         columns["count"].append(len(split.train))
         columns["total"].append(len(split.train))

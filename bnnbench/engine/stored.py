@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bnnbench.data.columns import in_order, table
+from bnnbench.data.encoding import Encoder
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.fit import Trained, rebuild
 from bnnbench.engine.pack import Pack, Replicas, floats_of
@@ -22,6 +23,7 @@ from bnnbench.model import Predictive, Problem, Rows, Table
 from bnnbench.model.predictive import each
 from bnnbench.registry import Registry
 from bnnbench.tasks import TASKS
+from bnnbench.tasks.own import TableTask
 
 T = TypeVar("T")
 STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
@@ -29,16 +31,19 @@ STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
 
 def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
     """One replica's posterior as arrays (see `arrays` of `Fitted` and `Estimated`), with what prediction needs of its
-    split (`rows/...`), a 1 in the networks' dtype, and labels of classes and names of columns as JSON; empty where an
-    estimator saves nothing."""
+    split (`rows/...`), a 1 in the networks' dtype, and as JSON labels of classes and names of columns; of a table that
+    its split encodes, the encoding and the task itself. Empty where an estimator saves nothing."""
     own = trained.arrays(replica)
     return {**_context(trained.pack, replica), **own} if own else {}
 
 
 def _context(pack: Pack, replica: int) -> dict[str, np.ndarray]:
-    names = json.dumps({"classes": pack.data.classes, "features": pack.data.features})
-    arrays = {"classes": np.array(len(pack.data.classes)), "key": pack.keys[replica].cpu().numpy()}
-    arrays["names"] = np.frombuffer(names.encode(), np.uint8)
+    data = pack.encoded[replica]
+    names: dict[str, Any] = {"classes": data.classes, "features": data.features}
+    if data.encoder is not None:
+        names |= {"features": data.encoder.names, "encoder": data.encoder.to_json(), "task": pack.task.portable()}
+    arrays = {"classes": np.array(len(data.classes)), "key": pack.keys[replica].cpu().numpy()}
+    arrays["names"] = np.frombuffer(json.dumps(names).encode(), np.uint8)
     arrays["shape"] = np.array(pack.problem.table.x.shape[1:])
     arrays["one"] = torch.ones_like(pack.problem.t).cpu().numpy()
     for name in STANDARDISATION:
@@ -54,27 +59,35 @@ class StoredPosterior:
         method: the configured method.
         trained: what it found, ready to predict.
         classes: the labels, in the order of the probabilities; none for regression.
-        features: names of the inputs' columns, where they have names.
+        features: names of the inputs' columns, where they have names; of a table with text and gaps the original ones.
+        encoder: what makes numbers of such a table's rows, None where they are numbers.
     """
 
     def __init__(
-        self, cell: Mapping[str, Any], trained: Trained, classes: Sequence[Any] = (), features: Sequence[str] = ()
+        self,
+        cell: Mapping[str, Any],
+        trained: Trained,
+        classes: Sequence[Any] = (),
+        features: Sequence[str] = (),
+        encoder: Encoder | None = None,
     ) -> None:
         self.cell, self.trained, self.method = dict(cell), trained, trained.pack.method
-        self.classes, self.features = tuple(classes), tuple(features)
+        self.classes, self.features, self.encoder = tuple(classes), tuple(features), encoder
 
     def mixture(self, x: Any, samples: int | None = None) -> Predictive:
         """The predictive mixture at inputs [N, ...], without gradients; by default the very samples that were scored.
 
         Args:
-            x: an array, a tensor, lists, or a DataFrame, whose columns are taken by their names.
+            x: an array, a tensor, lists, or a DataFrame, whose columns are taken by their names. Of a table with text
+                and gaps, rows with its original columns, gaps included; what is done with values that training has not
+                seen stands in `bnnbench.data.encoding`.
             samples: components of the mixture, where the method can choose.
 
         Raises:
             UserError: inputs of another shape, without a column, or with values that are no finite numbers.
         """
         problem = self.trained.pack.problem
-        array, _ = table(in_order(x, self.features))
+        array = self.encoder.inputs(x) if self.encoder else table(in_order(x, self.features))[0]
         inputs, shape = torch.as_tensor(array, dtype=problem.rows.x_shift.dtype), problem.table.x.shape[1:]
         if inputs.shape[1:] != shape:
             wanted = ", ".join(map(str, shape))
@@ -105,17 +118,20 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> St
             f"This posterior was trained by {cls.name} version {cell['method_version']} and version {cls.version} is "
             "installed; run the cell again with --force."
         )
-    task, (rule, _, index) = _registered(TASKS, cell["task"]), cell["split"].rpartition("-")
+    # An earlier posterior has no names; its labels were their own indices.
+    names: Any = {"classes": range(int(arrays["classes"]))}
+    if "names" in arrays:
+        names = json.loads(bytes(arrays["names"]))
+    brought, encoder = names.pop("task", {}), names.pop("encoder", None)
+    task = TableTask.from_portable(brought) if brought else _registered(TASKS, cell["task"])
+    rule, _, index = cell["split"].rpartition("-")
     method, key = cls(**json.loads(cell["configuration"])), torch.as_tensor(arrays["key"])
     own = Cell(task, method, rule, int(index), cell["seed"], task.budget(cell["budget"]))
     problem = method.prepare(_problem(own, arrays))
     like = problem.t
     batched = dataclasses.replace(problem, rows=Rows(*map(_batched, problem.rows)))
     replica = Replicas((own,), method, floats_of([method], like.dtype, like.device), batched, key[None])
-    # An earlier posterior has no names; its labels were their own indices.
-    names: Any = {"classes": range(int(arrays["classes"]))}
-    if "names" in arrays:
-        names = json.loads(bytes(arrays["names"]))
+    names["encoder"] = None if encoder is None else Encoder.from_json(encoder)
     return StoredPosterior(cell, rebuilt(replica, arrays), **names)
 
 

@@ -29,8 +29,8 @@ TestSets = dict[str, TestSet]  # of one replica, by the name of the evaluation
 def sets_of(pack: Pack, shifted: bool) -> list[TestSets]:
     """The test sets of every replica; those under distribution shift only if asked for."""
     return [
-        cell.task.test_sets(pack.data, split, cell.test_sets if shifted else (), cell.root)
-        for cell, split in zip(pack.cells, pack.splits, strict=True)
+        cell.task.test_sets(data, split, cell.test_sets if shifted else (), cell.root)
+        for cell, data, split in zip(pack.cells, pack.encoded, pack.splits, strict=True)
     ]
 
 

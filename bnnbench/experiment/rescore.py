@@ -70,7 +70,7 @@ def _sets_and_network(
     task: Task, rule: str, test_sets: tuple[str, ...], root: Path | None
 ) -> tuple[frozenset[str], nn.Module]:
     """Names of the test sets that all splits of a task share, and the task's network, in sizes alone."""
-    data, split = task.data(root), task.splits(rule, root)[0]
+    data, split = task.encoded(rule, 0, root), task.splits(rule, root)[0]
     with torch.device("meta"):
         network = task.network(rule, data.x.shape[1:], max(len(data.classes), 1))
     return frozenset(task.test_sets(data, split, test_sets, root)), network

@@ -43,7 +43,7 @@ class Job:
     def of(cls, pack: Sequence[Cell], large_threads: int) -> Job:
         """A pack as the schedule sees it."""
         first, task = pack[0], pack[0].task
-        program = structure(first)[2:], task.kind, task.hidden, task.name if task.fixed_input_shape else ""
+        program = structure(first)[1:], task.kind, task.hidden, task.name if task.fixed_input_shape else ""
         weight = work(pack) * max(first.method.num_networks, 1)
         return cls(pack, program, weight, threads_of(first, large_threads) > 1, first.method.isolated)
 

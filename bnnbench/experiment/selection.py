@@ -17,6 +17,7 @@ from bnnbench.methods.base import NAMED_ONLY
 from bnnbench.names import EXHAUSTIVE
 from bnnbench.registry import ALL, nearest
 from bnnbench.tasks import TASKS, Task, TestSetFamily
+from bnnbench.tasks.own import all_tasks
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,24 @@ def select_methods(entries: Sequence[str | Inference]) -> list[Choice]:
 
 
 def select_tasks(entries: Sequence[str | Task], root: Path | None) -> tuple[list[Task], list[str]]:
-    """Tasks in the order of the registry, then those that are not registered, and warnings: `all` skips tasks whose
-    data are missing.
+    """Tasks in the order of the registry, then the tables in the data root and those that are not registered, and
+    warnings: `all` skips tasks whose data are missing.
 
     Raises:
         UserError: an unknown name, that of a family of test sets, or an object with the name of another task.
     """
     wanted, warnings = _strings(entries), []
     _refuse_families(wanted)
-    objects = [TASKS.admitted(entry) for entry in entries if not isinstance(entry, str)]
+    tasks = all_tasks(root)
+    objects = [tasks.admitted(entry) for entry in entries if not isinstance(entry, str)]
     _refuse_twins("task", objects)
-    named = [*TASKS.select(name for name in wanted if name != ALL), *objects]
+    named = [*tasks.select(name for name in wanted if name != ALL), *objects]
     if ALL in wanted:
-        missing = [task for task in TASKS if not task.present(root) and task not in named]
+        missing = [task for task in tasks if not task.present(root) and task not in named]
         fetch = "its data are missing, skipped; fetch them by `bnnbench data fetch"
         warnings = [f"{task.name}: {fetch} {task.name}`." for task in missing]
-        named += [task for task in TASKS if task not in missing]
-    return [task for task in dict.fromkeys([*TASKS, *objects]) if task in named], warnings
+        named += [task for task in tasks if task not in missing]
+    return [task for task in dict.fromkeys([*tasks, *objects]) if task in named], warnings
 
 
 def select_test_sets(request: Request, tasks: Sequence[Task]) -> tuple[dict[Task, tuple[str, ...]], list[str]]:
