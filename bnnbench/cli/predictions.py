@@ -73,4 +73,4 @@ def score(predictions: str, splits_: str | None, db: str, **options: Any) -> Non
         click.echo(f"Left out, for this form does not say it: {', '.join(done.left_out)}.")
     from bnnbench.cli.summary import print_tables
 
-    print_tables(db, done.task, "all", done.budget, done.rule)
+    print_tables(db, done.task, "all", done.budget, done.rule, options["data_dir"])

@@ -17,7 +17,8 @@ from bnnbench.methods.constant import Constant
 from bnnbench.names import parse_split
 from bnnbench.records import CellRecord
 from bnnbench.store.validation import Arrays, Installed
-from bnnbench.tasks import TASKS, Task
+from bnnbench.tasks import Task
+from bnnbench.tasks.own import all_tasks
 
 
 def installed(root: Path | None = None) -> Installed:
@@ -39,10 +40,11 @@ def splits_of(attempt: Mapping[str, Any], root: Path | None = None) -> int | Non
 
 
 def _splits(task: str, method: str, config: str, rule: str, root: Path | None) -> int | None:
-    if task not in TASKS.names() or not _loaded(TASKS.get(task), root):
+    tasks = all_tasks(root)
+    if task not in tasks.names() or not _loaded(tasks.get(task), root):
         return None
     try:
-        count, rows = len(TASKS.get(task).splits(rule, root)), len(TASKS.get(task).data(root).x)
+        count, rows = len(tasks.get(task).splits(rule, root)), len(tasks.get(task).data(root).x)
         most = _method(method, config).most_rows
     except UserError:
         return None
@@ -61,9 +63,10 @@ def _method(name: str, config: str) -> Inference:
 
 def _version(name: str, root: Path | None) -> str | None:
     """A task's version, with the checksum of its data where these are here; None of a task that is not."""
-    if name not in TASKS.names():
+    tasks = all_tasks(root)
+    if name not in tasks.names():
         return None
-    task = TASKS.get(name)
+    task = tasks.get(name)
     return f"{task.version}+{task.data(root).checksum}" if _loaded(task, root) else f"{task.version}"
 
 
@@ -80,6 +83,6 @@ def _rescored(record: CellRecord, arrays: Arrays, root: Path | None) -> dict[tup
     """Scores that follow from a stored predictive; none where the task and its data are not here as they were."""
     if _version(record.task, root) != record.task_version:
         return {}
-    task, method = TASKS.get(record.task), _method(record.method, record.config)
+    task, method = all_tasks(root).get(record.task), _method(record.method, record.config)
     cell = Cell(task, method, record.rule, record.index, record.seed, task.budget(record.budget), root)
     return {(found.name, score.metric): score.value for found in scored_again(cell, arrays) for score in found.scores}

@@ -15,6 +15,7 @@ from bnnbench.errors import UserError
 from bnnbench.experiment.external import Target
 from bnnbench.predictions.forms import Arrays, refuse_kind
 from bnnbench.tasks import TASKS, Task
+from bnnbench.tasks.own import all_tasks
 
 LONGEST = 1000  # characters of a citation
 
@@ -25,12 +26,12 @@ def target_of(task: Any, split_rule: Any, data_dir: Any) -> Target:
     Raises:
         UserError: no such task or rule, or a task whose predictions cannot be scored.
     """
-    found = TASKS.admitted(task) if isinstance(task, Task) else TASKS.get(text_of(task, "--task"))
+    root: Path | None = None if data_dir is None else path_of(data_dir, "--data-dir")
+    found = TASKS.admitted(task) if isinstance(task, Task) else all_tasks(root).get(text_of(task, "--task"))
     refuse_kind(found.name, found.kind)
     rule = found.rules[0] if split_rule is None else text_of(split_rule, "--split-rule")
     if rule not in found.rules:
         raise UserError(f"The task {found.name!r} has no split rule {rule!r}; it has {', '.join(found.rules)}.")
-    root: Path | None = None if data_dir is None else path_of(data_dir, "--data-dir")
     found.splits(rule, root)  # raises where the data are missing
     return Target(found, rule, root)
 

@@ -18,7 +18,8 @@ from bnnbench.methods import METHODS
 from bnnbench.records import SCORED
 from bnnbench.registry import ALL
 from bnnbench.store.store import ResultStore
-from bnnbench.tasks import TASKS, Task
+from bnnbench.tasks import Task
+from bnnbench.tasks.own import all_tasks
 from bnnbench.tasks.shifts import CORRUPTION
 
 
@@ -30,9 +31,10 @@ def stored_cells(store: ResultStore, request: Request) -> tuple[list[Cell], list
         UserError: a name without results, or test sets or calibrations that no stored task has.
     """
     attempts: Any = store.attempts(latest_only=False, status=SCORED)
-    for column, registry, wanted in (("task", TASKS, request.tasks), ("method", METHODS, request.methods)):
+    tasks = all_tasks(request.root)
+    for column, registry, wanted in (("task", tasks, request.tasks), ("method", METHODS, request.methods)):
         attempts = attempts[attempts[column].isin(_present(column, registry, wanted, set(attempts[column])))]
-    known = [TASKS.get(name) for name in TASKS.names() if name in set(attempts["task"])]
+    known = [tasks.get(name) for name in tasks.names() if name in set(attempts["task"])]
     asked, said = select_test_sets(replace(request, tasks=known), known)
     calibrations, more = select_calibrations(replace(request, tasks=known), known)
     scored = store.scored(attempts["fingerprint"])
@@ -73,10 +75,11 @@ def _cell(row: dict[str, Any], request: Request) -> Cell:
     Raises:
         UserError: its method, task or data are not the ones that are here.
     """
-    for what, registry in (("method", METHODS), ("task", TASKS)):
+    tasks = all_tasks(request.root)
+    for what, registry in (("method", METHODS), ("task", tasks)):
         if row[what] not in registry.names():
             raise UserError(f"the {what} {row[what]!r} is not registered here.")
-    cls, task = METHODS.get(row["method"]), TASKS.get(row["task"])
+    cls, task = METHODS.get(row["method"]), tasks.get(row["task"])
     if cls.version != row["method_version"]:
         raise UserError(
             f"{cls.name} version {row['method_version']} trained them, and version {cls.version} is installed."
