@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "layers": {*BOTTOM, "nets", "flows"},
     "model": {*LEARNED},
     "methods": {*LEARNED, "model"},
+    "adapters": {*LEARNED, "model", "methods"},
     "metrics": {*BOTTOM, "model", "records"},
     "data": {*BOTTOM, "model", "files"},
     "tasks": {*LEARNED, "model", "data"},

@@ -58,8 +58,8 @@ def split_arrays(task: Task, rule: str, root: Path | None, *, test_targets: bool
         UserError: the task has no such rule, no targets, or its data are missing.
     """
     refuse_kind(task.name, task.kind)
-    splits, data = task.splits(rule, root), task.data(root)
-    for index, split in enumerate(splits):
+    for index, split in enumerate(task.splits(rule, root)):
+        data = task.encoded(rule, index, root)
         parts = {part: getattr(split, part) for part in (names.TRAIN, names.VALIDATION, names.TEST)}
         yield SplitArrays(
             names.split(rule, index),
@@ -87,15 +87,15 @@ def write_splits(
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise UserError(f"--out {out} holds something already; name a new folder.")
     refuse_kind(task.name, task.kind)
-    data = task.data(root)
-    written = [name for name in formats if name == "npz" or data.x.ndim == 2] or ["npz"]
+    flat = task.encoded(rule, 0, root).x.ndim == 2
+    written = [name for name in formats if name == "npz" or flat] or ["npz"]
     draft = out.with_name(f".{out.name[:20]}.{uuid.uuid4().hex}")
     with file_faults("write", out):
         try:
             draft.mkdir(parents=True)
             about = _about(task, rule, root, test_targets)
-            for split in split_arrays(task, rule, root, test_targets=test_targets):
-                _write_split(draft / split.name, split, data, written)
+            for index, split in enumerate(split_arrays(task, rule, root, test_targets=test_targets)):
+                _write_split(draft / split.name, split, task.encoded(rule, index, root), written)
                 about["splits"][split.name] = {
                     part: len(getattr(split, part).ids) for part in (names.TRAIN, names.VALIDATION, names.TEST)
                 }
@@ -142,7 +142,7 @@ def _columns(data: Data) -> list[str]:
 
 def _about(task: Task, rule: str, root: Path | None, test_targets: bool) -> dict[str, Any]:
     """What a program needs to know of the arrays."""
-    data = task.data(root)
+    data = task.encoded(rule, 0, root)
     return {
         "task": task.name,
         "version": task.versioned(root),
