@@ -117,7 +117,7 @@ REFUSED = {
     "months": (column([f"3 May {1990 + k}" for k in COUNT]), {}, "'v' holds dates"),
     "spans": (column(pd.to_timedelta(COUNT, "D")), {}, "'v' holds spans of time"),
     "complex": (column(COUNT * 1j), {}, "'v' holds complex numbers"),
-    "row numbers": (column(COUNT), {}, r"'v' tells every row apart.* --number v.*--drop v"),
+    "row numbers": (column(COUNT), {}, r"'v' tells every row apart.*--number v.*--drop v"),
     "an identifier": (PLAIN.assign(**{"customer_id": 7 * COUNT[::-1]}), {}, "'customer_id' tells every row apart"),
     "a shared identifier": (
         PLAIN.assign(customerId=COUNT // 4), {}, r"'customerId' looks like .* that rows share \(--group customerId",
