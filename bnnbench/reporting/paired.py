@@ -170,6 +170,7 @@ def _comparable(one: Side, other: Side, budget: str | None) -> tuple[Side, Side,
         raise UserError(f"No budget has results of both: {' and '.join(have)}.")
     if budget is None and len(set(one.scores["budget"]) | set(other.scores["budget"])) > 1:
         notes.append(f"Compared at the budget {shared[-1]}, the largest that both have; --budget names another.")
+    notes += _at_other_budgets(sides, shared[-1])
     sides = [Side(s.name, s.scores[s.scores["budget"] == shared[-1]], s.store) for s in sides]
     versions = [dict(zip(s.scores["task"], s.scores["task_version"], strict=True)) for s in sides]
     apart = [t for t in versions[0] if t in versions[1] and versions[0][t] != versions[1][t]]
@@ -185,6 +186,21 @@ def _comparable(one: Side, other: Side, budget: str | None) -> tuple[Side, Side,
     sides = [Side(s.name, s.scores[[p in both for p in zip(s.scores["task"], s.scores["rule"], strict=True)]], s.store)
              for s in sides]  # fmt: skip
     return sides[0], sides[1], notes
+
+
+def _at_other_budgets(sides: Sequence[Side], budget: str) -> list[str]:
+    """Tasks that both have, but not at the budget that is compared."""
+    found: dict[str, list[str]] = {}
+    for other in (b for b in BUDGETS if b != budget):
+        tasks = [set(side.scores.loc[side.scores["budget"] == other, "task"]) for side in sides]
+        for task in sorted(tasks[0] & tasks[1]):
+            found.setdefault(task, []).append(other)
+    there = [set(side.scores.loc[side.scores["budget"] == budget, "task"]) for side in sides]
+    return [
+        f"{task}: both have it at {' and '.join(budgets)}, not at {budget}; --budget {budgets[-1]} compares it."
+        for task, budgets in found.items()
+        if task not in there[0] & there[1]
+    ]
 
 
 def _lines(one: Side, other: Side, metric: str, better: int, unit: str, evaluation: str) -> Iterator[dict[str, Any]]:

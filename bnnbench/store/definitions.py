@@ -14,7 +14,7 @@ from bnnbench.store.tables import Base, Method, Metric, Session, Setting, Task
 Ids = dict[int, int]  # of a row there -> of the same row here
 Row = Mapping[str, Any]
 OF_THE_PLACE = ("artifacts", "files to be removed")  # settings that tell of one database's own files
-_SHOULD_AGREE = {Metric: "better", Task: "kind"}  # what another value of makes another thing
+_SHOULD_AGREE: Mapping[type[Base], str] = {Metric: "better", Task: "kind"}  # what another value of makes another thing
 
 
 def joined_definitions(reader: Connection, writer: orm.Session, told: Callable[[str], bool]) -> dict[type[Base], Ids]:

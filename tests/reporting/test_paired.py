@@ -187,10 +187,17 @@ def test_all_tasks_are_one_line_and_units_are_not_mixed(db):
 
 
 def test_the_largest_budget_that_both_have_is_compared(db):
-    database(db, both(budget="quick") + both(A + 5, B, budget="smoke") + [outcome(cell("a", budget="full"), 1.0)])
+    database(
+        db,
+        both(budget="quick")
+        + both(A + 5, B, budget="smoke")
+        + both(task="yacht", budget="smoke")
+        + [outcome(cell("a", budget="full"), 1.0)],
+    )
     found = table(db, metrics=["rmse"])
     assert set(found.table["budget"]) == {"quick"}
     assert found.notes[0] == "Compared at the budget quick, the largest that both have; --budget names another."
+    assert found.notes[1] == "yacht: both have it at smoke, not at quick; --budget smoke compares it."
     smoke = table(db, metrics=["rmse"], budget="smoke").table.iloc[0]
     np.testing.assert_allclose(smoke["difference"], -(A - B).mean() - 5)
 
