@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from bnnbench.adapters.base import Adapter
 from bnnbench.methods.base import METHODS, positive
@@ -42,7 +43,8 @@ class SklearnGP(_Sklearn):
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-        kernel = ConstantKernel() * RBF(np.ones(train.x.shape[1])) + WhiteKernel(self.noise)
+        scales: Any = np.ones(train.x.shape[1])
+        kernel = ConstantKernel() * RBF(scales) + WhiteKernel(self.noise)
         return GaussianProcessRegressor(kernel, random_state=seed % 2**32).fit(train.x, train.y)
 
     def predict(self, fitted: Any, x: np.ndarray, samples: int) -> Predictive:
@@ -118,7 +120,7 @@ class _Normals:
     def predictive(self, places: np.ndarray) -> Predictive:
         """Of the leaves [N, trees] that rows fall into."""
         mean, sd = (np.stack([own[t][places[:, t]] for t in range(len(own))]) for own in (self.mean, self.sd))
-        return GaussianPredictive(mean, sd)
+        return GaussianPredictive(torch.as_tensor(mean), torch.as_tensor(sd))
 
 
 class _Shares:
@@ -133,7 +135,8 @@ class _Shares:
 
     def predictive(self, places: np.ndarray) -> Predictive:
         """Of the leaves [N, trees] that rows fall into."""
-        return CategoricalPredictive(np.stack([self.log_share[t][places[:, t]] for t in range(places.shape[1])]))
+        found = np.stack([own[places[:, t]] for t, own in enumerate(self.log_share)])
+        return CategoricalPredictive(torch.as_tensor(found))
 
 
 LEAVES: dict[str, Any] = {"regression": _Normals, "classification": _Shares}
@@ -202,6 +205,7 @@ class SklearnMLP(_Sklearn):
     def predict(self, fitted: Any, x: np.ndarray, samples: int) -> Predictive:
         model, noise = fitted
         if noise is None:
-            log_probs = np.log(np.maximum(model.predict_proba(x.reshape(len(x), -1)), LEAST))
-            return CategoricalPredictive(log_probs)
-        return GaussianPredictive(model.predict(x), np.full(len(x), noise))
+            probs = torch.as_tensor(model.predict_proba(x.reshape(len(x), -1)))
+            return CategoricalPredictive(probs.clamp(min=LEAST).log())
+        mean = torch.as_tensor(model.predict(x))
+        return GaussianPredictive(mean, torch.full_like(mean, noise))

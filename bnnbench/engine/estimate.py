@@ -22,6 +22,8 @@ from bnnbench.engine.train import History
 from bnnbench.errors import UserError
 from bnnbench.methods.estimator import Assignment, Estimator, Examples, Spending
 from bnnbench.model import Params, Predictive, Problem
+from bnnbench.model.posteriors import Posterior
+from bnnbench.model.predictive import each
 
 PREFIX = "fitted/"  # of the names of what an estimator saves
 
@@ -34,7 +36,7 @@ class Estimated:
         fitted: what `fit` returned. live: whether it was fitted, [1].
     """
 
-    pack: Replicas
+    pack: Pack
     estimator: Estimator
     fitted: Any
     live: Tensor
@@ -51,13 +53,18 @@ class Estimated:
         del samples
         return 2**62
 
+    @property
+    def posterior(self) -> Posterior:
+        """None that is known here."""
+        raise UserError(f"{self.estimator.name} is an estimator, whose posterior is its own.")
+
     def arrays(self, replica: int) -> dict[str, np.ndarray]:
         """What the estimator saves of itself, `fitted/...`."""
         del replica
         return {f"{PREFIX}{name}": np.asarray(values) for name, values in self.estimator.save(self.fitted).items()}
 
     @classmethod
-    def from_arrays(cls, estimator: Estimator, pack: Replicas, arrays: Mapping[str, np.ndarray]) -> Estimated:
+    def from_arrays(cls, estimator: Estimator, pack: Pack, arrays: Mapping[str, np.ndarray]) -> Estimated:
         """Back from what it saved."""
         own = {name.removeprefix(PREFIX): values for name, values in arrays.items() if name.startswith(PREFIX)}
         fitted = estimator.load(own, problem=assignment(pack))
@@ -69,7 +76,7 @@ class Estimated:
         with generators(random.fold_in(self.pack.keys[0], PREDICT)):
             found = self.estimator.predict(self.fitted, inputs, samples)
         checked = in_order(found, len(inputs), classes(problem))
-        return type(checked)(*(None if part is None else part[None] for part in in_units(checked, problem)))
+        return each(lambda part: part[None], in_units(checked, problem))
 
 
 def one(pack: Replicas) -> Problem:

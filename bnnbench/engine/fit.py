@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.estimate import Estimated, estimate
-from bnnbench.engine.pack import Pack, Replicas
+from bnnbench.engine.pack import Pack
 from bnnbench.engine.predict import Component
 from bnnbench.engine.train import Fitted, History, Progress, train
 from bnnbench.methods import Method
@@ -25,14 +25,17 @@ class Trained(Protocol):
 
     Attributes:
         draws: the collected draws [R, draws, ...], or None. live: which replicas can predict, [R].
+        posterior: what the method has found; a UserError of estimators, which have one of their own.
     """
 
     @property
-    def pack(self) -> Replicas: ...
+    def pack(self) -> Pack: ...
     @property
     def draws(self) -> Any: ...
     @property
     def live(self) -> Tensor: ...
+    @property
+    def posterior(self) -> Any: ...
 
     def components(self, samples: int, factors: Params | None = None) -> Iterable[Component]:
         """The predictive as functions of the inputs, a few components at a time."""
@@ -82,7 +85,7 @@ def _estimator(method: Estimator, pack: Pack, *_: Any, **__: Any) -> tuple[Estim
 
 
 @singledispatch
-def rebuild(method: Inference, pack: Replicas, arrays: Mapping[str, np.ndarray]) -> Trained:
+def rebuild(method: Inference, pack: Pack, arrays: Mapping[str, np.ndarray]) -> Trained:
     """What was trained of one cell, back from its arrays.
 
     Raises:
@@ -92,10 +95,10 @@ def rebuild(method: Inference, pack: Replicas, arrays: Mapping[str, np.ndarray])
 
 
 @rebuild.register
-def _fitted(method: Method, pack: Replicas, arrays: Mapping[str, np.ndarray]) -> Fitted:
+def _fitted(method: Method, pack: Pack, arrays: Mapping[str, np.ndarray]) -> Fitted:
     return Fitted.from_arrays(pack, arrays)
 
 
 @rebuild.register
-def _estimated(method: Estimator, pack: Replicas, arrays: Mapping[str, np.ndarray]) -> Estimated:
+def _estimated(method: Estimator, pack: Pack, arrays: Mapping[str, np.ndarray]) -> Estimated:
     return Estimated.from_arrays(method, pack, arrays)

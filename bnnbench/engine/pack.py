@@ -35,14 +35,15 @@ class Replicas:
 
     Attributes:
         cells: the R cells.
-        method: the method of all of them; its float fields are those of the first cell, `floats` holds all.
+        method: the method, or the estimator, of all of them; its float fields are those of the first cell, `floats`
+            holds all.
         floats: float field -> values [R].
         problem: the problem template; its `rows` have a leading dimension R, its `t` is 0.
         keys: cell keys [R, 2].
     """
 
     cells: tuple[Cell, ...]
-    method: Inference
+    method: Any
     floats: dict[str, Tensor]
     problem: Problem
     keys: Tensor
@@ -67,9 +68,9 @@ class Replicas:
         """Updates of each cell."""
         return self.cells[0].steps
 
-    def method_of(self, floats: dict[str, Tensor]) -> Inference:
+    def method_of(self, floats: dict[str, Tensor]) -> Any:
         """The method with its float fields replaced, inside vmap by 0-dim tensors."""
-        return dataclasses.replace(self.method, **floats)  # type: ignore[type-var]
+        return dataclasses.replace(self.method, **floats)
 
     def problem_of(self, table: Table, rows: Rows, t: Tensor) -> Problem:
         """The problem of one replica, inside vmap, as the task gives it; `Method.target` makes it the method's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -132,10 +132,10 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> St
     batched = dataclasses.replace(problem, rows=Rows(*map(_batched, problem.rows)))
     replica = Replicas((own,), method, floats_of([method], like.dtype, like.device), batched, key[None])
     names["encoder"] = None if encoder is None else Encoder.from_json(encoder)
-    return StoredPosterior(cell, rebuilt(replica, arrays), **names)
+    return StoredPosterior(cell, rebuilt(cast(Pack, replica), arrays), **names)  # of a pack without data
 
 
-def rebuilt(pack: Replicas, arrays: Mapping[str, np.ndarray]) -> Trained:
+def rebuilt(pack: Pack, arrays: Mapping[str, np.ndarray]) -> Trained:
     """What was trained of one cell, back from its arrays.
 
     Raises:

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from bnnbench import random
 from bnnbench.engine.checkpoint import Checkpoint, stored
 from bnnbench.engine.compile import program
-from bnnbench.engine.pack import Pack, Replicas
+from bnnbench.engine.pack import Pack
 from bnnbench.engine.predict import Component, components, posterior_of, rows_at_once
 from bnnbench.engine.step import FINISH, INIT, PREDICT, TRAIN, State, initial_state, make_step, over_replicas
 from bnnbench.engine.trees import Arrays, from_named, to_named
@@ -41,7 +41,7 @@ class Fitted:
         live: which replicas stayed finite, [R].
     """
 
-    pack: Replicas
+    pack: Pack
     state: State
     draws: Any
     live: Tensor
@@ -66,7 +66,7 @@ class Fitted:
         return {path: array for name, tree in own.items() for path, array in to_named(name, tree).items()}
 
     @classmethod
-    def from_arrays(cls, pack: Replicas, arrays: Mapping[str, np.ndarray]) -> Fitted:
+    def from_arrays(cls, pack: Pack, arrays: Mapping[str, np.ndarray]) -> Fitted:
         """Of one replica, back from its arrays: the structure is what `init` and `finish` make of its problem.
 
         Raises:

@@ -63,6 +63,8 @@ def applicable(cell: Cell, evaluation: str, sets: TestSets, example: Predictive,
         y, key = _first(sets[names.TEST]), random.key_of("calibrate")
         assert y is not None
         made = calibrations[evaluation](one, y, one, key)
+        if made is None:
+            return set()
         return _applying(cell, evaluation, double(made.predictive), sets[names.TEST]) & set(made.metrics)
     if evaluation in SETS:
         return {name for name in COMPARED if cell.task.kind in METRICS.get(name).kinds}

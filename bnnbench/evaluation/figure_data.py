@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bnnbench import names, random
+from bnnbench.engine.fit import Trained
 from bnnbench.engine.predict import one_of
 from bnnbench.engine.size import parameters
 from bnnbench.engine.step import PREDICT
-from bnnbench.engine.train import Fitted
 from bnnbench.evaluation.flow_data import Curves, flow_data
 from bnnbench.evaluation.rounding import multiples, significant
 from bnnbench.metrics import curves
@@ -35,7 +35,7 @@ UNIT = 2.0**-11  # of probabilities, shares and entropies [nats]
 EDGE = 2.0**-10  # of the edges of bins, in units of the prior's scale
 
 
-def figure_data(fitted: Fitted, r: int, name: str, predictive: Predictive, test_set: TestSet) -> Curves:
+def figure_data(fitted: Trained, r: int, name: str, predictive: Predictive, test_set: TestSet) -> Curves:
     """Curves by name, of one replica's predictive on a test set."""
     found = _of(predictive, fitted, r, name, test_set)
     first = name == names.TEST and fitted.pack.cells[r].index == 0
@@ -44,19 +44,19 @@ def figure_data(fitted: Fitted, r: int, name: str, predictive: Predictive, test_
 
 
 @singledispatch
-def _of(predictive: Predictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+def _of(predictive: Predictive, fitted: Trained, r: int, name: str, test_set: TestSet) -> Curves:
     """What a kind of predictive has to show."""
     raise NotImplementedError(type(predictive).__name__)
 
 
 @_of.register
-def _density(predictive: DensityPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+def _density(predictive: DensityPredictive, fitted: Trained, r: int, name: str, test_set: TestSet) -> Curves:
     first = fitted.pack.cells[r].seed == 0
     return flow_data(fitted, r, test_set) if name == names.TEST and first else {}
 
 
 @_of.register
-def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+def _classification(predictive: CategoricalPredictive, fitted: Trained, r: int, name: str, test_set: TestSet) -> Curves:
     del fitted, r
     if name == names.TEST and test_set.y is not None:
         return calibration_data(predictive, torch.as_tensor(test_set.y))
@@ -68,7 +68,7 @@ def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, n
 
 
 @_of.register
-def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+def _regression(predictive: GaussianPredictive, fitted: Trained, r: int, name: str, test_set: TestSet) -> Curves:
     del r
     data = fitted.pack.data
     if name == names.TEST and test_set.y is not None:
@@ -90,7 +90,7 @@ def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: st
 @_of.register
 def _form(
     predictive: BinnedPredictive | QuantilePredictive | SamplePredictive,
-    fitted: Fitted,
+    fitted: Trained,
     r: int,
     name: str,
     test_set: TestSet,
@@ -114,7 +114,7 @@ def _(predictive: CategoricalPredictive, y: Tensor) -> Curves:
     return {curve: multiples(series, UNIT) for curve, series in found.items()}
 
 
-def weight_histogram(fitted: Fitted, replica: int) -> Series | None:
+def weight_histogram(fitted: Trained, replica: int) -> Series | None:
     """Density of all weights (no biases) of a posterior's samples, each in units of its prior's scale.
 
     It integrates to the fraction of weights within the bins. None of what has no weight samples.

@@ -97,7 +97,9 @@ class Assignment:
         """
         if self.kind != "regression" or self.likelihood.outputs != 1:
             return None
-        return self.predictive(torch.zeros(1, 1, 1), log_noise)[1].reshape(())
+        found = self.predictive(torch.zeros(1, 1, 1), log_noise)
+        assert isinstance(found, GaussianPredictive)
+        return found.scale.reshape(())
 
     @property
     def learns_noise(self) -> bool:

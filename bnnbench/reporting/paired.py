@@ -94,7 +94,7 @@ def paired(
     lines, notes = [], []
     for one, other in _sides(frames, [store, against], methods):
         chosen = [_chosen(side, tasks, budget, rule) for side in (one, other)]
-        one, other, more = _comparable(*chosen, budget)
+        one, other, more = _comparable(chosen[0], chosen[1], budget)
         notes += more
         for metric in wanted:
             definition = known.loc[metric]
@@ -221,9 +221,9 @@ def _lines(one: Side, other: Side, metric: str, better: int, unit: str, evaluati
         yield {
             "metric": metric, "unit": unit, "task": place[0], "split_rule": place[1], "budget": place[2],
             "a": one.name, "b": other.name, "mean_a": _mean(means[0]), "mean_b": _mean(means[1]),
-            "difference": _mean(_minus(*means, better)),
-            **dict(zip(("low", "high"), _interval(_minus(*scores, better), ratio), strict=True)),
-            "verdict": _verdict(scores, seeds, better, ratio), **_record(*means, better),
+            "difference": _mean(_minus(means[0], means[1], better)),
+            **dict(zip(("low", "high"), _interval(_minus(scores[0], scores[1], better), ratio), strict=True)),
+            "verdict": _verdict(scores, seeds, better, ratio), **_record(means[0], means[1], better),
             "splits": len(splits), "pairs": len(pairs),
             "only_a": len(a.keys() - b.keys()), "only_b": len(b.keys() - a.keys()),
         }  # fmt: skip
@@ -299,7 +299,8 @@ def _record(a: np.ndarray, b: np.ndarray, better: int) -> dict[str, int]:
 def _overall(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One line for all tasks: the mean of their differences where these have a common unit, with its t-interval over
     tasks, which are no samples of each other; on how many the test finds a better and a worse one; and the counts."""
-    first, frame = lines[0], pd.DataFrame(lines)
+    first = lines[0]
+    frame: Any = pd.DataFrame(lines)
     one_unit = first["unit"] != OWN_UNIT
     differences = frame["difference"].to_numpy() if one_unit else np.zeros(0)
     counts = [f"{int((frame['verdict'] == verdict).sum())} {verdict}" for verdict in (BETTER, WORSE, OPEN)]

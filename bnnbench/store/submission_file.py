@@ -237,7 +237,7 @@ def _is_error(value: Any) -> bool:
 
 def _curve_faults(curves: dict[str, Any], where: str) -> Iterator[str]:
     for name, series in curves.items():
-        columns = list(series.values()) if isinstance(series, dict) else [None]
+        columns: list[Any] = list(series.values()) if isinstance(series, dict) else [None]
         lists = all(isinstance(column, list) and all(map(_is_value, column)) for column in columns)
         if not lists or len({len(column) for column in columns}) > 1:
             yield f"the curve {name:.40} of {where} is no table of numbers"
