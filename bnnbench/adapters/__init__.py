@@ -3,4 +3,6 @@
 A file imports its library inside the functions that need it, so that every adapter can be listed without it.
 """
 
-from bnnbench.adapters import sklearn  # noqa: F401 - in the order of rows in tables
+# isort: off - in the order of rows in tables
+from bnnbench.adapters import sklearn  # noqa: F401
+from bnnbench.adapters import laplace_torch  # noqa: F401
