@@ -6,3 +6,5 @@ A file imports its library inside the functions that need it, so that every adap
 # isort: off - in the order of rows in tables
 from bnnbench.adapters import sklearn  # noqa: F401
 from bnnbench.adapters import laplace_torch  # noqa: F401
+from bnnbench.adapters import posteriors  # noqa: F401
+from bnnbench.adapters import ivon_opt  # noqa: F401
