@@ -8,3 +8,6 @@ from bnnbench.adapters import sklearn  # noqa: F401
 from bnnbench.adapters import laplace_torch  # noqa: F401
 from bnnbench.adapters import posteriors  # noqa: F401
 from bnnbench.adapters import ivon_opt  # noqa: F401
+from bnnbench.adapters import bayesian_torch  # noqa: F401
+from bnnbench.adapters import torch_uncertainty  # noqa: F401
+from bnnbench.adapters import vbll  # noqa: F401

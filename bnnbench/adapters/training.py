@@ -73,10 +73,14 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def score(self, examples: Examples, samples: int = 1) -> float:
-        """Mean log-likelihood of rows, under a mixture of as many passes where the network draws."""
+        """Mean log-likelihood of rows under a mixture of passes; one is enough where the network draws nothing.
+
+        A library's wrapper may answer with several passes at once, [samples N, outputs].
+        """
         x, y = examples.tensors()
-        passes = [self.problem.log_likelihood(self(x), y, self.log_noise) for _ in range(samples)]
-        return float(log_mean_exp(torch.stack(passes)).mean())
+        outputs = self(x).unflatten(0, (samples, -1))
+        each = [self.problem.log_likelihood(own, y, self.log_noise) for own in outputs]
+        return float(log_mean_exp(torch.stack(each)).mean())
 
 
 def log_prior(weights: Params, problem: Assignment) -> Tensor:
@@ -157,10 +161,21 @@ def descend(
 
 
 def map_model(
-    train: Examples, validation: Examples, problem: Assignment, budget: Spending, lr: float, *, early_stopping: bool
+    train: Examples,
+    validation: Examples,
+    problem: Assignment,
+    budget: Spending,
+    lr: float,
+    *,
+    early_stopping: bool,
+    network: nn.Module | None = None,
 ) -> Model:
-    """The maximum a posteriori, trained as by `map`."""
-    model, n = Model(problem), len(train.x)
+    """The maximum a posteriori, trained as by `map`.
+
+    Args:
+        network: which to train, where it is not a fresh copy of the task's.
+    """
+    model, n = Model(problem, network), len(train.x)
     score = (lambda: model.score(validation)) if early_stopping else None
     batches = minibatches(train, problem, budget)
     descend(model, lambda x, y: model.nll(x, y) - model.log_prior() / n, batches, budget.steps, lr, score)
@@ -199,11 +214,9 @@ def linearised(network: nn.Module, draws: list[Params], x: np.ndarray) -> Tensor
     return torch.stack([one(draw) for draw in draws])
 
 
-@torch.no_grad()
-def passes(model: nn.Module, x: np.ndarray, samples: int) -> Tensor:
-    """Outputs [S, N, outputs] of a network that draws at every pass."""
-    inputs = torch.as_tensor(x, dtype=torch.float32)
-    return torch.stack([model(inputs) for _ in range(samples)])
+def layers_of(network: nn.Module, *kinds: type[nn.Module]) -> dict[str, nn.Module]:
+    """The modules of exactly these types by name, in order."""
+    return {name: layer for name, layer in network.named_modules() if type(layer) in kinds}
 
 
 def predicted(problem: Assignment, outputs: Tensor, log_noise: Tensor | None) -> Predictive:
