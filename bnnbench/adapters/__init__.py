@@ -11,3 +11,6 @@ from bnnbench.adapters import ivon_opt  # noqa: F401
 from bnnbench.adapters import bayesian_torch  # noqa: F401
 from bnnbench.adapters import torch_uncertainty  # noqa: F401
 from bnnbench.adapters import vbll  # noqa: F401
+from bnnbench.adapters import ngboost  # noqa: F401
+from bnnbench.adapters import gpytorch  # noqa: F401
+from bnnbench.adapters import numpyro  # noqa: F401

@@ -84,7 +84,7 @@ class _Sampler(_Posteriors):
     family: ClassVar[str] = "exact"
     step_field: ClassVar[str] = "lr"
     num_chains: int = 1
-    lr: float = 1e-2
+    lr: float = 3e-2
     final_lr_fraction: float = 0.1
     burn_in: float = 0.5
     samples: int = 50
@@ -123,7 +123,7 @@ class _Sampler(_Posteriors):
 class PosteriorsSGLD(_Sampler):
     """Stochastic gradient Langevin dynamics: w + lr grad log p(w, batch) + N(0, 2 lr T), T = 1 / n.
 
-    Nothing cuts a long step, as `sgld.reach` does in ours, hence a shorter one by default.
+    Nothing cuts a long step, as `sgld.reach` does in ours.
     """
 
     name: ClassVar[str] = "posteriors-sgld"

@@ -34,7 +34,7 @@ class _TorchUncertainty(Adapter):
         lr: peak learning rate of Adam's one-cycle schedule.
     """
 
-    library, module = "torch-uncertainty", "torch_uncertainty"
+    library, module, needs = "torch-uncertainty[cpu]", "torch_uncertainty", ("lightning",)
     lr: float = 1e-2
 
     def check(self) -> None:
