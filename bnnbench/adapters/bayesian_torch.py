@@ -3,15 +3,17 @@ r"""bayesian-torch: variational inference with flipout layers.
     dnn_to_bnn(network, {"type": "Flipout", ...})
     loss = nll + get_kl_loss(network) / batch_size
 
-That is the loss of its documentation. The library's KL is the mean over the weights of a tensor, where the evidence lower
-bound has their sum, and it counts once a minibatch, where the bound has it once a data set: q comes to be far from the
-posterior, as `bnnbench check` shows (docs/adapters.md). `kl="bound"` sums the KL of its layers and divides by n.
+That is the loss of its documentation. The library's KL is the mean over the weights of a tensor, where the evidence
+lower bound has their sum, and it is divided by the rows of a minibatch, where the bound has those of the data set: q
+comes to be far from the posterior, as `bnnbench check` shows (docs/adapters.md). `kl="bound"` sums the KL of its layers
+and divides by n.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -40,7 +42,7 @@ class BayesianTorchFlipout(Adapter):
 
     Attributes:
         lr: peak learning rate of Adam's one-cycle schedule.
-        rho: of sigma = log(1 + exp(rho)) at the start, the library's default.
+        sigma: standard deviation of q at the start, the library's default (rho = -3).
         kl: "library", the loss of its documentation, or "bound", the evidence lower bound.
     """
 
@@ -50,13 +52,13 @@ class BayesianTorchFlipout(Adapter):
     like: ClassVar[str] = "bbp-flipout"
     family: ClassVar[str] = "mean-field"
     lr: float = 2e-2
-    rho: float = -3.0
+    sigma: float = 0.05
     kl: str = "library"
 
     def check(self) -> None:
-        super().check()
-        positive(self, "lr")
+        positive(self, "lr", "sigma")
         one_of(self, "kl", KLS)
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         model, n = Model(problem, self.converted(problem)), len(train.x)
@@ -79,7 +81,8 @@ class BayesianTorchFlipout(Adapter):
         network = problem.network()
         prior = {name: float(problem.prior.scale_of(value)) for name, value in network.named_parameters()}
         settings = {
-            "prior_mu": 0.0, "prior_sigma": 1.0, "posterior_mu_init": 0.0, "posterior_rho_init": self.rho,
+            "prior_mu": 0.0, "prior_sigma": 1.0, "posterior_mu_init": 0.0,
+            "posterior_rho_init": math.log(math.expm1(self.sigma)),
             "type": "Flipout", "moped_enable": False, "moped_delta": 0.5,
         }  # fmt: skip
         with contextlib.redirect_stdout(io.StringIO()):

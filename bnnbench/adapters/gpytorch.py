@@ -19,8 +19,8 @@ from bnnbench.model import GaussianPredictive, Predictive
 @METHODS.register
 @dataclass(frozen=True)
 class GPyTorchSVGP(Adapter):
-    """Sparse variational Gaussian process regression, the kernel of squared exponentials with one length scale a column,
-    hyperparameters and inducing points fitted by the evidence lower bound; with one noise for all inputs.
+    """Sparse variational Gaussian process regression with one length scale a column and one noise for all inputs;
+    hyperparameters and inducing points are fitted by the evidence lower bound.
 
     It has neither the task's network nor its prior. `gp` is exact.
 
@@ -38,8 +38,8 @@ class GPyTorchSVGP(Adapter):
     lr: float = 0.01
 
     def check(self) -> None:
-        super().check()
         positive(self, "inducing", "lr")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         import gpytorch

@@ -61,9 +61,9 @@ class IVONOpt(Adapter):
     samples: int = 4
 
     def check(self) -> None:
-        super().check()
         positive(self, "lr", "hess_init", "clip", "samples")
         fraction(self, "beta1", "beta2")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         import ivon

@@ -51,9 +51,9 @@ class _LaplaceTorch(Adapter):
     subset: ClassVar[str]
 
     def check(self) -> None:
-        super().check()
         positive(self, "lr")
         one_of(self, "predictive", tuple(PREDICTIVES))
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         from laplace import Laplace
@@ -145,8 +145,8 @@ class LaplaceTorchLast(_LaplaceTorch):
     structure: str = "full"
 
     def check(self) -> None:
-        super().check()
         one_of(self, "structure", ("full", "kron"))
+        super().check()
 
     def hessian(self) -> str:
         return self.structure

@@ -35,8 +35,8 @@ class NGBoost(Adapter):
     patience: int = 50
 
     def check(self) -> None:
-        super().check()
         positive(self, "estimators", "lr", "patience")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         given = {

@@ -45,9 +45,9 @@ class NumPyroNUTS(Adapter):
     samples: int = 100
 
     def check(self) -> None:
-        super().check()
         positive(self, "max_tree_depth", "steps_multiplier", "samples")
         at_most(self, 12, "max_tree_depth")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         import jax
@@ -55,7 +55,9 @@ class NumPyroNUTS(Adapter):
 
         network = problem.network()
         if type(network) is not MLP:
-            raise UserError(f"{self.name} knows multilayer perceptrons alone, and this task has a {type(network).__name__}.")
+            raise UserError(
+                f"{self.name} knows multilayer perceptrons alone, and this task has a {type(network).__name__}."
+            )
         scales = {name: float(problem.prior.scale_of(value)) for name, value in network.named_parameters()}
         model = bayesian(network, scales, problem)
         steps = budget.steps * self.steps_multiplier
@@ -64,7 +66,10 @@ class NumPyroNUTS(Adapter):
         chain = MCMC(kernel, num_warmup=count // 2, num_samples=count - count // 2, progress_bar=False)
         x, y = (np.asarray(values) for values in train)
         key, given = jax.random.PRNGKey(seed % 2**32), {"extra_fields": ("num_steps",)}
-        for phase in (lambda: chain.warmup(key, x, y, collect_warmup=True, **given), lambda: chain.run(key, x, y, **given)):
+        for phase in (
+            lambda: chain.warmup(key, x, y, collect_warmup=True, **given),
+            lambda: chain.run(key, x, y, **given),
+        ):
             phase()
             budget.spend(int(np.sum(chain.get_extra_fields()["num_steps"])))
         kept = evenly(0, count - count // 2, self.samples)

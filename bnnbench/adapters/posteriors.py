@@ -83,16 +83,16 @@ class _Sampler(_Posteriors):
 
     family: ClassVar[str] = "exact"
     step_field: ClassVar[str] = "lr"
-    num_chains: int = 1
+    num_chains = 1
     lr: float = 3e-2
     final_lr_fraction: float = 0.1
     burn_in: float = 0.5
     samples: int = 50
 
     def check(self) -> None:
-        super().check()
         positive(self, "lr", "samples")
         fraction(self, "burn_in", "final_lr_fraction")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         model, n = Model(problem), len(train.x)
@@ -155,8 +155,8 @@ class PosteriorsSGHMC(_Sampler):
     alpha: float = 1.0
 
     def check(self) -> None:
-        super().check()
         positive(self, "alpha")
+        super().check()
 
     def transform(self, target: Callable[..., Any], rate: Callable[[Tensor], Tensor], n: int) -> Any:
         import posteriors
@@ -182,8 +182,8 @@ class PosteriorsVI(_Posteriors):
     sigma: float = 0.02
 
     def check(self) -> None:
-        super().check()
         positive(self, "lr", "sigma")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         import posteriors
@@ -193,7 +193,8 @@ class PosteriorsVI(_Posteriors):
         rate, start = rates(budget.steps, self.lr), parameters(model)
         transform = posteriors.vi.diag.build(
             log_posterior(model, n), torchopt.adam(lambda count: rate[min(int(count), budget.steps - 1)]),
-            temperature=1 / n, init_log_sds={k: torch.full_like(v, self.log_sd(k, v, problem)) for k, v in start.items()},
+            temperature=1 / n,
+            init_log_sds={name: torch.full_like(own, self.log_sd(name, own, problem)) for name, own in start.items()},
         )  # fmt: skip
         state = transform.init(start)
         for batch in minibatches(train, problem, budget):
@@ -214,8 +215,8 @@ class PosteriorsVI(_Posteriors):
 @METHODS.register
 @dataclass(frozen=True)
 class PosteriorsLaplace(_Posteriors):
-    """Laplace approximation with the diagonal of the Gauss-Newton matrix, around the MAP of `map`, and the prediction of
-    the network that is linear in its weights, as by `laplace-diag`.
+    """Laplace approximation with the diagonal of the Gauss-Newton matrix, around the MAP of `map`; prediction is that
+    of the network that is linear in its weights, as by `laplace-diag`.
 
     The Hessian of a noise that the network says of every input is not definite: where a task's network does, one noise
     is learned with the weights, and stays at its maximum. Passes for the curvature are not counted as gradients.
@@ -232,8 +233,8 @@ class PosteriorsLaplace(_Posteriors):
     early_stopping: bool = True
 
     def check(self) -> None:
-        super().check()
         positive(self, "lr")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         import posteriors

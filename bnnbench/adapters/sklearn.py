@@ -190,7 +190,8 @@ class SklearnMLP(_Sklearn):
         steps = -(-len(train.x) // batch)  # of an epoch
         name = {"regression": "MLPRegressor", "classification": "MLPClassifier"}[problem.kind]
         model = getattr(neural_network, name)(
-            hidden_layer_sizes=widths, batch_size=batch, learning_rate_init=self.lr, max_iter=max(1, budget.steps // steps),
+            hidden_layer_sizes=widths, batch_size=batch, learning_rate_init=self.lr,
+            max_iter=max(1, budget.steps // steps),
             n_iter_no_change=budget.steps, random_state=seed % 2**32,
         )  # fmt: skip
         model.fit(train.x, train.y)

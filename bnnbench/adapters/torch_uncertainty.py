@@ -9,6 +9,7 @@ They are its wrappers and losses, trained by the loop that adapters share in pla
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,8 +39,8 @@ class _TorchUncertainty(Adapter):
     lr: float = 1e-2
 
     def check(self) -> None:
-        super().check()
         positive(self, "lr")
+        super().check()
 
 
 @torch.no_grad()
@@ -51,8 +52,8 @@ def outputs_of(wrapper: nn.Module, x: np.ndarray, samples: int) -> Tensor:
 @METHODS.register
 @dataclass(frozen=True)
 class TorchUncertaintyDropout(_TorchUncertainty):
-    """Monte Carlo dropout, before every layer but the first. The prior enters as log p(w) / n of the weights, that is as
-    weight decay; `mc-dropout` has the expectation over masks.
+    """Monte Carlo dropout, before every layer but the first. The prior enters as log p(w) / n of the weights, that is
+    as weight decay; `mc-dropout` has the expectation over masks.
 
     Attributes:
         rate: probability of dropping a unit.
@@ -65,9 +66,9 @@ class TorchUncertaintyDropout(_TorchUncertainty):
     early_stopping: bool = True
 
     def check(self) -> None:
-        super().check()
         positive(self, "rate")
         fraction(self, "rate")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         model, n = Model(problem, self.wrapped(with_dropout(problem.network(), self.rate), problem, LOOK)), len(train.x)
@@ -111,7 +112,7 @@ class TorchUncertaintyBBP(_TorchUncertainty):
     a point estimate.
 
     Attributes:
-        rho: of sigma = log(1 + exp(rho)) at the start, the library's default.
+        sigma: standard deviation of q at the start, the library's default (rho = -7).
     """
 
     name: ClassVar[str] = "torch-uncertainty-bbp"
@@ -119,7 +120,11 @@ class TorchUncertaintyBBP(_TorchUncertainty):
     like: ClassVar[str] = "bbp-gaussian"
     family: ClassVar[str] = "mean-field"
     lr: float = 2e-2
-    rho: float = -7.0
+    sigma: float = 1e-3
+
+    def check(self) -> None:
+        positive(self, "sigma")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         from torch_uncertainty.losses import ELBOLoss
@@ -140,7 +145,7 @@ class TorchUncertaintyBBP(_TorchUncertainty):
         """The task's network with the library's layers, under the task's prior."""
         network = problem.network()
         for name, layer in layers_of(network, nn.Linear, nn.Conv2d).items():
-            network.set_submodule(name, stochastic(layer, problem, self.rho))
+            network.set_submodule(name, stochastic(layer, problem, math.log(math.expm1(self.sigma))))
         return network
 
 
@@ -194,9 +199,9 @@ class TorchUncertaintyEnsemble(_TorchUncertainty):
     early_stopping: bool = True
 
     def check(self) -> None:
-        super().check()
         if self.members < 2:
             raise UserError(f"{self.name}.members must be at least 2, not {self.members}.")
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         from torch_uncertainty.methods import deep_ensembles

@@ -1,5 +1,5 @@
-"""What adapters of PyTorch libraries share: the model and its energy, minibatches that are counted, Adam under a one-cycle
-rate with early stopping, and the network under draws of its weights.
+"""What adapters of PyTorch libraries share: the model and its energy, minibatches that are counted, Adam under a
+one-cycle rate with early stopping, and the network under draws of its weights.
 
 What is minimised is that of our own methods, the energy per datum U(w) = -(1/n) [sum_i log p(y_i | x_i, w) + log p(w)].
 """

@@ -2,9 +2,9 @@ r"""vbll: the variational Bayesian last layer by its authors.
 
     out = layer(features(x));    loss = out.train_loss_fn(y)
 
-on the features of the task's network without its last layer. The layer has no bias, one learned noise for all inputs under
-a Wishart prior of its own, and adds noise to the logits of classes: another target than the task's. The weights below have
-the task's prior.
+on the features of the task's network without its last layer. The layer has no bias, one learned noise for all inputs
+under a Wishart prior of its own, and adds noise to the logits of classes: another target than the task's. The weights
+below have the task's prior.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class VBLLPackage(Adapter):
     early_stopping: bool = True
 
     def check(self) -> None:
-        super().check()
         positive(self, "lr", "wishart_scale")
         one_of(self, "covariance", ("dense", "diagonal"))
+        super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         features, head = headless(problem.network())
