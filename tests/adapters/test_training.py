@@ -50,8 +50,8 @@ def test_minibatches_are_counted_and_of_the_tasks_size():
 
 def test_descent_finds_the_ridge_solution():
     """MAP of a linear model with known noise, against its normal equations."""
-    problem, train = given(known_task(64, rows=64), "known", 1500)
-    model = training.map_model(train, train, problem, Spending(1500, 10), 0.03, early_stopping=False)
+    problem, train = given(known_task(64, rows=64), "known", 600)
+    model = training.map_model(train, train, problem, Spending(600, 10), 0.03, early_stopping=False)
     weight, bias = model.network.parameters()
     design = np.column_stack([train.x, np.ones(len(train.x))])
     precision = np.array(
@@ -71,12 +71,12 @@ def test_early_stopping_takes_back_the_best_state():
         best.offer()
         kept.append(module.training)
     best.restore()
-    assert (float(module.weight), module.training, kept) == (1.0, False, [True] * 3)
+    assert (module.weight.item(), module.training, kept) == (1.0, False, [True] * 3)
 
 
 @pytest.mark.parametrize("quadratic", [False, True])
 def test_linearised_is_the_tangent(quadratic):
-    """Equal to the network where it is linear in its weights, and else its first-order expansion by finite differences."""
+    """The network itself where it is linear in its weights, else its first-order expansion, by finite differences."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)) if quadratic else nn.Linear(3, 2)
     x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
