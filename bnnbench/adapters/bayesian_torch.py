@@ -9,6 +9,8 @@ comes to be far from the posterior, as `bnnbench check` shows (docs/adapters.md)
 and divides by n.
 """
 
+# The library is an extra.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,7 @@
 """GPyTorch: a Gaussian process with inducing points, fitted by minibatches (Hensman et al. 2013)."""
 
+# The library is an extra.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from dataclasses import dataclass

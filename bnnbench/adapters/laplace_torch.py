@@ -10,6 +10,8 @@ noise of every input, it is left out and one noise is learned with the weights. 
 as gradients, as those of `laplace-*` are not.
 """
 
+# The library is an extra.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from collections.abc import Callable

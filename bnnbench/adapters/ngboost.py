@@ -1,5 +1,7 @@
 """NGBoost: natural gradient boosting of the parameters of a distribution by regression trees."""
 
+# The library is an extra.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from collections.abc import Callable

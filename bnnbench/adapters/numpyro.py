@@ -3,6 +3,8 @@ r"""NumPyro: the No-U-Turn sampler on the task's multilayer perceptron, in JAX, 
 The model is written as its documentation has it, in weights u = w / s ~ N(0, 1), s the prior's scale.
 """
 
+# The library is an extra.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

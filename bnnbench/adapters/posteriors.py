@@ -8,6 +8,8 @@ under the task's likelihood and prior, `log_noise` among the weights where one i
 number as in our own methods.
 """
 
+# The library is an extra.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import math

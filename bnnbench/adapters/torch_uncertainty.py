@@ -7,6 +7,8 @@ r"""torch-uncertainty: its Monte Carlo dropout, Bayesian layers with their evide
 They are its wrappers and losses, trained by the loop that adapters share in place of Lightning.
 """
 
+# The library is an extra.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import math

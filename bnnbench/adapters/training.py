@@ -7,6 +7,7 @@ What is minimised is that of our own methods, the energy per datum U(w) = -(1/n)
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -211,7 +212,9 @@ def linearised(network: nn.Module, draws: list[Params], x: np.ndarray) -> Tensor
         outputs, tangent = jvp(lambda weights: functional_call(network, weights, (inputs,)), (mean,), (change,))
         return outputs + tangent
 
-    return torch.stack([one(draw) for draw in draws])
+    with warnings.catch_warnings():  # the first jvp of a process compiles formulas of torch's by a deprecated call
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+        return torch.stack([one(draw) for draw in draws])
 
 
 def layers_of(network: nn.Module, *kinds: type[nn.Module]) -> dict[str, nn.Module]:

@@ -7,6 +7,8 @@ under a Wishart prior of its own, and adds noise to the logits of classes: anoth
 below have the task's prior.
 """
 
+# The library is an extra.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 from collections.abc import Callable

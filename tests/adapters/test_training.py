@@ -105,8 +105,8 @@ def test_one_noise_takes_the_place_of_a_noise_of_every_input():
     assert other.network()(torch.zeros(2, 10)).shape == (2, 1)
     assert other.learns_noise
     model = training.Model(other)
-    assert model.log_noise is not None
-    assert float(model.log_prior_of_noise()) == pytest.approx(-0.9189385, abs=1e-6)  # N(-1; -1, 1)
+    assert model.log_noise.item() == -1.0
+    assert model.log_prior_of_noise().item() == pytest.approx(-0.9189385, abs=1e-6)  # N(-1; -1, 1)
     known, _ = given(known_task(64, rows=64), "known")
     assert training.with_one_noise(known) is known
 
