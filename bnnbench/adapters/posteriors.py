@@ -59,12 +59,14 @@ class _Posteriors(Adapter):
 
 def log_posterior(model: Model, n: int) -> Callable[..., tuple[Tensor, Tensor]]:
     """The log-posterior per datum of weights by name, estimated on a minibatch, with the library's auxiliary output."""
+    prior = {f"network.{name}": scale for name, scale in model.scales.items()}
 
     def estimate(weights: Params, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         x, y = batch
-        outputs = functional_call(model, dict(weights.items()), (x,))
-        found = model.problem.log_likelihood(outputs, y, weights.get(LOG_NOISE, None)).mean()
-        return found + log_prior(dict(weights.items()), model.problem) / n, torch.zeros(())
+        own = dict(weights.items())
+        found = model.problem.log_likelihood(functional_call(model, own, (x,)), y, own.get(LOG_NOISE)).mean()
+        before = log_prior(own, prior, model.problem) + model.problem.likelihood.log_prior(own)
+        return found + before / n, torch.zeros(())
 
     return estimate
 

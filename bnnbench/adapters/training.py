@@ -55,6 +55,7 @@ class Model(nn.Module):
         super().__init__()
         self.problem, self.network = problem, problem.network() if network is None else network
         self.log_noise = nn.Parameter(torch.tensor(-1.0)) if problem.learns_noise else None
+        self.scales = scales(dict(self.network.named_parameters()), problem)
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs [N, outputs] of the network."""
@@ -66,7 +67,7 @@ class Model(nn.Module):
 
     def log_prior(self) -> Tensor:
         """log p(w) of all parameters, 0-dim."""
-        return log_prior(dict(self.network.named_parameters()), self.problem) + self.log_prior_of_noise()
+        return log_prior(dict(self.network.named_parameters()), self.scales, self.problem) + self.log_prior_of_noise()
 
     def log_prior_of_noise(self) -> Tensor | float:
         """log p(log_noise), 0 where nothing is learned."""
@@ -84,10 +85,14 @@ class Model(nn.Module):
         return float(log_mean_exp(torch.stack(each)).mean())
 
 
-def log_prior(weights: Params, problem: Assignment) -> Tensor:
-    """log p(w) of parameters, 0-dim; `log_noise` among them has a prior of its own."""
-    own = {name: value for name, value in weights.items() if name != LOG_NOISE}
-    return problem.prior.log_prob(own) + (problem.likelihood.log_prior(weights) if LOG_NOISE in weights else 0.0)
+def scales(weights: Params, problem: Assignment) -> Params:
+    """Scale of the prior of every parameter tensor, 0-dim; found once, for a step is short."""
+    return {name: problem.prior.scale_of(value).detach() for name, value in weights.items()}
+
+
+def log_prior(weights: Params, scales: Params, problem: Assignment) -> Tensor:
+    """log p(w) of the parameters that have a scale, 0-dim."""
+    return torch.stack([problem.prior.log_density(weights[name], own).sum() for name, own in scales.items()]).sum()
 
 
 def minibatches(train: Examples, problem: Assignment, budget: Spending) -> Iterator[tuple[Tensor, Tensor]]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench.adapters.base import Adapter
-from bnnbench.adapters.training import descend, layers_of, log_prior, minibatches
+from bnnbench.adapters.training import descend, layers_of, log_prior, minibatches, scales
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
@@ -58,12 +58,12 @@ class VBLLPackage(Adapter):
         features, head = headless(problem.network())
         n = len(train.x)
         layer = LAYERS[problem.kind](self, head, problem, n)
-        model = nn.Sequential(features, layer)
+        model, below = nn.Sequential(features, layer), dict(features.named_parameters())
+        prior = scales(below, problem)
 
         def loss(x: Tensor, y: Tensor) -> Tensor:
-            below = dict(features.named_parameters())
             own = model(x).train_loss_fn(SHAPED[problem.kind](y))
-            return own - (log_prior(below, problem) / n if below else 0.0)
+            return own - (log_prior(below, prior, problem) / n if below else 0.0)
 
         def score() -> float:
             x, y = validation.tensors()
