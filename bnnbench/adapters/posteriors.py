@@ -40,7 +40,7 @@ from bnnbench.methods.estimator import Assignment, Examples, Spending
 from bnnbench.model import Params, Predictive
 from bnnbench.model.likelihoods import LOG_NOISE
 
-ROWS = 256  # of a pass for the curvature
+ROWS = 16  # of a pass for the curvature, whose time grows with their square
 
 
 @dataclass(frozen=True)
