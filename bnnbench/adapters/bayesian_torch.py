@@ -9,8 +9,8 @@ comes to be far from the posterior, as `bnnbench check` shows (docs/adapters.md)
 and divides by n.
 """
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,7 @@
 """GPyTorch: a Gaussian process with inducing points, fitted by minibatches (Hensman et al. 2013)."""
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from dataclasses import dataclass

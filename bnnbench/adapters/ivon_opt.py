@@ -8,8 +8,8 @@ Every parameter tensor is a group with delta = 1 / (n s^2), the task's prior. Th
 learned noise is fitted as its distance from its prior's mean.
 """
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from dataclasses import dataclass

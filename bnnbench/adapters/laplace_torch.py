@@ -10,8 +10,8 @@ noise of every input, it is left out and one noise is learned with the weights. 
 as gradients, as those of `laplace-*` are not.
 """
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """NGBoost: natural gradient boosting of the parameters of a distribution by regression trees."""
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -3,8 +3,8 @@ r"""NumPyro: the No-U-Turn sampler on the task's multilayer perceptron, in JAX, 
 The model is written as its documentation has it, in weights u = w / s ~ N(0, 1), s the prior's scale.
 """
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

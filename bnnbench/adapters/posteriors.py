@@ -8,8 +8,8 @@ under the task's likelihood and prior, `log_noise` among the weights where one i
 number as in our own methods.
 """
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import math

@@ -7,8 +7,8 @@ r"""torch-uncertainty: its Monte Carlo dropout, Bayesian layers with their evide
 They are its wrappers and losses, trained by the loop that adapters share in place of Lightning.
 """
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import math
@@ -217,7 +217,8 @@ class TorchUncertaintyEnsemble(_TorchUncertainty):
             map_model(train, validation, problem, budget, self.lr, network=network, **given)
             for network in ensemble.core_models
         ]
-        return problem, ensemble, torch.stack([model.log_noise for model in models]) if problem.learns_noise else None
+        noise: list[Tensor] = [model.log_noise for model in models if model.log_noise is not None]
+        return problem, ensemble, torch.stack(noise) if noise else None
 
     def predict(self, fitted: Any, x: np.ndarray, samples: int) -> Predictive:
         problem, ensemble, noise = fitted

@@ -214,8 +214,8 @@ def linearised(network: nn.Module, draws: list[Params], x: np.ndarray) -> Tensor
 
     def one(draw: Params) -> Tensor:
         change = {name: draw[name] - value if name in draw else torch.zeros_like(value) for name, value in mean.items()}
-        outputs, tangent = jvp(lambda weights: functional_call(network, weights, (inputs,)), (mean,), (change,))
-        return outputs + tangent
+        found = jvp(lambda weights: functional_call(network, weights, (inputs,)), (mean,), (change,))
+        return found[0] + found[1]
 
     with warnings.catch_warnings():  # the first jvp of a process compiles formulas of torch's by a deprecated call
         warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)

@@ -7,8 +7,8 @@ under a Wishart prior of its own, and adds noise to the logits of classes: anoth
 below have the task's prior.
 """
 
-# The library is an extra.
-# pyright: reportMissingImports=false
+# The library is an extra; where it is missing, pyright takes the name for this file.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from bnnbench.adapters.training import descend, layers_of, log_prior, minibatche
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
-from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
+from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive
 
 
 @METHODS.register
@@ -58,7 +58,8 @@ class VBLLPackage(Adapter):
         features, head = headless(problem.network())
         n = len(train.x)
         layer = LAYERS[problem.kind](self, head, problem, n)
-        model, below = nn.Sequential(features, layer), dict(features.named_parameters())
+        model = nn.Sequential(features, layer)
+        below: Params = dict(features.named_parameters())
         prior = scales(below, problem)
 
         def loss(x: Tensor, y: Tensor) -> Tensor:
