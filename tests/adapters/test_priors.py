@@ -84,11 +84,13 @@ def test_layers_of_bayesian_torch(diabetes):
     assert z.std().item() == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize(("kind", "variance"), [("regression", 2 / 100), ("classification", 2 / 100)])
-def test_layer_of_vbll(kind, variance, diabetes):
+@pytest.mark.parametrize(("task", "scale"), [("diabetes", 1.0), ("digits", 4.0)])
+def test_layer_of_vbll(task, scale):
+    """What the package calls the prior's scale is a variance."""
     pytest.importorskip("vbll")
-    problem = diabetes if kind == "regression" else given(TASKS.get("digits"))
+    problem = given(TASKS.get(task))
+    assert float(problem.prior.scale) == scale  # of classifications 4
     _, head = vbll.headless(problem.network())
-    layer = vbll.LAYERS[kind](vbll.VBLLPackage(covariance="diagonal"), head, problem, 64)
-    assert layer.prior_scale == pytest.approx(variance)  # what the package calls so is a variance
+    layer = vbll.LAYERS[problem.kind](vbll.VBLLPackage(covariance="diagonal"), head, problem, 64)
+    assert layer.prior_scale == pytest.approx(scale**2 * 2 / 100)
     assert layer.regularization_weight == 1 / 64
