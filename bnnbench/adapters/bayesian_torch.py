@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnnbench.adapters.base import Adapter
-from bnnbench.adapters.training import Model, descend, minibatches, predicted, sampled
+from bnnbench.adapters.training import Model, descend, minibatches, need_gaussian_prior, predicted, sampled
 from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
 from bnnbench.model import Params, Predictive
@@ -63,6 +63,7 @@ class BayesianTorchFlipout(Adapter):
         super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
+        need_gaussian_prior(self, problem)
         model, n = Model(problem, self.converted(problem)), len(train.x)
 
         def loss(x: Tensor, y: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench.adapters.base import Adapter
-from bnnbench.adapters.training import Model, minibatches, predicted, rates, set_rate
+from bnnbench.adapters.training import Model, minibatches, need_gaussian_prior, predicted, rates, set_rate
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, fraction, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
@@ -70,6 +70,7 @@ class IVONOpt(Adapter):
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         import ivon
 
+        need_gaussian_prior(self, problem)
         if problem.batch_size % self.samples:
             raise UserError(
                 f"{self.name}.samples must divide the task's minibatches of {problem.batch_size} rows, "

@@ -23,7 +23,15 @@ import torch
 from torch import Tensor
 
 from bnnbench.adapters.base import Adapter
-from bnnbench.adapters.training import Model, by_name, linearised, map_model, predicted, with_one_noise
+from bnnbench.adapters.training import (
+    Model,
+    by_name,
+    linearised,
+    map_model,
+    need_gaussian_prior,
+    predicted,
+    with_one_noise,
+)
 from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive
@@ -61,6 +69,7 @@ class _LaplaceTorch(Adapter):
         from laplace import Laplace
         from torch.utils.data import DataLoader, TensorDataset
 
+        need_gaussian_prior(self, problem)
         problem = with_one_noise(problem)
         model = map_model(train, validation, problem, budget, self.lr, early_stopping=self.early_stopping)
         model.network.requires_grad_()

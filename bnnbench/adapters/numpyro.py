@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bnnbench.adapters.base import Adapter
-from bnnbench.adapters.training import predicted, sampled
+from bnnbench.adapters.training import need_gaussian_prior, predicted, sampled
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, at_most, evenly, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
@@ -55,6 +55,7 @@ class NumPyroNUTS(Adapter):
         import jax
         from numpyro.infer import MCMC, NUTS
 
+        need_gaussian_prior(self, problem)
         network = problem.network()
         if type(network) is not MLP:
             raise UserError(

@@ -30,6 +30,7 @@ from bnnbench.adapters.training import (
     log_prior,
     map_model,
     minibatches,
+    need_gaussian_prior,
     predicted,
     rates,
     sampled,
@@ -243,6 +244,7 @@ class PosteriorsLaplace(_Posteriors):
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         import posteriors
 
+        need_gaussian_prior(self, problem)
         problem = with_one_noise(problem)
         model = map_model(train, validation, problem, budget, self.lr, early_stopping=self.early_stopping)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench.adapters.base import Adapter
-from bnnbench.adapters.training import Model, descend, layers_of, map_model, minibatches, predicted
+from bnnbench.adapters.training import Model, descend, layers_of, map_model, minibatches, need_gaussian_prior, predicted
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, fraction, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
@@ -131,6 +131,7 @@ class TorchUncertaintyBBP(_TorchUncertainty):
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
         from torch_uncertainty.losses import ELBOLoss
 
+        need_gaussian_prior(self, problem)
         model, n = Model(problem, self.converted(problem)), len(train.x)
         bound = ELBOLoss(model.network, Loss(model, n), kl_weight=1 / n, num_samples=1)
         batches = minibatches(train, problem, budget)

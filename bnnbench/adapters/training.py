@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
+from bnnbench.errors import UserError
+from bnnbench.methods.base import Inference
 from bnnbench.methods.estimator import Assignment, Examples, Spending
 from bnnbench.methods.optimise import one_cycle
-from bnnbench.model import Params, Predictive
+from bnnbench.model import GaussianPrior, Params, Predictive
 from bnnbench.model.likelihoods import LOG_NOISE, Homoscedastic, Likelihood
 from bnnbench.model.predictive import log_mean_exp
 
@@ -42,6 +44,13 @@ def with_one_noise(problem: Assignment) -> Assignment:
     """The task itself, or with one noise for all inputs where its network says one for each."""
     several = problem.kind == "regression" and problem.likelihood.outputs > 1
     return OneNoise(**vars(problem)) if several else problem
+
+
+def need_gaussian_prior(method: Inference, problem: Assignment) -> None:
+    """Raise UserError where the task's prior is none that the library knows."""
+    if not isinstance(problem.prior, GaussianPrior):
+        kind = type(problem.prior).__name__
+        raise UserError(f"{method.name} needs a Gaussian prior, and this task has a {kind}.")
 
 
 class Model(nn.Module):

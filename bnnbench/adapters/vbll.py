@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bnnbench.adapters.base import Adapter
-from bnnbench.adapters.training import descend, layers_of, log_prior, minibatches, scales
+from bnnbench.adapters.training import descend, layers_of, log_prior, minibatches, need_gaussian_prior, scales
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
@@ -55,6 +55,7 @@ class VBLLPackage(Adapter):
         super().check()
 
     def fit(self, train: Examples, validation: Examples, *, problem: Assignment, seed: int, budget: Spending) -> Any:
+        need_gaussian_prior(self, problem)
         features, head = headless(problem.network())
         n = len(train.x)
         layer = LAYERS[problem.kind](self, head, problem, n)

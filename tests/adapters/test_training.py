@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,10 @@ from bnnbench.checks.problems import task as known_task
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.estimate import _examples, assignment, one
 from bnnbench.engine.pack import stack
+from bnnbench.errors import UserError
 from bnnbench.methods.estimator import Examples, Spending
 from bnnbench.methods.map import MAP
+from bnnbench.model import LaplacePrior
 from bnnbench.model.likelihoods import Heteroscedastic, Homoscedastic
 from bnnbench.tasks import TASKS
 from bnnbench.tasks.budget import Budget
@@ -123,3 +127,11 @@ def test_a_score_is_that_of_the_mixture():
     sd = 0.5
     density = [np.exp(-0.5 * (m / sd) ** 2) / (sd * np.sqrt(2 * np.pi)) for m in (0.0, 1.0)]
     assert training.Model(problem, Two()).score(rows, 2) == pytest.approx(np.log(np.mean(density)), abs=1e-6)
+
+
+def test_a_prior_that_libraries_do_not_know_is_refused():
+    problem, _ = given(known_task(64, rows=64), "known")
+    training.need_gaussian_prior(MAP(), problem)
+    other = replace(problem, _problem=problem._problem.with_prior(LaplacePrior()))
+    with pytest.raises(UserError, match=r"^map needs a Gaussian prior, and this task has a LaplacePrior\.$"):
+        training.need_gaussian_prior(MAP(), other)
