@@ -141,12 +141,12 @@ def test_every_library_has_an_extra_of_its_own():
 def test_closed_form_is_the_limit_of_many_draws(name, data_root):
     """The library's GLM predictive, against the mixture of linearised networks: mean and variance of a regression."""
     method = usable(METHODS.get(name))
-    cell = Cell(TASKS.get("yacht"), method, "10fold", 0, 0, Budget("few", 200, 4000, 1, ""))
+    cell = Cell(TASKS.get("yacht"), method, "10fold", 0, 0, Budget("few", 200, 1000, 1, ""))
     found, _ = estimate(method, stack([cell], torch.device("cpu")))
     (drawn,) = Evaluator(found).test
     (closed,) = Evaluator(replace(found, estimator=replace(method, predictive="glm"))).test
     assert closed.mean.shape[0] == 1
     variance = drawn.mean.var(0) + (drawn.scale**2).mean(0)
-    error = drawn.mean.std(0) / math.sqrt(4000)
+    error = drawn.mean.std(0) / math.sqrt(1000)
     assert bool(((drawn.mean.mean(0) - closed.mean[0]).abs() < 5 * error + 1e-4).all())
-    torch.testing.assert_close(variance.sqrt(), closed.scale[0], rtol=0.08, atol=0)
+    torch.testing.assert_close(variance.sqrt(), closed.scale[0], rtol=0.15, atol=0)  # 1,000 draws
