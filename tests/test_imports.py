@@ -65,6 +65,9 @@ OTHERS = {
 
 HEAVY = {"torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "seaborn", "sqlalchemy"}
 HEAVY |= {"alembic", "psutil", "requests"}
+# Libraries of adapters, with those that they bring; each is an extra.
+EXTRAS = {"bayesian_torch", "gpytorch", "ivon", "jax", "laplace", "ngboost", "numpyro", "posteriors"}
+EXTRAS |= {"torch_uncertainty", "torchopt", "vbll"}
 
 
 def part(module: str) -> str:
@@ -141,7 +144,9 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
     text = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
     declared = {re.split(r"[<>=]", line)[0] for line in tomllib.loads(text)["project"]["dependencies"]}
     owners = packages_distributions()
-    packages = {target.split(".")[0] for _, _, target in IMPORTS} - {"bnnbench", *sys.stdlib_module_names}
+    optional = EXTRAS & {target.split(".")[0] for name, _, target in IMPORTS if part(name) == "adapters"}
+    assert optional == EXTRAS
+    packages = {target.split(".")[0] for _, _, target in IMPORTS} - {"bnnbench", *optional, *sys.stdlib_module_names}
     assert {owners.get(package, [package])[0].lower() for package in packages} == declared
 
 
@@ -156,6 +161,7 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
             id="report",
         ),
         pytest.param("import bnnbench.api, bnnbench.data.loaders", {"torchvision", "requests", "PIL"}, id="api"),
+        pytest.param("import bnnbench.adapters", EXTRAS, id="adapters"),
         pytest.param("import bnnbench.store.store", {"torch", "matplotlib", "bnnbench.methods"}, id="store"),
     ],
 )

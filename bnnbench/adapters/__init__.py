@@ -3,4 +3,7 @@
 A file imports its library inside the functions that need it, so that every adapter can be listed without it.
 """
 
-from bnnbench.adapters import sklearn  # noqa: F401 - in the order of rows in tables
+# In the order of rows in tables.
+from bnnbench.adapters import sklearn, ngboost, gpytorch  # isort: skip  # noqa: F401
+from bnnbench.adapters import torch_uncertainty, bayesian_torch, ivon_opt, vbll, laplace_torch  # isort: skip  # noqa: F401
+from bnnbench.adapters import posteriors, numpyro  # isort: skip  # noqa: F401

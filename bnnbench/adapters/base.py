@@ -13,16 +13,18 @@ class Adapter(Estimator):
     """A method of another library.
 
     Attributes:
-        library: its name in the package index. module: what it is imported as.
+        library: its name in the package index, with what of it is needed. module: what it is imported as.
+        needs: further modules that it imports and does not install by itself.
         like: our method that is the same algorithm; empty: none. Reports set the two side by side.
     """
 
     tags: ClassVar[tuple[str, ...]] = ("adapters",)
     library: ClassVar[str]
     module: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
     like: ClassVar[str] = ""
 
     def check(self) -> None:
         """Raise UserError where the library is missing."""
-        if importlib.util.find_spec(self.module) is None:
+        if any(importlib.util.find_spec(module) is None for module in (self.module, *self.needs)):
             raise UserError(f"{self.name} needs {self.library}; install it by `pip install {self.library}`.")
