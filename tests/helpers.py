@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -187,3 +187,25 @@ def normal(loc: float | Tensor, scale: float | Tensor) -> torch.distributions.No
 def outcomes_of(cells: list[Cell], settings: Settings, progress: RunProgress) -> list[Outcome]:
     """What the runner makes of a pack, in the order of the cells."""
     return [outcome for _, outcomes, *_ in run_pack(cells, settings, progress.line()) for outcome in outcomes]
+
+
+def walk(method, problem, steps, each=None, key=0):
+    """The state after so many updates; `each` sees t and every state and info."""
+    problem = replace(problem, steps=steps)
+    state = method.init(random.key(key), problem)
+    for t in range(steps):
+        now = replace(problem, t=torch.tensor(float(t), dtype=torch.float64))
+        state, info = method.update(random.fold_in(random.key(key + 1), t), state, now)
+        if each:
+            each(t, state, info)
+    return state
+
+
+def rows_seen(monkeypatch, problem: Problem, methods: Iterable[Method]) -> list[int]:
+    """Rows of every forward pass of one update of each method, counted once for networks that share it under vmap."""
+    seen: list[int] = []
+    forward = type(problem.network).forward
+    monkeypatch.setattr(type(problem.network), "forward", lambda net, x: seen.append(x.shape[0]) or forward(net, x))
+    for method in methods:
+        method.update(random.key(1), method.init(random.key(0), problem), problem)
+    return seen
