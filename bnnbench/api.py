@@ -152,16 +152,22 @@ def run(
     )
 
 
-def check(method: str | Inference, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
+def check(
+    method: str | Inference,
+    settings: str | Iterable[str] = (),
+    threads: int | None = None,
+    db: str | os.PathLike[str] | None = None,
+) -> Iterator[Verdict]:
     """Put a method on problems with known answers; one verdict after the other.
 
     Args:
         method: its name, or a configured object, registered or not.
         settings: `method.param=value` strings, of a method that is named.
         threads: CPU threads, None for one: the networks are small.
+        db: where the verdicts are stored once all are found, for the report on implementations; None: nowhere.
 
     Raises:
-        UserError: no such method or parameter, or a method without regression.
+        UserError: no such method or parameter, a method without regression, or an unusable database.
 
     Examples:
         >>> import bnnbench
@@ -169,13 +175,21 @@ def check(method: str | Inference, settings: str | Iterable[str] = (), threads: 
         [None, None, None, None, None, None, None, None, True]
     """
     from bnnbench.checks.checks import checks
+    from bnnbench.experiment.verdicts import store_verdicts
 
     number = 1 if threads is None else large_threads(threads)
     found = method_to_check(method, parse_overrides(settings))
+    if db is not None:
+        ResultStore(db).close()  # what is no database is refused before minutes are spent
 
     def verdicts() -> Iterator[Verdict]:
+        done = []
         with computing_with(number):
-            yield from checks(found)
+            for verdict in checks(found):
+                done.append(verdict)
+                yield verdict
+        if db is not None:
+            store_verdicts(found, done, db, number)
 
     return verdicts()
 

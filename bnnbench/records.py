@@ -98,6 +98,7 @@ class MethodRecord:
         order: fixes its row, colour and marker everywhere.
         role: `baseline` (there to be beaten), `reference` (gold standard or exact) or `method`.
         other_target: whether it approximates something else than the posterior of the task.
+        implements: the method that is the same algorithm in another implementation; empty: none.
     """
 
     name: str
@@ -107,6 +108,7 @@ class MethodRecord:
     order: int
     role: str = "method"
     other_target: bool = False
+    implements: str = ""
 
 
 @dataclass(frozen=True)

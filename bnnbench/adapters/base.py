@@ -15,14 +15,12 @@ class Adapter(Estimator):
     Attributes:
         library: its name in the package index, with what of it is needed. module: what it is imported as.
         needs: further modules that it imports and does not install by itself.
-        like: our method that is the same algorithm; empty: none. Reports set the two side by side.
     """
 
     tags: ClassVar[tuple[str, ...]] = ("adapters",)
     library: ClassVar[str]
     module: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
-    like: ClassVar[str] = ""
 
     def check(self) -> None:
         """Raise UserError where the library is missing."""

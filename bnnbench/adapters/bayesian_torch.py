@@ -51,7 +51,7 @@ class BayesianTorchFlipout(Adapter):
     name: ClassVar[str] = "bayesian-torch-flipout"
     library, module = "bayesian-torch", "bayesian_torch"
     citation: ClassVar[str] = "Wen et al. 2018, arXiv 1803.04386; Krishnan et al. 2022, doi:10.5281/zenodo.5908307"
-    like: ClassVar[str] = "bbp-flipout"
+    implements: ClassVar[str] = "bbp-flipout"
     family: ClassVar[str] = "mean-field"
     lr: float = 2e-2
     sigma: float = 0.05

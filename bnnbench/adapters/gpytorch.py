@@ -35,7 +35,7 @@ class GPyTorchSVGP(Adapter):
     library, module = "gpytorch", "gpytorch"
     citation: ClassVar[str] = "Hensman et al. 2013, arXiv 1309.6835; Gardner et al. 2018, arXiv 1809.11165"
     supports: ClassVar[tuple[str, ...]] = ("regression",)
-    like: ClassVar[str] = "gp"
+    implements: ClassVar[str] = "gp"
     inducing: int = 500
     lr: float = 0.01
 

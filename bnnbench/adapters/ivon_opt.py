@@ -53,7 +53,7 @@ class IVONOpt(Adapter):
     name: ClassVar[str] = "ivon-opt"
     library, module = "ivon-opt", "ivon"
     citation: ClassVar[str] = "Shen et al. 2024, arXiv 2402.17641"
-    like: ClassVar[str] = "ivon"
+    implements: ClassVar[str] = "ivon"
     family: ClassVar[str] = "mean-field"
     lr: float = 0.1
     hess_init: float = 1.0

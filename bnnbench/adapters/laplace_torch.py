@@ -131,7 +131,7 @@ class LaplaceTorchKron(_LaplaceTorch):
     layer's bias belongs to its weights."""
 
     name: ClassVar[str] = "laplace-torch-kron"
-    like: ClassVar[str] = "laplace-kron"
+    implements: ClassVar[str] = "laplace-kron"
     subset: ClassVar[str] = "all"
 
     def hessian(self) -> str:
@@ -151,7 +151,7 @@ class LaplaceTorchLast(_LaplaceTorch):
     """
 
     name: ClassVar[str] = "laplace-torch-last"
-    like: ClassVar[str] = "laplace-last"
+    implements: ClassVar[str] = "laplace-last"
     subset: ClassVar[str] = "last_layer"
     structure: str = "full"
 

@@ -40,7 +40,7 @@ class NumPyroNUTS(Adapter):
     name: ClassVar[str] = "numpyro-nuts"
     library, module = "numpyro", "numpyro"
     citation: ClassVar[str] = "Hoffman & Gelman 2014, JMLR 15; Phan et al. 2019, arXiv 1912.11554"
-    like: ClassVar[str] = "hmc"
+    implements: ClassVar[str] = "hmc"
     family: ClassVar[str] = "exact"
     max_tree_depth: int = 6
     steps_multiplier: int = 20

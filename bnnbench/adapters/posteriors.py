@@ -133,7 +133,7 @@ class PosteriorsSGLD(_Sampler):
 
     name: ClassVar[str] = "posteriors-sgld"
     citation: ClassVar[str] = "Welling & Teh 2011, ICML; Duffield et al. 2025, arXiv 2406.00104"
-    like: ClassVar[str] = "sgld"
+    implements: ClassVar[str] = "sgld"
 
     def transform(self, target: Callable[..., Any], rate: Callable[[Tensor], Tensor], n: int) -> Any:
         import posteriors
@@ -156,7 +156,7 @@ class PosteriorsSGHMC(_Sampler):
 
     name: ClassVar[str] = "posteriors-sghmc"
     citation: ClassVar[str] = "Chen et al. 2014, arXiv 1402.4102; Duffield et al. 2025, arXiv 2406.00104"
-    like: ClassVar[str] = "sghmc"
+    implements: ClassVar[str] = "sghmc"
     alpha: float = 1.0
 
     def check(self) -> None:
@@ -181,7 +181,7 @@ class PosteriorsVI(_Posteriors):
 
     name: ClassVar[str] = "posteriors-vi"
     citation: ClassVar[str] = "Roeder et al. 2017, arXiv 1703.09194; Duffield et al. 2025, arXiv 2406.00104"
-    like: ClassVar[str] = "bbp-gaussian"
+    implements: ClassVar[str] = "bbp-gaussian"
     family: ClassVar[str] = "mean-field"
     lr: float = 2e-2
     sigma: float = 0.02
@@ -232,7 +232,7 @@ class PosteriorsLaplace(_Posteriors):
 
     name: ClassVar[str] = "posteriors-laplace"
     citation: ClassVar[str] = "Daxberger et al. 2021, arXiv 2106.14806; Duffield et al. 2025, arXiv 2406.00104"
-    like: ClassVar[str] = "laplace-diag"
+    implements: ClassVar[str] = "laplace-diag"
     family: ClassVar[str] = "mean-field"
     lr: float = 1e-2
     early_stopping: bool = True

@@ -32,7 +32,7 @@ class SklearnGP(_Sklearn):
     name: ClassVar[str] = "sklearn-gp"
     citation: ClassVar[str] = "Rasmussen & Williams 2006, doi:10.7551/mitpress/3206.001.0001"
     supports: ClassVar[tuple[str, ...]] = ("regression",)
-    like: ClassVar[str] = "gp"
+    implements: ClassVar[str] = "gp"
     noise: float = 0.1
 
     def check(self) -> None:
@@ -178,7 +178,7 @@ class SklearnMLP(_Sklearn):
 
     name: ClassVar[str] = "sklearn-mlp"
     citation: ClassVar[str] = "Pedregosa et al. 2011, JMLR 12"
-    like: ClassVar[str] = "map"
+    implements: ClassVar[str] = "map"
     lr: float = 1e-3
 
     def check(self) -> None:

@@ -63,7 +63,7 @@ class TorchUncertaintyDropout(_TorchUncertainty):
 
     name: ClassVar[str] = "torch-uncertainty-dropout"
     citation: ClassVar[str] = "Gal & Ghahramani 2016, arXiv 1506.02142; Lafage et al. 2025, arXiv 2511.10282"
-    like: ClassVar[str] = "mc-dropout"
+    implements: ClassVar[str] = "mc-dropout"
     rate: float = 0.01
     early_stopping: bool = True
 
@@ -119,7 +119,7 @@ class TorchUncertaintyBBP(_TorchUncertainty):
 
     name: ClassVar[str] = "torch-uncertainty-bbp"
     citation: ClassVar[str] = "Blundell et al. 2015, arXiv 1505.05424; Lafage et al. 2025, arXiv 2511.10282"
-    like: ClassVar[str] = "bbp-gaussian"
+    implements: ClassVar[str] = "bbp-gaussian"
     family: ClassVar[str] = "mean-field"
     lr: float = 2e-2
     sigma: float = 1e-3
@@ -196,7 +196,7 @@ class TorchUncertaintyEnsemble(_TorchUncertainty):
 
     name: ClassVar[str] = "torch-uncertainty-ensemble"
     citation: ClassVar[str] = "Lakshminarayanan et al. 2017, arXiv 1612.01474; Lafage et al. 2025, arXiv 2511.10282"
-    like: ClassVar[str] = "ensemble-deep"
+    implements: ClassVar[str] = "ensemble-deep"
     family: ClassVar[str] = "point"
     members: int = 5
     early_stopping: bool = True

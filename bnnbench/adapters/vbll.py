@@ -43,7 +43,7 @@ class VBLLPackage(Adapter):
     library, module = "vbll", "vbll"
     tags: ClassVar[tuple[str, ...]] = ("adapters", "other-target")
     citation: ClassVar[str] = "Harrison et al. 2024, arXiv 2404.11599"
-    like: ClassVar[str] = "vbll"
+    implements: ClassVar[str] = "vbll"
     lr: float = 1e-2
     covariance: str = "dense"
     wishart_scale: float = 1e-2

@@ -89,17 +89,19 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
 @click.argument("method")
 @click.option("--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter.")
 @click.option("--threads", type=int, help="CPU threads.  [default: 1]")
-def check(method: str, settings: tuple[str, ...], threads: int | None) -> None:
+@click.option("--db", help="Database that keeps the verdicts, for reports.  [default: none]")
+def check(method: str, settings: tuple[str, ...], threads: int | None, db: str | None) -> None:
     """Put a method, also one of your own, on problems with known answers; exit status 1 if it fails one.
 
     \b
     Example:
       bnnbench check sgld --set sgld.lr=0.01
+      bnnbench check posteriors-sgld --db peers.db
     """
     from bnnbench import api
 
     verdicts = []
-    for verdict in api.check(method, settings, threads):
+    for verdict in api.check(method, settings, threads, db):
         verdicts.append(verdict)
         click.echo(f"{verdict.name}: {_outcome(verdict.passed)}", err=True)
     cells = [(v.name, _outcome(v.passed), _figure(v.figure), _figure(v.limit), v.note) for v in verdicts]

@@ -39,7 +39,7 @@ class Cell:
             task_version=self.task.versioned(self.root),
             method=self.method.name,
             method_version=self.method.version,
-            config=canonical(_fields(self.method)),
+            config=configuration(self.method),
             label=label(self.method, self.task),
             rule=self.rule,
             index=self.index,
@@ -62,13 +62,18 @@ def _fields(method: Inference) -> dict[str, Any]:
     return dataclasses.asdict(method)  # type: ignore[call-overload]
 
 
+def configuration(method: Inference) -> str:
+    """All hyperparameters, as canonical JSON."""
+    return canonical(_fields(method))
+
+
 def default(cls: type[Inference], task: Task) -> Inference:
     """A method with its defaults on a task."""
     return cls(**task.defaults(cls.name, cls.tags))
 
 
-def label(method: Inference, task: Task) -> str:
-    """What differs from the defaults on a task, `default` if nothing."""
-    plain = _fields(default(type(method), task))
+def label(method: Inference, task: Task | None = None) -> str:
+    """What differs from the defaults, of a task or of no special one; `default` if nothing."""
+    plain = _fields(type(method)() if task is None else default(type(method), task))
     changed = [f"{name}={value}" for name, value in _fields(method).items() if value != plain[name]]
     return ",".join(changed) or "default"

@@ -11,7 +11,7 @@ from bnnbench.engine.cell import Cell
 from bnnbench.evaluation.calibrations import FITTED
 from bnnbench.evaluation.certificate import CERTIFICATE
 from bnnbench.evaluation.diagnostics import DIAGNOSTICS
-from bnnbench.methods import METHODS
+from bnnbench.methods import METHODS, Inference
 from bnnbench.methods.base import role_of
 from bnnbench.records import MethodRecord, MetricRecord, TaskRecord
 from bnnbench.store.store import ResultStore
@@ -27,20 +27,23 @@ def definitions(cells: Sequence[Cell]) -> Definitions:
     methods = _order([*METHODS.names(), *used_methods])
     tasks = _order([*TASKS.names(), *used_tasks])
     return (
-        [
-            MethodRecord(
-                name=method.name,
-                version=method.version,
-                citation=method.citation,
-                tags=method.tags,
-                order=methods[method.name],
-                role=role_of(type(method)),
-                other_target="other-target" in method.tags,
-            )
-            for method in used_methods.values()
-        ],
+        [replace(method_record(method), order=methods[method.name]) for method in used_methods.values()],
         [replace(task_record(cell.task, cell.root), order=tasks[cell.task.name]) for cell in used_tasks.values()],
         metric_records(),
+    )
+
+
+def method_record(method: Inference) -> MethodRecord:
+    """A method as the store keeps it; one that is not registered stands after those that are."""
+    return MethodRecord(
+        name=method.name,
+        version=method.version,
+        citation=method.citation,
+        tags=method.tags,
+        order=_order([*METHODS.names(), method.name])[method.name],
+        role=role_of(type(method)),
+        other_target="other-target" in method.tags,
+        implements=method.implements,
     )
 
 

@@ -68,6 +68,7 @@ class Inference(ABC):
         step_field: name of the hyperparameter that makes steps smaller, for the advice of `diagnose`.
         isolated: whether a cell is trained in a process of its own, which may crash.
         limit_s: seconds after which such a process is ended, where the run has no `--timeout`.
+        implements: name of a method that is the same algorithm in another implementation, for reports.
     """
 
     name: ClassVar[str]
@@ -88,6 +89,7 @@ class Inference(ABC):
     step_field: ClassVar[str] = ""
     isolated: ClassVar[bool] = False
     limit_s: ClassVar[float] = math.inf
+    implements: ClassVar[str] = ""
 
     def check(self) -> None:  # noqa: B027 - most methods have something to check, none must
         """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""

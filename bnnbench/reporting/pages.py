@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -37,6 +37,7 @@ another split rule, budget or version is another experiment.
 FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
 UNFOLDED = 5  # revisions or commands that are shown at once
 FIDELITY = "How near to the HMC posterior?"
+IMPLEMENTATIONS = "The same method, several implementations"
 SUPERSEDED = (
     f"What {OLD} marks was made by older versions of methods or tasks than those installed where this report was "
     "written: {}. Newer versions give other numbers; `bnnbench run` makes them."
@@ -156,6 +157,11 @@ def fidelity_page(tables: list[Table], pictures: list[str]) -> str:
     return "\n".join([f"## {FIDELITY}\n", *pictures, *(table.page() for table in tables)])
 
 
+def implementations_page(tables: list[Table]) -> str:
+    """A page of its own: other libraries beside us."""
+    return "\n".join([f"# {IMPLEMENTATIONS}\n", *(table.page() for table in tables)])
+
+
 def _costs(section: Section) -> list[str]:
     """A table a setting: times of two devices, numbers of threads or sizes of packs do not compare."""
     tables = cost_tables(section)
@@ -199,14 +205,21 @@ def _troubles(section: Section) -> list[str]:
     ]
 
 
-def index(selection: Selection, pages: list[str], across: list[str], *, has_figures: bool) -> str:
-    """The whole page: the parts of the sections, then those that span them."""
+def index(
+    selection: Selection, pages: list[str], across: list[str], further: Mapping[str, str], *, has_figures: bool
+) -> str:
+    """The whole page: the parts of the sections, then those that span them.
+
+    Args:
+        further: files of other pages by their titles.
+    """
     contents = "".join(
         f"* {escape_markdown(s.group)}, {code(s.rule)}, budget {code(s.budget)}: "
         f"{escape_markdown(', '.join(s.tasks))}\n"
         for s in selection.sections
     )
     contents += f"* {FIDELITY}\n" * bool(across)
+    contents += "".join(f"* [{title}]({file})\n" for title, file in further.items())
     old = selection.superseded
     warning = [f"**Superseded results.** {SUPERSEDED.format(old)}\n"] * bool(old.names)
     warning += [NO_FIGURES] * (not has_figures)

@@ -98,7 +98,7 @@ def paired(
         notes += more
         for metric in wanted:
             definition = known.loc[metric]
-            own = list(_lines(one, other, metric, int(definition["better"]), str(definition["unit"]), evaluation))
+            own = list(differences(one, other, metric, int(definition["better"]), str(definition["unit"]), evaluation))
             lines += own + ([_overall(own)] if len(own) > 1 else [])
         notes += _unpaired(one, other)
     if not lines:
@@ -203,8 +203,10 @@ def _at_other_budgets(sides: Sequence[Side], budget: str) -> list[str]:
     ]
 
 
-def _lines(one: Side, other: Side, metric: str, better: int, unit: str, evaluation: str) -> Iterator[dict[str, Any]]:
-    """One line for each task, split rule and budget."""
+def differences(
+    one: Side, other: Side, metric: str, better: int, unit: str, evaluation: str
+) -> Iterator[dict[str, Any]]:
+    """One line (`COLUMNS`) for each task, split rule and budget."""
     for place, part in one.scores.groupby(PLACE, sort=False):
         theirs = other.scores[(other.scores[PLACE] == list(place)).all(axis=1)]
         a, b = (_values(frame, metric) for frame in (part, theirs))

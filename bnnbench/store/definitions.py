@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, orm, select, update
 
 from bnnbench.store.rows import insert_rows
-from bnnbench.store.tables import Base, Method, Metric, Session, Setting, Task
+from bnnbench.store.tables import Base, Method, Metric, Session, Setting, Task, Verdict
 
 Ids = dict[int, int]  # of a row there -> of the same row here
 Row = Mapping[str, Any]
@@ -70,6 +70,17 @@ def joined_sessions(reader: Connection, writer: orm.Session) -> Ids:
             (here[content],) = insert_rows(writer, Session, [_without_id(row)])
         found[row["id"]] = here[content]
     return found
+
+
+def join_verdicts(reader: Connection, writer: orm.Session, methods: Ids, sessions: Ids) -> None:
+    """What was checked there, of configurations that were not checked here."""
+    core = Base.metadata.tables[Verdict.__tablename__]
+    known = {(row["method_id"], row["config"]) for row in _rows(writer.connection(), core)}
+    theirs = [
+        _without_id(row) | {"method_id": methods[row["method_id"]], "session_id": sessions[row["session_id"]]}
+        for row in _rows(reader, core)
+    ]
+    insert_rows(writer, Verdict, [row for row in theirs if (row["method_id"], row["config"]) not in known])
 
 
 def join_settings(reader: Connection, writer: orm.Session) -> None:

@@ -26,12 +26,12 @@ from bnnbench.store.address import Address
 from bnnbench.store.artifacts import ArtifactRoot, check_folder, place_of, write_content
 from bnnbench.store.conflicts import PREFERENCES, Judge, MergeConflict
 from bnnbench.store.database import Database
-from bnnbench.store.definitions import Ids, join_settings, joined_definitions, joined_sessions
+from bnnbench.store.definitions import Ids, join_settings, join_verdicts, joined_definitions, joined_sessions
 from bnnbench.store.faults import database_faults, retried, value_faults
 from bnnbench.store.joining import File, Joined, joined_cells
 from bnnbench.store.rows import insert_rows
 from bnnbench.store.source import Source, copy_tables
-from bnnbench.store.tables import Artifact, Metric, Session
+from bnnbench.store.tables import Artifact, Method, Metric, Session
 
 
 class _Rehearsed(Exception):
@@ -227,6 +227,7 @@ class _Target(ArtifactRoot):
                 ids = joined_definitions(reader, session, judge.told)
                 ids[Session] = joined_sessions(reader, session)
                 join_settings(reader, session)
+                join_verdicts(reader, session, ids[Method], ids[Session])
                 judge.metrics = {row.id: row.name for row in session.execute(select(Metric.id, Metric.name))}
                 joined.append(joined_cells(reader, session, ids, judge))
         if judge.conflicts and prefer is None:

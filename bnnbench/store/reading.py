@@ -29,6 +29,7 @@ from bnnbench.store.tables import (
     Score,
     Session,
     Task,
+    Verdict,
 )
 
 Columns = Mapping[str, Any]  # name of a column of a frame -> expression
@@ -68,6 +69,9 @@ _TYPES = {
     "method_version": "int64",
     "value": "float64",
     "stderr": "float64",
+    "figure": "float64",
+    "limit": "float64",
+    "passed": "boolean",
     "n": "Int64",
     "step_kept": "Int64",
     "claimed": "float64",
@@ -190,6 +194,14 @@ class Reading(Database):
     def metrics(self) -> pd.DataFrame:
         """Definitions of metrics, in their order."""
         return self._definitions(Metric)
+
+    def verdicts(self) -> pd.DataFrame:
+        """What `bnnbench check` found of the current versions of methods: a row a check, in the order in which they
+        were done, of the configuration `config`."""
+        columns = {"method": Method.name, "method_version": Method.version, "config": Verdict.label}
+        columns |= {name: getattr(Verdict, name) for name in ("name", "figure", "limit", "passed", "note")}
+        query = select(*_labelled(columns)).select_from(Verdict).join(Method).where(Method.current)
+        return self._frame(query.order_by(Method.order, Method.name, Verdict.label, Verdict.id))
 
     def _definitions(self, table: type[Method] | type[Task] | type[Metric], where: Any = None) -> pd.DataFrame:
         keys = [attribute.key for attribute in inspect(table).column_attrs if attribute.key != "id"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import orm, select, update
+from sqlalchemy import delete, orm, select, update
 
 from bnnbench.records import (
     EvaluationRecord,
@@ -29,6 +29,7 @@ from bnnbench.store.rows import (
     finished,
     insert_attempts,
     insert_evaluations,
+    insert_rows,
     stored_or_new,
 )
 
@@ -131,6 +132,24 @@ class ResultStore(Reading, Lookup, Claims):
             metrics = _metric_ids(session, evaluations)
             known = [(ids[record.name], record) for record in evaluations if record.name in ids]
             return sum(complete_evaluation(session, attempt, place, record, metrics) for place, record in known)
+
+    @retried
+    def add_verdicts(
+        self, session_id: int, method: MethodRecord, config: str, label: str, verdicts: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Store what the checks found of a configuration, in place of what an earlier run of them found.
+
+        Args:
+            config: canonical JSON. label: what of it differs from the defaults. verdicts: in the order of the checks,
+                each with the columns `name`, `figure`, `limit`, `passed` and `note`.
+        """
+        with self.writing() as session:
+            own = select(tables.Method.id).filter_by(name=method.name, version=method.version)
+            about = {"method_id": session.scalars(own).one(), "config": config}
+            session.execute(delete(tables.Verdict).filter_by(**about))
+            insert_rows(session, tables.Verdict, [
+                {**about, "session_id": session_id, "label": label, **verdict} for verdict in verdicts
+            ])  # fmt: skip
 
     def _write_artifacts(self, outcome: Outcome) -> Rows:
         rows = []

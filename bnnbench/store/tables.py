@@ -80,6 +80,7 @@ class Method(Base):
     order: Mapped[int] = mapped_column("position")
     role: Mapped[str] = mapped_column(server_default="method")
     other_target: Mapped[bool] = mapped_column(server_default=false())
+    implements: Mapped[str] = mapped_column(server_default=text("''"))
 
 
 class Task(Base):
@@ -228,6 +229,24 @@ class Artifact(Base):
     kind: Mapped[str]
     sha256: Mapped[str]
     path: Mapped[str]
+
+
+class Verdict(Base):
+    """What one check found of a configuration of a method; `passed` is empty where it does not apply."""
+
+    __tablename__ = "verdict"
+    __table_args__ = (UniqueConstraint("method_id", "config", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    method_id: Mapped[int] = _owned_by("method.id")
+    session_id: Mapped[int] = _owned_by("session.id")
+    config: Mapped[str]
+    label: Mapped[str]
+    name: Mapped[str]
+    figure: Mapped[float | None]
+    limit: Mapped[float | None]
+    passed: Mapped[bool | None]
+    note: Mapped[str]
 
 
 class Setting(Base):

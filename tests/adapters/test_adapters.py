@@ -122,7 +122,7 @@ def test_definition(method):
     """Named after its library, with a paper, and beside a method of ours that there is."""
     assert method.citation
     assert "adapters" in method.tags
-    assert method.like in {"", *METHODS.names()}
+    assert method.implements in {"", *METHODS.names()}
     assert method.__doc__
 
 

@@ -43,7 +43,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def db(made, tmp_path, monkeypatch):
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(attempt, "train", None)  # whoever trains fails
+    monkeypatch.setattr(attempt, "fit", None)  # whoever trains fails
     return tmp_path / "results.db"
 
 

@@ -37,6 +37,7 @@ TABLES = (
     "curve",
     "artifact",
     "setting",
+    "verdict",
 )
 
 
@@ -80,6 +81,7 @@ def shown(place) -> dict[str, pd.DataFrame]:
             "methods": store.methods(latest_only=False),
             "tasks": store.tasks(latest_only=False),
             "metrics": store.metrics(),
+            "verdicts": store.verdicts(),
             "curves": pd.DataFrame([(c["fingerprint"], str(e), {k: v.tolist() for k, v in s.items()})
                                     for c, e, s in curves]).sort_values([0, 1], ignore_index=True),
         }  # fmt: skip
@@ -127,7 +129,7 @@ def test_everything_of_all_is_there_and_a_second_time_nothing_happens(two, targe
     assert [row[1:] for row in told.rows()] == [(3, 3, 3, 0, 6), (4, 4, 4, 0, 6)]
     counted, content = count(target), shown(target)
     assert counted == {"session": 2, "method": 2, "task": 1, "metric": 2, "cell": 7, "attempt": 7, "evaluation": 6,
-                       "score": 12, "curve": 13, "artifact": 12,
+                       "score": 12, "curve": 13, "artifact": 12, "verdict": 0,
                        "setting": int(str(target).startswith("postgresql"))}  # fmt: skip
     fingerprints = content["scores"].set_index("fingerprint")["value"]
     for db in two:
@@ -137,6 +139,19 @@ def test_everything_of_all_is_there_and_a_second_time_nothing_happens(two, targe
     assert count(target) == counted
     assert [row[2:] for row in again.rows()] == [(0, 0, 0, 0)] * 4
     assert merge(two[::-1], target, prefer="last").conflicts == ()
+
+
+def test_verdicts_join_where_a_configuration_was_not_checked(two, target):
+    about = {"name": "mean", "figure": 0.1, "limit": 0.3, "note": "mean 1.0, true 0.9"}
+    for db, config, passed in ((two[0], "{}", True), (two[1], "{}", False), (two[1], '{"lr": 1}', False)):
+        with ResultStore(db) as store:
+            store.add_verdicts(1, METHODS[0], config, config, [{**about, "passed": passed}])
+    for _ in range(2):
+        merge(two, target)
+    assert shown(target)["verdicts"][["method", "config", "passed"]].values.tolist() == [
+        ["bbp", '{"lr": 1}', False],
+        ["bbp", "{}", True],
+    ]
 
 
 def test_a_server_as_the_source(postgres, tmp_path, monkeypatch):
