@@ -6,6 +6,11 @@ The command line is a wrapper of these functions, which load their machinery on 
 * `bnnbench.run` trains and scores methods on tasks into a results database,
 * `bnnbench.load` gives back a trained posterior that predicts arrays,
 * `bnnbench.scores` is the results as a tidy DataFrame, `bnnbench.report` writes tables and figures from them,
+* `bnnbench.splits` and `bnnbench.write_splits` give the rows of a task to other programs, `bnnbench.score` scores what
+  these predict,
+* `bnnbench.merge` makes one database of several, `bnnbench.compare` sets two methods or databases side by side,
+* `bnnbench.rescore` adds metrics, test sets and calibrations to what is stored, and never trains,
+* `bnnbench.submit` writes results into one file, which `bnnbench.validate` checks,
 * `bnnbench.forget` drops from a database what newer versions supersede.
 """
 
@@ -17,14 +22,31 @@ from typing import TYPE_CHECKING, Any
 from bnnbench._version import __version__
 
 if TYPE_CHECKING:
-    from bnnbench.api import check, forget, load, report, run, scores
+    from bnnbench.api import (
+        Task,
+        check,
+        compare,
+        forget,
+        load,
+        merge,
+        report,
+        rescore,
+        run,
+        score,
+        scores,
+        splits,
+        submit,
+        validate,
+        write_splits,
+    )
 
 # Idle OpenMP threads that spin for long make every step many times slower on a machine that is shared. The runtime
 # reads this when torch is loaded, and nothing of bnnbench loads it before.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
-__all__ = ["__version__", "check", "forget", "load", "report", "run", "scores"]
+__all__ = ["Task", "__version__", "check", "compare", "forget", "load", "merge", "report", "rescore", "run", "score"]
+__all__ += ["scores", "splits", "submit", "validate", "write_splits"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bnnbench.arguments import entries_of, names_of, path_of, seconds_of, text_of, whole_of, wholes_of
+from bnnbench.arguments import amount_of, entries_of, names_of, path_of, text_of, whole_of, wholes_of
 from bnnbench.engine.stored import StoredPosterior, from_arrays
+from bnnbench.errors import UserError
+from bnnbench.experiment import scoring, split_files
+from bnnbench.experiment.external import Declared, Scored, from_files, score_external
+from bnnbench.experiment.installed import installed, splits_of
 from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.renamed import renamed, without_rule
 from bnnbench.experiment.request import Request, parse_overrides
+from bnnbench.experiment.rescoring import Rescored, rescore_stored
 from bnnbench.experiment.run import Summary, run_request
 from bnnbench.experiment.selection import method_to_check
 from bnnbench.experiment.threads import jobs_of, large_threads
 from bnnbench.experiment.threads import threads as computing_with
-from bnnbench.methods import METHODS, Method
+from bnnbench.methods import METHODS, Inference
+from bnnbench.names import TEST
 from bnnbench.store.forget import Forgotten
 from bnnbench.store.forget import forget as forget_in
+from bnnbench.store.merge import Merged
+from bnnbench.store.merge import merge as merge_into
+from bnnbench.store.source import Source, source
 from bnnbench.store.store import ResultStore
-from bnnbench.tasks import TASKS, Task
+from bnnbench.store.submission import is_submission, write_submission
+from bnnbench.store.submission_file import opened
+from bnnbench.store.submission_source import submission_source
+from bnnbench.store.validation import faults
+from bnnbench.tasks import Task
 from bnnbench.tasks.budget import budget_of
+from bnnbench.tasks.own import all_tasks
 
 if TYPE_CHECKING:
     from bnnbench.checks.compare import Verdict
 
 DEFAULT_DB = "results.db"
 MOST_JOBS = 64
+MOST_GRADIENTS = 10**15
 
 
 def run(
-    methods: str | Method | Sequence[str | Method] = "all",
+    methods: str | Inference | Sequence[str | Inference] = "all",
     tasks: str | Task | Sequence[str | Task] = "all",
     *,
     split_rule: str | None = None,
@@ -50,6 +66,7 @@ def run(
     jobs: int | None = None,
     threads: int | None = None,
     timeout: float | None = None,
+    memory: float | None = None,
     exhaustive: bool = False,
     dry_run: bool = False,
     force: bool = False,
@@ -83,6 +100,7 @@ def run(
         threads: CPU threads of a large network, at most one for each core; None for 2. The last digits of its numbers
             depend on it. A small network always has one.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
+        memory: GB that the process of an estimator may take before it is ended; None for half of the machine's.
         exhaustive: sweeps over rotated and attacked images take all test images and all samples.
         dry_run: plan only. force: train finished cells again. quiet: no progress display.
         task, folds: former names of `tasks` and `splits`.
@@ -106,7 +124,7 @@ def run(
     place = device_of(device)
     jobs, threads = jobs_of(jobs), large_threads(threads)
     request = Request(
-        methods=entries_of(methods, "--methods", Method),
+        methods=entries_of(methods, "--methods", Inference),
         tasks=entries_of(tasks, "--task", Task),
         budget=budget_of(text_of(budget, "--budget")),
         test_sets=names_of(test_sets, "--test-sets"),
@@ -118,7 +136,7 @@ def run(
         root=None if data_dir is None else path_of(data_dir, "--data-dir"),
         exhaustive=exhaustive,
     )
-    deadline = None if timeout is None else seconds_of(timeout, "--timeout")
+    deadline = None if timeout is None else amount_of(timeout, "--timeout", "seconds")
     return run_request(
         request,
         db,
@@ -127,22 +145,29 @@ def run(
         jobs=jobs,
         large_threads=threads,
         timeout=deadline,
+        memory=None if memory is None else amount_of(memory, "--memory", "gigabytes"),
         dry_run=dry_run,
         force=force,
         quiet=quiet,
     )
 
 
-def check(method: str | Method, settings: str | Iterable[str] = (), threads: int | None = None) -> Iterator[Verdict]:
+def check(
+    method: str | Inference,
+    settings: str | Iterable[str] = (),
+    threads: int | None = None,
+    db: str | os.PathLike[str] | None = None,
+) -> Iterator[Verdict]:
     """Put a method on problems with known answers; one verdict after the other.
 
     Args:
         method: its name, or a configured object, registered or not.
         settings: `method.param=value` strings, of a method that is named.
         threads: CPU threads, None for one: the networks are small.
+        db: where the verdicts are stored once all are found, for the report on implementations; None: nowhere.
 
     Raises:
-        UserError: no such method or parameter, or a method without regression.
+        UserError: no such method or parameter, a method without regression, or an unusable database.
 
     Examples:
         >>> import bnnbench
@@ -150,15 +175,141 @@ def check(method: str | Method, settings: str | Iterable[str] = (), threads: int
         [None, None, None, None, None, None, None, None, True]
     """
     from bnnbench.checks.checks import checks
+    from bnnbench.experiment.verdicts import store_verdicts
 
     number = 1 if threads is None else large_threads(threads)
     found = method_to_check(method, parse_overrides(settings))
+    if db is not None:
+        ResultStore(db).close()  # what is no database is refused before minutes are spent
 
     def verdicts() -> Iterator[Verdict]:
+        done = []
         with computing_with(number):
-            yield from checks(found)
+            for verdict in checks(found):
+                done.append(verdict)
+                yield verdict
+        if db is not None:
+            store_verdicts(found, done, db, number)
 
     return verdicts()
+
+
+def splits(
+    task: str | Task,
+    *,
+    split_rule: str | None = None,
+    test_targets: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> list[split_files.SplitArrays]:
+    """The splits of a task as arrays in original units, for a program that trains by itself.
+
+    Args:
+        task: its name, or an object. split_rule: None takes the task's default.
+        test_targets: whether the targets of test rows are among them. They are not by default, so that nothing is
+            fitted to them by accident: `score` has them.
+        data_dir: the data root.
+
+    Raises:
+        UserError: no such task or rule, missing data, or a task without targets.
+
+    Examples:
+        >>> import bnnbench
+        >>> first = bnnbench.splits("diabetes")[0]
+        >>> first.name, first.train.x.shape, first.validation.y.shape, first.test.x.shape, first.test.y
+        ('10fold-0', (358, 10), (39,), (45, 10), None)
+    """
+    target = scoring.target_of(task, split_rule, data_dir)
+    return list(split_files.split_arrays(target.task, target.rule, target.root, test_targets=test_targets))
+
+
+def write_splits(
+    task: str | Task,
+    out: str | os.PathLike[str],
+    *,
+    split_rule: str | None = None,
+    formats: str | Sequence[str] = split_files.FORMATS,
+    test_targets: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> list[Path]:
+    """Write the splits of a task into a new folder, for a program in any language; returns the files written.
+
+    Args:
+        task, split_rule, test_targets, data_dir: as of `splits`.
+        out: the folder. In it, `task.json`, and for each split a folder with `train`, `validation` and `test`.
+        formats: of `npz` and `csv`; images are written as npz alone.
+
+    Raises:
+        UserError: as `splits`; the folder holds something or cannot be written. Nothing is written then.
+    """
+    target, folder = scoring.target_of(task, split_rule, data_dir), path_of(out, "--out")
+    kinds = names_of(formats, "--format")
+    return split_files.write_splits(target.task, target.rule, target.root, folder, kinds, test_targets=test_targets)
+
+
+def score(
+    predictions: str | os.PathLike[str] | Mapping[Any, Mapping[str, Any]],
+    task: str | Task,
+    method: str,
+    *,
+    citation: str = "",
+    gradients: int | None = None,
+    split_rule: str | None = None,
+    splits: str | Sequence[int] | None = None,
+    budget: str = "quick",
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    artifacts: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Scored:
+    """Score predictions that were made elsewhere, and store them beside trained cells, marked as external.
+
+    The arrays of a split are `ids` [N] of its test rows, in any order, and one of these forms, in original units:
+    `mean` and `scale` [S, N], the components of a mixture; `samples` [S, N], draws of the target, noise included;
+    `quantiles` [Q, N] and `levels` [Q], with or without the `mean` [N]; `edges` [B + 1] or [N, B + 1] and `probs` [S,
+    N, B]; for classes `probs` or `log_probs` [S, N, K]. Of a single component, [N] and [N, K] will do.
+
+    Args:
+        predictions: a folder with one file a split, `10fold-0.npz` or `.csv`; the file of one split; or split -> arrays
+            by name, a split being its index or its name.
+        task: its name, or an object.
+        method: the name under which they stand in tables; not that of a method of this suite.
+        citation: where the method comes from, in a line.
+        gradients: minibatch gradients that each split cost, where that is known.
+        split_rule: None takes the task's default. splits: indices of the splits to score, None for all.
+        budget: beside the trained cells of which budget they stand.
+        db, artifacts, data_dir: as of `run`.
+        force: score again, and replace other predictions of the same name.
+
+    Raises:
+        UserError: predictions that are of no form, for other rows, not finite, not normalised; a name that is taken;
+            other predictions of this name in the database. Nothing is stored then.
+
+    Examples:
+        >>> import bnnbench, numpy, tempfile
+        >>> predictions = {}
+        >>> for split in bnnbench.splits("diabetes"):
+        ...     y, n = split.train.y, len(split.test.ids)
+        ...     arrays = {"mean": numpy.full(n, y.mean()), "scale": numpy.full(n, y.std())}
+        ...     predictions[split.name] = {"ids": split.test.ids, **arrays}
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> scored = bnnbench.score(predictions, "diabetes", "training-mean", db=db)
+        >>> scored.splits["10fold-0"], scored.left_out
+        ('scored', ())
+    """
+    declared = Declared(
+        text_of(method, "--method"),
+        scoring.citation_of(citation),
+        0 if gradients is None else whole_of(gradients, "--gradients", MOST_GRADIENTS),
+        budget_of(text_of(budget, "--budget")).name,
+    )
+    target = scoring.target_of(task, split_rule, data_dir)
+    wanted = None if splits is None else scoring.indices_of(target, splits)
+    found = (
+        scoring.from_arrays(target, predictions, wanted)
+        if isinstance(predictions, Mapping)
+        else from_files(target, path_of(predictions, "PREDICTIONS"), wanted)
+    )
+    return score_external(target, found, declared, db, artifacts, force=force)
 
 
 def load(db: str | os.PathLike[str], cell: str) -> StoredPosterior:
@@ -236,7 +387,7 @@ def report(
     tasks = renamed("tasks=", tasks, None, "task=", task)
     installed = {
         "method": {method.name: method.version for method in METHODS},
-        "task": {known.name: known.version for known in TASKS},
+        "task": {known.name: known.version for known in all_tasks(None)},
     }
     folder = path_of(out, "--out")
     with ResultStore(db, read_only=True) as store:
@@ -285,3 +436,204 @@ def forget(
         2
     """
     return forget_in(db, superseded=superseded, artifacts=artifacts, dry_run=dry_run)
+
+
+def merge(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    into: str | os.PathLike[str],
+    *,
+    prefer: str | None = None,
+    artifacts: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+) -> Merged:
+    """Write everything that databases and submissions hold into one database, new or not, in one transaction.
+
+    Args:
+        sources: databases (paths or URLs, of this edition or an older one; they stay as they are), and files of
+            `bnnbench submit` (`.json` or `.zip`).
+        into: the database written to.
+        prefer: whose attempt is the current one where a cell has other numbers in another database: of the `first` that
+            has it (the one written to counts before the sources), of the `last`, or the `newest`. None: then nothing is
+            written.
+        artifacts: the folder of its artifacts, if it is new.
+        dry_run: only say what would be merged.
+
+    Raises:
+        MergeConflict: numbers contradict each other; it has a sentence for each in `conflicts`.
+        UserError: a database or file that cannot be read or written; nothing is written then.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> for name, method in [("a", "constant"), ("b", "map")]:
+        ...     _ = bnnbench.run(method, "diabetes", splits=[0, 1], budget="smoke", db=f"{folder}/{name}.db")
+        >>> merged = bnnbench.merge([f"{folder}/a.db", f"{folder}/b.db"], f"{folder}/all.db")
+        >>> len(bnnbench.scores(f"{folder}/all.db", evaluation="test", metric="rmse"))
+        4
+    """
+    places = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+    if isinstance(places, (bytes, dict)) or not isinstance(places, Iterable) or not (places := list(places)):
+        raise UserError(f"Name the databases to merge, a path or a list of them, not {sources!r:.80}.")
+    with ExitStack() as stack:
+        entered = [stack.enter_context(_opened(place)) for place in places]
+        return merge_into(entered, into, prefer=prefer, artifacts=artifacts, dry_run=dry_run)
+
+
+def _opened(place: str | os.PathLike[str]) -> AbstractContextManager[Source]:
+    return submission_source(place, installed()) if is_submission(place) else source(place)
+
+
+def compare(
+    *methods: str,
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    against: str | os.PathLike[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
+    budget: str | None = None,
+    split_rule: str | None = None,
+    evaluation: str = TEST,
+) -> pd.DataFrame:
+    """Two methods of one database, or the same methods in two, paired by task, split and seed.
+
+    Args:
+        methods: rows as reports call them, `sgld` or `sgld [lr=0.01]`: two of one database; with `against` any number,
+            none for all that both have.
+        db, against: the databases.
+        tasks: names and groups. metrics: names, None for those of the main tables.
+        budget: None for the largest that both have. split_rule: None for all. evaluation: the test set.
+
+    Returns:
+        A line a metric and task, and one for all tasks: means, their difference (positive where the first is better)
+        with its 95 % interval, the verdict of the test behind bold numbers, wins, ties and losses over splits, and how
+        many cells only one of the two has. `attrs["notes"]` names these.
+
+    Raises:
+        UserError: a name without results, or nothing that both have.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("constant,map", "diabetes", budget="smoke", db=db)
+        >>> table = bnnbench.compare("map", "constant", db=db, metrics="rmse")
+        >>> table[["task", "wins", "ties", "losses"]].values.tolist()
+        [['diabetes', 10, 0, 0]]
+    """
+    from bnnbench.reporting.paired import paired
+
+    with ExitStack() as stack:
+        stores = [
+            stack.enter_context(ResultStore(place, read_only=True)) for place in (db, against) if place is not None
+        ]
+        found = paired(
+            stores[0],
+            stores[1] if against is not None else None,
+            [text_of(name, "METHODS") for name in methods],
+            tasks=None if tasks is None else names_of(tasks, "--task"),
+            metrics=None if metrics is None else names_of(metrics, "--metric"),
+            budget=None if budget is None else text_of(budget, "--budget"),
+            rule=None if split_rule is None else text_of(split_rule, "--split-rule"),
+            evaluation=text_of(evaluation, "--evaluation"),
+        )
+    found.table.attrs["notes"] = list(found.notes)
+    return found.table
+
+
+def rescore(
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    *,
+    tasks: str | Sequence[str] = "all",
+    methods: str | Sequence[str] = "all",
+    test_sets: str | Sequence[str] = (),
+    calibrate: str | Sequence[str] = (),
+    exhaustive: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    quiet: bool = True,
+) -> Rescored:
+    """Add to stored cells what this bnnbench can give and they lack, from stored predictives and posteriors.
+
+    That are metrics which were added since, further test sets and calibrations, and distances from the gold standard.
+    Nothing is trained, and no score that is there changes. Where the predictive is kept, the new numbers are those of
+    a fresh run, to the last digit.
+
+    Args:
+        db: the database, its artifacts where they are stored.
+        tasks, methods: names and groups, of what is stored.
+        test_sets, calibrate, exhaustive, data_dir, device, threads: as of `run`.
+        quiet: no progress display.
+
+    Raises:
+        UserError: bad input, or an unusable database; nothing is written then.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("map", "diabetes", splits=[0], budget="smoke", db=db)
+        >>> bnnbench.rescore(db, calibrate="temperature").changed
+        1
+    """
+    request = Request(
+        methods=names_of(methods, "--methods"),
+        tasks=names_of(tasks, "--task"),
+        budget=budget_of("full"),
+        test_sets=names_of(test_sets, "--test-sets"),
+        calibrations=names_of(calibrate, "--calibrate"),
+        root=None if data_dir is None else path_of(data_dir, "--data-dir"),
+        exhaustive=exhaustive,
+    )
+    return rescore_stored(request, db, device_of(device), large_threads=large_threads(threads), quiet=quiet)
+
+
+def submit(
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    out: str | os.PathLike[str] = "submission.zip",
+    *,
+    methods: str | Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
+    budget: str | None = None,
+) -> list[str]:
+    """Write results into one file, which `validate` checks and `merge` takes.
+
+    Args:
+        db: the database.
+        out: the file. `.json` holds scores, curves, provenance and the checksums of the predictives; `.zip` holds the
+            predictives, too, from which `validate` scores again.
+        methods, tasks: names, None for all. budget: None for all.
+
+    Returns:
+        What `validate` would find wrong with it.
+
+    Raises:
+        UserError: there are no such results, a predictive is missing, or the file cannot be written.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = bnnbench.run("map", "diabetes", budget="smoke", db=f"{folder}/results.db")
+        >>> bnnbench.submit(f"{folder}/results.db", f"{folder}/map.zip", methods="map")
+        []
+    """
+    wanted = {
+        "method": None if methods is None else names_of(methods, "--methods"),
+        "task": None if tasks is None else names_of(tasks, "--task"),
+        "budget": None if budget is None else [text_of(budget, "--budget")],
+    }
+    with ResultStore(db, read_only=True) as store:
+        write_submission(store, path_of(out, "--out"), splits_of, **wanted)
+    return validate(out)
+
+
+def validate(file: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None) -> list[str]:
+    """What is wrong with a file of `submit`, a sentence each; nothing of a valid one.
+
+    Checked are its form, its checksum, the cells' fingerprints, versions, statuses, scores (finite, and of metrics that
+    are known) and completeness over splits; in a zip the predictives' checksums, and that the scores follow from them,
+    where the task's data are here.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    root = None if data_dir is None else path_of(data_dir, "--data-dir")
+    with opened(file) as submission:
+        return faults(submission, installed(root))

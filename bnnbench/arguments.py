@@ -89,17 +89,17 @@ def whole_of(value: Any, what: str, most: int, why: str = "") -> int:
     return number
 
 
-def seconds_of(value: Any, what: str) -> float:
-    """A positive number of seconds.
+def amount_of(value: Any, what: str, unit: str) -> float:
+    """A positive number of some unit.
 
     Raises:
         UserError: another number, or none.
     """
     if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
-        raise UserError(f"{what} must be a number of seconds, not {value!r:.80}.")
-    if not (seconds := float(value)) > 0:  # NaN too
-        raise UserError(f"{what} must be a positive number of seconds, not {seconds:g}.")
-    return seconds
+        raise UserError(f"{what} must be a number of {unit}, not {value!r:.80}.")
+    if not (amount := float(value)) > 0:  # NaN too
+        raise UserError(f"{what} must be a positive number of {unit}, not {amount:g}.")
+    return amount
 
 
 def text_of(value: Any, what: str) -> str:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from bnnbench.errors import StorageError
 
@@ -41,12 +42,19 @@ def write_file(path: Path, data: bytes, elsewhere: str = ELSEWHERE) -> None:
     Raises:
         StorageError: it cannot be written; the sentence ends in `elsewhere`.
     """
+    with written(path, elsewhere) as file:
+        file.write(data)
+
+
+@contextmanager
+def written(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[BinaryIO]:
+    """The same of a file that is written piece by piece: it is there when all went well."""
     with file_faults("write", path, elsewhere):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name[:20]}.{uuid.uuid4().hex}")
         try:
             with draft.open("xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)

@@ -40,6 +40,13 @@ class Status(enum.StrEnum):
         }[self.value]
 
 
+class Origin(enum.StrEnum):
+    """Where the predictions of a cell come from."""
+
+    TRAINED = "trained"  # here, by a method of the suite or of a plug-in
+    EXTERNAL = "external"  # made elsewhere, scored here
+
+
 SCORED = (Status.OK.value, Status.UNCONVERGED.value)  # of cells that have scores
 
 
@@ -55,6 +62,7 @@ class CellRecord:
         rule, index: split rule and which of its splits.
         seed: training seed.
         budget: `smoke`, `quick`, `full` or `long`.
+        origin: where its predictions come from; not identity, for no external method bears the name of another.
     """
 
     task: str
@@ -67,6 +75,7 @@ class CellRecord:
     index: int
     seed: int
     budget: str
+    origin: str = Origin.TRAINED.value
 
     @property
     def split(self) -> str:
@@ -89,6 +98,7 @@ class MethodRecord:
         order: fixes its row, colour and marker everywhere.
         role: `baseline` (there to be beaten), `reference` (gold standard or exact) or `method`.
         other_target: whether it approximates something else than the posterior of the task.
+        implements: the method that is the same algorithm in another implementation; empty: none.
     """
 
     name: str
@@ -98,6 +108,7 @@ class MethodRecord:
     order: int
     role: str = "method"
     other_target: bool = False
+    implements: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,6 +191,7 @@ class Outcome:
         wall_s, pack_size: seconds of the whole pack, and how many cells shared them.
         curves: training curves by name.
         artifacts: kind (`posterior`, `predictive`) -> named arrays, written beside the database.
+        source: sha256 of predictions that were made elsewhere, None of a cell that was trained.
     """
 
     cell: CellRecord
@@ -196,6 +208,7 @@ class Outcome:
     evaluations: tuple[EvaluationRecord, ...] = ()
     curves: Mapping[str, Series] = field(default_factory=dict)
     artifacts: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    source: str | None = None
 
 
 def canonical(config: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ point that cannot be taken, whatever is wrong with it, is left out with a warnin
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import importlib
@@ -49,7 +50,7 @@ class Registry(Generic[T]):
 
     Args:
         noun: what is registered, in error messages.
-        package: the package whose modules are imported to fill the registry.
+        packages: the packages whose modules are imported to fill the registry, in this order, with commas.
         group: entry point group of other packages' contributions.
         groups_of: maps an entry to the group names it belongs to (`--task uci`).
         fault: says what is wrong with an entry, nothing if it may be registered.
@@ -59,13 +60,13 @@ class Registry(Generic[T]):
     def __init__(
         self,
         noun: str,
-        package: str,
+        packages: str,
         group: str,
         groups_of: Callable[[T], Iterable[str]],
         fault: Callable[[Any], str] = lambda entry: "",
         shared: Collection[str] = (),
     ) -> None:
-        self.noun, self.package, self.group, self._groups_of = noun, package, group, groups_of
+        self.noun, self.packages, self.group, self._groups_of = noun, packages.split(","), group, groups_of
         self._fault, self._shared = fault, frozenset(shared)
         self._entries: dict[str, T] = {}
         self._ours: frozenset[str] = frozenset()  # our names and groups, once they are all known
@@ -82,7 +83,7 @@ class Registry(Generic[T]):
             name = getattr(entry, "name", None)
             raise UserError(f"The {self.noun} {name if isinstance(name, str) else entry!r} is not registered: {fault}.")
         self._entries[entry.name] = entry  # type: ignore[attr-defined, assignment]
-        if not self._complete and _module_level_caller().startswith(f"{self.package}."):
+        if not self._complete and _module_level_caller().startswith(tuple(f"{package}." for package in self.packages)):
             self._own_names |= {entry.name}  # type: ignore[attr-defined]
         return entry
 
@@ -94,6 +95,19 @@ class Registry(Generic[T]):
         """
         self.get(name)
         del self._entries[name]
+
+    def extended(self, entries: Iterable[T]) -> Registry[T]:
+        """A registry of these entries too, which leaves this one as it is; one whose name is taken is left out with a
+        warning."""
+        self.discover()
+        found = copy.copy(self)
+        found._entries = dict(self._entries)
+        for entry in entries:
+            try:
+                found._entries[self.admitted(entry).name] = entry  # type: ignore[attr-defined]
+            except UserError as error:
+                warn(str(error))
+        return found
 
     def admitted(self, entry: E) -> E:
         """The entry, registered or not, if it can stand beside those that are.
@@ -139,9 +153,9 @@ class Registry(Generic[T]):
         """Import our own modules and the entry points, once."""
         if self._complete:
             return
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+        for name in self.packages:
+            for module in pkgutil.iter_modules(importlib.import_module(name).__path__):
+                importlib.import_module(f"{name}.{module.name}")
         self._complete = True  # before packages are loaded, which may look into the registry
         self._ours = self._own_names.union(*(self._groups_of(self._entries[name]) for name in self._own_names))
         for source, point in _entry_points(self.group):

@@ -38,7 +38,15 @@ DATABASES = [
     "foo://", "a b://c", "file://results.db", "postgresql://u:p@[::1/x", "sqlite://host/x.db", "/proc/x.db",
 ]  # fmt: skip
 FOLDERS = ["notes.txt", "notes.txt/x", LONG, f"{LONG}/x", "~nosuchuser/x", "pipe", "pipe/x"]
-READERS = [["status"], ["show", "0"], ["export"], ["report"], ["forget", "--superseded"]]
+READERS = [
+    ["status"],
+    ["show", "0"],
+    ["export"],
+    ["report"],
+    ["forget", "--superseded"],
+    ["compare", "map", "constant"],
+]
+READERS += [["rescore"], ["submit", "--out", "x.zip"]]
 
 
 def lines() -> Iterator[list[str]]:
@@ -92,10 +100,48 @@ def lines() -> Iterator[list[str]]:
         ["report", "--figures", name] for name in ["", ",", "gif", "svg;png", "SVG", "svg,none", LONG, "\udcff"]
     )
     yield from (["report", "--jobs", value] for value in [*WHOLE, "10000", "4294967297"])
+    for place in [*DATABASES, "absent.json", "folder.zip"]:
+        yield ["merge", "--into", "all.db", "--", place]
+    for place in [*DATABASES, "results.db"]:
+        yield ["merge", "results.db", "--into", place]
+        yield ["compare", "map", "--against", place] if place != "results.db" else ["compare", "map"]
+    yield from (["merge", "results.db", "--into", "all.db", "--prefer", name] for name in ["", "best", "FIRST", LONG])
+    yield from (["merge", "results.db", "--into", "all.db", "--artifacts", place] for place in FOLDERS)
+    yield from (["merge"], ["merge", "results.db"], ["validate"], ["submit"], ["compare"], ["compare", "map", "map"])
+    yield from (["compare", "map", name] for name in [*NAMES, "map [lr=1]", "map []"])
+    named = {"--task": TASKS, "--metric": ["", "rms", LONG, "epistemic_std"], "--budget": ["quik", LONG]}
+    named |= {"--split-rule": ["gap", ""], "--evaluation": ["", "kmnist"], "--format": ["", "xml", "MD"]}
+    yield from (["compare", "map", "constant", option, name] for option, names in named.items() for name in names)
+    for name in ["", "mop", LONG, "\udcff", "*"]:
+        yield ["rescore", "--methods", name]
+        yield ["rescore", "--task", name]
+    yield from (["rescore", "--test-sets", name] for name in TEST_SETS if name != "all")
+    yield from (["rescore", "--calibrate", name] for name in ["conformol", "ALL", "*", LONG])
+    yield from (["submit", "--out", place] for place in [*FOLDERS, "", "x.txt", "folder", "notes.txt"])
+    yield from (["submit", "--out", "x.json", "--methods", name] for name in ["mop", "map,mop", LONG, "\udcff"])
+    yield from (["validate", place] for place in [*FOLDERS, "", "results.db", "absent.zip", "folder"])
     yield from (["forget", *words] for words in ([], ["--dry-run"], ["--superseded", "x"], ["--all"]))
     yield from (["export", "--format", name] for name in ["", "xlsx", "csv,json", "CSV", LONG, "\udcff"])
     yield from (["show", name] for name in ["", "zzz", LONG, "%", "'; DROP TABLE cell; --", "α", "\udcff", "-1", "_"])
     yield from (["list", name] for name in ["", "sheep", "METHODS", LONG, "\udcff"])
+    scored = ["--task", "toy-homoscedastic", "--method", "mine"]
+    for name in TASKS:
+        yield ["splits", "--out", "new", "--", name]
+        yield ["score", "notes.txt", "--method", "mine", "--task", name]
+    yield from (["splits", "toy-homoscedastic", "--out", place] for place in [*FOLDERS, "", ".", "results.db"])
+    yield from (["splits", "diabetes", "--out", "new", "--format", name] for name in ["", "xlsx", "npz;csv", LONG])
+    yield from (["splits", "diabetes", "--out", "new", "--split-rule", name] for name in ["", "gap", LONG, "\udcff"])
+    yield from (["splits"], ["splits", "diabetes"], ["splits", "moons", "--out", "new"], ["score"], ["score", "x.npz"])
+    yield from (
+        ["score", place, *scored] for place in [*FOLDERS, "", ".", "folder", "absent.npz", "results.db", "x\udcff"]
+    )
+    yield from (
+        ["score", "notes.txt", *scored, "--method", name] for name in [*NAMES, "map", "all", "references", "a b"]
+    )
+    yield from (["score", "notes.txt", *scored, "--gradients", value] for value in WHOLE if value != "1,2")
+    yield from (["score", "notes.txt", *scored, "--splits", value] for value in SPLITS)
+    yield from (["score", "notes.txt", *scored, "--budget", name] for name in ["", "quik", "QUICK", LONG, "\udcff"])
+    yield from (["score", "notes.txt", *scored, "--citation", name] for name in ["a\nb", "\udcff", "x" * 2000])
     yield from (["walk"], [LONG], ["\udcff"], ["run", "map"], ["show"], ["data", "walk"], ["--nope"], ["run", "-x"])
     yield from (["data", "fetch"], ["data", "import", "yacht"], ["check"], ["run", "--db"], ["list", "a", "b"])
 
@@ -149,6 +195,17 @@ CALLS: list[tuple[str, tuple, dict]] = [
     *(("report", (), {"budget": value}) for value in [5, ["smoke"], b"smoke"]),
     *(("report", (), {"figures": value}) for value in [5, None, [1], [], ["gif"], b"svg", ["none", "svg"]]),
     *(("report", (), {"jobs": value}) for value in [1.5, "1", [1], True, float("nan"), 10**12, 0]),
+    *(("merge", (value, "all.db"), {}) for value in [None, 5, [], b"x.db", "a\0b", [None], [5], {}, "absent.db", True]),
+    *(("merge", ("results.db", value), {}) for value in [None, 5, [], b"x.db", "a\0b", "results.db"]),
+    *(("merge", ("results.db", "all.db"), {"prefer": value}) for value in [5, [], "best", True]),
+    *(("compare", value, {}) for value in [(), ("map",), (5, 6), (None, None), ("map", "map"), (["map"], ["gp"])]),
+    *(("compare", ("map", "constant"), {name: 5}) for name in ["db", "against", "tasks", "metrics", "budget"]),
+    ("compare", ("map", "constant"), {"split_rule": 5}),
+    *(("rescore", (value,), {}) for value in [None, 5, [], b"x.db", "a\0b", "absent.db"]),
+    *(("rescore", (), {name: 5}) for name in ["tasks", "methods", "test_sets", "calibrate", "data_dir", "device"]),
+    *(("submit", ("results.db", value), {}) for value in [None, 5, [], b"x.zip", "a\0b", "x.txt"]),
+    *(("submit", ("results.db", "x.zip"), {name: 5}) for name in ["methods", "tasks", "budget"]),
+    *(("validate", (value,), {}) for value in [None, 5, [], b"x.zip", "a\0b", "absent.zip", "results.db"]),
     *(("forget", (value,), {"superseded": True}) for value in [None, 5, [], b"x.db", "a\0b", "absent.db"]),
     ("forget", ("results.db",), {}),
     ("forget", ("results.db",), {"dry_run": True}),

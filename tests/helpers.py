@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -107,6 +107,8 @@ TASKS = {
     "density": SyntheticDensity("synthetic-de", "density", ("synthetic",), ("folds",), batch_size=32),
     "variational": SyntheticDensity("synthetic-va", "variational", ("synthetic",), ("folds",), batch_size=32),
 }
+# What is trained in packs. The laws of estimators, each in a process of its own, are in tests/adapters.
+PACKED = [method for method in METHODS if not method.isolated]
 # Settings under which a method's laws are cheap: what they multiply is the same work again.
 SMALL = {"hmc": {"steps_multiplier": 1, "num_chains": 2}, "gp": {"iterations": 10}}
 SMALL |= dict.fromkeys(("mclmc", "ensemble-mclmc", "ensemble-mcmc"), SMALL["hmc"])
@@ -118,7 +120,7 @@ ALIKE = ("flow-nice", "flow-spline-ar", "flow-radial")
 MADE_OF_OTHERS = ("mnf-", "multi-swag", "ensemble-laplace", "rank-1")
 PAIRS = [
     (method.name, task)
-    for method in METHODS
+    for method in PACKED
     for task in TASKS
     if TASKS[task].kind in method.supports
     and not (task == "variational" and "density" in method.supports)
@@ -187,3 +189,25 @@ def normal(loc: float | Tensor, scale: float | Tensor) -> torch.distributions.No
 def outcomes_of(cells: list[Cell], settings: Settings, progress: RunProgress) -> list[Outcome]:
     """What the runner makes of a pack, in the order of the cells."""
     return [outcome for _, outcomes, *_ in run_pack(cells, settings, progress.line()) for outcome in outcomes]
+
+
+def walk(method, problem, steps, each=None, key=0):
+    """The state after so many updates; `each` sees t and every state and info."""
+    problem = replace(problem, steps=steps)
+    state = method.init(random.key(key), problem)
+    for t in range(steps):
+        now = replace(problem, t=torch.tensor(float(t), dtype=torch.float64))
+        state, info = method.update(random.fold_in(random.key(key + 1), t), state, now)
+        if each:
+            each(t, state, info)
+    return state
+
+
+def rows_seen(monkeypatch, problem: Problem, methods: Iterable[Method]) -> list[int]:
+    """Rows of every forward pass of one update of each method, counted once for networks that share it under vmap."""
+    seen: list[int] = []
+    forward = type(problem.network).forward
+    monkeypatch.setattr(type(problem.network), "forward", lambda net, x: seen.append(x.shape[0]) or forward(net, x))
+    for method in methods:
+        method.update(random.key(1), method.init(random.key(0), problem), problem)
+    return seen

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import CPU
+from helpers import CPU, PACKED
 from scipy.special import xlogy
 
 import bnnbench
@@ -39,7 +39,7 @@ def db(tmp_path_factory):
 
 
 @pytest.mark.parametrize("task", TRAINED_ON)
-@pytest.mark.parametrize("method", [m.name for m in METHODS if not {"references", "flow"} & set(m.tags)])
+@pytest.mark.parametrize("method", [m.name for m in PACKED if not {"references", "flow"} & set(m.tags)])
 def test_a_loaded_posterior_is_the_one_that_was_scored(db, method, task):
     """Its mixture at the test rows against the one stored when it was scored. Measured: the same to the bit where the
     pack had one replica; a pack of ten multiplies its matrices in another order."""
@@ -118,7 +118,7 @@ def test_the_constants_scores_are_those_of_numpy(db):
 
 
 def test_what_is_finished_is_not_trained_again(db, monkeypatch):
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
     assert bnnbench.run("all", TRAINED_ON, splits="0", db=db, **LIKE).missing == 0
     assert bnnbench.run("map", TRAINED_ON, db=db, **LIKE).missing == 0
 
@@ -264,3 +264,15 @@ def test_report_says_which_results_this_installation_has_superseded(tmp_path, mo
     assert marked() == {"constant": False, "map": False}
     monkeypatch.setattr(METHODS.get("map"), "version", METHODS.get("map").version + 1)
     assert marked() == {"constant": False, "map": True}
+
+
+def test_verdicts_are_kept_where_a_database_is_named_and_a_bad_name_is_refused_at_once(tmp_path):
+    db = tmp_path / "a.db"
+    names = [verdict.name for verdict in bnnbench.check("constant", db=db)]
+    with ResultStore(db, read_only=True) as store:
+        kept = store.verdicts()
+    assert kept["name"].tolist() == names
+    assert kept["passed"].dropna().tolist() == [True]
+    (tmp_path / "b.db").write_text("no database")
+    with pytest.raises(UserError, match="no SQLite"):
+        bnnbench.check("constant", db=tmp_path / "b.db")

@@ -35,16 +35,18 @@ MAY_IMPORT = {
     "layers": {*BOTTOM, "nets", "flows"},
     "model": {*LEARNED},
     "methods": {*LEARNED, "model"},
+    "adapters": {*LEARNED, "model", "methods"},
     "metrics": {*BOTTOM, "model", "records"},
     "data": {*BOTTOM, "model", "files"},
     "tasks": {*LEARNED, "model", "data"},
     "engine": {*TENSORS, "files", "_version"},
     "evaluation": {*TENSORS, "metrics", "engine"},
-    "store": {"errors", "names", "arguments", "registry", "records", "files"},
+    "predictions": {*BOTTOM, "model", "files"},
+    "store": {"errors", "names", "arguments", "registry", "records", "files", "_version"},
     "reporting": {"errors", "names", "registry", "store", "records"},
-    "experiment": {*TENSORS, "metrics", "engine", "evaluation", "store", "_version"},
+    "experiment": {*TENSORS, "files", "metrics", "predictions", "engine", "evaluation", "store", "_version"},
     "checks": {*TENSORS, "engine", "evaluation"},
-    "api": {"arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "reporting"},
+    "api": {"errors", "names", "arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "reporting"},
     "cli": {"errors", "names", "arguments", "registry", "_version", "api", "methods", "data", "tasks", "metrics",
             "experiment", "store", "reporting"},
     "bnnbench": {"_version", "api"},
@@ -63,6 +65,9 @@ OTHERS = {
 
 HEAVY = {"torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "seaborn", "sqlalchemy"}
 HEAVY |= {"alembic", "psutil", "requests"}
+# Libraries of adapters, with those that they bring; each is an extra.
+EXTRAS = {"bayesian_torch", "gpytorch", "ivon", "jax", "laplace", "ngboost", "numpyro", "posteriors"}
+EXTRAS |= {"torch_uncertainty", "torchopt", "vbll"}
 
 
 def part(module: str) -> str:
@@ -141,7 +146,9 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
     lines = project["dependencies"] + project["optional-dependencies"]["html"]
     declared = {re.split(r"[<>=]", line)[0] for line in lines}
     owners = packages_distributions() | {"vl_convert": ["vl-convert-python"]}
-    packages = {target.split(".")[0] for _, _, target in IMPORTS} - {"bnnbench", *sys.stdlib_module_names}
+    optional = EXTRAS & {target.split(".")[0] for name, _, target in IMPORTS if part(name) == "adapters"}
+    assert optional == EXTRAS
+    packages = {target.split(".")[0] for _, _, target in IMPORTS} - {"bnnbench", *optional, *sys.stdlib_module_names}
     packages -= {"markupsafe"}  # of Jinja
     assert {owners.get(package, [package])[0].lower() for package in packages} == declared
 
@@ -157,6 +164,7 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
             id="report",
         ),
         pytest.param("import bnnbench.api, bnnbench.data.loaders", {"torchvision", "requests", "PIL"}, id="api"),
+        pytest.param("import bnnbench.adapters", EXTRAS, id="adapters"),
         pytest.param("import bnnbench.store.store", {"torch", "matplotlib", "bnnbench.methods"}, id="store"),
     ],
 )

@@ -73,6 +73,30 @@ def test_own_method_metric_and_figure(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "my_figure.png").stat().st_size > 1000
 
 
+def test_own_estimator(tmp_path: Path) -> None:
+    plugin = Plugin(tmp_path, ["my_estimators"])
+    assert len(template("my_estimators.py").splitlines()) <= 30
+    assert "my-forest" in plugin.bnnbench("list", "methods")
+    run = (
+        "run",
+        "--methods",
+        "my-forest",
+        "--task",
+        "diabetes",
+        "--splits",
+        "0,1",
+        "--budget",
+        "smoke",
+        "--db",
+        "m.db",
+    )
+    assert "2 ok now" in plugin.bnnbench(*run, "--set", "my-forest.trees=5")
+    assert "2 finished before, none now" in plugin.bnnbench(*run, "--set", "my-forest.trees=5")
+    errors = bnnbench.scores(tmp_path / "m.db", method="my-forest", evaluation="test", metric="rmse")["value"]
+    assert len(errors) == 2
+    assert (errors < 75).all()  # the target's standard deviation is 77
+
+
 def test_own_task(tmp_path: Path) -> None:
     plugin = Plugin(tmp_path, ["my_tasks"])
     assert "my-task" in plugin.bnnbench("list", "tasks")

@@ -20,7 +20,7 @@ from bnnbench.checks.sample import CPU, as_checked, budget, means, problem, samp
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.pack import stack
 from bnnbench.engine.train import train
-from bnnbench.methods import Method
+from bnnbench.methods import Inference
 from bnnbench.model import GaussianPrior, Prior
 
 BATCH = 512  # as large as leaves a sampler's minibatch noise without weight
@@ -34,7 +34,7 @@ CURVED = task(BATCH, rows=4, banana=True)
 NO_CLAIM = "the method does not say what it comes to (`family`)"
 
 
-def checks(method: Method) -> Iterator[Verdict]:
+def checks(method: Inference) -> Iterator[Verdict]:
     """All checks of a method, as they are done."""
     for part in (linear_regression, vague_regression, no_data, scaling, curved_target, packed_equals_alone):
         yield from part(method)
@@ -46,13 +46,13 @@ def _spread(draws: np.ndarray) -> np.ndarray | None:
     return sd if np.isfinite(sd).all() and (sd > 0).all() else None
 
 
-def _prior(method: Method, known: Known) -> Prior:
+def _prior(method: Inference, known: Known) -> Prior:
     """The prior the method has on a task: its own, or the task's."""
     pack = stack([Cell(known, method, "known", 0, 0, budget(method))], CPU)
     return method.target(problem(pack)).prior
 
 
-def _factorised(method: Method, known: Known, name: str) -> Iterator[Verdict]:
+def _factorised(method: Inference, known: Known, name: str) -> Iterator[Verdict]:
     """Mean and spread where every weight has a posterior of its own; a point estimate has no spread."""
     draws = weights(sample(method, known))
     mean, sd = truth.factorised(known, _prior(method, known), method.family != "exact", _spread(draws))
@@ -61,14 +61,14 @@ def _factorised(method: Method, known: Known, name: str) -> Iterator[Verdict]:
         yield compare_spread(f"{name} spread", draws, sd, bool(method.num_chains))
 
 
-def _conjugate(method: Method, known: Known, prior: GaussianPrior) -> tuple[np.ndarray, np.ndarray]:
+def _conjugate(method: Inference, known: Known, prior: GaussianPrior) -> tuple[np.ndarray, np.ndarray]:
     """Mean and precision of what the method comes to: the posterior, or the best product of normals, which has the same
     mean and 1 / diag(precision)."""
     mean, precision = truth.conjugate(known, prior)
     return mean, np.diag(np.diag(precision)) if method.family == "mean-field" else precision
 
 
-def linear_regression(method: Method) -> Iterator[Verdict]:
+def linear_regression(method: Inference) -> Iterator[Verdict]:
     """Posterior mean, spread and temperature of a linear regression."""
     names = [f"linear regression: {what}" for what in ("mean", "spread", "temperature")]
     if method.family not in {"exact", "mean-field", "point"}:
@@ -89,7 +89,7 @@ def linear_regression(method: Method) -> Iterator[Verdict]:
     yield compare_temperature(names[2], draws, mean, precision)
 
 
-def vague_regression(method: Method) -> Iterator[Verdict]:
+def vague_regression(method: Inference) -> Iterator[Verdict]:
     """Mean and temperature of a linear regression that the data leave open. The prior moves its mean by as much as the
     data leave open, so that a prior which acts on the spread alone shows. And it is slow to warm up, so that a chain
     that is cooled on its way to its draws is still cold when they are kept; the data of a well determined regression
@@ -105,16 +105,19 @@ def vague_regression(method: Method) -> Iterator[Verdict]:
     yield compare_temperature(names[1], draws, mean, precision)
 
 
-def no_data(method: Method) -> Iterator[Verdict]:
+def no_data(method: Inference) -> Iterator[Verdict]:
     """Without data the posterior is the prior."""
     name = "no data: the prior"
+    if method.isolated:
+        yield not_applicable(name, "an estimator is never without rows")
+        return
     if method.family not in {"exact", "mean-field"}:
         yield not_applicable(name, "a point estimate" if method.family == "point" else NO_CLAIM)
         return
     yield from _factorised(method, EMPTY, f"{name}'s")
 
 
-def scaling(method: Method) -> Iterator[Verdict]:
+def scaling(method: Inference) -> Iterator[Verdict]:
     """The prior counts once a data set: minibatches of 32 out of 64 and out of 512 rows."""
     name = "prior against n data in batches of 32"
     if method.family not in {"mean-field", "point"}:
@@ -125,7 +128,7 @@ def scaling(method: Method) -> Iterator[Verdict]:
         yield from _factorised(method, known, f"n = {known.rows}, batch 32:")
 
 
-def curved_target(method: Method) -> Iterator[Verdict]:
+def curved_target(method: Inference) -> Iterator[Verdict]:
     """Moments of b and w^2 on a banana, against quadrature; for Markov chains."""
     name = "two-dimensional banana"
     if not method.num_chains or method.family != "exact":
@@ -139,9 +142,12 @@ def curved_target(method: Method) -> Iterator[Verdict]:
     yield compare_spread(f"{name}: spread", draws, sd)
 
 
-def packed_equals_alone(method: Method) -> Iterator[Verdict]:
+def packed_equals_alone(method: Inference) -> Iterator[Verdict]:
     """The engine's law for this method: a cell's predictions do not depend on the pack it is in (float64)."""
     name, method = "packed equals alone", as_checked(method)
+    if method.isolated:
+        yield not_applicable(name, "an estimator is always alone")
+        return
     few = budget(method, 100)
     cells = [Cell(LINEAR, method, "known", 0, seed, few) for seed in range(3)]
     together = means(train(stack(cells, CPU, torch.float64), False)[0])

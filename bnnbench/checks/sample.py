@@ -11,10 +11,10 @@ import torch
 from bnnbench.checks.problems import Known
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.compile import is_compiled
+from bnnbench.engine.fit import Trained, fit
 from bnnbench.engine.pack import Pack, stack
-from bnnbench.engine.train import Fitted, train
 from bnnbench.evaluation.evaluator import Evaluator
-from bnnbench.methods import Method
+from bnnbench.methods import Inference
 from bnnbench.model import GaussianPredictive, Problem
 from bnnbench.tasks.budget import Budget
 
@@ -22,19 +22,19 @@ CPU = torch.device("cpu")
 UPDATES, SAMPLES, SEEDS = 10_000, 200, 16
 
 
-def as_checked(method: Method) -> Method:
+def as_checked(method: Inference) -> Inference:
     """The method without early stopping, which would prefer what fits over what it ought to converge to."""
     names = {field.name for field in dataclasses.fields(method)}  # type: ignore[arg-type]
     return replace(method, early_stopping=False) if "early_stopping" in names else method  # type: ignore[type-var]
 
 
-def budget(method: Method, updates: int = UPDATES) -> Budget:
+def budget(method: Inference, updates: int = UPDATES) -> Budget:
     """So many steps that the method makes about `updates` updates."""
     steps = max(1, updates // method.steps_multiplier)
     return Budget("check", steps, SAMPLES, 1, "")
 
 
-def sample(method: Method, task: Known) -> np.ndarray:
+def sample(method: Inference, task: Known) -> np.ndarray:
     """Predictive means at the probes of `SEEDS` cells that differ in their seed, standardised [R, S, probes].
 
     One cell after the other where the method cannot be vmapped.
@@ -42,10 +42,10 @@ def sample(method: Method, task: Known) -> np.ndarray:
     method = as_checked(method)
     cells = [Cell(task, method, "known", 0, seed, budget(method)) for seed in range(SEEDS)]
     groups = [cells] if method.vmappable else [[cell] for cell in cells]
-    return np.concatenate([means(train(stack(group, CPU), is_compiled(cells[0], CPU))[0]) for group in groups])
+    return np.concatenate([means(fit(method, stack(group, CPU), is_compiled(cells[0], CPU))[0]) for group in groups])
 
 
-def means(fitted: Fitted) -> np.ndarray:
+def means(fitted: Trained) -> np.ndarray:
     """Means of the mixture components at the probes, standardised [R, S, probes]; NaN where a cell diverged."""
     pack = fitted.pack
     probes = pack.data.x[pack.splits[0].test]

@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from bnnbench._version import __version__
+from bnnbench.cli.databases import compare, merge, rescore, submit, validate
 from bnnbench.cli.datasets import data
+from bnnbench.cli.predictions import score, splits
 from bnnbench.cli.results import certified, export, forget, list_, report, show, status
 from bnnbench.cli.terminal import plain, sentences_for, survived
 from bnnbench.cli.training import check, run
@@ -63,5 +65,6 @@ def main() -> None:
     """
 
 
-for command in (run, report, check, list_, status, show, export, certified, forget, data):
+COMMANDS = (run, report, splits, score, check, compare, rescore, list_, status, show, export, merge, submit, validate)
+for command in (*COMMANDS, certified, forget, data):
     main.add_command(command)

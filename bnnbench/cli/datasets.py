@@ -12,7 +12,7 @@ from bnnbench.cli.common import data_option, table
 
 @click.group()
 def data() -> None:
-    """List, fetch, verify or import the data sets.
+    """List, fetch, verify or import the data sets, and add tables of your own.
 
     \b
     Example:
@@ -31,10 +31,11 @@ def data_list(data_dir: Path | None) -> None:
     """
     from bnnbench.data.cards import card, names
     from bnnbench.data.files import data_root, present
+    from bnnbench.data.own import own_cards
 
     root = data_root(data_dir)
     rows = []
-    for c in map(card, names()):
+    for c in [*map(card, names()), *own_cards(root)]:
         inputs = " x ".join(map(str, c.shape)) or len(c.columns)
         rows.append((c.name, c.rows, inputs, "present" if present(c, root) else "missing", c.source))
     table(["data set", "rows", "inputs", "state", "source"], rows)
@@ -71,8 +72,10 @@ def data_verify(data_dir: Path | None) -> None:
       bnnbench data verify
     """
     from bnnbench.data.files import data_root, verify
+    from bnnbench.data.own import own_states
 
-    states = verify(data_root(data_dir))
+    root = data_root(data_dir)
+    states = [*verify(root), *own_states(root)]
     table(["data set", "state", "files", "missing or corrupt", "where"], [
         (s.name, s.state, s.files, ", ".join(s.bad[:3]) + (" ..." if len(s.bad) > 3 else ""), s.folder) for s in states
     ])  # fmt: skip
@@ -97,3 +100,79 @@ def data_import(name: str, path: Path, data_dir: Path | None) -> None:
 
     import_local(card(name), path, data_root(data_dir))
     click.echo(f"{name}: ok")
+
+
+@data.command("add")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--target", required=True, help="Name of the column to be predicted.")
+@click.option("--kind", help="regression or classification. Default: by the values of the target.")
+@click.option("--group", help="Column whose values keep rows together when the table is split.")
+@click.option("--time", help="Column of dates or numbers: splits train on the past and test on the future.")
+@click.option("--drop", default="", help="Columns to be left out, with commas.")
+@click.option("--category", default="", help="Columns that are categories, whatever they look like, with commas.")
+@click.option("--number", default="", help="Columns that are numbers, whatever they look like, with commas.")
+@click.option("--missing", default="", help="Texts that stand for a missing value, with commas.")
+@click.option("--name", default="", help="Name of the task to be. Default: that of the file.")
+@click.option("--separator", help="Of the fields. Default: found out.")
+@click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark. Default: found out.")
+@click.option("--encoding", help="Of the text, like utf-8 or cp1252. Default: found out.")
+@click.option("--dry-run", is_flag=True, help="Show what the columns would become.")
+@data_option
+def data_add(
+    path: Path,
+    target: str,
+    kind: str | None,
+    group: str | None,
+    time: str | None,
+    name: str,
+    missing: str,
+    dry_run: bool,
+    data_dir: Path | None,
+    **more: str,
+) -> None:
+    """Make a task of a table: CSV (plain or compressed), Parquet or Excel.
+
+    What becomes of each column is shown; nothing is written if something is wrong. Text becomes one column a value, and
+    missing values are filled in, by the training rows of each split.
+
+    \b
+    Example:
+      bnnbench data add houses.csv --target price --drop id --dry-run
+      bnnbench data add houses.csv --target price --drop id,remarks --time sold
+    """
+    from bnnbench.arguments import names_of
+    from bnnbench.data.guessing import Wishes
+    from bnnbench.data.reading import Form
+    from bnnbench.tasks.own import from_file
+
+    lists = (names_of(more.pop(option), f"--{option}") for option in ("drop", "category", "number"))
+    wishes = Wishes(target, kind, group, time, *map(tuple, lists))
+    form = Form(missing=names_of(missing, "--missing"), **more)
+    found = from_file(path, wishes, form, name, data_dir)
+    click.echo(f"{found.source}: {len(found.table.data.y)} rows with a target; {found.form}")
+    table(["column", "becomes", "missing"], found.table.lines)
+    for note in found.table.notes:
+        click.echo(note)
+    click.echo(f"Split rules, the default first: {', '.join(found.table.rules)}.")
+    if not dry_run:
+        found.write(data_dir)
+        click.echo(f"{found.name}: written. Next: bnnbench run --methods map,ensemble-deep --task {found.name}")
+
+
+@data.command("remove")
+@click.argument("names", nargs=-1, required=True)
+@data_option
+def data_remove(names: tuple[str, ...], data_dir: Path | None) -> None:
+    """Remove tables that `bnnbench data add` made; results in databases stay.
+
+    \b
+    Example:
+      bnnbench data remove houses
+    """
+    from bnnbench.data.files import data_root
+    from bnnbench.data.own import remove_table
+
+    root = data_root(data_dir)
+    for name in dict.fromkeys(names):
+        remove_table(root, name)
+        click.echo(f"{name}: removed")

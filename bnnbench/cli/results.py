@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bnnbench.cli.common import db_option, table
+from bnnbench.cli.common import data_option, db_option, table
 
 
 @click.command()
@@ -39,17 +39,25 @@ def report(formats: str | None, **options: Any) -> None:
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["methods", "tasks", "test-sets", "metrics", "budgets"]))
-def list_(what: str) -> None:
-    """Show the registered methods, tasks, families of test sets, metrics or budgets.
+@data_option
+def list_(what: str, data_dir: Path | None) -> None:
+    """Show the registered methods, tasks (with tables of your own), families of test sets, metrics or budgets.
 
     \b
     Example:
       bnnbench list methods
     """
-    table(*listings()[what]())
+    from bnnbench.data.files import data_root
+    from bnnbench.tasks.own import own_tasks
+
+    table(*listings(own_tasks(data_root(data_dir)), data_dir)[what]())
 
 
-def listings() -> dict[str, Callable[[], tuple[list[str], list[tuple]]]]:
+def listings(
+    own: Iterable[Any] = (), root: Path | None = None
+) -> dict[str, Callable[[], tuple[list[str], list[tuple]]]]:
+    """What there is to list -> header and rows; `own` are tasks that are not registered."""
+
     def methods() -> tuple[list[str], list[tuple]]:
         from bnnbench.methods import METHODS
 
@@ -60,8 +68,10 @@ def listings() -> dict[str, Callable[[], tuple[list[str], list[tuple]]]]:
         from bnnbench.tasks import TASKS
 
         header = ["task", "kind", "groups", "splits", "data"]
-        state = {True: "present", False: "to be fetched"}
-        return header, [(t.name, t.kind, ", ".join(t.groups), ", ".join(t.rules), state[t.present()]) for t in TASKS]
+        state, known = {True: "present", False: "to be fetched"}, TASKS.extended(own)
+        return header, [
+            (t.name, t.kind, ", ".join(t.groups), ", ".join(t.rules), state[t.present(root)]) for t in known
+        ]
 
     def test_sets() -> tuple[list[str], list[tuple]]:
         from bnnbench.tasks import TASKS
@@ -98,7 +108,7 @@ def status(db: str) -> None:
     """
     from bnnbench.store.store import ResultStore
 
-    columns = ["task", "method", "config", "budget", "status"]
+    columns = ["task", "method", "config", "budget", "origin", "status"]
     with ResultStore(db, read_only=True) as store:
         attempts: Any = store.attempts()
         running: Any = store.running()

@@ -15,7 +15,10 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option(
     "--task", "--tasks", "tasks", default="all", show_default=True, help="Names or groups, with commas, or `all`."
 )
-@click.option("--split-rule", help="Split rule: 10fold, 10fold-grouped, gal, gap, official. Default: each task's own.")
+@click.option(
+    "--split-rule",
+    help="Split rule: 10fold, 10fold-grouped, gal, gap, official, grouped, time. Default: each task's own.",
+)
 @click.option("--splits", help="Numbers of the splits to run, with commas. Default: all.")
 @click.option("--folds", hidden=True, help="Former name of --splits.")
 @click.option(
@@ -41,6 +44,9 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU.")
 @click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]")
 @click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
+@click.option(
+    "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
+)
 @click.option("--exhaustive", is_flag=True, help="Sweeps of --test-sets over all test images, with all samples.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
 @click.option("--force", is_flag=True, help="Train finished cells again.")
@@ -73,7 +79,8 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
     click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
     from bnnbench.cli.summary import print_tables
 
-    print_tables(db, options["tasks"], options["methods"], options["budget"], options["split_rule"])
+    shown = (options[name] for name in ("tasks", "methods", "budget", "split_rule", "data_dir"))
+    print_tables(db, *shown)
     if summary.all_failed:
         sys.exit(1)
 
@@ -82,17 +89,19 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
 @click.argument("method")
 @click.option("--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter.")
 @click.option("--threads", type=int, help="CPU threads.  [default: 1]")
-def check(method: str, settings: tuple[str, ...], threads: int | None) -> None:
+@click.option("--db", help="Database that keeps the verdicts, for reports.  [default: none]")
+def check(method: str, settings: tuple[str, ...], threads: int | None, db: str | None) -> None:
     """Put a method, also one of your own, on problems with known answers; exit status 1 if it fails one.
 
     \b
     Example:
       bnnbench check sgld --set sgld.lr=0.01
+      bnnbench check posteriors-sgld --db peers.db
     """
     from bnnbench import api
 
     verdicts = []
-    for verdict in api.check(method, settings, threads):
+    for verdict in api.check(method, settings, threads, db):
         verdicts.append(verdict)
         click.echo(f"{verdict.name}: {_outcome(verdict.passed)}", err=True)
     cells = [(v.name, _outcome(v.passed), _figure(v.figure), _figure(v.limit), v.note) for v in verdicts]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bnnbench.data.columns import column_of, numbers, table, target_called
+from bnnbench.data.encoding import Column, Encoder, canonical
 from bnnbench.errors import UserError
 from bnnbench.model.truth import NormalTruth, Truth
 
@@ -33,6 +34,11 @@ class Data:
         exact: mean and standard deviation [G] of the true posterior of the function on the grid, given the training
             rows of the fixed split: what nobody can do better than; else None.
         notes: sentences a report must show (duplicates, known faults).
+        columns: of a table that every split encodes for itself (`data.encoding`): what its columns hold. Their values
+            are then no inputs of a network yet, and NaN where one is missing. Else none.
+        group: whole number of each row's group [N], for the rule `grouped`. time: the same of its time, in order, for
+            the rule `time`.
+        encoder: what made x of such a table, fitted on the training rows of a split.
     """
 
     x: np.ndarray
@@ -47,6 +53,10 @@ class Data:
     truth: Truth | None = None
     exact: tuple[np.ndarray, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    group: np.ndarray | None = None
+    time: np.ndarray | None = None
+    encoder: Encoder | None = None
 
     @classmethod
     def of(cls, x: Any, y: Any, **more: Any) -> Data:
@@ -78,11 +88,29 @@ class Data:
             )
         return cls(x=x, y=y, checksum=checksum(x, y), **more)
 
+    @classmethod
+    def of_columns(cls, columns: tuple[Column, ...], x: np.ndarray, y: np.ndarray, **more: Any) -> Data:
+        """Data of a table that every split encodes for itself; values [N, columns] as its columns read them."""
+        names = tuple(column.name for column in columns)
+        return cls(x=x, y=y, checksum="", features=names, columns=columns, **more).with_target(y)
 
-def checksum(x: np.ndarray, y: np.ndarray) -> str:
-    """First 12 hex digits of the sha256 over the bytes of both."""
-    sha = hashlib.sha256(_bytes(x))
-    sha.update(_bytes(y))
+    def with_target(self, y: np.ndarray) -> Data:
+        """The same with another target, and the checksum of that."""
+        beside = [part for part in (self.group, self.time) if part is not None]
+        sealed = [canonical(self.columns)] if self.columns else []
+        return replace(self, y=y, checksum=checksum(self.x, y, *beside, *sealed))
+
+    def encoded(self, rows: np.ndarray) -> Data:
+        """The table as a network gets it, encoded by what is found in these rows."""
+        encoder = Encoder.of(self.columns, self.x[rows])
+        return replace(self, x=encoder.encode(self.x), features=encoder.features, columns=(), encoder=encoder)
+
+
+def checksum(*parts: np.ndarray | bytes) -> str:
+    """First 12 hex digits of the sha256 over the bytes of all parts, one after the other."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(part if isinstance(part, bytes) else _bytes(part))
     return sha.hexdigest()[:12]
 
 

@@ -57,6 +57,16 @@ class Card:
     checksum: str = ""
     compressed: bool = False
 
+    @property
+    def if_missing(self) -> str:
+        """How to get a file that is missing, in words."""
+        return f"run `bnnbench data fetch {self.name}` or, with a local copy, `bnnbench data import {self.name} PATH`"
+
+    @property
+    def if_altered(self) -> str:
+        """How to get a file that is altered."""
+        return f"run `bnnbench data fetch {self.name} --force`"
+
 
 def folder() -> Path:
     """Where the cards lie: in an installed wheel beside this file, in a checkout under `datasets`."""

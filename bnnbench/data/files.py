@@ -99,14 +99,11 @@ def read(card: Card, root: Path, name: str) -> bytes:
     try:
         content = whole(card, name, path.name, path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(
-            f"{path} is missing; run `bnnbench data fetch {card.name}` or, with a local copy, "
-            f"`bnnbench data import {card.name} PATH`."
-        ) from error
+        raise UserError(f"{path} is missing; {card.if_missing}.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     if content is None:
-        raise UserError(f"{path} does not match its checksum; run `bnnbench data fetch {card.name} --force`.")
+        raise UserError(f"{path} does not match its checksum; {card.if_altered}.")
     return content
 
 

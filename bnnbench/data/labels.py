@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnnbench.data.arrays import Data, checksum
+from bnnbench.data.arrays import Data
 from bnnbench.data.columns import column_of, numbers, target_called
 from bnnbench.data.scales import check_spread, is_constant
 from bnnbench.errors import UserError
@@ -33,7 +33,7 @@ def of_kind(data: Data, kind: str) -> Data:
         return data
     if y.dtype == data.y.dtype and np.array_equal(y, data.y):
         return replace(data, classes=classes)
-    return replace(data, y=y, classes=classes, checksum=checksum(data.x, y))
+    return replace(data, classes=classes).with_target(y)
 
 
 def _regression(y: np.ndarray, target: str) -> np.ndarray:

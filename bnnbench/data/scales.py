@@ -45,7 +45,7 @@ def check_spread(values: np.ndarray, names: Sequence[str] = ()) -> None:
         UserError: a column whose spread is small beside the size of its values, so that float64 does not resolve it,
             or whose unit makes squares overflow.
     """
-    low, high = values.min(0), values.max(0)
+    low, high = np.fmin.reduce(values), np.fmax.reduce(values)  # of what is there: tables may have gaps
     size = np.maximum(np.abs(low), np.abs(high))
     varies = ~is_constant(low, high)
     with np.errstate(over="ignore"):  # the size is then too large

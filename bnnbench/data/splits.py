@@ -3,6 +3,10 @@
 Rules:
     10fold: one permutation keyed by the task's name, cut into 10 contiguous test sets whose sizes differ by at most 1.
     10fold-grouped: the same with rows of identical inputs kept in one fold, whatever their targets.
+    grouped: the same with the rows of each of the data's groups kept in one fold, and either validated or trained on;
+        as many folds as groups, where they are fewer than 10.
+    time: the rows in order of time are cut into 6 blocks of equal size, rows of one time in one block; split k trains
+        on the first k + 1 blocks and tests on the next one. The latest of the training rows validate.
     gal: the 20 stored train and test index files of Gal & Ghahramani (2016).
     gal-heteroscedastic: the same splits, for networks that predict the noise of every input.
     gap: one split for each input with at least 10 distinct values; the rows are sorted by it (stable) and the middle
@@ -12,6 +16,8 @@ Rules:
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
@@ -23,6 +29,8 @@ from bnnbench.errors import UserError
 
 SAME = {"gal-heteroscedastic": "gal"}  # split rule -> the rule whose splits it has
 FOLDS = 10
+ORIGINS = 5  # of the rule `time`
+LEAST_GROUPS = 3  # to train on, to validate and to test
 VALIDATION_ROWS = 5000  # at most
 GAP_VALUES = 10  # distinct values an input needs for a gap in it to mean anything
 LEAST = 2, 1, 1  # rows to train on (one has no spread), to validate and to test
@@ -30,6 +38,7 @@ LEAST = 2, 1, 1  # rows to train on (one has no spread), to validate and to test
 ALONE = "add rows, or give one split by `fixed` in `Data.of` and the rule 'fixed'"
 
 Part = tuple[np.ndarray, np.ndarray]  # rows to train on and to validate, rows to test
+Validation = Callable[[Tensor, np.ndarray], np.ndarray]  # key, rows [n] of a part -> mask [n] of those that validate
 
 
 def count(name: str, rule: str) -> int:
@@ -60,12 +69,10 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
         count(name, rule)
     elif rule not in _offered(data):
         raise UserError(f"The task {name!r} has no {rule!r} splits; it has {', '.join(_offered(data))}.")
-    group = groups(data.x) if rule == "10fold-grouped" else np.arange(len(data.x))
-    parts = {"10fold": _tenfold, "10fold-grouped": _tenfold_grouped, "gal": _gal, "gap": _gap}
-    parts |= {"fixed": _fixed, "official": _fixed}
+    validation = VALIDATIONS.get(rule, _any_rows)(data)
     result = []
-    for index, (train, test) in enumerate(parts[rule](name, data)):
-        held = _validation(random.key_of(name, rule, index, "validation"), group[train])
+    for index, (train, test) in enumerate(PARTS[rule](name, data)):
+        held = validation(random.key_of(name, rule, index, "validation"), train)
         rows = (~held).sum(), held.sum(), len(test)
         if any(have < least for have, least in zip(rows, LEAST, strict=True)):
             raise UserError(
@@ -77,14 +84,15 @@ def splits(name: str, data: Data, rule: str) -> list[Split]:
 
 
 def groups(x: np.ndarray) -> np.ndarray:
-    """Group number of each row [N]; rows with identical inputs share one."""
-    return np.unique(x, axis=0, return_inverse=True)[1].reshape(-1)
+    """Group number of each row [N]; rows with identical inputs share one, gaps included."""
+    return np.unique(np.where(np.isnan(x), np.inf, x), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _offered(data: Data) -> list[str]:
     if data.fixed is not None:
         return ["official" if data.x.ndim > 2 else "fixed"]
-    return ["10fold", "10fold-grouped", *(["gal"] if data.stored else []), "gap"]
+    own = {"gal": data.stored or None, "grouped": data.group, "time": data.time}
+    return ["10fold", "10fold-grouped", *(rule for rule, needed in own.items() if needed is not None), "gap"]
 
 
 def _tenfold(name: str, data: Data) -> list[Part]:
@@ -96,16 +104,46 @@ def _tenfold(name: str, data: Data) -> list[Part]:
 
 def _tenfold_grouped(name: str, data: Data) -> list[Part]:
     group = groups(data.x)
+    if (count := group.max() + 1) < FOLDS:
+        raise UserError(f"The task {name!r} has {count} different inputs, too few for {FOLDS} folds; {ALONE}.")
+    return _folds_of_groups(random.key_of(name, "10fold-grouped"), group, FOLDS)
+
+
+def _grouped(name: str, data: Data) -> list[Part]:
+    assert data.group is not None
+    if (count := int(data.group.max()) + 1) < LEAST_GROUPS:
+        raise UserError(
+            f"The task {name!r} has {count} group{'s' * (count > 1)} of rows, and to train on some, to validate on "
+            f"others and to test takes {LEAST_GROUPS}; group by another column."
+        )
+    return _folds_of_groups(random.key_of(name, "grouped"), data.group, min(FOLDS, count))
+
+
+def _folds_of_groups(key: Tensor, group: np.ndarray, folds: int) -> list[Part]:
+    """Folds of whole groups, of sizes as equal as they allow."""
     size = np.bincount(group)
-    if len(size) < FOLDS:
-        raise UserError(f"The task {name!r} has {len(size)} different inputs, too few for {FOLDS} folds; {ALONE}.")
-    order = _permutation(random.key_of(name, "10fold-grouped"), len(size))
-    fold, filled = np.empty(len(size), dtype=np.int64), np.zeros(FOLDS, dtype=np.int64)
+    order = _permutation(key, len(size))
+    fold, filled = np.empty(len(size), dtype=np.int64), np.zeros(folds, dtype=np.int64)
     # The largest groups first, each to the emptiest fold: single rows then level the sizes.
     for g in order[np.argsort(-size[order], kind="stable")]:
         fold[g] = filled.argmin()
         filled[fold[g]] += size[g]
-    return [_but(len(group), np.flatnonzero(fold[group] == k)) for k in range(FOLDS)]
+    return [_but(len(group), np.flatnonzero(fold[group] == k)) for k in range(folds)]
+
+
+def _time(name: str, data: Data) -> list[Part]:
+    assert data.time is not None
+    order = np.argsort(data.time, kind="stable")
+    time, blocks = data.time[order], ORIGINS + 1
+    # A block begins with the first row of its time, so that no time stands on both sides of an origin.
+    begins = np.searchsorted(time, time[np.arange(1, blocks) * len(time) // blocks])
+    ends = [*begins[1:], len(time)]
+    if not (np.diff([0, *begins, len(time)]) > 0).all():
+        raise UserError(
+            f"The task {name!r} has {len(np.unique(time))} different times for its {len(time)} rows, too few for "
+            f"{blocks} blocks of them; order it by another column."
+        )
+    return [(order[:begin], order[begin:end]) for begin, end in zip(begins, ends, strict=True)]
 
 
 def _gal(name: str, data: Data) -> list[Part]:
@@ -151,10 +189,8 @@ def _part(name: str, index: int, given: Part, n: int) -> Part:
 
 
 def _validation(key: Tensor, group: np.ndarray) -> np.ndarray:
-    """Mask [n] of the training rows that validate: n // 10, at least 20 and at most 5,000 or half; whole groups in
-    random order."""
-    n = len(group)
-    wanted = min(max(n // 10, 20), n // 2, VALIDATION_ROWS)
+    """Mask [n] of the training rows that validate: whole groups in random order."""
+    wanted = _wanted(len(group))
     labels, member, size = np.unique(group, return_inverse=True, return_counts=True)
     chosen, total = np.zeros(len(labels), dtype=bool), 0
     for g in _permutation(key, len(labels)):
@@ -166,9 +202,69 @@ def _validation(key: Tensor, group: np.ndarray) -> np.ndarray:
     return chosen[member.reshape(-1)]
 
 
+def _any_rows(data: Data) -> Validation:
+    """Rows that validate are drawn one by one."""
+    del data
+    return _validation
+
+
+def _of_equal_inputs(data: Data) -> Validation:
+    """They are drawn with all that have equal inputs."""
+    group = groups(data.x)
+    return lambda key, train: _validation(key, group[train])
+
+
+def _of_groups(data: Data) -> Validation:
+    """They are drawn group by group: the smallest one, where all have more rows than are wanted."""
+    group = data.group
+    assert group is not None
+
+    def held(key: Tensor, train: np.ndarray) -> np.ndarray:
+        found, own = _validation(key, group[train]), group[train]
+        labels, sizes = np.unique(own, return_counts=True)
+        return found if found.any() else own == labels[sizes.argmin()]
+
+    return held
+
+
+def _latest(data: Data) -> Validation:
+    """They are the latest, rows of one time together."""
+    time = data.time
+    assert time is not None
+
+    def held(key: Tensor, train: np.ndarray) -> np.ndarray:
+        del key
+        own = np.sort(time[train])
+        return time[train] >= own[len(own) - _wanted(len(own))]
+
+    return held
+
+
+def _wanted(n: int) -> int:
+    """How many of n training rows validate: n // 10, at least 20 and at most 5,000 or half."""
+    return min(max(n // 10, 20), n // 2, VALIDATION_ROWS)
+
+
 def _but(n: int, test: np.ndarray) -> Part:
     return np.setdiff1d(np.arange(n), test), test
 
 
 def _permutation(key: Tensor, n: int) -> np.ndarray:
     return np.asarray(random.permutation(key, n), dtype=np.int64)
+
+
+PARTS: dict[str, Callable[[str, Data], list[Part]]] = {
+    "10fold": _tenfold,
+    "10fold-grouped": _tenfold_grouped,
+    "grouped": _grouped,
+    "time": _time,
+    "gal": _gal,
+    "gap": _gap,
+    "fixed": _fixed,
+    "official": _fixed,
+}
+VALIDATIONS: dict[str, Callable[[Data], Validation]] = {
+    "10fold-grouped": _of_equal_inputs,
+    "grouped": _of_groups,
+    "time": _latest,
+}

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from bnnbench import random
-from bnnbench.methods import Method
+from bnnbench.methods import Inference
 from bnnbench.records import CellRecord, canonical
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import Budget
@@ -22,7 +22,7 @@ class Cell:
     """One method with one configuration on one split of one task, with one seed and budget."""
 
     task: Task
-    method: Method
+    method: Inference
     rule: str
     index: int
     seed: int
@@ -36,10 +36,10 @@ class Cell:
         """The cell as the store knows it."""
         return CellRecord(
             task=self.task.name,
-            task_version=f"{self.task.version}+{self.task.data(self.root).checksum}",
+            task_version=self.task.versioned(self.root),
             method=self.method.name,
             method_version=self.method.version,
-            config=canonical(_fields(self.method)),
+            config=configuration(self.method),
             label=label(self.method, self.task),
             rule=self.rule,
             index=self.index,
@@ -58,17 +58,22 @@ class Cell:
         return self.budget.steps * self.method.steps_multiplier if self.method.num_networks else 0
 
 
-def _fields(method: Method) -> dict[str, Any]:
+def _fields(method: Inference) -> dict[str, Any]:
     return dataclasses.asdict(method)  # type: ignore[call-overload]
 
 
-def default(cls: type[Method], task: Task) -> Method:
+def configuration(method: Inference) -> str:
+    """All hyperparameters, as canonical JSON."""
+    return canonical(_fields(method))
+
+
+def default(cls: type[Inference], task: Task) -> Inference:
     """A method with its defaults on a task."""
     return cls(**task.defaults(cls.name, cls.tags))
 
 
-def label(method: Method, task: Task) -> str:
-    """What differs from the defaults on a task, `default` if nothing."""
-    plain = _fields(default(type(method), task))
+def label(method: Inference, task: Task | None = None) -> str:
+    """What differs from the defaults, of a task or of no special one; `default` if nothing."""
+    plain = _fields(type(method)() if task is None else default(type(method), task))
     changed = [f"{name}={value}" for name, value in _fields(method).items() if value != plain[name]]
     return ",".join(changed) or "default"

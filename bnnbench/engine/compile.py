@@ -67,7 +67,7 @@ def program(pack: Pack, step: Callable, arguments: tuple, compiled: bool) -> Cal
 
     leaves = tree_leaves(arguments)
     kinds = [(leaf.dtype, leaf.device) for leaf in leaves]
-    programs = _programs.setdefault((compiled, structure(pack.cells[0])[2:], _constants(pack), *kinds), [])
+    programs = _programs.setdefault((compiled, structure(pack.cells[0])[1:], _constants(pack), *kinds), [])
     for known in programs:
         if known.takes(leaves):
             return known

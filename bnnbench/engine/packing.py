@@ -23,12 +23,22 @@ MEMORY_SHARE = 0.25  # of the device's memory, for one pack
 
 
 def structure(cell: Cell) -> tuple:
-    """Cells of equal structure can be one tensor program: only float fields, splits and seeds may differ."""
+    """Cells of equal structure can be one tensor program: only float fields, splits and seeds may differ.
+
+    What it begins with, task, rule and shape of an example, decides on packs alone: one program serves tables of many
+    widths.
+    """
     fields = dataclasses.asdict(cell.method)  # type: ignore[call-overload]
     fixed = {name: value for name, value in fields.items() if not isinstance(value, float)}
     method, steps = cell.method, cell.steps
     moments = tuple(method.schedule(steps)), selection_end(method.early_stopping_fraction, steps)
-    return cell.task.name, cell.rule, type(method), canonical(fixed), moments, cell.budget.name
+    place = cell.task.name, cell.rule, shape_of(cell)
+    return place, type(method), canonical(fixed), moments, cell.budget.name
+
+
+def shape_of(cell: Cell) -> tuple[int, ...]:
+    """Shape of an example as the network of a cell gets it."""
+    return cell.task.encoded(cell.rule, cell.index, cell.root).x.shape[1:]
 
 
 def packs(cells: Sequence[Cell], limits: Mapping[tuple, int]) -> list[list[Cell]]:
@@ -83,7 +93,7 @@ def replica_bytes(cell: Cell) -> int:
     minibatch and those of it, forward and backward. Measured peaks lie below (see tests/run/test_pack.py).
     """
     data = cell.task.data(cell.root)
-    outputs, shape = cell.task.likelihood(cell.rule, len(data.classes)).outputs, data.x.shape[1:]
+    outputs, shape = cell.task.likelihood(cell.rule, len(data.classes)).outputs, shape_of(cell)
     with torch.device("meta"):  # sizes alone: nothing is allocated, however large they are
         network = cell.method.prepare(_ghost(cell)).network
     size = parameters(network)
@@ -104,7 +114,7 @@ def _added(network: nn.Module) -> int:
 def _ghost(cell: Cell) -> Problem:
     """A cell's problem on a table of one row of zeros."""
     data = cell.task.data(cell.root)
-    x, one = torch.zeros(1, *data.x.shape[1:]), torch.ones(())
+    x, one = torch.zeros(1, *shape_of(cell)), torch.ones(())
     rows = Rows(torch.zeros(1, dtype=torch.int64), one[None], one, one, x[0], x[0], one, one)
     return cell.task.problem(cell.rule, Table(x, one[None]), rows, len(data.classes), cell.steps)
 
@@ -142,11 +152,10 @@ def pack_limit(cell: Cell, memory: int, device: torch.device) -> int:
 
 def is_large_cell(cell: Cell) -> bool:
     """Whether the network of a cell's task is large."""
-    return _is_large(cell.task, cell.rule, cell.root)
+    return _is_large(cell.task, cell.rule, shape_of(cell), cell.root)
 
 
 @lru_cache(maxsize=256)
-def _is_large(task: Task, rule: str, root: Path | None) -> bool:
-    data = task.data(root)
+def _is_large(task: Task, rule: str, shape: tuple[int, ...], root: Path | None) -> bool:
     with torch.device("meta"):
-        return is_large(task.network(rule, data.x.shape[1:], max(len(data.classes), 1)))
+        return is_large(task.network(rule, shape, max(len(task.data(root).classes), 1)))

@@ -5,46 +5,49 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
-from bnnbench import random
 from bnnbench.data.columns import in_order, table
+from bnnbench.data.encoding import Encoder
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.pack import Replicas, floats_of
-from bnnbench.engine.predict import posterior_of, predict
-from bnnbench.engine.step import INIT, PREDICT
-from bnnbench.engine.train import Fitted
-from bnnbench.engine.trees import from_named, to_named
+from bnnbench.engine.fit import Trained, rebuild
+from bnnbench.engine.pack import Pack, Replicas, floats_of
+from bnnbench.engine.predict import joined
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
 from bnnbench.model import Predictive, Problem, Rows, Table
 from bnnbench.model.predictive import each
 from bnnbench.registry import Registry
 from bnnbench.tasks import TASKS
+from bnnbench.tasks.own import TableTask
 
 T = TypeVar("T")
 STANDARDISATION = ("x_shift", "x_scale", "y_shift", "y_scale")
 
 
-def to_arrays(fitted: Fitted, replica: int) -> dict[str, np.ndarray]:
-    """One replica's posterior as `state...` and `draws...` arrays by key path, with what prediction needs of its
-    split (`rows/...`), a 1 in the networks' dtype, and labels of classes and names of columns as JSON."""
-    pack, data = fitted.pack, fitted.pack.data
-    names = json.dumps({"classes": data.classes, "features": data.features})
+def to_arrays(trained: Trained, replica: int) -> dict[str, np.ndarray]:
+    """One replica's posterior as arrays (see `arrays` of `Fitted` and `Estimated`), with what prediction needs of its
+    split (`rows/...`), a 1 in the networks' dtype, and as JSON labels of classes and names of columns; of a table that
+    its split encodes, the encoding and the task itself. Empty where an estimator saves nothing."""
+    own = trained.arrays(replica)
+    return {**_context(trained.pack, replica), **own} if own else {}
+
+
+def _context(pack: Pack, replica: int) -> dict[str, np.ndarray]:
+    data = pack.encoded[replica]
+    names: dict[str, Any] = {"classes": data.classes, "features": data.features}
+    if data.encoder is not None:
+        names |= {"features": data.encoder.names, "encoder": data.encoder.to_json(), "task": pack.task.portable()}
     arrays = {"classes": np.array(len(data.classes)), "key": pack.keys[replica].cpu().numpy()}
-    arrays["names"] = np.frombuffer(names.encode(), np.uint8)
+    arrays["names"] = np.frombuffer(json.dumps(names).encode(), np.uint8)
     arrays["shape"] = np.array(pack.problem.table.x.shape[1:])
     arrays["one"] = torch.ones_like(pack.problem.t).cpu().numpy()
     for name in STANDARDISATION:
         arrays[f"rows/{name}"] = getattr(pack.problem.rows, name)[replica].cpu().numpy()
-    for name, tree in [("state", fitted.state), ("draws", fitted.draws)]:
-        if tree is not None:
-            arrays |= to_named(name, tree_map(lambda leaf: leaf[replica], tree))
     return arrays
 
 
@@ -54,45 +57,43 @@ class StoredPosterior:
     Attributes:
         cell: the cell's description, as in the database.
         method: the configured method.
-        state: tensors as the method left them.
-        draws: collected draws, None of methods without.
+        trained: what it found, ready to predict.
         classes: the labels, in the order of the probabilities; none for regression.
-        features: names of the inputs' columns, where they have names.
+        features: names of the inputs' columns, where they have names; of a table with text and gaps the original ones.
+        encoder: what makes numbers of such a table's rows, None where they are numbers.
     """
 
     def __init__(
         self,
         cell: Mapping[str, Any],
-        replica: Replicas,
-        key: Tensor,
-        state: Any,
-        draws: Any,
+        trained: Trained,
         classes: Sequence[Any] = (),
         features: Sequence[str] = (),
+        encoder: Encoder | None = None,
     ) -> None:
-        self.cell, self.method, self._replica, self._key = dict(cell), replica.method, replica, key
-        self.state, self.draws, self.classes, self.features = state, draws, tuple(classes), tuple(features)
+        self.cell, self.trained, self.method = dict(cell), trained, trained.pack.method
+        self.classes, self.features, self.encoder = tuple(classes), tuple(features), encoder
 
     def mixture(self, x: Any, samples: int | None = None) -> Predictive:
         """The predictive mixture at inputs [N, ...], without gradients; by default the very samples that were scored.
 
         Args:
-            x: an array, a tensor, lists, or a DataFrame, whose columns are taken by their names.
+            x: an array, a tensor, lists, or a DataFrame, whose columns are taken by their names. Of a table with text
+                and gaps, rows with its original columns, gaps included; what is done with values that training has not
+                seen stands in `bnnbench.data.encoding`.
             samples: components of the mixture, where the method can choose.
 
         Raises:
             UserError: inputs of another shape, without a column, or with values that are no finite numbers.
         """
-        problem = self._replica.problem
-        array, _ = table(in_order(x, self.features))
+        problem = self.trained.pack.problem
+        array = self.encoder.inputs(x) if self.encoder else table(in_order(x, self.features))[0]
         inputs, shape = torch.as_tensor(array, dtype=problem.rows.x_shift.dtype), problem.table.x.shape[1:]
         if inputs.shape[1:] != shape:
             wanted = ", ".join(map(str, shape))
             raise UserError(f"This posterior takes inputs of shape [N, {wanted}], not {list(inputs.shape)}.")
-        state, draws = (None if tree is None else tree_map(_batched, tree) for tree in (self.state, self.draws))
-        posterior = posterior_of(self._replica, state, draws)
-        samples = samples or self._replica.budget.samples
-        mixture = predict(self._replica, posterior, self._key[None], inputs[None], samples)
+        samples = samples or self.trained.pack.budget.samples
+        mixture = joined(self.trained.components(samples), inputs[None], self.trained.rows_at_once(samples))
         return each(lambda part: part[0], mixture)
 
     def predict(self, x: Any, samples: int | None = None) -> dict[str, np.ndarray]:
@@ -117,23 +118,33 @@ def from_arrays(cell: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> St
             f"This posterior was trained by {cls.name} version {cell['method_version']} and version {cls.version} is "
             "installed; run the cell again with --force."
         )
-    task, (rule, _, index) = _registered(TASKS, cell["task"]), cell["split"].rpartition("-")
-    method, key = cls(**json.loads(cell["configuration"])), torch.as_tensor(arrays["key"])
-    own = Cell(task, method, rule, int(index), cell["seed"], task.budget(cell["budget"]))
-    problem = method.prepare(_problem(own, arrays))
-    target = method.target(problem)
-    start = method.finish(key, method.init(random.fold_in(key, INIT), target), target)
-    draws = None
-    if any(name.startswith("draws") for name in arrays):
-        draws = _fill("draws", method.collect(start), arrays)
-    like = problem.t
-    batched = dataclasses.replace(problem, rows=Rows(*map(_batched, problem.rows)))
-    replica = Replicas((own,), method, floats_of([method], like.dtype, like.device), batched)
     # An earlier posterior has no names; its labels were their own indices.
     names: Any = {"classes": range(int(arrays["classes"]))}
     if "names" in arrays:
         names = json.loads(bytes(arrays["names"]))
-    return StoredPosterior(cell, replica, random.fold_in(key, PREDICT), _fill("state", start, arrays), draws, **names)
+    brought, encoder = names.pop("task", {}), names.pop("encoder", None)
+    task = TableTask.from_portable(brought) if brought else _registered(TASKS, cell["task"])
+    rule, _, index = cell["split"].rpartition("-")
+    method, key = cls(**json.loads(cell["configuration"])), torch.as_tensor(arrays["key"])
+    own = Cell(task, method, rule, int(index), cell["seed"], task.budget(cell["budget"]))
+    problem = method.prepare(_problem(own, arrays))
+    like = problem.t
+    batched = dataclasses.replace(problem, rows=Rows(*map(_batched, problem.rows)))
+    replica = Replicas((own,), method, floats_of([method], like.dtype, like.device), batched, key[None])
+    names["encoder"] = None if encoder is None else Encoder.from_json(encoder)
+    return StoredPosterior(cell, rebuilt(cast(Pack, replica), arrays), **names)  # of a pack without data
+
+
+def rebuilt(pack: Pack, arrays: Mapping[str, np.ndarray]) -> Trained:
+    """What was trained of one cell, back from its arrays.
+
+    Raises:
+        UserError: they lack one.
+    """
+    try:
+        return rebuild(pack.method, pack, arrays)
+    except KeyError as error:
+        raise UserError(f"The stored posterior lacks {error}; run the cell again with --force.") from None
 
 
 def _registered(registry: Registry[T], name: str) -> T:
@@ -159,11 +170,3 @@ def _problem(cell: Cell, arrays: Mapping[str, np.ndarray]) -> Problem:
     one = torch.as_tensor(arrays["one"] if "one" in arrays else np.ones((), np.float32))
     rows = Rows(torch.zeros(1, dtype=torch.int64), one[None], torch.tensor(1), one, **measured)
     return cell.task.problem(cell.rule, data, rows, classes, cell.budget.steps)
-
-
-def _fill(prefix: str, structure: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """The arrays stored under a prefix, in the places of a tree of this structure."""
-    try:
-        return from_named(prefix, structure, arrays)
-    except KeyError as error:
-        raise UserError(f"The stored posterior lacks {error}; run the cell again with --force.") from None

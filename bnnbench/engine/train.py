@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from bnnbench import random
 from bnnbench.engine.checkpoint import Checkpoint, stored
 from bnnbench.engine.compile import program
 from bnnbench.engine.pack import Pack
-from bnnbench.engine.predict import posterior_of
-from bnnbench.engine.step import FINISH, TRAIN, State, initial_state, make_step, over_replicas
-from bnnbench.engine.trees import Arrays, from_named
+from bnnbench.engine.predict import Component, components, posterior_of, rows_at_once
+from bnnbench.engine.step import FINISH, INIT, PREDICT, TRAIN, State, initial_state, make_step, over_replicas
+from bnnbench.engine.trees import Arrays, from_named, to_named
 from bnnbench.engine.validation import Collected, Monitor
+from bnnbench.model import Params, Rows
 from bnnbench.model.posteriors import Posterior
 
 Progress = Callable[[int], None]
@@ -50,6 +51,37 @@ class Fitted:
         """What the method has found, of all replicas."""
         return posterior_of(self.pack, self.state, self.draws)
 
+    def components(self, samples: int, factors: Params | None = None) -> Iterable[Component]:
+        """The predictive as functions of the inputs, a few components at a time, weights times `factors` (pruning)."""
+        return components(self.pack, self.posterior, random.fold_in(self.pack.keys, PREDICT), samples, factors)
+
+    def rows_at_once(self, samples: int) -> int:
+        """Rows that so many components predict at once."""
+        return rows_at_once(self.pack, self.posterior, samples)
+
+    def arrays(self, replica: int) -> Arrays:
+        """The state and the draws of one replica by key path, `state...` and `draws...`."""
+        trees = {"state": self.state, "draws": self.draws}
+        own = {name: tree_map(lambda leaf: leaf[replica], tree) for name, tree in trees.items() if tree is not None}
+        return {path: array for name, tree in own.items() for path, array in to_named(name, tree).items()}
+
+    @classmethod
+    def from_arrays(cls, pack: Pack, arrays: Mapping[str, np.ndarray]) -> Fitted:
+        """Of one replica, back from its arrays: the structure is what `init` and `finish` make of its problem.
+
+        Raises:
+            KeyError: one of them is missing.
+        """
+        method, device = pack.method, pack.keys.device
+        rows = Rows(*(values[0] for values in pack.problem.rows))
+        target = method.target(pack.problem_of(pack.problem.table, rows, pack.problem.t))
+        start = method.finish(pack.keys[0], method.init(random.fold_in(pack.keys[0], INIT), target), target)
+        names = [name for name in ("state", "draws") if any(path.startswith(name) for path in arrays)]
+        like = {"state": start, "draws": method.collect(start) if "draws" in names else None}
+        found = {name: from_named(name, like[name], arrays) for name in names}
+        batched = {name: tree_map(lambda leaf: leaf[None].to(device), tree) for name, tree in found.items()}
+        return cls(pack, batched["state"], batched.get("draws"), torch.ones(1, dtype=torch.bool, device=device))
+
 
 @dataclass(frozen=True)
 class History:
@@ -60,6 +92,7 @@ class History:
         step_kept: step whose state early stopping kept, [R], or of each network, [R, networks]; None without.
         curves: `step` [C], and [R, C] arrays `loss`, `validation` and whatever else `update` reported.
         recording: `step` [C], and [R, C] statistics of weights and activations, where they are recorded.
+        gradients: over minibatches, of all networks of a replica.
         earlier_s: seconds spent before the checkpoint that training went on from.
     """
 
@@ -68,6 +101,7 @@ class History:
     step_kept: np.ndarray | None = None
     curves: dict[str, np.ndarray] = field(default_factory=dict)
     recording: dict[str, np.ndarray] = field(default_factory=dict)
+    gradients: int = 0
     earlier_s: float = 0.0
 
 
@@ -192,4 +226,7 @@ def _finished(run: _Run, pack: Pack) -> Fitted:
 def _history(run: _Run, pack: Pack) -> History:
     monitor = run.monitor
     kept = monitor.best_step if pack.method.early_stopping and pack.steps else None
-    return History(pack.steps, monitor.diverged_at, kept, monitor.curves(), monitor.recordings(), run.earlier_s)
+    gradients = pack.steps * pack.method.num_networks
+    return History(
+        pack.steps, monitor.diverged_at, kept, monitor.curves(), monitor.recordings(), gradients, run.earlier_s
+    )

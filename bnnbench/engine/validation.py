@@ -69,7 +69,8 @@ class Monitor:
         self.steps: list[int] = []
         self.training: list[Row] = []
         self.recording: list[Row] = []
-        index, self.mask = padded([split.validation for split in pack.splits], device)
+        held = [offset + split.validation for offset, split in zip(pack.offsets, pack.splits, strict=True)]
+        index, self.mask = padded(held, device)
         self.x, self.y = pack.problem.table.x[index], pack.problem.table.y[index]
         self.key = random.fold_in(pack.keys, VALIDATE)
 

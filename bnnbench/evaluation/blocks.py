@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bnnbench import random
-from bnnbench.engine.cell import Cell
 from bnnbench.metrics import METRICS, score
 from bnnbench.model.predictive import Predictive, each
 from bnnbench.model.truth import Truth, mapped
 from bnnbench.records import Score, Series
+from bnnbench.tasks import Task
 
 BLOCKS = 50  # enough to tell methods apart, and a kilobyte a metric
 
 
+class Place(Protocol):
+    """Where predictions belong to: a task, a split rule, and the root of the task's data."""
+
+    @property
+    def task(self) -> Task: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def root(self) -> Path | None: ...
+
+
 def block_scores(
-    cell: Cell,
+    place: Place,
     predictive: Predictive,
     y: Tensor | None,
     truth: Truth | None,
@@ -30,10 +43,10 @@ def block_scores(
     Only metrics that are a mean over points have them, which shows in that the blocks' mean, weighted by size, is the
     score: of a root or of bins it is not. Nothing for tasks of several splits, whose splits are compared instead.
     """
-    if len(cell.task.splits(cell.rule, cell.root)) > 1:
+    if len(place.task.splits(place.rule, place.root)) > 1:
         return {}
     n = predictive[0].shape[1]
-    order = random.permutation(random.key_of("blocks", cell.task.name, cell.rule), n)
+    order = random.permutation(random.key_of("blocks", place.task.name, place.rule), n)
     rows = [order[first::BLOCKS] for first in range(min(BLOCKS, n))]
     wanted = {s.metric: s.value for s in scores if METRICS.get(s.metric).better and math.isfinite(s.value)}
     if not wanted:
@@ -42,8 +55,8 @@ def block_scores(
     for own in rows:
         part = each(lambda values, own=own: values[:, own], predictive)
         known = None if truth is None else mapped(lambda values, own=own: values[own], truth)
-        key = random.key_of("blocks", cell.task.name)
-        for s in score(part, None if y is None else y[own], key, cell.task.kind, known, only=list(wanted)):
+        key = random.key_of("blocks", place.task.name)
+        for s in score(part, None if y is None else y[own], key, place.task.kind, known, only=list(wanted)):
             found[s.metric].append(s.value)
     sizes = torch.tensor([len(own) for own in rows], dtype=torch.float64)
     return {name: values for name, values in found.items() if _is_mean(values, sizes, wanted[name])}

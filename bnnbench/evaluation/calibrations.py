@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from bnnbench import names, random
+from bnnbench import names
 from bnnbench.engine.cell import Cell
 from bnnbench.evaluation import conformal, temperature
 from bnnbench.metrics import METRICS
-from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
+from bnnbench.model import CategoricalPredictive, Predictive
 from bnnbench.model.regions import Region
 from bnnbench.records import MetricRecord, Score
 
@@ -53,35 +53,28 @@ class Calibrated(NamedTuple):
     fitted: Score
 
 
-Calibration = Callable[[Predictive, Tensor, Predictive, Tensor], Calibrated]
+# None of a kind of predictive that it is not made for, which is scored without.
+Calibration = Callable[[Predictive, Tensor, Predictive, Tensor], Calibrated | None]
 
 
-def _temperature(validation: Predictive, y: Tensor, test: Predictive, key: Tensor) -> Calibrated:
+def _temperature(validation: Predictive, y: Tensor, test: Predictive, key: Tensor) -> Calibrated | None:
     """`temperature`."""
     del key
-    if isinstance(validation, GaussianPredictive) and isinstance(test, GaussianPredictive):
-        factor, left_out = temperature.stretch(validation, y), ()
-        scaled: Predictive = temperature.stretched(test, factor)
-    else:
-        assert isinstance(validation, CategoricalPredictive)
-        assert isinstance(test, CategoricalPredictive)
-        factor, left_out = temperature.temperature(validation, y), OF_COMPONENTS
-        scaled = temperature.cooled(test, factor)
+    found = temperature.scaled(validation, y, test)
+    if found is None:
+        return None
+    factor, scaled = found
+    left_out = OF_COMPONENTS if isinstance(scaled, CategoricalPredictive) else ()
     metrics = tuple(name for name in METRICS.names() if name not in left_out)
     return Calibrated(scaled, None, metrics, Score("temperature_scale", factor, None))
 
 
-def _conformal(validation: Predictive, y: Tensor, test: Predictive, key: Tensor) -> Calibrated:
+def _conformal(validation: Predictive, y: Tensor, test: Predictive, key: Tensor) -> Calibrated | None:
     """`conformal`."""
-    if isinstance(validation, GaussianPredictive) and isinstance(test, GaussianPredictive):
-        quantile = conformal.threshold(conformal.misses(validation, y))
-        given: Region = conformal.interval(test, quantile)
-    else:
-        assert isinstance(validation, CategoricalPredictive)
-        assert isinstance(test, CategoricalPredictive)
-        own, other = random.split(key, 2)
-        quantile = conformal.threshold(conformal.masses(validation, own).gather(-1, y.long()[:, None])[:, 0])
-        given = conformal.label_set(test, other, quantile)
+    found = conformal.regions(validation, y, test, key)
+    if found is None:
+        return None
+    quantile, given = found
     return Calibrated(test, given, OF_REGIONS, Score("conformal_quantile", quantile, None))
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.func import vmap
 
 from bnnbench import names
+from bnnbench.engine.fit import Trained
 from bnnbench.engine.step import over_replicas
-from bnnbench.engine.train import Fitted
 from bnnbench.methods.diagnose import lacking
 from bnnbench.metrics.convergence import bulk_size, rank_rhat, series_of
 from bnnbench.model import Predictive, Problem
@@ -60,7 +60,7 @@ def _agreement(series: Tensor) -> Tensor:
     return torch.stack([rank_rhat(part) for part in (series, first, second)]).amax(0)
 
 
-def log_joints(fitted: Fitted) -> Tensor:
+def log_joints(fitted: Trained) -> Tensor:
     """log p(data, w) of every draw of all replicas, on the standardised target [R, S]; NaN where a posterior keeps no
     draws."""
     posterior = fitted.posterior

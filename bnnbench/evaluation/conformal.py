@@ -9,14 +9,15 @@ and over validation sets, and says nothing of a single input.
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
 from bnnbench import random
-from bnnbench.metrics.quantiles import quantiles
-from bnnbench.model import CategoricalPredictive, GaussianPredictive
-from bnnbench.model.regions import LEVEL, Interval, LabelSet
+from bnnbench.metrics.abilities import quantiles_at
+from bnnbench.model import CategoricalPredictive, Predictive
+from bnnbench.model.regions import LEVEL, Interval, LabelSet, Region
 
 ENDS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 
@@ -27,19 +28,45 @@ def threshold(scores: Tensor) -> float:
     return float(scores.nan_to_num(nan=math.inf).sort().values[place - 1]) if place <= len(scores) else math.inf
 
 
-def misses(predictive: GaussianPredictive, y: Tensor) -> Tensor:
-    """max(q_0.05 - y, y - q_0.95), how far a target lies outside the mixture's interval, or, negative, inside; [N].
+@singledispatch
+def regions(validation: Predictive, y: Tensor, test: Predictive, key: Tensor) -> tuple[float, Region] | None:
+    """The threshold of the validation rows, whose targets are y [N], and the regions of the test rows; None of a
+    regression that does not tell the quantiles 0.05 and 0.95."""
+    del key
+    if quantiles_at(validation, ENDS) is None or quantiles_at(test, ENDS) is None:
+        return None
+    moved = threshold(misses(validation, y))
+    return moved, interval(test, moved)
+
+
+@regions.register
+def _(
+    validation: CategoricalPredictive, y: Tensor, test: CategoricalPredictive, key: Tensor
+) -> tuple[float, Region] | None:
+    own, other = random.split(key, 2)
+    most = threshold(masses(validation, own).gather(-1, y.long()[:, None])[:, 0])
+    return most, label_set(test, other, most)
+
+
+def misses(predictive: Predictive, y: Tensor) -> Tensor:
+    """max(q_0.05 - y, y - q_0.95), how far a target lies outside the predictive's interval, or, negative, inside; [N].
 
     The score of conformalised quantile regression (Romano et al. 2019, arXiv 1905.03222).
     """
-    low, high = quantiles(predictive, ENDS)
+    low, high = _ends(predictive)
     return torch.maximum(low - y, y - high)
 
 
-def interval(predictive: GaussianPredictive, moved: float) -> Interval:
+def interval(predictive: Predictive, moved: float) -> Interval:
     """[q_0.05 - moved, q_0.95 + moved]; empty where the former is above the latter."""
-    low, high = quantiles(predictive, ENDS)
+    low, high = _ends(predictive)
     return Interval(low - moved, high + moved)
+
+
+def _ends(predictive: Predictive) -> tuple[Tensor, Tensor]:
+    ends = quantiles_at(predictive, ENDS)
+    assert ends is not None
+    return ends[0], ends[1]
 
 
 def masses(predictive: CategoricalPredictive, key: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from bnnbench import names
-from bnnbench.engine.train import Fitted, History
+from bnnbench.engine.fit import Trained
+from bnnbench.engine.train import History
 from bnnbench.metrics.base import double
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
 from bnnbench.model.predictive import each
@@ -36,7 +37,7 @@ MARGIN = 1.0  # nats by which an exploded draw loses on the median row
 
 
 def sampler_record(
-    fitted: Fitted, history: History, replica: int, exploded: float | None = None
+    fitted: Trained, history: History, replica: int, exploded: float | None = None
 ) -> EvaluationRecord | None:
     """Means over the updates in which draws were kept; None for methods that keep none.
 
@@ -79,7 +80,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(means.mean()) - half, float(means.mean()) + half
 
 
-def draws_kept(fitted: Fitted) -> int:
+def draws_kept(fitted: Trained) -> int:
     """Weight samples among the collected draws of one cell."""
     if fitted.draws is None:
         return 0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bnnbench import names, random
 from bnnbench.data.arrays import spread
+from bnnbench.engine.cell import Cell
 from bnnbench.engine.size import is_large
 from bnnbench.engine.train import History
 from bnnbench.evaluation.blocks import block_scores
@@ -19,14 +21,15 @@ from bnnbench.evaluation.certificate import certificate, log_joints
 from bnnbench.evaluation.diagnostics import as_mapping, sampler_record, share_exploded
 from bnnbench.evaluation.evaluator import Evaluator, TestSets, sets_of
 from bnnbench.evaluation.figure_data import figure_data
+from bnnbench.evaluation.kept import to_arrays
 from bnnbench.evaluation.pruning import SAMPLES, SCORED, masks, pruned_sets, ranks
 from bnnbench.metrics import score
 from bnnbench.metrics.base import double
 from bnnbench.metrics.ood import ood_scores
 from bnnbench.model import CategoricalPredictive, Predictive
 from bnnbench.model.regions import Region
-from bnnbench.model.truth import mapped
-from bnnbench.records import EvaluationRecord
+from bnnbench.model.truth import Truth, mapped
+from bnnbench.records import EvaluationRecord, Score, Series
 from bnnbench.tasks import TestSet
 from bnnbench.tasks.sets import SWEEP_IMAGES
 
@@ -57,7 +60,7 @@ def evaluate(evaluator: Evaluator, history: History) -> list[Evaluated]:
                 rows, y = pack.problem.rows, torch.as_tensor(own.y)
                 exploded[r] = share_exploded(predictive, y, float(rows.y_shift[r]), float(rows.y_scale[r]))
             if name in STORED:
-                kept[r] |= _components(name, predictive, own)
+                kept[r] |= to_arrays(name, predictive, own.y)
     for r, more in enumerate(_pruned(evaluator, sets, pruned_sets(pack.cells[0], pack.problem.network))):
         sampler = sampler_record(evaluator.fitted, history, r, exploded.get(r))
         records[r] += more + ([] if sampler is None else [sampler])
@@ -130,6 +133,8 @@ def _calibrated(
             key = random.key_of("calibrate", cell.task.name, cell.rule, cell.index, cell.seed, name)
             y, own = torch.as_tensor(sets[r][names.VALIDATION].y), sets[r][names.TEST]
             found = calibration(double(evaluator.validation[r]), y, double(evaluator.test[r]), key)
+            if found is None:
+                continue
             scored = record(evaluator, r, name, found.predictive, own, found.metrics, found.given)
             records[r].append(replace(scored, scores=(*scored.scores, found.fitted)))
     return records
@@ -159,22 +164,39 @@ def record(
     """
     pack, only = evaluator.pack, only or test_set.metrics
     cell = pack.cells[r]
-    y = None if test_set.y is None else torch.as_tensor(test_set.y)
-    truth = None if test_set.truth is None else mapped(torch.as_tensor, test_set.truth)
-    key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
-    chains = pack.method.num_chains or None if name == names.TEST else None
-    scores = score(predictive, y, key, cell.task.kind, truth, chains=chains, given=given, only=only)
+    scores = scores_on(cell, name, predictive, test_set, only, given)
     if test_set.out_of_distribution:
         inside = evaluator.test[r]
         assert isinstance(inside, CategoricalPredictive)
         assert isinstance(predictive, CategoricalPredictive)
         scores += ood_scores(inside, predictive)
     curves = {} if only else figure_data(evaluator.fitted, r, name, predictive, test_set)
-    if name == names.TEST and not only and (blocks := block_scores(cell, predictive, y, truth, scores)):
-        curves = {**curves, "blocks": blocks}
+    if name == names.TEST and not only:
+        curves = {**curves, **blocks_on(cell, predictive, test_set, scores)}
     return EvaluationRecord(name, len(test_set.x), tuple(scores), curves)
 
 
-def _components(name: str, predictive: Predictive, test_set: TestSet) -> dict[str, np.ndarray]:
-    arrays = {f"{name}/{field}": value.numpy() for field, value in predictive._asdict().items() if value is not None}
-    return arrays if test_set.y is None else arrays | {f"{name}/y": test_set.y}
+def scores_on(
+    cell: Cell,
+    name: str,
+    predictive: Predictive,
+    test_set: TestSet,
+    only: Sequence[str] | None = None,
+    given: Region | None = None,
+) -> list[Score]:
+    """Scores of a cell's predictive on a test set, but for those that compare it with another one."""
+    y, truth = _known(test_set)
+    key = random.key_of("score", cell.task.name, cell.rule, cell.index, cell.seed, name)
+    chains = cell.method.num_chains or None if name == names.TEST else None
+    return score(predictive, y, key, cell.task.kind, truth, chains=chains, given=given, only=only)
+
+
+def blocks_on(cell: Cell, predictive: Predictive, test_set: TestSet, scores: Sequence[Score]) -> dict[str, Series]:
+    """The curve `blocks` of these scores on a test set, where its task has one."""
+    blocks = block_scores(cell, predictive, *_known(test_set), scores)
+    return {"blocks": blocks} if blocks else {}
+
+
+def _known(test_set: TestSet) -> tuple[Tensor | None, Truth | None]:
+    y = None if test_set.y is None else torch.as_tensor(test_set.y)
+    return y, None if test_set.truth is None else mapped(torch.as_tensor, test_set.truth)

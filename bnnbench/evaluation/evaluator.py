@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnnbench import names, random
+from bnnbench import names
+from bnnbench.engine.fit import Trained
 from bnnbench.engine.pack import Pack, padded
-from bnnbench.engine.predict import Component, components, joined, rows_at_once
+from bnnbench.engine.predict import Component, joined
 from bnnbench.engine.products import fast_products
 from bnnbench.engine.size import parameters
-from bnnbench.engine.step import PREDICT
-from bnnbench.engine.train import Fitted
 from bnnbench.evaluation.attack import attacked, gradient_sign
 from bnnbench.model import Params, Predictive
 from bnnbench.model.predictive import each
@@ -30,8 +29,8 @@ TestSets = dict[str, TestSet]  # of one replica, by the name of the evaluation
 def sets_of(pack: Pack, shifted: bool) -> list[TestSets]:
     """The test sets of every replica; those under distribution shift only if asked for."""
     return [
-        cell.task.test_sets(pack.data, split, cell.test_sets if shifted else (), cell.root)
-        for cell, split in zip(pack.cells, pack.splits, strict=True)
+        cell.task.test_sets(data, split, cell.test_sets if shifted else (), cell.root)
+        for cell, data, split in zip(pack.cells, pack.encoded, pack.splits, strict=True)
     ]
 
 
@@ -51,7 +50,7 @@ class Evaluator:
     long as they are few; and the sign of the attacker's gradient at unchanged images, which attacks share.
     """
 
-    def __init__(self, fitted: Fitted) -> None:
+    def __init__(self, fitted: Trained) -> None:
         self.fitted, self.pack = fitted, fitted.pack
         self._sampled: dict[int, list[Component]] = {}
         self._signs: dict[tuple[torch.Size, int], Tensor] = {}
@@ -71,7 +70,7 @@ class Evaluator:
     ) -> list[Predictive]:
         """Predictive of each replica at its own inputs; `samples` at most, weights times `factors` (pruning)."""
         x, samples = self._stacked(inputs), self._samples(samples)
-        rows = rows_at_once(self.pack, self.fitted.posterior, samples)
+        rows = self.fitted.rows_at_once(samples)
         with fast_products():
             found = joined(self._components(samples, factors), x, rows)
         found, sizes = each(Tensor.cpu, found), [len(own) for own in inputs]
@@ -96,7 +95,7 @@ class Evaluator:
         assert attack is not None
         x = self._stacked([own.x for own in sets])
         y = torch.stack([torch.as_tensor(own.y, device=x.device) for own in sets])
-        rows = max(1, rows_at_once(self.pack, self.fitted.posterior, samples) // 2)
+        rows = max(1, self.fitted.rows_at_once(samples) // 2)
         some = cache(lambda: list(self._components(samples)))
 
         def sign(image: Tensor) -> Tensor:
@@ -122,8 +121,7 @@ class Evaluator:
         too many or pruned."""
         if factors is None and samples in self._sampled:
             return self._sampled[samples]
-        key = random.fold_in(self.pack.keys, PREDICT)
-        made = components(self.pack, self.fitted.posterior, key, samples, factors)
+        made = self.fitted.components(samples, factors)
         if factors is None and samples * len(self.pack.cells) * parameters(self.pack.problem.network) <= KEPT_WEIGHTS:
             made = self._sampled[samples] = list(made)
         return made

@@ -6,16 +6,25 @@ from functools import singledispatch
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bnnbench import names, random
+from bnnbench.engine.fit import Trained
 from bnnbench.engine.predict import one_of
 from bnnbench.engine.size import parameters
 from bnnbench.engine.step import PREDICT
-from bnnbench.engine.train import Fitted
 from bnnbench.evaluation.flow_data import Curves, flow_data
 from bnnbench.evaluation.rounding import multiples, significant
 from bnnbench.metrics import curves
-from bnnbench.model import CategoricalPredictive, DensityPredictive, GaussianPredictive, Predictive
+from bnnbench.model import (
+    BinnedPredictive,
+    CategoricalPredictive,
+    DensityPredictive,
+    GaussianPredictive,
+    Predictive,
+    QuantilePredictive,
+    SamplePredictive,
+)
 from bnnbench.random import Span
 from bnnbench.records import Series
 from bnnbench.tasks import TestSet
@@ -26,7 +35,7 @@ UNIT = 2.0**-11  # of probabilities, shares and entropies [nats]
 EDGE = 2.0**-10  # of the edges of bins, in units of the prior's scale
 
 
-def figure_data(fitted: Fitted, r: int, name: str, predictive: Predictive, test_set: TestSet) -> Curves:
+def figure_data(fitted: Trained, r: int, name: str, predictive: Predictive, test_set: TestSet) -> Curves:
     """Curves by name, of one replica's predictive on a test set."""
     found = _of(predictive, fitted, r, name, test_set)
     first = name == names.TEST and fitted.pack.cells[r].index == 0
@@ -35,23 +44,23 @@ def figure_data(fitted: Fitted, r: int, name: str, predictive: Predictive, test_
 
 
 @singledispatch
-def _of(predictive: Predictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+def _of(predictive: Predictive, fitted: Trained, r: int, name: str, test_set: TestSet) -> Curves:
     """What a kind of predictive has to show."""
     raise NotImplementedError(type(predictive).__name__)
 
 
 @_of.register
-def _density(predictive: DensityPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+def _density(predictive: DensityPredictive, fitted: Trained, r: int, name: str, test_set: TestSet) -> Curves:
     first = fitted.pack.cells[r].seed == 0
     return flow_data(fitted, r, test_set) if name == names.TEST and first else {}
 
 
 @_of.register
-def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+def _classification(predictive: CategoricalPredictive, fitted: Trained, r: int, name: str, test_set: TestSet) -> Curves:
+    del fitted, r
     if name == names.TEST and test_set.y is not None:
-        y = torch.as_tensor(test_set.y)
-        found = {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
-    elif test_set.out_of_distribution:
+        return calibration_data(predictive, torch.as_tensor(test_set.y))
+    if test_set.out_of_distribution:
         found = {"entropy": curves.entropies(predictive)}
     else:
         found = {"violins": curves.class_violins(predictive)} if name == names.ROTATED_DIGIT else {}
@@ -59,10 +68,11 @@ def _classification(predictive: CategoricalPredictive, fitted: Fitted, r: int, n
 
 
 @_of.register
-def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: str, test_set: TestSet) -> Curves:
+def _regression(predictive: GaussianPredictive, fitted: Trained, r: int, name: str, test_set: TestSet) -> Curves:
+    del r
     data = fitted.pack.data
     if name == names.TEST and test_set.y is not None:
-        return {"pit_ecdf": multiples(curves.pit_ecdf(predictive, torch.as_tensor(test_set.y)), UNIT)}
+        return calibration_data(predictive, torch.as_tensor(test_set.y))
     if data.grid is None:
         return {}
     if name == names.TRAIN:
@@ -77,7 +87,34 @@ def _regression(predictive: GaussianPredictive, fitted: Fitted, r: int, name: st
     return {curve: significant(series) for curve, series in found.items()}
 
 
-def weight_histogram(fitted: Fitted, replica: int) -> Series | None:
+@_of.register
+def _form(
+    predictive: BinnedPredictive | QuantilePredictive | SamplePredictive,
+    fitted: Trained,
+    r: int,
+    name: str,
+    test_set: TestSet,
+) -> Curves:
+    """Calibration alone: bands are made of a mixture's components."""
+    del fitted, r
+    labelled = name == names.TEST and test_set.y is not None
+    return calibration_data(predictive, torch.as_tensor(test_set.y)) if labelled else {}
+
+
+@singledispatch
+def calibration_data(predictive: Predictive, y: Tensor) -> Curves:
+    """Curves of the predictive on the test rows, of targets y [N], that need nothing of the training."""
+    found = curves.pit_ecdf(predictive, y)
+    return {} if found is None else {"pit_ecdf": multiples(found, UNIT)}
+
+
+@calibration_data.register
+def _(predictive: CategoricalPredictive, y: Tensor) -> Curves:
+    found = {"reliability": curves.reliability(predictive, y), "entropy": curves.entropies(predictive)}
+    return {curve: multiples(series, UNIT) for curve, series in found.items()}
+
+
+def weight_histogram(fitted: Trained, replica: int) -> Series | None:
     """Density of all weights (no biases) of a posterior's samples, each in units of its prior's scale.
 
     It integrates to the fraction of weights within the bins. None of what has no weight samples.

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from bnnbench import random
 from bnnbench.data.arrays import Data
+from bnnbench.engine.fit import Trained
 from bnnbench.engine.predict import one_of
 from bnnbench.engine.step import PREDICT
-from bnnbench.engine.train import Fitted
 from bnnbench.evaluation.rounding import multiples
 from bnnbench.flows import Flow
 from bnnbench.model import AutoencoderProblem, DensityProblem, DensityTruth, Problem, Rows
@@ -30,7 +30,7 @@ POINT, NODE = 2.0**-8, 2.0**-10  # units of coordinates: of points, and of the g
 NATS, GREY = 2.0**-6, 2.0**-7  # units of log-densities, and of pixels
 
 
-def flow_data(fitted: Fitted, r: int, test_set: TestSet) -> Curves:
+def flow_data(fitted: Trained, r: int, test_set: TestSet) -> Curves:
     """Series by name, of one replica's flow; nothing of what has no parameters of a flow."""
     pack = fitted.pack
     key = random.fold_in(pack.keys[r], PREDICT)

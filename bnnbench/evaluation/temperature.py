@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from bnnbench.model import CategoricalPredictive, GaussianPredictive
+from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
 
 LEAST_T, LEAST_S, MOST = 0.1, 1e-3, 1e3  # where every validation row is classified right, T would go to 0
 GRID = 60
@@ -52,6 +53,26 @@ def stretched(predictive: GaussianPredictive, s: float) -> GaussianPredictive:
     """The predictive stretched by s about its mean."""
     centre = predictive.mean.mean(0)
     return GaussianPredictive(centre + s * (predictive.mean - centre), s * predictive.scale)
+
+
+@singledispatch
+def scaled(validation: Predictive, y: Tensor, test: Predictive) -> tuple[float, Predictive] | None:
+    """The factor fitted on validation rows of targets y [N], and the predictive of the test rows after it; None of a
+    kind that is neither a mixture of Gaussians nor of class probabilities."""
+    del validation, y, test
+    return None
+
+
+@scaled.register
+def _(validation: GaussianPredictive, y: Tensor, test: GaussianPredictive) -> tuple[float, Predictive]:
+    factor = stretch(validation, y)
+    return factor, stretched(test, factor)
+
+
+@scaled.register
+def _(validation: CategoricalPredictive, y: Tensor, test: CategoricalPredictive) -> tuple[float, Predictive]:
+    factor = temperature(validation, y)
+    return factor, cooled(test, factor)
 
 
 def best_factor(loss: Callable[[float], float], least: float, most: float) -> float:

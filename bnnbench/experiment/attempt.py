@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from bnnbench import names, random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.compile import is_compiled
+from bnnbench.engine.fit import Trained, fit
 from bnnbench.engine.pack import stack
 from bnnbench.engine.packing import refuse_too_large
 from bnnbench.engine.size import parameters
 from bnnbench.engine.stored import to_arrays
-from bnnbench.engine.train import History, OutOfTime, train
+from bnnbench.engine.train import History, OutOfTime
 from bnnbench.evaluation.diagnostics import as_mapping
 from bnnbench.evaluation.evaluate import evaluate
 from bnnbench.evaluation.evaluator import Evaluator
@@ -36,6 +38,7 @@ class Settings:
     timeout: float | None = None
     force: bool = False
     checkpoints: Path | None = None  # the folder of unfinished trainings
+    memory: float = math.inf  # bytes that the process of an isolated cell may take
 
 
 Attempted = tuple[list[Outcome], Evaluator | None, Checkpoint | None]
@@ -55,7 +58,7 @@ def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Atte
     checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled)
     watcher.phase("compiling" if compiled else "training")
     try:
-        fitted, history = train(pack, compiled, deadline, watcher.updates, checkpoint)
+        fitted, history = fit(pack.method, pack, compiled, deadline, watcher.updates, checkpoint)
     except OutOfTime as error:
         wall = time.monotonic() - start
         late = [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]
@@ -82,7 +85,7 @@ def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Atte
                 status=Status.DIVERGED if not ok else Status.UNCONVERGED if flagged else Status.OK,
                 message=message or flagged,
                 steps=history.steps,
-                gradients=history.steps * cell.method.num_networks,
+                gradients=history.gradients,
                 step_kept=None if history.step_kept is None else int(np.median(history.step_kept[r])),
                 compiled=compiled,
                 pack_size=len(cells),
@@ -91,10 +94,16 @@ def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Atte
                 parameters=parameters(pack.problem.network),
                 evaluations=evaluated[r].records if ok else (),
                 curves=training_curves(history, r),
-                artifacts={"posterior": to_arrays(fitted, r), "predictive": evaluated[r].kept} if ok else {},
+                artifacts=_artifacts(fitted, r, evaluated[r].kept) if ok else {},
             )
         )
     return outcomes, evaluator, checkpoint
+
+
+def _artifacts(fitted: Trained, replica: int, predictive: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """What is kept beside the database."""
+    posterior = to_arrays(fitted, replica)
+    return ({"posterior": posterior} if posterior else {}) | {"predictive": predictive}
 
 
 def _divergence(step: int) -> str:

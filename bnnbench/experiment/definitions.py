@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from bnnbench import metrics
 from bnnbench.engine.cell import Cell
 from bnnbench.evaluation.calibrations import FITTED
 from bnnbench.evaluation.certificate import CERTIFICATE
 from bnnbench.evaluation.diagnostics import DIAGNOSTICS
-from bnnbench.methods import METHODS
+from bnnbench.methods import METHODS, Inference
 from bnnbench.methods.base import role_of
 from bnnbench.records import MethodRecord, MetricRecord, TaskRecord
 from bnnbench.store.store import ResultStore
-from bnnbench.tasks import TASKS
+from bnnbench.tasks import TASKS, Task
 
 Definitions = tuple[list[MethodRecord], list[TaskRecord], list[MetricRecord]]
 
@@ -25,35 +26,45 @@ def definitions(cells: Sequence[Cell]) -> Definitions:
     used_tasks = {cell.task.name: cell for cell in cells}
     methods = _order([*METHODS.names(), *used_methods])
     tasks = _order([*TASKS.names(), *used_tasks])
-    known = [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS, *CERTIFICATE, *FITTED]
     return (
-        [
-            MethodRecord(
-                name=method.name,
-                version=method.version,
-                citation=method.citation,
-                tags=method.tags,
-                order=methods[method.name],
-                role=role_of(type(method)),
-                other_target="other-target" in method.tags,
-            )
-            for method in used_methods.values()
-        ],
-        [
-            TaskRecord(
-                name=cell.task.name,
-                version=cell.record.task_version,
-                kind=cell.task.kind,
-                groups=cell.task.groups,
-                citation=cell.task.citation,
-                order=tasks[cell.task.name],
-                notes=cell.task.data(cell.root).notes,
-                warning=cell.task.warning,
-            )
-            for cell in used_tasks.values()
-        ],
-        [replace(record, order=order) for order, record in enumerate(known)],
+        [replace(method_record(method), order=methods[method.name]) for method in used_methods.values()],
+        [replace(task_record(cell.task, cell.root), order=tasks[cell.task.name]) for cell in used_tasks.values()],
+        metric_records(),
     )
+
+
+def method_record(method: Inference) -> MethodRecord:
+    """A method as the store keeps it; one that is not registered stands after those that are."""
+    return MethodRecord(
+        name=method.name,
+        version=method.version,
+        citation=method.citation,
+        tags=method.tags,
+        order=_order([*METHODS.names(), method.name])[method.name],
+        role=role_of(type(method)),
+        other_target="other-target" in method.tags,
+        implements=method.implements,
+    )
+
+
+def task_record(task: Task, root: Path | None) -> TaskRecord:
+    """A task as the store keeps it; one that is not registered stands after those that are."""
+    return TaskRecord(
+        name=task.name,
+        version=task.versioned(root),
+        kind=task.kind,
+        groups=task.groups,
+        citation=task.citation,
+        order=_order([*TASKS.names(), task.name])[task.name],
+        notes=task.data(root).notes,
+        warning=task.warning,
+    )
+
+
+def metric_records() -> list[MetricRecord]:
+    """All metrics, in the order of the tables."""
+    known = [*(metric.record() for metric in metrics.METRICS), *DIAGNOSTICS, *CERTIFICATE, *FITTED]
+    return [replace(record, order=order) for order, record in enumerate(known)]
 
 
 def _order(names: list[str]) -> dict[str, int]:

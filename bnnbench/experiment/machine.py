@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import socket
 import subprocess
 import sys
@@ -34,8 +35,8 @@ def device_of(value: Any) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def session_record(device: torch.device, command: str, threads: int) -> SessionRecord:
-    """Who computes, with what and how many CPU threads, asked by which command."""
+def session_record(device: torch.device, asked_by: str, threads: int) -> SessionRecord:
+    """Who computes, with what and how many CPU threads, by which command."""
     revision, dirty = _revision()
     return SessionRecord(
         revision=revision,
@@ -44,8 +45,19 @@ def session_record(device: torch.device, command: str, threads: int) -> SessionR
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         host=socket.gethostname(),
         threads=threads,
-        command=command,
+        command=asked_by,
     )
+
+
+def command() -> str:
+    """The command line of this process; of absolute paths the names, for their folders exist on this machine alone."""
+    words = [Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])]
+    return shlex.join(words).encode(errors="backslashreplace").decode()
+
+
+def _without_folders(word: str) -> str:
+    option, equals, value = word.rpartition("=")
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def peak_memory_mb(device: torch.device) -> float:

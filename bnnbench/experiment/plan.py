@@ -13,7 +13,7 @@ from bnnbench.engine.packing import structure
 from bnnbench.errors import UserError
 from bnnbench.experiment.request import Request
 from bnnbench.experiment.selection import Choice, select_calibrations, select_methods, select_tasks, select_test_sets
-from bnnbench.methods import Method
+from bnnbench.methods import Inference
 from bnnbench.registry import nearest
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import Budget
@@ -120,7 +120,7 @@ def _cells(choice: Choice, shared: Shared, request: Request) -> list[Cell]:
         raise UserError(f"The method {name!r} cannot be planned on {shared.task.name!r} ({_named(error)}).") from error
 
 
-def _configured(choice: Choice, shared: Shared, request: Request) -> Iterator[tuple[Method, int | None]]:
+def _configured(choice: Choice, shared: Shared, request: Request) -> Iterator[tuple[Inference, int | None]]:
     """The configurations of a method on a task, each with the number of splits that it runs, None for all."""
     task, cls = shared.task, choice.cls
     grid = request.settings.get(cls.name, {})
@@ -153,7 +153,7 @@ def _indices(task: Task, rule: str, count: int, splits: Sequence[int] | None) ->
     return list(range(count)) if splits is None else sorted(set(splits))
 
 
-def _supports(cls: type[Method], task: Task, request: Request) -> bool:
+def _supports(cls: type[Inference], task: Task, request: Request) -> bool:
     """Whether a method supports the kind of a task; if not, an error for a pair that was named."""
     if task.kind not in cls.supports and request.names_task(task) and request.names_method(cls):
         raise UserError(

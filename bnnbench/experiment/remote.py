@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from bnnbench.experiment.pack import Order, Stored
 from bnnbench.experiment.progress import Watcher
 from bnnbench.experiment.shipping import packed
 from bnnbench.experiment.threads import IN_WORKER
 from bnnbench.experiment.worker import Start
+from bnnbench.records import Status
 
+ENDED = "its worker process ended ({}); run again, with fewer --jobs if it ends like that again"
 END_S = 5.0  # after which a worker that was told to end is killed
 
 # Paths come by arguments and not from the environment: the run may have changed its own. Nothing of the user's program
@@ -39,7 +43,15 @@ class Unavailable(Exception):
 
 
 class Died(Exception):
-    """The worker ended in the middle of a pack."""
+    """The worker ended in the middle of a pack, whose cells get this status and the message."""
+
+    status = Status.FAILED
+
+
+class Overdue(Died):
+    """It was ended, for its time was over."""
+
+    status = Status.TIMEOUT
 
 
 class Worker:
@@ -50,7 +62,7 @@ class Worker:
     """
 
     def __init__(self, start: Start, log: Callable[[str, int, str], None]) -> None:
-        self._start, self._log, self._ready = start, log, False
+        self._start, self._log, self._ready, self._busy = start, log, False, False
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
@@ -77,7 +89,7 @@ class Worker:
         Raises:
             NotPortable, Refused: the worker cannot have it. Died, Unavailable: there is no worker any more.
         """
-        message = packed(order)
+        message, self._busy = packed(order), False
         if self._process is None or self._process.poll() is not None:
             self.begin()
         self._send(message)
@@ -92,6 +104,8 @@ class Worker:
                     return
                 case "ready":
                     self._ready = True
+                case "begun":
+                    self._busy = True
                 case "text":
                     print(*content, file=sys.stderr)
                 case "log":
@@ -115,7 +129,27 @@ class Worker:
             return pickle.load(self._process.stdout)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             self.join()
-            raise (Died if self._ready else Unavailable)(_ending(self._process.returncode)) from None
+            how = _ending(self._process.returncode)
+            raise (Died(ENDED.format(how)) if self._ready else Unavailable(how)) from None
+
+    @property
+    def pid(self) -> int | None:
+        """Its number, None where it is not running."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has begun with the order that it was given, all imported."""
+        return self._busy
+
+    def kill(self) -> None:
+        """End it at once, with the processes that it started."""
+        if self._process is not None:
+            with suppress(psutil.Error):
+                for child in psutil.Process(self._process.pid).children(recursive=True):
+                    with suppress(psutil.Error):
+                        child.kill()
+            self._process.kill()
 
     def end(self) -> None:
         """Tell it to end."""

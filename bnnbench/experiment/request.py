@@ -10,7 +10,7 @@ from typing import Any
 
 from bnnbench.arguments import text_of
 from bnnbench.errors import UserError
-from bnnbench.methods import METHODS, Method, configure
+from bnnbench.methods import METHODS, Inference, configure
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import Budget
 
@@ -36,7 +36,7 @@ class Request:
         exhaustive: whether sweeps of further test sets take all rows and samples.
     """
 
-    methods: Sequence[str | Method]
+    methods: Sequence[str | Inference]
     tasks: Sequence[str | Task]
     budget: Budget
     test_sets: Sequence[str] = ()
@@ -48,7 +48,7 @@ class Request:
     root: Path | None = None
     exhaustive: bool = False
 
-    def names_method(self, cls: type[Method]) -> bool:
+    def names_method(self, cls: type[Inference]) -> bool:
         """Whether a method is asked for itself, not by a group: then what it cannot do is an error."""
         return any(entry == cls.name if isinstance(entry, str) else type(entry) is cls for entry in self.methods)
 
@@ -79,7 +79,7 @@ def parse_overrides(texts: str | Iterable[str]) -> Overrides:
     return overrides
 
 
-def configurations(cls: type[Method], grid: Grid, tuned: Mapping[str, Any] | None = None) -> list[Method]:
+def configurations(cls: type[Inference], grid: Grid, tuned: Mapping[str, Any] | None = None) -> list[Inference]:
     """All combinations of the values of a grid, each once; a single default configuration without one.
 
     Args:

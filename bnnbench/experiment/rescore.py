@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
 
 from bnnbench import names, random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.pack import stack
-from bnnbench.engine.stored import from_arrays
-from bnnbench.engine.train import Fitted
+from bnnbench.engine.stored import rebuilt
 from bnnbench.errors import UserError
 from bnnbench.evaluation.calibrations import calibrated_sets
 from bnnbench.evaluation.evaluate import evaluate_only
@@ -72,7 +70,7 @@ def _sets_and_network(
     task: Task, rule: str, test_sets: tuple[str, ...], root: Path | None
 ) -> tuple[frozenset[str], nn.Module]:
     """Names of the test sets that all splits of a task share, and the task's network, in sizes alone."""
-    data, split = task.data(root), task.splits(rule, root)[0]
+    data, split = task.encoded(rule, 0, root), task.splits(rule, root)[0]
     with torch.device("meta"):
         network = task.network(rule, data.x.shape[1:], max(len(data.classes), 1))
     return frozenset(task.test_sets(data, split, test_sets, root)), network
@@ -93,17 +91,10 @@ def restored(store: ResultStore, cell: Cell, device: torch.device) -> Evaluator:
     """A stored posterior as a trained pack of one, ready to predict.
 
     Raises:
-        UserError: it is damaged, missing or of another version.
+        UserError: it is damaged or missing.
     """
-    record = cell.record
-    arrays = store.artifact(record.fingerprint, "posterior")
-    posterior = from_arrays(asdict(record) | {"configuration": record.config, "split": record.split}, arrays)
-    state, draws = (
-        None if tree is None else tree_map(lambda leaf: leaf[None].to(device), tree)
-        for tree in (posterior.state, posterior.draws)
-    )
-    live = torch.ones(1, dtype=torch.bool, device=device)
-    return Evaluator(Fitted(stack([cell], device), state, draws, live))
+    arrays = store.artifact(cell.record.fingerprint, "posterior")
+    return Evaluator(rebuilt(stack([cell], device), arrays))
 
 
 def add_evaluations(

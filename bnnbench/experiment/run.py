@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -17,7 +14,7 @@ from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import all_packs
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.definitions import definitions
-from bnnbench.experiment.machine import session_record
+from bnnbench.experiment.machine import command, session_record
 from bnnbench.experiment.outstanding import outstanding, read_outstanding
 from bnnbench.experiment.pack import Ended, work
 from bnnbench.experiment.plan import Plan, build_plan
@@ -26,7 +23,7 @@ from bnnbench.experiment.request import Request
 from bnnbench.experiment.runner import run_cells
 from bnnbench.experiment.shipping import refuse_while_unpacking
 from bnnbench.experiment.stages import run_stages
-from bnnbench.experiment.threads import processes
+from bnnbench.experiment.threads import memory_of, processes
 from bnnbench.records import Status
 from bnnbench.store.store import ResultStore
 
@@ -67,6 +64,7 @@ def run_request(
     jobs: int | None,
     large_threads: int,
     timeout: float | None,
+    memory: float | None,
     dry_run: bool,
     force: bool,
     quiet: bool,
@@ -88,8 +86,8 @@ def run_request(
                 store,
                 plan.cells,
                 left.missing,
-                lambda number: store.start_session(session_record(device, _command(), number)),
-                Settings(device, timeout, force, store.checkpoints),
+                lambda number: store.start_session(session_record(device, command(), number)),
+                Settings(device, timeout, force, store.checkpoints, memory_of(memory)),
                 progress,
                 processes(jobs, packs, work(left.missing), device),
                 large_threads,
@@ -103,17 +101,6 @@ def run_request(
 def _planned(plan: Plan, missing: Sequence[Cell], device: torch.device) -> Summary:
     packs = tuple((pack[0].task.name, pack[0].method.name, len(pack)) for pack in all_packs(missing, device))
     return Summary(len(plan.cells), len(missing), packs=packs, warnings=tuple(plan.warnings))
-
-
-def _command() -> str:
-    """The command line of this process; of absolute paths the names, for their folders exist on this machine alone."""
-    words = [Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])]
-    return shlex.join(words).encode(errors="backslashreplace").decode()
-
-
-def _without_folders(word: str) -> str:
-    option, equals, value = word.rpartition("=")
-    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def _failures(ended: Counter[Ended]) -> list[str]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import all_packs, restricted
 from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.guard import Guard
 from bnnbench.experiment.pack import Ended, Order, Stored, carry_out, stored, work
 from bnnbench.experiment.progress import PackLine, RunProgress
 from bnnbench.experiment.remote import END_S, Died, Refused, Unavailable, Worker
@@ -19,7 +20,7 @@ from bnnbench.experiment.shipping import NotPortable, packed
 from bnnbench.experiment.threads import threads_of
 from bnnbench.experiment.waiting import AGAIN_S, awaited, heartbeat
 from bnnbench.experiment.worker import Start
-from bnnbench.records import Outcome, Status
+from bnnbench.records import Outcome
 from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 
@@ -106,9 +107,7 @@ class Runner:
     @contextmanager
     def with_workers(self, number: int) -> Iterator[None]:
         """So many worker processes at work."""
-        address = self.store.address
-        db = str(address.path or address.url.render_as_string(hide_password=False))
-        workers = [Worker(Start(db, self.settings), self._log) for _ in range(number)]
+        workers = [Worker(self._start(), self._log) for _ in range(number)]
         threads = [threading.Thread(target=self._attend, args=(worker,), daemon=True) for worker in workers]
         try:
             for thread in threads:
@@ -122,6 +121,11 @@ class Runner:
                 worker.join()
             for thread in threads:
                 thread.join(END_S)
+
+    def _start(self) -> Start:
+        """What a worker process is told first."""
+        address = self.store.address
+        return Start(str(address.path or address.url.render_as_string(hide_password=False)), self.settings)
 
     def _attend(self, worker: Worker) -> None:
         """What a thread does: give a worker pack after pack."""
@@ -143,19 +147,26 @@ class Runner:
 
     def work(self, carry_out: CarryOut, line: PackLine, here: bool) -> None:
         """Take pack after pack, until there is none."""
-        job = None
-        while job := self.schedule.next(here, job):
-            try:
-                self._do(job, carry_out, line)
-            except (Refused, NotPortable) as fault:
-                job.here = True
-                with self._lock:
-                    self._stays.setdefault(str(fault), []).append(job)
-                self.schedule.put_back(job)
-            except Unavailable:
-                self.schedule.put_back(job)
-                raise
+        job, guard = None, Guard(self._start(), self._log)
+        try:
+            while job := self.schedule.next(here, job):
+                self._try(job, guard.carry_out if job.isolated and not job.here else carry_out, line)
+        finally:
+            guard.end()
         line.rest()
+
+    def _try(self, job: Job, carry_out: CarryOut, line: PackLine) -> None:
+        """Carry out a pack, or put it back where that process cannot have it."""
+        try:
+            self._do(job, carry_out, line)
+        except (Refused, NotPortable) as fault:
+            job.here = True
+            with self._lock:
+                self._stays.setdefault(str(fault), []).append(job)
+            self.schedule.put_back(job)
+        except Unavailable:
+            self.schedule.put_back(job)
+            raise
 
     def _do(self, job: Job, carry_out: CarryOut, line: PackLine) -> None:
         """Carry out a pack, unless others have it."""
@@ -171,8 +182,7 @@ class Runner:
         except Died as how:
             if self.schedule.stopped:
                 raise
-            reason = f"its worker process ended ({how}); run again, with fewer --jobs if it ends like that again"
-            outcomes = [Outcome(cell.record, Status.FAILED, reason) for cell in left.values()]
+            outcomes = [Outcome(cell.record, how.status, str(how)) for cell in left.values()]
             self.store.record(order.session, outcomes, self.owner, self.settings.force)
             self._count(stored([*left.values()], outcomes), [*left.values()], line)
         self.schedule.done(job)

@@ -27,13 +27,15 @@ class Job:
 
     Attributes:
         program: packs of equal programs share what is compiled. work: gradients that it takes.
-        large: whether its networks are large. here: whether it can run in this process alone.
+        large: whether its networks are large. isolated: whether it runs in a process of its own, which may crash.
+        here: whether it can run in this process alone.
     """
 
     cells: Sequence[Cell]
     program: Hashable
     work: int
     large: bool
+    isolated: bool = False
     here: bool = False
     _again: float = 0.0
 
@@ -41,8 +43,9 @@ class Job:
     def of(cls, pack: Sequence[Cell], large_threads: int) -> Job:
         """A pack as the schedule sees it."""
         first, task = pack[0], pack[0].task
-        program = structure(first)[2:], task.kind, task.hidden, task.name if task.fixed_input_shape else ""
-        return cls(pack, program, work(pack) * max(first.method.num_networks, 1), threads_of(first, large_threads) > 1)
+        program = structure(first)[1:], task.kind, task.hidden, task.name if task.fixed_input_shape else ""
+        weight = work(pack) * max(first.method.num_networks, 1)
+        return cls(pack, program, weight, threads_of(first, large_threads) > 1, first.method.isolated)
 
     def __str__(self) -> str:
         return f"{self.cells[0].method.name}, {self.cells[0].task.name}"

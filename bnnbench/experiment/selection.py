@@ -12,10 +12,12 @@ from bnnbench.data.loaders import load
 from bnnbench.errors import UserError
 from bnnbench.evaluation.calibrations import CALIBRATIONS, KINDS
 from bnnbench.experiment.request import Grid, Overrides, Request, configurations
-from bnnbench.methods import METHODS, Method, valid
+from bnnbench.methods import METHODS, Inference, valid
+from bnnbench.methods.base import NAMED_ONLY
 from bnnbench.names import EXHAUSTIVE
 from bnnbench.registry import ALL, nearest
 from bnnbench.tasks import TASKS, Task, TestSetFamily
+from bnnbench.tasks.own import all_tasks
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,24 @@ class Choice:
         objects: configurations that were given as objects.
     """
 
-    cls: type[Method]
+    cls: type[Inference]
     by_name: bool
-    objects: tuple[Method, ...] = ()
+    objects: tuple[Inference, ...] = ()
 
-    def configurations(self, grid: Grid, tuned: Mapping[str, Any]) -> list[Method]:
+    def configurations(self, grid: Grid, tuned: Mapping[str, Any]) -> list[Inference]:
         """All its configurations on a task with these defaults, each once."""
         named = configurations(self.cls, grid, tuned) if self.by_name else []
         return list(dict.fromkeys([*named, *map(valid, self.objects)]))
 
 
-def select_methods(entries: Sequence[str | Method]) -> list[Choice]:
+def select_methods(entries: Sequence[str | Inference]) -> list[Choice]:
     """Methods in the order of the registry, then those that are not registered; `all` is every practical method.
 
     Raises:
         UserError: an unknown name, or an object whose class is no method or bears the name of another.
     """
     wanted, objects = _strings(entries), [entry for entry in entries if not isinstance(entry, str)]
-    practical = [cls for cls in METHODS if "references" not in cls.tags] if ALL in wanted else []
+    practical = [cls for cls in METHODS if not NAMED_ONLY & set(cls.tags)] if ALL in wanted else []
     named = {*practical, *METHODS.select(name for name in wanted if name != ALL)}
     classes = [METHODS.admitted(type(method)) for method in objects]
     _refuse_twins("method", classes)
@@ -55,23 +57,24 @@ def select_methods(entries: Sequence[str | Method]) -> list[Choice]:
 
 
 def select_tasks(entries: Sequence[str | Task], root: Path | None) -> tuple[list[Task], list[str]]:
-    """Tasks in the order of the registry, then those that are not registered, and warnings: `all` skips tasks whose
-    data are missing.
+    """Tasks in the order of the registry, then the tables in the data root and those that are not registered, and
+    warnings: `all` skips tasks whose data are missing.
 
     Raises:
         UserError: an unknown name, that of a family of test sets, or an object with the name of another task.
     """
     wanted, warnings = _strings(entries), []
     _refuse_families(wanted)
-    objects = [TASKS.admitted(entry) for entry in entries if not isinstance(entry, str)]
+    tasks = all_tasks(root)
+    objects = [tasks.admitted(entry) for entry in entries if not isinstance(entry, str)]
     _refuse_twins("task", objects)
-    named = [*TASKS.select(name for name in wanted if name != ALL), *objects]
+    named = [*tasks.select(name for name in wanted if name != ALL), *objects]
     if ALL in wanted:
-        missing = [task for task in TASKS if not task.present(root) and task not in named]
+        missing = [task for task in tasks if not task.present(root) and task not in named]
         fetch = "its data are missing, skipped; fetch them by `bnnbench data fetch"
         warnings = [f"{task.name}: {fetch} {task.name}`." for task in missing]
-        named += [task for task in TASKS if task not in missing]
-    return [task for task in dict.fromkeys([*TASKS, *objects]) if task in named], warnings
+        named += [task for task in tasks if task not in missing]
+    return [task for task in dict.fromkeys([*tasks, *objects]) if task in named], warnings
 
 
 def select_test_sets(request: Request, tasks: Sequence[Task]) -> tuple[dict[Task, tuple[str, ...]], list[str]]:
@@ -161,27 +164,27 @@ def _refuse_families(names: Sequence[str]) -> None:
     raise UserError(f"{', '.join(found)} {what}: use --task {tasks} --test-sets {','.join(found)}.")
 
 
-def method_to_check(method: Any, settings: Overrides) -> Method:
+def method_to_check(method: Any, settings: Overrides) -> Inference:
     """A method by its name, with settings of its own, or as an object.
 
     Raises:
         UserError: no such method, settings of others or a grid, or a method without regression.
     """
-    given = isinstance(method, Method)
+    given = isinstance(method, Inference)
     found = _given_to_check(method, settings) if given else _named_to_check(text_of(method, "METHOD"), settings)
     if "regression" not in found.supports:
         raise UserError(f"The checks are regressions, which {found.name!r} does not support.")
     return found
 
 
-def _given_to_check(method: Method, settings: Overrides) -> Method:
+def _given_to_check(method: Inference, settings: Overrides) -> Inference:
     METHODS.admitted(type(method))
     if settings:
         raise UserError(f"--set is for a method that is named; {method.name!r} was given as an object, configured.")
     return valid(method)
 
 
-def _named_to_check(name: str, settings: Overrides) -> Method:
+def _named_to_check(name: str, settings: Overrides) -> Inference:
     cls = METHODS.get(name)
     if others := sorted(set(settings) - {cls.name}):
         raise UserError(f"--set names {others[0]!r}, and the method to be checked is {cls.name!r}.")

@@ -55,11 +55,16 @@ def anything_missing(store: ResultStore, cells: Sequence[Cell]) -> bool:
 
 
 def run_stages(
-    store: ResultStore, cells: Sequence[Cell], device: torch.device, progress: RunProgress, large_threads: int
+    store: ResultStore,
+    cells: Sequence[Cell],
+    device: torch.device,
+    progress: RunProgress,
+    large_threads: int,
+    stages: Sequence[Stage] | None = None,
 ) -> Scored:
-    """Do what is left of all stages."""
+    """Do what is left of all stages, or of these."""
     added, faults, line = 0, [], progress.line()
-    for stage in STAGES:
+    for stage in STAGES if stages is None else stages:
         pieces = stage.missing(store, cells)
         for number, piece in enumerate(pieces, 1):
             text = f"[{number}/{len(pieces)}] {piece}"

@@ -71,6 +71,11 @@ def threads_of(cell: Cell | None, large: int) -> int:
         return 1
 
 
+def memory_of(gigabytes: float | None) -> float:
+    """Bytes that the process of an isolated cell may take: those asked for, else half of the machine's memory."""
+    return device_memory(torch.device("cpu")) / 2 if gigabytes is None else gigabytes * 1e9
+
+
 @contextmanager
 def threads(number: int) -> Iterator[None]:
     """Compute with so many CPU threads, and with numbers below 1e-38 as 0."""

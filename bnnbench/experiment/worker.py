@@ -150,6 +150,7 @@ def _work(channel: Channel, store: ResultStore, settings: Settings, message: byt
     except NotPortable as error:
         channel.send("refused", str(error))
         return
+    channel.send("begun")
     for stored in carry_out(store, order, settings, channel):
         channel.send("stored", stored)
     channel.send("done")

@@ -1,6 +1,7 @@
 """Inference methods, one file per family; see docs/extending.md for how to add one."""
 
-from bnnbench.methods.base import METHODS, Method, configure, valid
+from bnnbench.methods.base import METHODS, Inference, Method, configure, valid
+from bnnbench.methods.estimator import Estimator
 
 # Imported here in the order of rows and colours in every table and figure; discovery appends what is not listed.
 from bnnbench.methods import (  # isort: skip  # noqa: F401
@@ -9,4 +10,4 @@ from bnnbench.methods import (  # isort: skip  # noqa: F401
     gp, flow,
 )  # fmt: skip
 
-__all__ = ["METHODS", "Method", "configure", "valid"]
+__all__ = ["METHODS", "Estimator", "Inference", "Method", "configure", "valid"]

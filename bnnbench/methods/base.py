@@ -15,7 +15,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -28,13 +28,16 @@ from bnnbench.registry import Registry, nearest
 MOST = 100_000  # of whole-number hyperparameters (members, samples, widths): beyond it no machine ends a run
 NOUNS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}  # types of hyperparameters
 MOST_LAYERS = 1_000  # of flows, which are built one after the other
+NAMED_ONLY = frozenset({"references", "adapters"})  # tags of methods that `all` leaves out
 ROLES = {"baseline": "baseline", "references": "reference"}  # tag -> what a method is for the reader of a table
+A = TypeVar("A", bound="Inference")
 State = Any  # a pytree of tensors
 Info = dict[str, Tensor]  # a few scalars worth plotting; `loss` is tested for finiteness every step
 
 
-class Method(ABC):
-    """An inference algorithm with its hyperparameters, a frozen dataclass.
+class Inference(ABC):
+    """An inference algorithm with its hyperparameters, a frozen dataclass: what plan, engine, store and report ask of
+    it, whichever of the two contracts it keeps, `Method` or `Estimator`.
 
     Float fields may differ between the cells of a pack (inside the engine they are tensors); int, str and bool fields
     are structure. What is an attribute here may be a field or a property of a method.
@@ -63,6 +66,9 @@ class Method(ABC):
             kind then has `moments`.
         temperature: T of the distribution p(w | data)^(1/T) that draws are meant to have.
         step_field: name of the hyperparameter that makes steps smaller, for the advice of `diagnose`.
+        isolated: whether a cell is trained in a process of its own, which may crash.
+        limit_s: seconds after which such a process is ended, where the run has no `--timeout`.
+        implements: name of a method that is the same algorithm in another implementation, for reports.
     """
 
     name: ClassVar[str]
@@ -81,6 +87,9 @@ class Method(ABC):
     prunable: ClassVar[bool] = False
     temperature: float = 1.0
     step_field: ClassVar[str] = ""
+    isolated: ClassVar[bool] = False
+    limit_s: ClassVar[float] = math.inf
+    implements: ClassVar[str] = ""
 
     def check(self) -> None:  # noqa: B027 - most methods have something to check, none must
         """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""
@@ -98,6 +107,25 @@ class Method(ABC):
         functions get this problem."""
         return problem
 
+    def schedule(self, steps: int) -> Sequence[int]:
+        """The steps after which `collect` is called; none for methods that keep their last or best state."""
+        del steps
+        return ()
+
+    def diagnose(self, scores: Mapping[str, float]) -> str:
+        """A sentence when a trained cell fails its own diagnostics (status `unconverged`), else nothing.
+
+        By default, of draws that exploded or whose configurational temperature is far from `temperature`.
+
+        Args:
+            scores: of the evaluations `sampler` and `test`, by metric.
+        """
+        return diagnose_draws(scores, self.temperature, smaller_step(self))
+
+
+class Method(Inference):
+    """An inference algorithm as functions of the tensors of one network; the engine runs many cells at once."""
+
     @abstractmethod
     def init(self, key: Tensor, problem: Problem) -> State:
         """The state before the first update."""
@@ -111,11 +139,6 @@ class Method(ABC):
         del key, problem
         return state
 
-    def schedule(self, steps: int) -> Sequence[int]:
-        """The steps after which `collect` is called; none for methods that keep their last or best state."""
-        del steps
-        return ()
-
     def collect(self, state: State) -> Any:
         """What to keep of a state as one posterior draw."""
         raise NotImplementedError
@@ -128,23 +151,13 @@ class Method(ABC):
             draws: collected draws, stacked along a leading dimension, or None while training.
         """
 
-    def diagnose(self, scores: Mapping[str, float]) -> str:
-        """A sentence when a trained cell fails its own diagnostics (status `unconverged`), else nothing.
 
-        By default, of draws that exploded or whose configurational temperature is far from `temperature`.
-
-        Args:
-            scores: of the evaluations `sampler` and `test`, by metric.
-        """
-        return diagnose_draws(scores, self.temperature, smaller_step(self))
-
-
-def role_of(method: type[Method]) -> str:
+def role_of(method: type[Inference]) -> str:
     """What a method is to the reader of a table: `baseline`, `reference` (gold standard or exact) or `method`."""
     return next((role for tag, role in ROLES.items() if tag in method.tags), "method")
 
 
-def smaller_step(method: Method) -> str:
+def smaller_step(method: Inference) -> str:
     """How to make a method's step smaller, in words."""
     if not method.step_field:
         return "make the step smaller or train longer"
@@ -154,8 +167,8 @@ def smaller_step(method: Method) -> str:
 
 def _fault(entry: Any) -> str:
     """Why something is no method, nothing if it is one."""
-    if not (isinstance(entry, type) and issubclass(entry, Method)):
-        return "it is no subclass of bnnbench.methods.Method"
+    if not (isinstance(entry, type) and issubclass(entry, Inference)):
+        return "it is no subclass of bnnbench.methods.Method or Estimator"
     if not (isinstance(entry.version, int) and isinstance(entry.supports, tuple) and entry.supports):
         return "its version must be a whole number, and what it supports a tuple of kinds of tasks"
     try:
@@ -165,9 +178,9 @@ def _fault(entry: Any) -> str:
     return "" if dataclasses.is_dataclass(entry) else "it is no dataclass; put @dataclass(frozen=True) over its class"
 
 
-METHODS: Registry[type[Method]] = Registry(
+METHODS: Registry[type[Inference]] = Registry(
     "method",
-    "bnnbench.methods",
+    "bnnbench.methods,bnnbench.adapters",
     "bnnbench.methods",
     lambda method: method.tags,
     _fault,
@@ -175,7 +188,7 @@ METHODS: Registry[type[Method]] = Registry(
 )
 
 
-def positive(method: Method, *names: str) -> None:
+def positive(method: Inference, *names: str) -> None:
     """Raise unless these fields are positive and finite."""
     for name in names:
         value = getattr(method, name)
@@ -183,7 +196,7 @@ def positive(method: Method, *names: str) -> None:
             raise UserError(f"{method.name}.{name} must be positive and finite, not {value}.")
 
 
-def fraction(method: Method, *names: str) -> None:
+def fraction(method: Inference, *names: str) -> None:
     """Raise unless these fields lie in [0, 1)."""
     for name in names:
         value = getattr(method, name)
@@ -191,13 +204,13 @@ def fraction(method: Method, *names: str) -> None:
             raise UserError(f"{method.name}.{name} must lie in [0, 1), not {value}.")
 
 
-def one_of(method: Method, name: str, values: Sequence[str]) -> None:
+def one_of(method: Inference, name: str, values: Sequence[str]) -> None:
     """Raise unless a field holds one of these values."""
     if (value := getattr(method, name)) not in values:
         raise UserError(f"{method.name}.{name} must be {' or '.join(values)}, not {value!r}.")
 
 
-def at_most(method: Method, limit: int, *names: str) -> None:
+def at_most(method: Inference, limit: int, *names: str) -> None:
     """Raise unless these fields are at most so large."""
     for name in names:
         if (value := getattr(method, name)) > limit:
@@ -210,7 +223,7 @@ def evenly(first: int, stop: int, count: int) -> list[int]:
     return [first + (i + 1) * (stop - first) // kept - 1 for i in range(kept)]
 
 
-def configure(cls: type[Method], settings: dict[str, str], tuned: Mapping[str, Any] | None = None) -> Method:
+def configure(cls: type[Inference], settings: dict[str, str], tuned: Mapping[str, Any] | None = None) -> Inference:
     """A method with its defaults changed by `--set` strings, each parsed as the type of its field.
 
     Args:
@@ -228,7 +241,7 @@ def configure(cls: type[Method], settings: dict[str, str], tuned: Mapping[str, A
     return valid(cls(**values))
 
 
-def valid(method: Method) -> Method:
+def valid(method: A) -> A:
     """The method, if its hyperparameters are of the types of their defaults and in their ranges.
 
     Raises:

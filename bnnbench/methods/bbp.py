@@ -121,7 +121,6 @@ class BBPMixture(BBPGaussian):
 
     name = "bbp-mixture"
     tags = ("variational", "other-target")
-    lr: float = 1e-2
     weight: float = 0.5
     ratio: float = 0.1
 

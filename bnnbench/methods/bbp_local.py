@@ -25,6 +25,7 @@ class BBPLocal(BBPGaussian):
 
     name = "bbp-local"
     citation = "Kingma et al. 2015, arXiv 1506.02557"
+    lr: float = 2e-2
 
     def expected_nll(
         self, key: Tensor, mean: Params, sigma: Params, batch: Batch, problem: Problem
@@ -47,6 +48,7 @@ class BBPFlipout(BBPLocal):
 
     name = "bbp-flipout"
     citation = "Wen et al. 2018, arXiv 1803.04386"
+    lr: float = 1e-2
 
     def prepare(self, problem: Problem) -> Problem:
         return problem.with_network(with_flipout(problem.network))

@@ -65,7 +65,6 @@ class MNF(Variational):
     citation = "Louizos & Welling 2017, arXiv 1703.01961"
     tags = ("variational", "multiplicative")
     flow: ClassVar[str] = "masked"
-    lr: float = 1e-2
     layers: int = 2
     variance: float = 0.1
 

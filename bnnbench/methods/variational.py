@@ -36,7 +36,7 @@ class Variational(Method):
         prior_scale: factor of the prior's scale.
     """
 
-    lr: float = 2e-2
+    lr: float = 1e-2
     anneal: float = 0.5
     sigma: float = 0.02
     beta: float = 1.0

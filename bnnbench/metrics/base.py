@@ -4,7 +4,8 @@
     def mae(c: Context) -> Value:
         return mean_value((c.targets - c.gaussian.mean.mean(0)).abs())
 
-is a complete metric: `score` finds it and the tables show it.
+is a complete metric: `score` finds it and the tables show it. Unless it declares by `reads` what it looks at, it is for
+mixtures of Gaussians or of class probabilities, and left out of predictions that are bins, quantiles or draws.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, singledispatch
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from bnnbench.metrics.quantiles import quantiles
+from bnnbench.metrics import abilities
+from bnnbench.metrics.calibration import levels
 from bnnbench.model.predictive import (
     CategoricalPredictive,
     DensityPredictive,
     GaussianPredictive,
+    MixturePredictive,
     Predictive,
     each,
 )
@@ -117,20 +120,59 @@ class Context:
         """log (1/S) sum_s p_s of a classification, [N, K]; kept, since half of its metrics start from it."""
         return self.categorical.mixture_log_probs()
 
-    @cached_property
-    def quantiles(self) -> Tensor:
-        """Quantiles of a regression's mixture at `LEVELS`, [19, N]."""
-        return quantiles(self.gaussian, LEVELS)
+    @property
+    def mixture(self) -> MixturePredictive | None:
+        """The predictive, where it is a mixture of likelihood terms."""
+        return abilities.mixture(self.predictive)
 
     @cached_property
-    def region(self) -> Region:
-        """The 90 % regions: those `given`; else a regression's intervals between the mixture's quantiles 0.05 and 0.95,
-        or the fewest classes that hold 0.9 of the mixture's probability."""
-        if self.given is not None:
-            return self.given
-        if isinstance(self.predictive, GaussianPredictive):
-            return Interval(self.quantiles[0], self.quantiles[-1])
-        return most_probable(self.log_mixture.exp(), LEVEL)
+    def log_prob(self) -> Tensor | None:
+        """Log-density or log-probability at the targets, [N]."""
+        return abilities.log_prob(self.predictive, self.targets)
+
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Predictive mean, epistemic and aleatoric variance, [N] each."""
+        return abilities.moments(self.predictive)
+
+    @cached_property
+    def centre(self) -> Tensor | None:
+        """The predictive mean, [N]."""
+        return abilities.centre(self.predictive)
+
+    @cached_property
+    def crps(self) -> Tensor | None:
+        """Continuous ranked probability score at the targets, [N]."""
+        return abilities.crps(self.predictive, self.targets)
+
+    @cached_property
+    def quantiles(self) -> Tensor | None:
+        """Quantiles of a regression at `LEVELS`, [19, N]."""
+        return abilities.quantiles_at(self.predictive, LEVELS)
+
+    @cached_property
+    def reached(self) -> Tensor | None:
+        """Whether F_n(y_n) is at most each of the levels 0.01 ... 0.99, bool [N, 99]."""
+        return abilities.at_most(self.predictive, self.targets, levels(self.targets))
+
+    @cached_property
+    def central_95(self) -> Tensor | None:
+        """Whether the targets lie in the central 95 % interval, bool [N]."""
+        return abilities.central(self.predictive, self.targets, 0.95)
+
+    @cached_property
+    def region(self) -> Region | None:
+        """The 90 % regions: those `given`; else a regression's intervals between the quantiles 0.05 and 0.95, or the
+        fewest classes that hold 0.9 of the mixture's probability."""
+        return self.given if self.given is not None else _region(self.predictive, self)
+
+    @property
+    def ends(self) -> Sequence[Tensor] | None:
+        """The quantiles 0.05 and 0.95, [N] each."""
+        if self.quantiles is not None:
+            return self.quantiles[0], self.quantiles[-1]
+        found = abilities.quantiles_at(self.predictive, (LEVELS[0], LEVELS[-1]))
+        return None if found is None else tuple(found)
 
     @property
     def logits(self) -> Tensor | None:
@@ -188,6 +230,7 @@ class Metric:
         summary: the definition in one line, shown by reports.
         citation: authors, year, arXiv or DOI; empty where it is common knowledge.
         needs: fields of Context that must be there for the metric to apply.
+        reads: properties of Context that it makes of the predictive; it applies to predictives that have them.
         compute: the metric itself.
         headline: whether the main tables of reports show it.
     """
@@ -201,10 +244,11 @@ class Metric:
     needs: tuple[str, ...]
     compute: Callable[[Context], Value]
     headline: bool = False
+    reads: tuple[str, ...] = ("mixture",)
 
     def applies(self, kind: str, context: Context) -> bool:
-        """Whether the metric scores this kind of task and finds what it needs."""
-        return kind in self.kinds and all(getattr(context, name) is not None for name in self.needs)
+        """Whether the metric scores this kind of task and finds what it needs and reads."""
+        return kind in self.kinds and all(getattr(context, name) is not None for name in (*self.needs, *self.reads))
 
     def value(self, context: Context) -> Value:
         """The score; NaN where what it reads holds a NaN, of which a rank, a comparison or an argmax makes a number."""
@@ -226,6 +270,8 @@ def _fault(entry: Any) -> str:
         return f"its kinds are {', '.join(entry.kinds) or 'none'}, and there are {', '.join(KINDS)}"
     if unknown := sorted(name for name in entry.needs if not hasattr(Context, name) and name not in _FIELDS):
         return f"it needs {', '.join(unknown)}, and there are {', '.join(_FIELDS)}"
+    if unknown := sorted(name for name in entry.reads if not hasattr(Context, name)):
+        return f"it reads {', '.join(unknown)}, which no predictive has"
     return ""
 
 
@@ -249,13 +295,27 @@ def metric(
     citation: str = "",
     needs: tuple[str, ...] = ("y",),
     headline: bool = False,
+    reads: tuple[str, ...] = ("mixture",),
 ) -> Callable[[Callable[[Context], Value]], Metric]:
     """Decorator: register a function Context -> Value as a metric (attributes as in `Metric`)."""
 
     def register(compute: Callable[[Context], Value]) -> Metric:
-        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute, headline))
+        return METRICS.register(Metric(name, kinds, better, unit, summary, citation, needs, compute, headline, reads))
 
     return register
+
+
+@singledispatch
+def _region(predictive: Predictive, c: Context) -> Region | None:
+    """The 90 % regions of a kind of predictive."""
+    del predictive
+    return None if c.ends is None else Interval(*c.ends)
+
+
+@_region.register
+def _(predictive: CategoricalPredictive, c: Context) -> Region:
+    del predictive
+    return most_probable(c.log_mixture.exp(), LEVEL)
 
 
 def score(

@@ -24,11 +24,6 @@ def levels(like: Tensor) -> Tensor:
     return torch.arange(1, LEVELS + 1, dtype=like.dtype, device=like.device) / (LEVELS + 1)
 
 
-def ecdf(values: Tensor, at: Tensor) -> Tensor:
-    """Share of `values` [N] that are at most each of `at` [L]; shape [L]."""
-    return torch.searchsorted(values.sort().values, at, right=True).to(values.dtype) / len(values)
-
-
 def shared(values: Tensor, score: Tensor) -> Tensor:
     """Values [N], with that of each point replaced by the mean over the points of equal score."""
     _, group, count = score.unique(return_inverse=True, return_counts=True)

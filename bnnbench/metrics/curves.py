@@ -5,19 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bnnbench.metrics.abilities import at_most
 from bnnbench.metrics.base import double
-from bnnbench.metrics.calibration import ecdf, edges, levels, pit, top_label
+from bnnbench.metrics.calibration import edges, levels, top_label
 from bnnbench.metrics.classification import mutual_information
-from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, entropy
+from bnnbench.model.predictive import CategoricalPredictive, GaussianPredictive, Predictive, entropy
 
 Columns = dict[str, list[float]]
 
 
-def pit_ecdf(predictive: GaussianPredictive, y: Tensor) -> Columns:
-    """Share of PIT values at or below each of the 99 levels; the diagonal is perfect calibration."""
-    values = pit(double(predictive), y.double())
-    at = levels(values)
-    return {"level": at.tolist(), "ecdf": ecdf(values, at).tolist()}
+def pit_ecdf(predictive: Predictive, y: Tensor) -> Columns | None:
+    """Share of PIT values at or below each of the 99 levels, the diagonal being perfect calibration; None where the
+    predictive does not tell them."""
+    at = levels(y.double())
+    reached = at_most(double(predictive), y.double(), at)
+    return None if reached is None else {"level": at.tolist(), "ecdf": reached.double().mean(0).tolist()}
 
 
 def reliability(predictive: CategoricalPredictive, y: Tensor) -> Columns:

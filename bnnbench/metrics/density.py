@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bnnbench.metrics.base import Context, Value, mean_value, metric
+from bnnbench.model.predictive import log_mean_exp
 
 KINDS = ("density", "variational")
 
@@ -114,7 +115,7 @@ def elbo(c: Context) -> Value:
 def iw_log_likelihood(c: Context) -> Value:
     """(1/N) sum_n log (1/S) sum_s w_ns: a lower bound, that rises with S towards log p(x)."""
     assert c.log_weights is not None
-    return mean_value(c.predictive.log_prob(c.targets))
+    return mean_value(log_mean_exp(c.log_weights))
 
 
 def _log_density(c: Context) -> Tensor:

@@ -17,12 +17,14 @@ GNEITING = "Gneiting & Raftery 2007, doi:10.1198/016214506000001437"
     unit="target",
     summary="pinball loss of the mixture's quantiles, mean over the levels 0.05, 0.10 ... 0.95",
     citation=f"Koenker & Bassett 1978, doi:10.2307/1913643; {GNEITING}",
+    reads=("quantiles",),
 )
 def pinball(c: Context) -> Value:
     """(1/N) sum_n (1/19) sum_t max(t (y_n - q_nt), (t - 1) (y_n - q_nt)), q_nt the mixture's quantile at level t.
 
     The mean over all levels in (0, 1) would be half of the `crps`.
     """
+    assert c.quantiles is not None
     gap, level = c.targets - c.quantiles, torch.tensor(LEVELS, dtype=torch.float64)[:, None]
     return mean_value(torch.maximum(level * gap, (level - 1) * gap).mean(0))
 
@@ -34,6 +36,7 @@ def pinball(c: Context) -> Value:
     unit="target",
     summary="interval score of the central 90 % interval: its width, and 20 times the target's distance from it",
     citation=f"{GNEITING}, section 6.2",
+    reads=("region",),
 )
 def interval_score_90(c: Context) -> Value:
     """(1/N) sum_n (u_n - l_n) + (2/a) (l_n - y_n) 1{y_n < l_n} + (2/a) (y_n - u_n) 1{y_n > u_n}, a = 0.1.
@@ -53,9 +56,11 @@ def interval_score_90(c: Context) -> Value:
     unit="",
     summary="share of targets in the central 90 % interval (0.90 is right), or in the fewest classes that hold 90 % of "
     "the probability (which hold more)",
+    reads=("region",),
 )
 def coverage_90(c: Context) -> Value:
     """(1/N) sum_n 1{y_n in R_n}."""
+    assert c.region is not None
     return mean_value(c.region.holds(c.targets).double())
 
 
@@ -66,9 +71,11 @@ def coverage_90(c: Context) -> Value:
     unit="target",
     summary="width of the central 90 % interval, mean over points; narrow is good where the coverage is right",
     needs=(),
+    reads=("region",),
 )
 def width_90(c: Context) -> Value:
     """(1/N) sum_n u_n - l_n."""
+    assert c.region is not None
     return mean_value(c.region.size())
 
 
@@ -79,7 +86,9 @@ def width_90(c: Context) -> Value:
     unit="",
     summary="number of the fewest classes that hold 90 % of the probability, mean over points",
     needs=(),
+    reads=("region",),
 )
 def set_size_90(c: Context) -> Value:
     """(1/N) sum_n |R_n|."""
+    assert c.region is not None
     return mean_value(c.region.size().double())

@@ -1,8 +1,8 @@
-"""Predictive distributions: always a uniform mixture of S components.
+"""Predictive distributions: of the methods of this suite always a uniform mixture of S components.
 
 p(y | x) = (1/S) sum_s p(y | x, s), the components being weight samples, ensemble members, dropout masks or, for a
 closed form, a single one. Scores are those of the mixture, never of one moment-matched distribution.
-Named tuples, because those pass through `torch.func.vmap`.
+Named tuples, because those pass through `torch.func.vmap`. `predictive_forms` holds the kinds that are no such mixture.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from bnnbench.model.predictive_forms import BinnedPredictive, QuantilePredictive, SamplePredictive
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -117,7 +119,8 @@ class DensityPredictive(NamedTuple):
         return {"log_density": log_mean_exp(self.log_weights)}
 
 
-Predictive = GaussianPredictive | CategoricalPredictive | DensityPredictive
+MixturePredictive = GaussianPredictive | CategoricalPredictive | DensityPredictive
+Predictive = MixturePredictive | BinnedPredictive | QuantilePredictive | SamplePredictive
 P = TypeVar("P", bound=Predictive)
 
 

@@ -15,7 +15,7 @@ numbers come from PyTorch, many times slower.
 """
 
 from bnnbench.random.distributions import bernoulli, bits, gamma, normal, permutation, randint, uniform
-from bnnbench.random.keys import Span, checked_seed, fold_in, is_key, key, key_of, split
+from bnnbench.random.keys import Span, checked_seed, fold_in, is_key, key, key_of, seed_of, split
 from bnnbench.random.pytorch import compiled_kernels
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "normal",
     "permutation",
     "randint",
+    "seed_of",
     "split",
     "uniform",
 ]

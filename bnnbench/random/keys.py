@@ -38,6 +38,12 @@ def key_of(*parts: str | int, device: torch.device | str | None = None) -> Tenso
     return _from_words(int.from_bytes(digest[:4]), int.from_bytes(digest[4:8]), device)
 
 
+def seed_of(key: Tensor) -> int:
+    """A key [2] as a whole number below 2^63, for generators of other libraries."""
+    first, second = (int(word) % 2**32 for word in key)
+    return (first << 31) ^ second
+
+
 def is_key(value: object) -> bool:
     """Whether this can be a key, or a batch of keys [..., 2]: an int32 tensor of that shape."""
     return isinstance(value, Tensor) and value.dtype == torch.int32 and value.shape[-1:] == (2,)

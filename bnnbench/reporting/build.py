@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnbench.errors import UserError
+from bnnbench.reporting.external import EXTERNAL, SENTENCE
 from bnnbench.reporting.fidelity import fidelity
+from bnnbench.reporting.implementations import implementations
 from bnnbench.reporting.output import Output, file_stem
 from bnnbench.reporting.page.requirements import REMEDY, lacking
 from bnnbench.reporting.select import Section, Selection, select
@@ -25,6 +27,7 @@ from bnnbench.reporting.tables.detection import detection_tables
 from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tables
 from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.headline import headline_tables
+from bnnbench.reporting.tables.implementations import implementation_tables
 from bnnbench.reporting.tables.samplers import sampler_tables
 from bnnbench.reporting.tables.seeds import seed_tables
 from bnnbench.reporting.tables.stored_splits import stored_splits_tables
@@ -91,6 +94,7 @@ def build(
     with _drawer(figures if has_figures and "md" in formats else (), processes) as drawer:
         pages = [_section(selection, section, output, set(formats), drawer) for section in selection.sections]
         across = _fidelity(selection, output, set(formats), drawer)
+        further = _implementations(selection, output, set(formats))
         for name, content in drawer.files() if drawer else ():
             output.write(f"figures/{name}", content)
     if "html" in formats:
@@ -100,7 +104,7 @@ def build(
     if "md" in formats:
         from bnnbench.reporting.pages import index
 
-        output.write("index.md", index(selection, pages, across, has_figures=has_figures))
+        output.write("index.md", index(selection, pages, across, further, has_figures=has_figures))
     return output.finish()
 
 
@@ -163,6 +167,27 @@ def _fidelity(selection: Selection, output: Output, formats: set[str], drawer: D
     return [fidelity_page(tables, pictures([drawer.add(fidelity_plot(selection, found))], drawer.formats))]
 
 
+def _implementations(selection: Selection, output: Output, formats: set[str]) -> dict[str, str]:
+    """Write what sets implementations side by side; returns the file of its page, if any, by its title."""
+    found = implementations(selection)
+    if found is None:
+        return {}
+    tables = _marked(implementation_tables(found), selection)
+    write(tables, output, formats)
+    if "md" not in formats:
+        return {}
+    from bnnbench.reporting.pages import IMPLEMENTATIONS, implementations_page
+
+    output.write("implementations.md", implementations_page(tables))
+    return {IMPLEMENTATIONS: "implementations.md"}
+
+
 def _marked(tables: Iterable[Table], selection: Selection) -> list[Table]:
-    """With a sign at the names of what is superseded."""
-    return [replace(table, grid=table.grid.renamed(selection.superseded.marked)) for table in tables]
+    """With signs at the names of what is superseded and of what was made elsewhere, which the caption explains."""
+    found = []
+    for table in tables:
+        grid = table.grid.renamed(selection.marked)
+        shown = any(EXTERNAL in name for name, _ in grid.rows)
+        caption = f"{table.caption} {SENTENCE}." if shown else table.caption
+        found.append(replace(table, grid=grid, caption=caption))
+    return found

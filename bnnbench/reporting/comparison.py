@@ -90,7 +90,10 @@ def comparison(
         part = frame[frame["task"] == task]
         ratio[task] = size_ratio(part, str(part["rule"].iloc[0]))
         splits[task], seeds[task] = part["split"].nunique(), part["seed"].nunique()
-        columns = _columns(part, wanted[wanted["task"] == task])
+        chosen = wanted[wanted["task"] == task]
+        scored = part[(part["evaluation"] == evaluation) & (part["metric"] != "")]
+        without = set(scored["row"]) - set(chosen["row"])  # the metric does not apply to them
+        columns = _columns(part[~part["row"].isin(without)], chosen)
         column = {row: _entry(own) for row, own in columns.items()}
         if better and metric not in CALIBRATION:
             column = _beside_baseline(column, columns, better)

@@ -14,7 +14,7 @@ _BLOCK = re.compile(r"^(#|>|[+\-](?=\s|$)|=+$|-+$)")
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {"\\": r"\textbackslash{}", "–": "--", "†": r"\dag", "‡": r"\ddag", "§": r"\S", "±": r"$\pm$", "−": "$-$"}
-_LATEX |= {"¶": r"\P", "°": r"$^{\circ}$"}
+_LATEX |= {"¶": r"\P", "°": r"$^{\circ}$", "◇": r"$\diamond$"}
 _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", "…": r"\ldots{}"}
 _LATEX |= {"∞": r"$\infty$", "∥": r"$\parallel$", '"': r"\textquotedbl{}"}
 

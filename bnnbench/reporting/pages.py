@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from bnnbench.reporting.escape import alt_text, code, escape_markdown, one_line
+from bnnbench.reporting.external import EXTERNAL, described
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.separable import ALPHA
@@ -29,12 +30,14 @@ predictor), nor do those whose mean is worse than a baseline's, nor those with �
 baseline on three of ten splits; the table "behind the baseline" says where and why. † marks cells that failed or are
 missing: a mean over the splits that a method survived flatters it. ‡ marks methods flagged by their own convergence
 diagnostics, – what was not run or does not apply. § marks methods with another target than the task's posterior:
-another model or prior, be it for the spread of the weights alone, or a tempered posterior. Compare within a table only:
+another model or prior, be it for the spread of the weights alone, or a tempered posterior. {EXTERNAL} marks methods
+whose predictions were made elsewhere and scored here. Compare within a table only:
 another split rule, budget or version is another experiment.
 """
 FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
 UNFOLDED = 5  # revisions or commands that are shown at once
 FIDELITY = "How near to the HMC posterior?"
+IMPLEMENTATIONS = "The same method, several implementations"
 SUPERSEDED = (
     f"What {OLD} marks was made by older versions of methods or tasks than those installed where this report was "
     "written: {}. Newer versions give other numbers; `bnnbench run` makes them."
@@ -72,6 +75,10 @@ def provenance(selection: Selection) -> str:
         ("Cells shown", ", ".join(f"{n:,} {status}" for status, n in sorted(counts.items()))),
         ("Scores in the database", f"sha256 {selection.fingerprint}"),
     ]
+    if selection.external:
+        attempts = pd.concat([s.attempts for s in selection.sections])
+        elsewhere = described(selection.external, selection.methods, attempts)
+        lines.append(("Predictions made elsewhere, as told by whom they come from", "; ".join(elsewhere)))
     if selection.left_out:
         left = f"{selection.left_out:,} cells of superseded versions or defaults of a task or method"
         lines.append(("Left out", left))
@@ -150,6 +157,11 @@ def fidelity_page(tables: list[Table], pictures: list[str]) -> str:
     return "\n".join([f"## {FIDELITY}\n", *pictures, *(table.page() for table in tables)])
 
 
+def implementations_page(tables: list[Table]) -> str:
+    """A page of its own: other libraries beside us."""
+    return "\n".join([f"# {IMPLEMENTATIONS}\n", *(table.page() for table in tables)])
+
+
 def _costs(section: Section) -> list[str]:
     """A table a setting: times of two devices, numbers of threads or sizes of packs do not compare."""
     tables = cost_tables(section)
@@ -193,14 +205,21 @@ def _troubles(section: Section) -> list[str]:
     ]
 
 
-def index(selection: Selection, pages: list[str], across: list[str], *, has_figures: bool) -> str:
-    """The whole page: the parts of the sections, then those that span them."""
+def index(
+    selection: Selection, pages: list[str], across: list[str], further: Mapping[str, str], *, has_figures: bool
+) -> str:
+    """The whole page: the parts of the sections, then those that span them.
+
+    Args:
+        further: files of other pages by their titles.
+    """
     contents = "".join(
         f"* {escape_markdown(s.group)}, {code(s.rule)}, budget {code(s.budget)}: "
         f"{escape_markdown(', '.join(s.tasks))}\n"
         for s in selection.sections
     )
     contents += f"* {FIDELITY}\n" * bool(across)
+    contents += "".join(f"* [{title}]({file})\n" for title, file in further.items())
     old = selection.superseded
     warning = [f"**Superseded results.** {SUPERSEDED.format(old)}\n"] * bool(old.names)
     warning += [NO_FIGURES] * (not has_figures)

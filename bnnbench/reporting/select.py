@@ -16,7 +16,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from bnnbench import names
 from bnnbench.errors import UserError
+from bnnbench.records import SCORED, Origin
 from bnnbench.reporting.comparison import row_names, rules
+from bnnbench.reporting.external import external, marked
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.superseded import Installed, Superseded, superseded
 from bnnbench.reporting.targets import other_targets
@@ -64,6 +66,11 @@ class Section:
         """File name stem."""
         return f"{self.group}-{self.rule}"
 
+    @property
+    def timed(self) -> Frame:
+        """Attempts of the scored cells that were trained here; what was made elsewhere has no times to compare."""
+        return self.attempts[self.attempts["status"].isin(SCORED) & (self.attempts["origin"] == Origin.TRAINED.value)]
+
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once: several tables and figures need it."""
         if key not in self._known:
@@ -86,6 +93,7 @@ class Selection:
     Attributes:
         store: kept for curves.
         superseded: results shown of versions older than those installed.
+        external: names of methods whose predictions were made elsewhere.
         left_out: number of cells of older versions than the database's newest.
         fingerprint: of all scores in the database.
         others: sections at the budgets that `sections` leave out; none where one budget was asked for.
@@ -99,6 +107,7 @@ class Selection:
     metrics: Frame
     sessions: Frame
     superseded: Superseded
+    external: frozenset[str]
     left_out: int
     fingerprint: str
     others: tuple[Section, ...] = ()
@@ -107,6 +116,10 @@ class Selection:
     @cached_property
     def _notes(self) -> dict[str, tuple[str, ...]]:
         return {str(r["name"]): _strings(r["notes"]) for _, r in self.tasks.iterrows()}
+
+    def marked(self, name: str) -> str:
+        """The name of a row or column, with signs at what is superseded and at what was made elsewhere."""
+        return self.superseded.marked(marked(name, self.external))
 
     def notes(self, task: str) -> tuple[str, ...]:
         """Sentences to stand under a task's table."""
@@ -148,9 +161,9 @@ def select(
     groups = _groups(known_tasks)
     if tasks is not None:
         members = {g: [t for t, own in groups.items() if g in own] for own in groups.values() for g in own}
-        scores = scores[scores["task"].isin(_named(tasks, scores["task"], members, "task"))]
+        scores = scores[scores["task"].isin(named(tasks, scores["task"], members, "task"))]
     if methods is not None:
-        scores = scores[scores["method"].isin(_named(methods, scores["method"], {}, "method"))]
+        scores = scores[scores["method"].isin(named(methods, scores["method"], {}, "method"))]
     if budget is not None and budget not in set(scores["budget"]):
         raise UserError(f"No results at budget '{budget}'; the selection has: {_listing(scores['budget'])}.")
     if scores.empty:
@@ -170,7 +183,9 @@ def select(
     at_rest = (section for b in rest for section in _sections(scores, attempts, *definitions, b))
     others = tuple(section for section in at_rest if (section.name, section.budget) not in shown)
     old = superseded([section.scores for section in sections], installed)
-    return Selection(store, sections, known_methods, known_tasks, metrics, sessions, old, left_out, total, others)
+    return Selection(
+        store, sections, known_methods, known_tasks, metrics, sessions, old, external(scores), left_out, total, others
+    )
 
 
 def _strings(value: Any) -> tuple[str, ...]:
@@ -205,7 +220,7 @@ def _listing(values: Frame) -> str:
     return ", ".join(sorted(map(str, values.unique())))
 
 
-def _named(wanted: Sequence[str], present: Frame, groups: dict[str, list[str]], what: str) -> set[str]:
+def named(wanted: Sequence[str], present: Frame, groups: dict[str, list[str]], what: str) -> set[str]:
     """Names asked for, groups and `all` spelt out; each must have results."""
     existing, chosen = set(present), set()
     for name in wanted:

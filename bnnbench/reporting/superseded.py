@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bnnbench.reporting.external import EXTERNAL
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.text import OLD
 
@@ -33,7 +34,7 @@ class Superseded:
 
     def marked(self, name: str) -> str:
         """A row's or a column's name, `sgld [lr=0.01]` and `energy 10fold-0` too."""
-        return name + OLD if name.partition(" ")[0] in self.names else name
+        return name + OLD if name.partition(" ")[0].removesuffix(EXTERNAL) in self.names else name
 
 
 def superseded(shown: Sequence[Frame], installed: Installed | None) -> Superseded:

@@ -38,12 +38,26 @@ def write_artifact(folder: Path, arrays: Mapping[str, np.ndarray], cell: CellRec
     content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     data = save(content, metadata={"bnnbench": json.dumps({"kind": kind, **asdict(cell)})})
     digest = hashlib.sha256(data).hexdigest()
-    path = folder / digest[:2] / f"{digest}.safetensors"
-    with file_faults("read", path):
-        stands = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
-    if not stands:
+    return digest, write_content(folder, data, digest)
+
+
+def write_content(folder: Path, data: bytes, digest: str) -> Path:
+    """Write the bytes of an artifact to its place in a folder, unless they stand there; returns the place."""
+    path = place_of(folder, digest)
+    if not stands(path, digest):
         write_file(path, data)
-    return digest, path
+    return path
+
+
+def place_of(folder: Path, digest: str) -> Path:
+    """Where an artifact lies."""
+    return folder / digest[:2] / f"{digest}.safetensors"
+
+
+def stands(path: Path, digest: str) -> bool:
+    """Whether a file is there and holds what has this checksum."""
+    with file_faults("read", path):
+        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
 def read_artifact(path: Path, digest: str, cell: str) -> dict[str, np.ndarray]:
@@ -130,7 +144,7 @@ class ArtifactRoot(Database):
                 "(to move them, move the folder and put a link in its place)."
             )
         if not self.read_only:
-            _check(self.root)
+            check_folder(self.root)
 
     @property
     def _folder(self) -> Path:
@@ -148,7 +162,7 @@ class ArtifactRoot(Database):
     @retried
     def _store(self, asked: Path) -> Path | None:
         """Fix the folder; returns what is fixed now, which another process may have done in the meantime."""
-        _check(asked)
+        check_folder(asked)
         usual = self._folder / f"{self.address.name}.artifacts"
         with self.writing() as session:
             taken = self.address.path and session.scalar(select(Artifact.id).limit(1)) is not None
@@ -161,7 +175,7 @@ class ArtifactRoot(Database):
         return asked
 
 
-def _check(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Refuse an unusable folder before anything is computed: a posterior that cannot be written would be lost."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}, where artifacts go, is not a folder; remove it, or name another with --artifacts.")

@@ -18,6 +18,7 @@ from bnnbench.store.address import Address
 from bnnbench.store.faults import database_faults, is_transient
 
 log = logging.getLogger(__name__)
+EMPTY = "The database {place} is empty; fill it with `bnnbench run --db {place}`."
 _WRITERS = 0x626E6E62  # key of PostgreSQL's advisory lock of bnnbench's writers
 
 
@@ -29,20 +30,27 @@ class Database:
         read_only: make no file and write no results; the database must exist (an older one is still upgraded, and
             what a killed writer left in the log of an SQLite file is still merged into it).
         timeout: seconds to wait for another program's lock.
+        as_found: leave an older one at its revision, for whoever copies its tables; only for reading.
+
+    Attributes:
+        revision: the one that it was found at, None of an empty one.
 
     Raises:
         UserError: it cannot be opened, is not a database of bnnbench, or is of a newer bnnbench.
     """
 
-    def __init__(self, db: str | os.PathLike[str], read_only: bool = False, timeout: float = 30.0) -> None:
+    def __init__(
+        self, db: str | os.PathLike[str], read_only: bool = False, timeout: float = 30.0, as_found: bool = False
+    ) -> None:
         self.address, self.read_only, self.timeout = Address.parse(db), read_only, timeout
+        self.revision: str | None = None
         self.address.check(read_only)
         self._ours = False  # nothing of a file is changed before that is known
         self._engine, self._files = self._connect()
         self._writer = self._engine.execution_options(write=True)
         try:
             with database_faults(self.address):
-                self._open()
+                self._open(as_found)
         except BaseException:
             with suppress(UserError):
                 self.close()
@@ -71,16 +79,16 @@ class Database:
         event.listen(engine, "begin", _begin)
         return engine, files
 
-    def _open(self) -> None:
+    def _open(self, as_found: bool) -> None:
         with self._engine.connect() as connection:
-            found = schema.revision(connection, self.address)
-        if self.read_only and found is None:
-            raise UserError(f"The database {self.address} is empty; fill it with `bnnbench run --db {self.address}`.")
+            found = self.revision = schema.revision(connection, self.address)
+        if self.read_only and found is None and not as_found:
+            raise UserError(EMPTY.format(place=self.address))
         self._ours = True
         if self.address.path and not self.read_only:
             with closing(self._engine.raw_connection()) as raw:
                 sqlite.use_log(raw.cursor().connection)
-        if found == schema.HEAD:
+        if found == schema.HEAD or as_found:
             return
         if not self.read_only:
             schema.upgrade(self._writer)
@@ -141,9 +149,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One consistent view of the database."""
+        """One view of the database, the same from the first statement to the last."""
         with database_faults(self.address), self._engine.connect() as connection:
-            yield connection
+            yield server.repeatable(connection)
 
     @contextmanager
     def writing(self) -> Iterator[orm.Session]:

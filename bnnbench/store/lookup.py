@@ -11,12 +11,17 @@ from sqlalchemy import Row, select
 
 from bnnbench import names
 from bnnbench.errors import UserError
+from bnnbench.records import Origin
 from bnnbench.store.artifacts import ArtifactRoot, read_artifact
 from bnnbench.store.faults import retried
 from bnnbench.store.rows import chunks
 from bnnbench.store.tables import IS_CURRENT, Artifact, Attempt, Cell, Method, Task
 
 _SHOWN = 12  # digits of a fingerprint in messages
+_REMEDIES = {  # of a lost or missing artifact
+    Origin.TRAINED.value: "train it again",
+    Origin.EXTERNAL.value: "its predictions were made elsewhere, and only they are ever stored",
+}
 
 
 class Lookup(ArtifactRoot):
@@ -37,6 +42,7 @@ class Lookup(ArtifactRoot):
                 Task.name.label("task"), Method.name.label("method"), Cell.label.label("config"),
                 Cell.rule, Cell.index.label("number"), Cell.seed, Cell.budget, Task.version.label("task_version"),
                 Method.version.label("method_version"), Cell.fingerprint, Cell.config.label("configuration"),
+                Cell.origin,
                 Attempt.session_id.label("session"), *attempt, Attempt.id.label("attempt"),
             )
             .select_from(Cell).join(Task).join(Method).outerjoin(Attempt, (Attempt.cell_id == Cell.id) & IS_CURRENT)
@@ -64,7 +70,8 @@ class Lookup(ArtifactRoot):
         row = self._artifact(info["fingerprint"], kind)
         if row is None:
             kinds = f"only {', '.join(info['artifacts'])}" if info["artifacts"] else "nothing"
-            raise UserError(f"No {kind} is stored for cell {info['fingerprint'][:_SHOWN]}, {kinds}; train it again.")
+            remedy = _REMEDIES[info["origin"]]
+            raise UserError(f"No {kind} is stored for cell {info['fingerprint'][:_SHOWN]}, {kinds}; {remedy}.")
         return read_artifact(self.base / row.path, row.sha256, info["fingerprint"])
 
     @retried

@@ -29,6 +29,7 @@ from bnnbench.store.tables import (
     Score,
     Session,
     Task,
+    Verdict,
 )
 
 Columns = Mapping[str, Any]  # name of a column of a frame -> expression
@@ -42,6 +43,7 @@ _CELL: Columns = {
     "seed": Cell.seed,
     "budget": Cell.budget,
 }
+_ORIGIN: Columns = {"origin": Cell.origin}
 _IDENTITY: Columns = {
     "task_version": Task.version,
     "method_version": Method.version,
@@ -61,12 +63,15 @@ _SCORE: Columns = {
     "n": Evaluation.n,
 }
 _SPLIT_ORDER: Columns = {"rule": Cell.rule, "index": Cell.index}  # needed to sort splits by number
-_FILTERS: Columns = {**_CELL, **_IDENTITY, "rule": Cell.rule, "status": Attempt.status}
+_FILTERS: Columns = {**_CELL, **_ORIGIN, **_IDENTITY, "rule": Cell.rule, "status": Attempt.status}
 _TYPES = {
     "seed": "int64",
     "method_version": "int64",
     "value": "float64",
     "stderr": "float64",
+    "figure": "float64",
+    "limit": "float64",
+    "passed": "boolean",
     "n": "Int64",
     "step_kept": "Int64",
     "claimed": "float64",
@@ -77,10 +82,10 @@ _TYPES = {
 class Reading(Database):
     """What is stored, as data frames whose order depends on the content alone.
 
-    Filters are `task, method, config, split, seed, budget, task_version, method_version, fingerprint, rule, status`:
-    one value, several, or None for all. `latest_only` leaves out results of versions that are not the ones registered
-    last, and those of defaults that have changed since (another configuration under the same label, of an older
-    attempt); without it they stand apart by their versions and configurations.
+    Filters are `task, method, config, split, seed, budget, task_version, method_version, fingerprint, origin, rule,
+    status`: one value, several, or None for all. `latest_only` leaves out results of versions that are not the ones
+    registered last, and those of defaults that have changed since (another configuration under the same label, of an
+    older attempt); without it they stand apart by their versions and configurations.
     """
 
     def scores(
@@ -88,7 +93,9 @@ class Reading(Database):
     ) -> pd.DataFrame:
         """One row a score. A cell without scores is one row of empty evaluation and metric, whichever are wanted."""
         scored = Evaluation.__table__.join(Score.__table__).join(Metric.__table__)
-        query = _cells({**_CELL, **_SCORE, **_IDENTITY, **_SPLIT_ORDER, "kind": Score.kind}, latest_only, filters)
+        query = _cells(
+            {**_CELL, **_SCORE, **_ORIGIN, **_IDENTITY, **_SPLIT_ORDER, "kind": Score.kind}, latest_only, filters
+        )
         query = query.outerjoin(scored, Evaluation.attempt_id == Attempt.id)
         for column, wanted in ((Evaluation.name, evaluation), (Metric.name, metric)):
             if wanted is not None:
@@ -100,8 +107,9 @@ class Reading(Database):
 
     def attempts(self, *, latest_only: bool = True, **filters: Wanted) -> pd.DataFrame:
         """One row a cell: how its current attempt went, and the session that made it."""
-        columns = {**_CELL, **_ATTEMPT, "session": Attempt.session_id, "configuration": Cell.config, **_IDENTITY}
-        return _in_order(self._frame(_cells({**columns, **_SPLIT_ORDER}, latest_only, filters)))
+        columns = {**_CELL, **_ATTEMPT, "session": Attempt.session_id, "configuration": Cell.config}
+        columns = {**columns, **_ORIGIN, **_IDENTITY, **_SPLIT_ORDER}
+        return _in_order(self._frame(_cells(columns, latest_only, filters)))
 
     def best_runs(self, *, method: Wanted, task: Wanted = None, rule: Wanted = None) -> pd.DataFrame:
         """As `attempts`, of the default configuration: of each method, task and split the run to trust most, whatever
@@ -156,6 +164,21 @@ class Reading(Database):
                     names.setdefault(fingerprint, set()).update([name] if name else [])
         return names
 
+    @retried
+    def scored(self, fingerprints: Iterable[str]) -> dict[str, dict[str, set[str]]]:
+        """Fingerprint -> evaluation -> metrics, of current attempts that have evaluations."""
+        query = select(Cell.fingerprint, Evaluation.name, Metric.name.label("metric")).select_from(Cell)
+        query = query.join(Attempt, Attempt.cell_id == Cell.id).join(Evaluation, Evaluation.attempt_id == Attempt.id)
+        query = query.outerjoin(Score, Score.evaluation_id == Evaluation.id)
+        query = query.outerjoin(Metric, Metric.id == Score.metric_id).where(IS_CURRENT)
+        found: dict[str, dict[str, set[str]]] = {}
+        with self.reading() as connection:
+            for chunk in chunks(fingerprints):
+                for fingerprint, name, metric in connection.execute(query.where(Cell.fingerprint.in_(chunk))):
+                    own = found.setdefault(fingerprint, {}).setdefault(name, set())
+                    own.update([metric] if metric else [])
+        return found
+
     def sessions(self) -> pd.DataFrame:
         """One row a run: its id and provenance."""
         return self._frame(select(Session.__table__).order_by(Session.id))
@@ -171,6 +194,14 @@ class Reading(Database):
     def metrics(self) -> pd.DataFrame:
         """Definitions of metrics, in their order."""
         return self._definitions(Metric)
+
+    def verdicts(self) -> pd.DataFrame:
+        """What `bnnbench check` found of the current versions of methods: a row a check, in the order in which they
+        were done, of the configuration `config`."""
+        columns = {"method": Method.name, "method_version": Method.version, "config": Verdict.label}
+        columns |= {name: getattr(Verdict, name) for name in ("name", "figure", "limit", "passed", "note")}
+        query = select(*_labelled(columns)).select_from(Verdict).join(Method).where(Method.current)
+        return self._frame(query.order_by(Method.order, Method.name, Verdict.label, Verdict.id))
 
     def _definitions(self, table: type[Method] | type[Task] | type[Metric], where: Any = None) -> pd.DataFrame:
         keys = [attribute.key for attribute in inspect(table).column_attrs if attribute.key != "id"]
@@ -213,7 +244,8 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
 def _ages() -> Subquery:
     """Cells by the age of their last attempt among those of one label: 1 is the newest."""
     label = (Cell.task_id, Cell.method_id, Cell.label, Cell.rule, Cell.index, Cell.seed, Cell.budget)
-    age = func.row_number().over(partition_by=label, order_by=Attempt.id.desc())
+    # By their dates, for a merge gives attempts of another database higher ids whatever their age.
+    age = func.row_number().over(partition_by=label, order_by=(Attempt.finished.desc(), Attempt.id.desc()))
     return select(Cell.id, age.label("age")).join(Attempt).where(IS_CURRENT).subquery()
 
 

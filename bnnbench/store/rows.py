@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, insert, orm, select
 
+from bnnbench import records
 from bnnbench.records import CellRecord, EvaluationRecord, Outcome, Series, Status
-from bnnbench.store.series import encode
+from bnnbench.store.series import decode, encode
 from bnnbench.store.tables import (
     IS_CURRENT,
     Artifact,
@@ -83,7 +84,9 @@ def stored_or_new(session: orm.Session, cells: Mapping[str, CellRecord]) -> dict
                     f"{cell.method} version {cell.method_version} or {cell.task} version {cell.task_version} "
                     "is not registered; call ResultStore.register first."
                 )
-            same = {name: getattr(cell, name) for name in ("config", "label", "rule", "index", "seed", "budget")}
+            same = {
+                name: getattr(cell, name) for name in ("config", "label", "rule", "index", "seed", "budget", "origin")
+            }
             rows[fingerprint] = Cell(fingerprint=fingerprint, method_id=method, task_id=task, **same)
             session.add(rows[fingerprint])
     return rows
@@ -99,14 +102,14 @@ def insert_attempts(
         metrics: name -> id.
     """
     attempts = [{"cell_id": cell_id, "session_id": session_id, **_attempt(outcome)} for cell_id, outcome, _ in new]
-    ids = _insert(session, Attempt, attempts)
+    ids = insert_rows(session, Attempt, attempts)
     rows, curves, evaluations = [], [], []
     for attempt_id, (_, outcome, artifacts) in zip(ids, new, strict=True):
         rows += [{"attempt_id": attempt_id, **artifact} for artifact in artifacts]
-        curves += _curves(attempt_id, None, outcome.curves)
+        curves += curve_rows(attempt_id, None, outcome.curves)
         evaluations += [(attempt_id, evaluation) for evaluation in outcome.evaluations]
-    _insert(session, Artifact, rows)
-    _insert(session, Curve, curves)
+    insert_rows(session, Artifact, rows)
+    insert_rows(session, Curve, curves)
     insert_evaluations(session, evaluations, metrics)
 
 
@@ -114,19 +117,42 @@ def insert_evaluations(
     session: orm.Session, new: Sequence[tuple[int, EvaluationRecord]], metrics: Mapping[str, int]
 ) -> None:
     """Insert evaluations, each given with the id of its attempt, with their scores and curves."""
-    ids = _insert(session, Evaluation, [{"attempt_id": i, "name": e.name, "n": int(e.n)} for i, e in new])
+    ids = insert_rows(session, Evaluation, [{"attempt_id": i, "name": e.name, "n": int(e.n)} for i, e in new])
     scores, curves = [], []
     for evaluation_id, (attempt_id, evaluation) in zip(ids, new, strict=True):
-        curves += _curves(attempt_id, evaluation_id, evaluation.curves)
-        for score in evaluation.scores:
-            value, kind = encode_value(score.value)
-            row = {"evaluation_id": evaluation_id, "metric_id": metrics[score.metric], "value": value, "kind": kind}
-            scores.append({**row, "stderr": finite_or_none(score.stderr)})
-    _insert(session, Score, scores)
-    _insert(session, Curve, curves)
+        curves += curve_rows(attempt_id, evaluation_id, evaluation.curves)
+        scores += [_score(evaluation_id, metrics[score.metric], score) for score in evaluation.scores]
+    insert_rows(session, Score, scores)
+    insert_rows(session, Curve, curves)
 
 
-def _insert(session: orm.Session, table: type[Base], rows: Rows) -> list[int]:
+def complete_evaluation(
+    session: orm.Session, attempt_id: int, evaluation_id: int, record: EvaluationRecord, metrics: Mapping[str, int]
+) -> int:
+    """Insert the scores that an evaluation lacks, its curves, and the columns of those; returns how many scores."""
+    query = select(Score.metric_id).where(Score.evaluation_id == evaluation_id)
+    known = set(session.scalars(query))
+    new = [_score(evaluation_id, metrics[s.metric], s) for s in record.scores if metrics[s.metric] not in known]
+    insert_rows(session, Score, new)
+    curves = {row.name: row for row in session.scalars(select(Curve).where(Curve.evaluation_id == evaluation_id))}
+    for name, series in record.curves.items():
+        if name in curves:
+            curves[name].content = completed(curves[name].content, encode(series))
+    lacking = {name: series for name, series in record.curves.items() if name not in curves}
+    session.flush()
+    insert_rows(session, Curve, list(curve_rows(attempt_id, evaluation_id, lacking)))
+    return len(new)
+
+
+def completed(own: bytes, other: bytes) -> bytes:
+    """A curve with the columns of another one that it lacks, where the two are of one length."""
+    columns, more = decode(own), decode(other)
+    lacking = {name: column for name, column in more.items() if name not in columns}
+    sizes = {len(column) for column in (*columns.values(), *lacking.values())}
+    return encode({**columns, **lacking}) if lacking and len(sizes) == 1 else own
+
+
+def insert_rows(session: orm.Session, table: type[Base], rows: Rows) -> list[int]:
     """Insert rows; returns their ids, where there are such, in the order of the rows."""
     if not rows:
         return []
@@ -150,13 +176,20 @@ def _attempt(outcome: Outcome) -> dict[str, Any]:
         "wall_s": finite_or_none(outcome.wall_s) or 0.0,
         "peak_memory_mb": finite_or_none(outcome.peak_memory_mb) or 0.0,
         "parameters": int(outcome.parameters),
+        "source": outcome.source,
         "finished": utc_now(),
     }
 
 
-def _curves(attempt_id: int, evaluation_id: int | None, curves: Mapping[str, Series]) -> Iterable[dict[str, Any]]:
+def curve_rows(attempt_id: int, evaluation_id: int | None, curves: Mapping[str, Series]) -> Iterable[dict[str, Any]]:
     parent = {"attempt_id": attempt_id, "evaluation_id": evaluation_id}
     return [{**parent, "name": name, "content": encode(series)} for name, series in curves.items()]
+
+
+def _score(evaluation_id: int, metric_id: int, score: records.Score) -> dict[str, Any]:
+    value, kind = encode_value(score.value)
+    row = {"evaluation_id": evaluation_id, "metric_id": metric_id, "value": value, "kind": kind}
+    return {**row, "stderr": finite_or_none(score.stderr)}
 
 
 def encode_value(value: float) -> tuple[float | None, str | None]:

@@ -13,7 +13,7 @@ from bnnbench.store.tables import Base
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"  # the newest revision in migrations/versions; known here so that opening needs no Alembic
+HEAD = "0007"  # the newest revision in migrations/versions; known here so that opening needs no Alembic
 _CORE = {"cell", "attempt", "score"}  # tables of every revision
 MIGRATIONS = "bnnbench.store:migrations"  # as a package resource, so that it is found in an installed wheel too
 
@@ -53,8 +53,8 @@ def _known(found: str) -> bool:
     return any(script.revision == found for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
 
 
-def upgrade(writer: Engine) -> None:
-    """Bring a database to HEAD, in one transaction; a no-op where another process was faster."""
+def upgrade(writer: Engine, to: str = HEAD) -> None:
+    """Bring a database to a revision, in one transaction; a no-op where another process was faster."""
     from alembic import command
 
     config = alembic_config()
@@ -66,7 +66,7 @@ def upgrade(writer: Engine) -> None:
         try:
             with connection.begin():
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, to)
         finally:
             if sqlite:
                 connection.connection.cursor().execute("PRAGMA foreign_keys = ON")

@@ -22,6 +22,13 @@ def options(url: URL, timeout: float) -> dict[str, Any]:
     return {"pool_pre_ping": True, "connect_args": arguments}
 
 
+def repeatable(connection: Connection) -> Connection:
+    """The connection, whose statements see one state, as SQLite's do: a server's see, by default, each its own."""
+    if connection.dialect.name == "postgresql":
+        return connection.execution_options(isolation_level="REPEATABLE READ")
+    return connection
+
+
 def now(database: Connection | orm.Session) -> float:
     """Seconds since the epoch, by the one clock that all processes on the database share."""
     connection = database.connection() if isinstance(database, orm.Session) else database

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import orm, select, update
+from sqlalchemy import delete, orm, select, update
 
 from bnnbench.records import (
     EvaluationRecord,
@@ -22,7 +22,16 @@ from bnnbench.store.faults import retried
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.passwords import masked_command
 from bnnbench.store.reading import Reading
-from bnnbench.store.rows import Rows, by_fingerprint, finished, insert_attempts, insert_evaluations, stored_or_new
+from bnnbench.store.rows import (
+    Rows,
+    by_fingerprint,
+    complete_evaluation,
+    finished,
+    insert_attempts,
+    insert_evaluations,
+    insert_rows,
+    stored_or_new,
+)
 
 
 class ResultStore(Reading, Lookup, Claims):
@@ -105,6 +114,42 @@ class ResultStore(Reading, Lookup, Claims):
             new = [(attempt, evaluation) for evaluation in evaluations if evaluation.name not in known]
             insert_evaluations(session, new, _metric_ids(session, evaluations))
         return len(new)
+
+    @retried
+    def add_scores(self, fingerprint: str, evaluations: Iterable[EvaluationRecord]) -> int:
+        """Add to evaluations of the current attempt of a cell the metrics that they lack, and to their curves the
+        columns; what they have stays as it is.
+
+        Returns:
+            The number of scores stored.
+        """
+        evaluations = list(evaluations)
+        current = select(tables.Attempt.id).join(tables.Cell).where(tables.IS_CURRENT)
+        with self.writing() as session:
+            attempt = session.scalars(current.where(tables.Cell.fingerprint == fingerprint)).one()
+            own = select(tables.Evaluation.name, tables.Evaluation.id).where(tables.Evaluation.attempt_id == attempt)
+            ids = {row.name: row.id for row in session.execute(own)}
+            metrics = _metric_ids(session, evaluations)
+            known = [(ids[record.name], record) for record in evaluations if record.name in ids]
+            return sum(complete_evaluation(session, attempt, place, record, metrics) for place, record in known)
+
+    @retried
+    def add_verdicts(
+        self, session_id: int, method: MethodRecord, config: str, label: str, verdicts: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Store what the checks found of a configuration, in place of what an earlier run of them found.
+
+        Args:
+            config: canonical JSON. label: what of it differs from the defaults. verdicts: in the order of the checks,
+                each with the columns `name`, `figure`, `limit`, `passed` and `note`.
+        """
+        with self.writing() as session:
+            own = select(tables.Method.id).filter_by(name=method.name, version=method.version)
+            about = {"method_id": session.scalars(own).one(), "config": config}
+            session.execute(delete(tables.Verdict).filter_by(**about))
+            insert_rows(session, tables.Verdict, [
+                {**about, "session_id": session_id, "label": label, **verdict} for verdict in verdicts
+            ])  # fmt: skip
 
     def _write_artifacts(self, outcome: Outcome) -> Rows:
         rows = []

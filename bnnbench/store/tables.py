@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
-from bnnbench.records import Status
+from bnnbench.records import Origin, Status
 
 
 class Base(DeclarativeBase):
@@ -80,6 +80,7 @@ class Method(Base):
     order: Mapped[int] = mapped_column("position")
     role: Mapped[str] = mapped_column(server_default="method")
     other_target: Mapped[bool] = mapped_column(server_default=false())
+    implements: Mapped[str] = mapped_column(server_default=text("''"))
 
 
 class Task(Base):
@@ -131,13 +132,15 @@ class Cell(Base):
     index: Mapped[int] = mapped_column("split_index")
     seed: Mapped[int] = mapped_column(BigInteger)
     budget: Mapped[str]
+    origin: Mapped[str] = mapped_column(server_default=Origin.TRAINED.value)
     owner: Mapped[str | None] = mapped_column(index=True)
     heartbeat: Mapped[float | None]
     claimed: Mapped[float | None]
 
 
 class Attempt(Base):
-    """One run of a cell; the latest is the current one, earlier ones are history."""
+    """One run of a cell; the latest is the current one, earlier ones are history. `source` is the sha256 of predictions
+    that were made elsewhere."""
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -158,6 +161,7 @@ class Attempt(Base):
     wall_s: Mapped[float]
     peak_memory_mb: Mapped[float]
     parameters: Mapped[int] = mapped_column(BigInteger)
+    source: Mapped[str | None]
     finished: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -225,6 +229,24 @@ class Artifact(Base):
     kind: Mapped[str]
     sha256: Mapped[str]
     path: Mapped[str]
+
+
+class Verdict(Base):
+    """What one check found of a configuration of a method; `passed` is empty where it does not apply."""
+
+    __tablename__ = "verdict"
+    __table_args__ = (UniqueConstraint("method_id", "config", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    method_id: Mapped[int] = _owned_by("method.id")
+    session_id: Mapped[int] = _owned_by("session.id")
+    config: Mapped[str]
+    label: Mapped[str]
+    name: Mapped[str]
+    figure: Mapped[float | None]
+    limit: Mapped[float | None]
+    passed: Mapped[bool | None]
+    note: Mapped[str]
 
 
 class Setting(Base):

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from bnnbench import names
+from bnnbench.arguments import names_of
 from bnnbench.data import cards
 from bnnbench.data.arrays import Data, Split, spread
 from bnnbench.data.files import data_root, present
@@ -129,9 +131,73 @@ class Task:
         """
         return _load(self, root)
 
+    def versioned(self, root: Path | None = None) -> str:
+        """The version with the checksum of the data, which tells two results apart."""
+        return f"{self.version}+{self.data(root).checksum}"
+
+    def encoded(self, rule: str, index: int, root: Path | None = None) -> Data:
+        """The data as the network of one split gets them: the same for all, but of tables that are encoded by what is
+        found in the split's training rows."""
+        del rule, index
+        return self.data(root)
+
+    def portable(self) -> dict[str, Any]:
+        """What a process that does not know this task needs to predict with a posterior of it, as JSON takes it;
+        nothing where it must know the task."""
+        return {}
+
     def read(self, root: Path | None) -> Data:
         """The data set from its files, unless the process has it already."""
         return load(self.source or self.name, root) if self.loader is None else self.loader()
+
+    @staticmethod
+    def from_frame(
+        frame: pd.DataFrame,
+        target: str,
+        *,
+        kind: str | None = None,
+        group: str | None = None,
+        time: str | None = None,
+        drop: str | Sequence[str] = (),
+        category: str | Sequence[str] = (),
+        number: str | Sequence[str] = (),
+        name: str = "",
+        **settings: Any,
+    ) -> Task:
+        """A task from a table with text and gaps; `bnnbench data add` does the same with a file.
+
+        Columns of text become one column a value, missing values are filled in, by what is found in the training rows
+        of each split; rows without a target are left out.
+
+        Args:
+            frame: inputs and target, a row each.
+            target: name of the target.
+            kind: `regression` or `classification`; None: by the values of the target.
+            group: name of a column whose values keep rows together: the split rule `grouped` is the default then.
+            time: name of a column of dates or numbers that orders the rows: the split rule `time` is the default then.
+            drop: names of columns to be left out, a list or one string with commas.
+            category, number: the same, of columns that are categories or numbers, whatever they look like.
+            name: of the task; by default the target's.
+            settings: further fields of the task, `hidden`, `noise`, `noise_floor` or `batch_size`.
+
+        Raises:
+            UserError: columns that can be no inputs, such as dates and identifiers, or no such column; the sentence
+                names arguments by their options on the command line.
+
+        Examples:
+            >>> import pandas as pd
+            >>> houses = pd.DataFrame({"area": range(40, 80), "district": ["north", "south"] * 20})
+            >>> task = Task.from_frame(houses.assign(price=2.5 * houses.area + 7), target="price", name="my-houses")
+            >>> task.kind, task.rules
+            ('regression', ('10fold', '10fold-grouped'))
+            >>> task.encoded("10fold", 0).features
+            ('area', 'district north', 'district south')
+        """
+        from bnnbench.tasks.own import Wishes, from_frame  # which needs this module
+
+        lists = (tuple(names_of(names_, option)) for names_, option in
+                 ((drop, "--drop"), (category, "--category"), (number, "--number")))  # fmt: skip
+        return from_frame(frame, Wishes(target, kind, group, time, *lists), name, **settings)
 
     def budget(self, name: str) -> Budget:
         """What this task grants under the name of a budget."""

@@ -155,3 +155,58 @@ def test_an_unknown_rule_names_what_exists() -> None:
         splits("mine", data, "gal")
     with pytest.raises(UserError, match="it has fixed"):
         count("toy-antoran", "10fold")
+
+
+def _labelled(name: str, values: np.ndarray) -> Data:
+    return _data(np.arange(len(values), dtype=float)[:, None], **{name: values})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "folds"), [([10] * 12, 10), ([50, 1, 2, 30, 4], 5), ([90, 80, 70], 3), ([1] * 40, 10)]
+)
+def test_groups_stay_together(sizes: list[int], folds: int) -> None:
+    """In one fold, and either validated or trained on; every row is tested once."""
+    group = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    parts = splits("mine", _labelled("group", group), "grouped")
+    assert len(parts) == folds
+    for part in parts:
+        rows = [part.train, part.validation, part.test]
+        np.testing.assert_array_equal(np.sort(np.concatenate(rows)), np.arange(len(group)))
+        found = [set(group[own]) for own in rows]
+        assert all(found)
+        assert not (found[0] & found[1])
+        assert not (found[0] & found[2])
+        assert not (found[1] & found[2])
+    np.testing.assert_array_equal(np.sort(np.concatenate([part.test for part in parts])), np.arange(len(group)))
+
+
+@pytest.mark.parametrize("ties", [1, 3, 7])
+def test_trains_on_the_past_and_tests_on_the_future(ties: int) -> None:
+    """Of rows in any order; those of one time are never on two sides."""
+    time = np.random.default_rng(0).permutation(np.arange(240)) // ties
+    parts = splits("mine", _labelled("time", time), "time")
+    assert len(parts) == 5
+    for k, part in enumerate(parts):
+        assert time[part.train].max() < time[part.validation].min()
+        assert time[part.validation].max() < time[part.test].min()
+        known = len(part.train) + len(part.validation)
+        assert abs(known - 40 * (k + 1)) < ties
+        assert 0 <= len(part.validation) - min(max(known // 10, 20), known // 2) < ties
+    tested = np.concatenate([part.test for part in parts])
+    np.testing.assert_array_equal(np.sort(time[tested]), np.sort(time)[-len(tested) :])
+
+
+def test_rules_that_need_groups_or_times() -> None:
+    for rule in ("grouped", "time"):
+        with pytest.raises(UserError, match=f"no '{rule}' splits"):
+            splits("mine", _data(np.arange(50.0)[:, None]), rule)
+    with pytest.raises(UserError, match="has 2 groups of rows"):
+        splits("mine", _labelled("group", np.arange(50) % 2), "grouped")
+    with pytest.raises(UserError, match="has 2 different times for its 50 rows"):
+        splits("mine", _labelled("time", np.arange(50) % 2), "time")
+
+
+def test_equal_gaps_are_equal_inputs() -> None:
+    x = np.array([[1.0, np.nan], [1.0, np.nan], [1.0, 2.0], [np.nan, 2.0], [np.nan, 2.0]])
+    assert groups(x)[[0, 3]].tolist() == groups(x)[[1, 4]].tolist()
+    assert len(set(groups(x))) == 3

@@ -3,14 +3,13 @@
 import psutil
 import pytest
 import torch
-from helpers import make_cells, make_pack
+from helpers import PACKED, make_cells, make_pack
 from torch.utils._pytree import tree_leaves
 
 from bnnbench.engine import size
 from bnnbench.engine.packing import pack_limit, replica_bytes
 from bnnbench.engine.step import initial_state, make_step
 from bnnbench.engine.train import train
-from bnnbench.methods import METHODS
 from bnnbench.methods.map import MAP
 
 CPU = torch.device("cpu")
@@ -32,7 +31,7 @@ KINDS = ("map", "ensemble-deep", "bbp-local", "mnf", "laplace-kron", "sghmc", "g
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param(name, marks=[] if name in KINDS else pytest.mark.slow) for name in METHODS.names()]
+    "method", [pytest.param(m.name, marks=[] if m.name in KINDS else pytest.mark.slow) for m in PACKED]
 )
 def test_the_estimate_bounds_the_measured_peak(method):
     """Ten replicas at float32: one training step and all collected draws take no more than was estimated for them,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import BUDGET, CPU, FIT, MADE_OF_OTHERS, make_cells, make_pack, normal, outcomes_of, small
+from helpers import BUDGET, CPU, FIT, MADE_OF_OTHERS, PACKED, make_cells, make_pack, normal, outcomes_of, small
 from torch.testing import assert_close
 
 from bnnbench.engine.pack import padded
@@ -81,14 +81,14 @@ def test_draws_are_the_states_of_the_schedule():
 
 def test_what_optimises_a_point_is_stopped_early():
     """What is left goes down to the optimum of its bound, is sampled, or exact."""
-    trained = [cls() for cls in METHODS if cls().num_networks > 0 and "references" not in cls.tags]
+    trained = [cls() for cls in PACKED if cls().num_networks > 0 and "references" not in cls.tags]
     rest = [method for method in trained if not method.early_stopping and not method.num_chains]
     assert [method.name for method in rest if "variational" not in method.tags] == ["svgd"]
 
 
 @pytest.mark.parametrize(
     "method",
-    [pytest.param(name, marks=pytest.mark.slow if name.startswith(MADE_OF_OTHERS) else []) for name in METHODS.names()],
+    [pytest.param(m.name, marks=pytest.mark.slow if m.name.startswith(MADE_OF_OTHERS) else []) for m in PACKED],
 )
 def test_every_network_gets_the_same_number_of_gradients(method):
     """Only a reference may take more, and only references and chains may flag themselves after so few."""
@@ -102,7 +102,7 @@ def test_every_network_gets_the_same_number_of_gradients(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m.name for m in METHODS if m().num_networks and not {"references", "flow"} & set(m.tags)]
+    "method", [m.name for m in PACKED if m().num_networks and not {"references", "flow"} & set(m.tags)]
 )
 def test_an_update_draws_one_minibatch(method, monkeypatch):
     """So that the gradients stored are those that were taken, at the batch size of the task."""
@@ -125,15 +125,15 @@ def test_validation_rows_of_unequal_number_are_padded_and_masked():
 
 
 def test_a_pack_that_raises_is_repeated_cell_by_cell(monkeypatch):
-    packed, sizes = run_pack(make_cells("map")), []
+    packed, sizes, fit = run_pack(make_cells("map")), [], attempt.fit
 
-    def fragile(pack, *arguments):
+    def fragile(method, pack, *arguments):
         sizes.append(len(pack.cells))
         if len(pack.cells) > 1 or pack.cells[0].index == 1:
             raise ArithmeticError("not positive definite")
-        return train(pack, *arguments)
+        return fit(method, pack, *arguments)
 
-    monkeypatch.setattr(attempt, "train", fragile)
+    monkeypatch.setattr(attempt, "fit", fragile)
     outcomes = run_pack(make_cells("map"))
     assert sizes == [3, 1, 1, 1]
     assert [o.status for o in outcomes] == [Status.OK, Status.FAILED, Status.OK]
@@ -162,7 +162,7 @@ def test_an_interruption_is_no_failure(monkeypatch, stop):
     def interrupted(*_):
         raise stop
 
-    monkeypatch.setattr(attempt, "train", interrupted)
+    monkeypatch.setattr(attempt, "fit", interrupted)
     with pytest.raises(stop):
         run_pack(make_cells("map"))
 

@@ -55,7 +55,7 @@ def test_each_calibration_is_an_evaluation_beside_the_test_scores(made, tmp_path
 def test_finished_cells_are_calibrated_without_training_again(made, tmp_path, monkeypatch):
     db = tmp_path / "later.db"
     run(db)
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
     summary = run(db, calibrate="conformal")
     assert (summary.missing, summary.rescored, summary.warnings) == (0, 4, ())
     assert bnnbench.scores(db, evaluation="test-temperature").empty

@@ -6,6 +6,7 @@ import sqlite3
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import PACKED
 from image_samples import CONV, PADDED, PLAIN, SMALL
 
 import bnnbench
@@ -13,11 +14,10 @@ from bnnbench.engine import predict as predicting
 from bnnbench.errors import UserError
 from bnnbench.evaluation.evaluate import evaluate_only
 from bnnbench.experiment import attempt, rescore
-from bnnbench.methods import METHODS
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import TASKS
 
-NAMES = [method.name for method in METHODS if "classification" in method.supports]
+NAMES = [method.name for method in PACKED if "classification" in method.supports]
 SET = [f"{name}.{field}={value}" for name, own in SMALL.items() for field, value in own.items()]
 LIKE = {"budget": "smoke", "threads": 1, "device": "cpu"}
 PLAINLY = {"test", "train", "validation"}
@@ -135,7 +135,7 @@ def test_families_that_are_asked_for_later(task, everything, tmp_path, monkeypat
     run(db, SWEPT[task], task.name)
     assert all(not names & SHIFTED for names in evaluations(db).values())
     before = bnnbench.scores(db)
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
     asked = []
 
     def watched(evaluator, wanted, sets):
@@ -185,7 +185,7 @@ def test_corrupted_images_are_made_when_they_are_predicted(tmp_path, monkeypatch
     for task in (PLAIN, PADDED):
         run(at_once, ["constant", "bbp-gaussian"], task.name, test_sets="mnist-c")
         run(later, ["constant", "bbp-gaussian"], task.name)
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
     for task in (PLAIN, PADDED):
         assert run(later, ["constant", "bbp-gaussian"], task.name, test_sets="mnist-c").rescored == 2
     keys = ["task", "method", "evaluation", "metric"]
@@ -247,7 +247,7 @@ def test_a_damaged_posterior_costs_no_more_than_its_own_cell(fault, tmp_path, mo
     connection.close()
     file = tmp_path / path
     file.write_bytes(b"no arrays" if fault == "random bytes" else file.read_bytes()[:-100])
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
     summary = run(db, ["map", "sgld"], PLAIN.name, test_sets="rotation")
     assert (summary.missing, summary.rescored) == (0, 1)
     (warning,) = summary.warnings
@@ -283,7 +283,7 @@ def test_an_interruption_loses_one_family_at_most(tmp_path, monkeypatch):
     assert set(scored) == ROTATIONS | FGSM
     (names,) = evaluations(db).values()
     assert names == PLAINLY | ROTATIONS | FGSM
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
     assert run(db, ["map"], PLAIN.name, test_sets="shift").rescored == 1
     (names,) = evaluations(db).values()
     assert names == PLAINLY | SHIFTED

@@ -50,7 +50,7 @@ def db(made, tmp_path):
 
 @pytest.fixture
 def untrained(monkeypatch):
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
 
 
 def forget(db, where):
@@ -117,7 +117,7 @@ def test_a_damaged_posterior_is_left_out(db, untrained):
 def test_cells_that_were_not_scored_are_left_alone(tmp_path, monkeypatch):
     db = tmp_path / "results.db"
     assert run(db, "map", timeout=1e-9).statuses == {"timeout": 2}
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
     summary = run(db, "map")
     assert (summary.missing, summary.rescored, summary.warnings) == (0, 0, ())
 
@@ -147,7 +147,7 @@ def test_distances_from_hmc_that_an_interrupted_run_left_out_are_added(tmp_path,
         patch.setattr("bnnbench.experiment.stages.STAGES", ())
         bnnbench.run("map,hmc", "toy-homoscedastic", **options)
     assert "fidelity" not in set(bnnbench.scores(options["db"])["evaluation"])
-    monkeypatch.setattr(attempt, "train", None)
+    monkeypatch.setattr(attempt, "fit", None)
     assert bnnbench.run("map,hmc", "toy-homoscedastic", **options).missing == 0
     after = bnnbench.scores(options["db"], evaluation="fidelity")
     assert set(after[after["evaluation"] != ""]["method"]) == {"map", "hmc"}

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import PACKED
 
 import bnnbench
 from bnnbench.data.arrays import Data
@@ -151,7 +152,7 @@ def tried(numbers: range, methods: Iterator[list[str]], folder: Path) -> int:
 
 
 def every() -> list[str]:
-    return [method.name for method in METHODS if {"regression", "classification"} & set(method.supports)]
+    return [method.name for method in PACKED if {"regression", "classification"} & set(method.supports)]
 
 
 def in_turn(count: int) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import make_problem, normal
+from helpers import make_problem, normal, walk
 from torch.func import vmap
 from torch.testing import assert_close
 
@@ -23,18 +23,6 @@ Y = X @ torch.tensor([1.0, -0.5]).double() + 0.3 + 0.5 * torch.randn(N, generato
 
 def linear(**settings):
     return make_problem(X, Y, KnownNoise(), hidden=(), **settings)
-
-
-def train(method, problem, steps, each=None, key=0):
-    """The state after so many updates; `each` sees t and every state and info."""
-    problem = replace(problem, steps=steps)
-    state = method.init(random.key(key), problem)
-    for t in range(steps):
-        now = replace(problem, t=torch.tensor(float(t), dtype=torch.float64))
-        state, info = method.update(random.fold_in(random.key(key + 1), t), state, now)
-        if each:
-            each(t, state, info)
-    return state
 
 
 def flat(params):
@@ -152,7 +140,7 @@ def test_trajectories_are_reversible():
 def test_lost_trajectories_are_refused():
     """A step of 50 leads to energies out of bounds, or to NaN: the chains stay, and say so; new trajectories begin."""
     problem, method = linear(), HMC(num_chains=4)
-    state = train(method, problem, 20)
+    state = walk(method, problem, 20)
     for size in (50.0, 1e200, math.nan):
         broken = state._replace(size=torch.tensor(size).double(), left=torch.tensor(30.0).double())
         after, info = method.update(random.key(0), broken, replace(problem, t=torch.tensor(90.0).double()))
@@ -180,7 +168,7 @@ def test_burn_in_is_annealed_and_then_all_is_fixed():
         accepted.append(float(info["acceptance"]))
 
     method = HMC(num_chains=8, step=0.1, burn_in=0.6, max_leapfrog_steps=30, length=0.5)
-    train(method, linear(), 500, each)
+    walk(method, linear(), 500, each)
     assert powers[0] < 0.01
     assert powers == sorted(powers)
     assert 0.03 < powers[100] < 0.31  # (2/3)^3, less what the trajectory under way has missed
@@ -215,7 +203,7 @@ def test_half_of_the_chains_start_from_an_ensemble():
     precision = design.T @ design / 0.25 + torch.eye(3).double()
     mode = torch.linalg.solve(precision, design.T @ Y / 0.25)
     begin, states = method.init(random.key(0), replace(problem, steps=400)), []
-    train(method, problem, 400, lambda t, state, info: states.append(state))
+    walk(method, problem, 400, lambda t, state, info: states.append(state))
     assert_close(flat(states[198].present.params)[:2], flat(begin.present.params)[:2], rtol=0, atol=0)
     assert_close(flat(states[199].position.params)[2:], mode.expand(2, 3), rtol=0, atol=1e-3)
     prior, fit = (normal(0.0, 1.0).log_prob(flat(states[199].position.params)).sum(1), states[199].position.nll)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import make_problem
+from helpers import make_problem, walk
 from torch.func import vmap
 from torch.testing import assert_close
 
@@ -24,17 +24,6 @@ ONE = torch.ones((), dtype=torch.float64)
 
 def linear(**settings):
     return make_problem(X, Y, KnownNoise(), hidden=(), **settings)
-
-
-def train(method, problem, steps, each=None, key=0):
-    problem = replace(problem, steps=steps)
-    state = method.init(random.key(key), problem)
-    for t in range(steps):
-        now = replace(problem, t=torch.tensor(float(t), dtype=torch.float64))
-        state, info = method.update(random.fold_in(random.key(key + 1), t), state, now)
-        if each:
-            each(t, state, info)
-    return state
 
 
 @pytest.mark.parametrize("h", [1e-3, 0.3, 5.0, 400.0])
@@ -93,7 +82,7 @@ def test_the_step_is_adapted_to_the_wanted_error_and_then_fixed():
         sizes.append(state.size.clone())
         found.append(float(info["energy_error"]))
 
-    train(method, linear(), 800, each)
+    walk(method, linear(), 800, each)
     assert (sizes[400] == sizes[-1]).all()
     assert (sizes[380] != sizes[390]).any()
     assert sum(found[400:]) / 400 / 4 == pytest.approx(5e-4, rel=0.6)  # four weights
@@ -103,7 +92,7 @@ def spread(size, steps=3000, chains=64):
     """Mean over weights of variance / true variance, at a fixed step size, with its standard error."""
     method = MCLMC(num_chains=chains, burn_in=0.0, step=size / 2)  # sqrt(4 weights) = 2
     kept = []
-    train(method, linear(), steps, lambda t, s, i: kept.append(vmap(flatten)(s.params)) if t > 500 else None)
+    walk(method, linear(), steps, lambda t, s, i: kept.append(vmap(flatten)(s.params)) if t > 500 else None)
     design = torch.cat([X, torch.ones(N, 1).double()], 1)
     scale = torch.tensor([math.sqrt(2 / 3)] * 3 + [1.0]).double()
     cov = torch.linalg.inv(design.T @ design / 0.25 + torch.diag(1 / scale**2))
@@ -140,7 +129,7 @@ def test_a_wrong_energy_is_caught():
 def test_a_lost_step_is_not_made():
     """An infinite energy: the chain stays, and goes on in another direction."""
     method, problem = MCLMC(num_chains=2), linear()
-    state = train(method, problem, 20)
+    state = walk(method, problem, 20)
     broken = state._replace(size=torch.tensor([1e200, float(state.size[1])]).double())
     after, info = method.update(random.key(5), broken, replace(problem, t=5 * ONE))
     assert (after.params["layers.0.weight"][0] == state.params["layers.0.weight"][0]).all()
@@ -153,7 +142,7 @@ def test_a_lost_step_is_not_made():
 def test_ensemble_chains_start_at_their_members():
     """Of eight chains all are near the least-squares fit when sampling begins."""
     method, states = EnsembleMCLMC(fit=0.5, lr=0.1), []
-    train(method, linear(), 400, lambda t, state, info: states.append(state))
+    walk(method, linear(), 400, lambda t, state, info: states.append(state))
     design = torch.cat([X, torch.ones(N, 1).double()], 1)
     scale = torch.tensor([math.sqrt(2 / 3)] * 3 + [1.0]).double()
     precision = design.T @ design / 0.25 + torch.diag(1 / scale**2)

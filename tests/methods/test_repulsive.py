@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_problem, normal
+from helpers import make_problem, normal, rows_seen
 from torch.testing import assert_close
 
 from bnnbench import random
@@ -153,11 +153,8 @@ def test_functions_away_from_the_data_are_farther_apart_than_those_of_a_deep_ens
 
 def test_it_costs_one_minibatch_gradient_a_member(monkeypatch):
     """Forward passes, counted as rows seen by a network that all members share under vmap: as many as of `map`."""
-    problem, seen = make_problem(X, Y), []
-    forward = type(problem.network).forward
-    monkeypatch.setattr(type(problem.network), "forward", lambda net, x: seen.append(x.shape[0]) or forward(net, x))
-    for method in (MAP(), RepulsiveEnsemble(3)):
-        method.update(random.key(1), method.init(random.key(0), problem), problem)
+    problem = make_problem(X, Y)
+    seen = rows_seen(monkeypatch, problem, (MAP(), RepulsiveEnsemble(3)))
     assert seen == [problem.batch_size] * 2
     assert RepulsiveEnsemble(3).num_networks == 3
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import make_problem, normal
+from helpers import make_problem, normal, rows_seen
 from torch.testing import assert_close
 from torch.utils._pytree import tree_map
 
@@ -177,11 +177,8 @@ def test_without_repulsion_they_collapse_to_the_mode():
 
 def test_an_update_costs_one_minibatch_gradient_a_particle(monkeypatch):
     """Forward passes, counted as rows seen by a network that all particles share under vmap: as many as of `map`."""
-    problem, seen = make_problem(X, Y), []
-    forward = type(problem.network).forward
-    monkeypatch.setattr(type(problem.network), "forward", lambda net, x: seen.append(x.shape[0]) or forward(net, x))
-    for method in (MAP(), SVGD(3)):
-        method.update(random.key(1), method.init(random.key(0), problem), problem)
+    problem = make_problem(X, Y)
+    seen = rows_seen(monkeypatch, problem, (MAP(), SVGD(3)))
     assert seen == [problem.batch_size] * 2
     assert SVGD(3).num_networks == 3
 

@@ -76,7 +76,7 @@ def test_page_says_what_to_see_in_every_figure(report):
     assert "Splits: one split, the official test set" in part
     lines = part.splitlines()
     pictures = [i for i, line in enumerate(lines) if line.startswith("![")]
-    assert len(pictures) == 16
+    assert len(pictures) == 17
     for i in pictures:
         assert len(lines[i - 2]) > 40, lines[i]
         assert lines[i - 2].endswith((".", ".)"))

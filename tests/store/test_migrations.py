@@ -214,6 +214,18 @@ def test_the_fifth_revision_adds_what_changes_no_number_and_keeps_the_scores(pla
     assert_newest(engine)
 
 
+def test_the_sixth_revision_takes_every_cell_for_trained(place):
+    cells = every_cell()
+    records = [cell.record for cell in cells]
+    engine = database_of(place, "0005", rows_of(cells, records, "citation"))
+    assert_kept(place, records)
+    with ResultStore(place) as store:
+        attempts = store.attempts(latest_only=False)
+    assert set(attempts["origin"]) == {"trained"}
+    assert attempts["source"].isna().all()
+    assert_newest(engine)
+
+
 ADDED = {name: ("prior_scale", 1.0) for name in ("map", "ensemble-deep", "ensemble-bootstrap")}
 ADDED |= {f"bbp-{kind}": ("anneal", 0.0) for kind in ("gaussian", "laplace", "mixture", "local", "flipout")}
 ADDED |= {f"mnf{kind}": ("anneal", 0.0) for kind in ("", "-planar", "-iaf", "-spline")}

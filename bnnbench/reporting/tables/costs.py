@@ -47,7 +47,7 @@ def costs(section: Section) -> Frame:
 
     A pack's wall time is shared equally among its cells.
     """
-    done = section.attempts[section.attempts["status"].isin(SCORED)]
+    done = section.timed
     seconds = done["wall_s"] / done["pack_size"].clip(lower=1)
     done = done.assign(seconds=seconds, each=1e3 * seconds / done["gradients"].where(done["gradients"] > 0))
     table = done.groupby(["task", "row", *CONDITIONS]).agg(
@@ -71,7 +71,10 @@ def costs(section: Section) -> Frame:
 
 def cost_tables(section: Section) -> list[tuple[Conditions, Grid]]:
     """For each of the conditions a table: methods x data sets, then gradients and parameters over data sets."""
-    return sorted((Conditions(*key), _grid(section, part)) for key, part in costs(section).groupby(CONDITIONS))
+    return sorted(
+        (Conditions(str(device), int(threads), int(pack_size)), _grid(section, part))
+        for (device, threads, pack_size), part in costs(section).groupby(CONDITIONS)
+    )
 
 
 def _grid(section: Section, table: Frame) -> Grid:

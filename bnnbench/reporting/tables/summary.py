@@ -10,7 +10,6 @@ from string import ascii_lowercase
 import pandas as pd
 
 from bnnbench.names import TEST
-from bnnbench.records import SCORED
 from bnnbench.reporting.averages import averages, look_up
 from bnnbench.reporting.literature import NOTES, Quoted, beside, literature
 from bnnbench.reporting.points import compared
@@ -51,8 +50,8 @@ def summary_tables(selection: Selection, section: Section) -> Iterator[Table]:
 
 def seconds(section: Section, task: str) -> Times:
     """Mean wall time of the cells that trained alone, by row and machine (device and threads)."""
-    cells: Frame = section.attempts[section.attempts["task"] == task]
-    alone = cells[cells["status"].isin(SCORED) & (cells["pack_size"] == 1)]
+    cells: Frame = section.timed
+    alone = cells[(cells["task"] == task) & (cells["pack_size"] == 1)]
     means = alone.groupby(["row", "device", "threads"])["wall_s"].mean()
     found: Times = {}
     for (row, device, threads), value in means.items():

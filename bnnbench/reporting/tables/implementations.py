@@ -1,0 +1,115 @@
+"""Implementations of one algorithm as tables: scores and costs of each pair, and what their checks found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from bnnbench.reporting.implementations import Implementations
+from bnnbench.reporting.statistics import Frame
+from bnnbench.reporting.tables.grid import Grid
+from bnnbench.reporting.tables.table import Table
+from bnnbench.reporting.tables.text import EMPTY, number, significant, words
+
+SCORES = (
+    "Mean over splits of the paired differences, implementation minus ours, with the sign that makes positive better "
+    "for the implementation, and their 95 % interval (corrected resampled t-test, Nadeau & Bengio 2003). Bold: the two "
+    "can be told apart, by the test of the bold numbers elsewhere. Same splits, network, likelihood and prior, and "
+    "minibatches of the same size; where a library cannot have the same, its page in the documentation says so."
+)
+SPEED = (
+    "Seconds a cell until its posterior is there: with compiling, or starting a process and loading a library; without "
+    "scoring. Both on the same device with the same number of threads. Many cells of ours are trained as one program, "
+    "whose size stands in brackets and whose wall time its cells share equally. Times as long: seconds a cell of the "
+    "implementation over ours; above 1 ours is faster. A gradient: the same of the seconds a minibatch gradient."
+)
+VERDICTS = (
+    "What `bnnbench check` found, of methods that were checked into this database: each draws from a posterior that is "
+    "known exactly, and figure and limit are in units of its standard deviation (means), logarithms of standard "
+    "deviations (spread) or temperatures. – does not apply."
+)
+
+
+def implementation_tables(found: Implementations) -> Iterator[Table]:
+    """Differences of scores, one table a metric; speed; verdicts."""
+    for metric, lines in found.scores.groupby("metric", sort=False):
+        name = str(metric)
+        texts, data = _differences(lines), dict.fromkeys(_places(lines))
+        grid = Grid.from_long(texts, list(dict.fromkeys(texts["method"])), {place: place for place in data})
+        yield Table(f"implementations-{name}", f"Difference of {words(name)}", grid, SCORES, lines)
+    if len(found.costs):
+        places = _places(found.costs)
+        rows = [_speed(line, place) for line, place in zip(found.costs.to_dict("records"), places, strict=True)]
+        header = ["implementation", "ours", "data set", "seconds", "seconds of ours", "times as long", "a gradient",
+                  "gradients", "gradients of ours"]  # fmt: skip
+        yield Table("implementations-speed", "Speed", Grid.of_texts(header, rows), SPEED, found.costs)
+    if len(found.verdicts):
+        yield Table("implementations-verdicts", "Do they draw from the posterior?", _verdicts(found.verdicts), VERDICTS,
+                    found.verdicts)  # fmt: skip
+
+
+def _places(lines: Frame) -> Frame:
+    """Names of data sets, with their split rule where one has several."""
+    several = lines.groupby("task")["split_rule"].transform("nunique") > 1
+    return lines["task"].where(~several, lines["task"] + " " + lines["split_rule"])
+
+
+def _differences(lines: Frame) -> Frame:
+    return pd.DataFrame(
+        {
+            "method": lines["a"] + " − " + lines["b"],
+            "column": _places(lines),
+            "text": [_interval(line) for line in lines.to_dict("records")],
+            "best": lines["verdict"].isin(["better", "worse"]),
+        }
+    )
+
+
+def _interval(line: Mapping[str, Any]) -> str:
+    """`0.012 [−0.003, 0.027]`, to two digits of half the interval."""
+    middle, low, high = (float(line[name]) for name in ("difference", "low", "high"))
+    if not math.isfinite(high - low) or high == low:
+        return significant(middle)
+    places = max(0, 1 - math.floor(math.log10((high - low) / 2)))
+    return f"{number(middle, places)} [{number(low, places)}, {number(high, places)}]"
+
+
+def _speed(line: Mapping[str, Any], place: str) -> list[str]:
+    return [
+        line["a"],
+        line["b"],
+        place,
+        _seconds(line, "a"),
+        _seconds(line, "b"),
+        significant(line["times_as_long"]),
+        significant(line["times_as_long_a_gradient"]),
+        f"{line['gradients_a']:,.0f}",
+        f"{line['gradients_b']:,.0f}",
+    ]
+
+
+def _seconds(line: Mapping[str, Any], side: str) -> str:
+    pack = int(line[f"pack_size_{side}"])
+    return significant(line[f"seconds_per_cell_{side}"]) + f" (pack of {pack})" * (pack > 1)
+
+
+def _verdicts(verdicts: Frame) -> Grid:
+    """A row a configuration, a column a check that any of them can take."""
+    applied = verdicts[verdicts["passed"].notna()]
+    default = applied["config"] == "default"
+    row = applied["method"].where(default, applied["method"] + " [" + applied["config"] + "]")
+    texts = [_verdict(line) for line in applied.to_dict("records")]
+    best = [not line for line in applied["passed"]]
+    frame = pd.DataFrame({"method": row, "column": applied["name"], "text": texts, "best": best})
+    return Grid.from_long(frame, list(dict.fromkeys(row)), {name: name for name in dict.fromkeys(applied["name"])})
+
+
+def _verdict(line: Mapping[str, Any]) -> str:
+    """`pass`, or what fails: `fails: 1.61 > 0.41`."""
+    if line["passed"]:
+        return "pass"
+    figure, limit = (EMPTY if pd.isna(line[name]) else significant(line[name]) for name in ("figure", "limit"))
+    return f"fails: {figure} > {limit}"
