@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnbench.errors import UserError
-from bnnbench.reporting.external import EXTERNAL, SENTENCE
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.implementations import implementations
 from bnnbench.reporting.output import Output, file_stem
 from bnnbench.reporting.page.requirements import REMEDY, lacking
 from bnnbench.reporting.select import Section, Selection, select
 from bnnbench.reporting.superseded import Installed
-from bnnbench.reporting.tables.attacks import attack_tables
-from bnnbench.reporting.tables.behind import behind_tables
-from bnnbench.reporting.tables.calibrated import calibrated_tables
-from bnnbench.reporting.tables.convergence import convergence_tables
-from bnnbench.reporting.tables.corruptions import corruption_tables
 from bnnbench.reporting.tables.costs import costs
-from bnnbench.reporting.tables.covariance import covariance_tables
-from bnnbench.reporting.tables.detection import detection_tables
+from bnnbench.reporting.tables.every import marked, section_tables
 from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tables
-from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.implementations import implementation_tables
-from bnnbench.reporting.tables.samplers import sampler_tables
-from bnnbench.reporting.tables.seeds import seed_tables
-from bnnbench.reporting.tables.stored_splits import stored_splits_tables
-from bnnbench.reporting.tables.summary import summary_tables
-from bnnbench.reporting.tables.table import Table, frame_csv, write
-from bnnbench.reporting.tables.truth import truth_tables
+from bnnbench.reporting.tables.table import frame_csv, write
 
 if TYPE_CHECKING:  # matplotlib is loaded for figures, not for tables
     from bnnbench.reporting.figures.drawing import Drawer
 
 FORMATS = ("html", "md", "csv", "latex")
 FIGURES = ("svg", "png", "pdf")
-TABLES = (  # each yields what a section has scores for, beside the headline tables, in the order of the page
-    behind_tables,
-    stored_splits_tables,
-    summary_tables,
-    seed_tables,
-    calibrated_tables,
-    detection_tables,
-    attack_tables,
-    corruption_tables,
-    covariance_tables,
-    truth_tables,
-    divergence_tables,
-    published_bounds,
-    sampler_tables,
-    convergence_tables,
-)
 
 
 def build(
@@ -131,9 +101,8 @@ def _drawer(figures: Sequence[str], processes: int | None) -> AbstractContextMan
 
 def _section(selection: Selection, section: Section, output: Output, formats: set[str], drawer: Drawer | None) -> str:
     """Write one section's tables and have its figures drawn; returns its part of the page."""
-    headlines = _marked(headline_tables(selection, section), selection)
-    found = [table for tables in TABLES for table in tables(selection, section)]
-    others = _marked((replace(t, caption=f"{t.caption} {section.warning}".strip()) for t in found), selection)
+    headlines = marked(headline_tables(selection, section), selection)
+    others = section_tables(selection, section)
     write([*headlines, *others], output, formats)
     if "csv" in formats:
         output.write(f"tables/{file_stem(section.name)}-cost.csv", frame_csv(costs(section)))
@@ -154,7 +123,7 @@ def _fidelity(selection: Selection, output: Output, formats: set[str], drawer: D
     found = fidelity(selection)
     if found is None:
         return []
-    tables = _marked([*certificate_tables(found), *fidelity_tables(found)], selection)
+    tables = marked([*certificate_tables(found), *fidelity_tables(found)], selection)
     write(tables, output, formats)
     if "md" not in formats:
         return []
@@ -172,7 +141,7 @@ def _implementations(selection: Selection, output: Output, formats: set[str]) ->
     found = implementations(selection)
     if found is None:
         return {}
-    tables = _marked(implementation_tables(found), selection)
+    tables = marked(implementation_tables(found), selection)
     write(tables, output, formats)
     if "md" not in formats:
         return {}
@@ -180,14 +149,3 @@ def _implementations(selection: Selection, output: Output, formats: set[str]) ->
 
     output.write("implementations.md", implementations_page(tables))
     return {IMPLEMENTATIONS: "implementations.md"}
-
-
-def _marked(tables: Iterable[Table], selection: Selection) -> list[Table]:
-    """With signs at the names of what is superseded and of what was made elsewhere, which the caption explains."""
-    found = []
-    for table in tables:
-        grid = table.grid.renamed(selection.marked)
-        shown = any(EXTERNAL in name for name, _ in grid.rows)
-        caption = f"{table.caption} {SENTENCE}." if shown else table.caption
-        found.append(replace(table, grid=grid, caption=caption))
-    return found

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from image_data import IMAGE_METHODS, IMAGE_METRICS, IMAGE_TASKS, images
 from report_data import METRICS, fill, gallery, lost, outcome
 from report_data import cell as made_cell
-from suite_data import SUITE_METHODS
+from suite_data import SUITE_METHODS, suite, suite_store
 from test_page import HOSTILE, hostile_store, needs_libraries
 
 from bnnbench.records import Status
@@ -21,7 +22,7 @@ pytestmark = [
     needs_libraries,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium; set BNNBENCH_CHROMIUM to its path"),
 ]
-PARTS = ("board", "ranks", "compare", "data", "method", "about")
+PARTS = ("board", "ranks", "compare", "data", "method", "shifts", "nearness", "tables", "about")
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +88,52 @@ def test_all_of_it_is_shown_without_a_word_on_the_console(opened):
     assert opened.said == []
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Tables with fidelity, and images with shifts."""
+    folder = tmp_path_factory.mktemp("whole")
+    with suite_store(folder / "r.db", suite(2, ("constant", "map", "sgld", "hmc"))) as store:
+        store.register(IMAGE_METHODS, IMAGE_TASKS, IMAGE_METRICS)
+        store.record(1, images(names=("map", "ensemble-deep", "bbp-local")))
+        build(store, folder / "out", formats=["html"])
+    return folder / "out/index.html"
+
+
+def test_a_click_leads_to_each_part_and_its_charts_are_drawn(browser, whole):
+    opened = Opened(browser, whole, "#tasks=images-official-full")
+    page = opened.page
+    for part, chart in (("shifts", "shift-chart"), ("nearness", "near-chart"), ("data", "calibration")):
+        page.click(f"[data-go={part}]")
+        page.wait_for_selector(f"#{chart} svg.marks", timeout=60_000)
+        page.wait_for_timeout(1500)
+        top = page.evaluate("id => document.getElementById(id).getBoundingClientRect().top", part)
+        assert 0 <= top < 200
+    page.click("[data-go=shifts]")
+    page.select_option("#quantity", "entropy_total")
+    page.wait_for_function("location.hash.includes('quantity=entropy_total')")
+    page.wait_for_function("document.getElementById('shift-text').innerText.startsWith('entropy total')")
+    page.select_option("#near", "mean_gap")
+    page.wait_for_function("location.hash.includes('near=mean_gap')")
+    assert opened.said == []
+
+
+def test_further_tables_are_chosen_and_sorted_by_number(browser, whole):
+    opened = Opened(browser, whole, "#tasks=images-official-full&table=fidelity-w1_to_hmc")
+    opened.tour()
+    page = opened.page
+    assert "Distance from HMC" in page.inner_text("#listed option:checked")
+    head = page.locator("#listed-table thead th").nth(1)
+    head.click()
+    numbers = [float(t.split()[0].replace("−", "-")) for t in opened.column("listed-table", 1) if t.strip() != "–"]
+    assert numbers == sorted(numbers)
+    assert len(numbers) > 2
+    assert opened.said == []
+
+
 def test_sorting_says_so(opened):
     head = opened.page.locator("#leaderboard thead th", has_text="ailed")
     head.click()
-    assert head.get_attribute("aria-sort") == "ascending"
+    opened.page.wait_for_selector("#leaderboard thead th[aria-sort=ascending]:has-text('ailed')")
     assert opened.column("leaderboard", 10)[-1] != "0"
     head.locator("[tabindex='0']").focus()
     opened.page.keyboard.press("Enter")

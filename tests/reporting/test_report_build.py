@@ -236,8 +236,7 @@ def test_imports_no_torch_and_no_method():
 
 
 def test_calibration_curves_and_bins_by_hand():
-    from bnnbench.reporting.figures.calibration import pool_bins
-    from bnnbench.reporting.figures.training import mean_curve
+    from bnnbench.reporting.series import mean_curve, pool_bins
 
     bins = [
         {"count": [2, 0], "confidence": [0.4, np.nan], "accuracy": [0.5, np.nan]},

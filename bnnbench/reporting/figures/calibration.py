@@ -17,6 +17,7 @@ from bnnbench.reporting.figures.text import headline, label, panel_title, wrappe
 from bnnbench.reporting.gather import Arrays, Curves, gather, shown
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.series import pit_deviation, pool_bins
 from bnnbench.reporting.statistics import size_ratio
 from bnnbench.reporting.tables.text import cell
 
@@ -86,7 +87,7 @@ def pit_figure(cells: Cells, styles: dict[str, Style], task: str, points: float,
         points: number of different test rows, for the band in which a calibrated method stays.
         numbers: calibration errors as the table has them, by row.
     """
-    deviations = {row: _deviation(own) for row, own in cells.items()}
+    deviations = {row: pit_deviation(own) for row, own in cells.items()}
     reach = float(np.clip(1.1 * max(np.abs(d).max() for _, d in deviations.values()), 0.08, 1.0))
 
     def panel(axes: Axes, row: str) -> None:
@@ -106,11 +107,6 @@ def pit_figure(cells: Cells, styles: dict[str, Style], task: str, points: float,
     sheet = Sheet("Are predicted probabilities right? PIT curves, mean over splits", note, "Predicted probability",
                   "observed − predicted", (-reach, reach), 1.1)  # fmt: skip
     return _sheet(list(cells), task, styles, panel, numbers, sheet)
-
-
-def _deviation(cells: list[Arrays]) -> tuple[np.ndarray, np.ndarray]:
-    level = np.asarray(cells[0]["level"], dtype=float)
-    return level, np.mean([np.interp(level, c["level"], c["ecdf"]) for c in cells], axis=0) - level
 
 
 def reliability_figure(cells: Cells, styles: dict[str, Style], task: str, numbers: dict[str, str]) -> Figure:
@@ -135,15 +131,6 @@ def reliability_figure(cells: Cells, styles: dict[str, Style], task: str, number
     )
     title = "Is confidence accuracy? Reliability, bins pooled over splits"
     return _sheet(list(cells), task, styles, panel, numbers, Sheet(title, note, "Confidence", "accuracy", (0, 1), 1.5))
-
-
-def pool_bins(cells: list[Arrays]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Count, mean confidence and accuracy of each bin over all cells; empty bins are NaN."""
-    counts = np.array([c["count"] for c in cells], dtype=float)
-    total = counts.sum(axis=0)
-    sums = [np.nansum(counts * np.array([c[k] for c in cells], float), axis=0) for k in ("confidence", "accuracy")]
-    safe = np.where(total > 0, total, np.nan)
-    return total, sums[0] / safe, sums[1] / safe
 
 
 def _sheet(

@@ -12,9 +12,9 @@ from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from bnnbench.reporting.figures.style import INK, Style, grid, plain_decades
 from bnnbench.reporting.figures.text import headline, label, panel_title
-from bnnbench.reporting.figures.training import mean_curve
 from bnnbench.reporting.gather import Arrays
 from bnnbench.reporting.select import Section
+from bnnbench.reporting.series import mean_curve
 from bnnbench.reporting.targets import is_moved
 
 LINES = {  # column -> style; the sum lies wide and pale under its parts, for often one of them is nearly all

@@ -16,6 +16,7 @@ from bnnbench.reporting.figures.style import Style, grid, robust_limits
 from bnnbench.reporting.figures.text import headline, label, panel_title
 from bnnbench.reporting.gather import Curves, gather, shown
 from bnnbench.reporting.select import Section, Selection
+from bnnbench.reporting.series import mean_curve
 
 THIN = 0.6  # line of a longer training beside its row
 BLOCK = 7  # methods in one panel: more lines cannot be followed
@@ -144,16 +145,3 @@ def _thin(
         if cells := longer.get((row, task)):
             step, value = mean_curve(cells, quantity.column)
             axes.plot(step, value, color=styles[row].color, ls=styles[row].line, lw=THIN, label="_")
-
-
-def mean_curve(cells: list[dict[str, np.ndarray]], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over cells at the steps of the longest; a cell counts as far as it got, and holes (NaN) are bridged."""
-    step = np.asarray(max((c["step"] for c in cells), key=len), dtype=float)
-    values = np.full((len(cells), len(step)), np.nan)
-    for i, c in enumerate(cells):
-        x, y = np.asarray(c["step"], dtype=float), np.asarray(c[column], dtype=float)
-        known = np.isfinite(y)
-        if known.any():
-            values[i] = np.interp(step, x[known], y[known], left=np.nan, right=np.nan)
-    seen = np.isfinite(values).any(axis=0)
-    return step[seen], np.nanmean(values[:, seen], axis=0)

@@ -17,7 +17,10 @@ from bnnbench.reporting.page.payload import payload
 from bnnbench.reporting.select import Selection
 
 ASSETS = Path(__file__).with_name("assets")
-OURS = ("state", "dom", "model", "charts", "board", "ranks", "compare", "dataset", "method", "provenance", "main")
+OURS = (
+    "state", "dom", "model", "charts", "board", "ranks", "compare", "dataset", "curves", "method", "shifts", "nearness",
+    "tables", "provenance", "main",
+)  # fmt: skip
 
 
 def page(selection: Selection) -> str:

@@ -12,6 +12,8 @@ from bnnbench.reporting.figures.palette import members
 from bnnbench.reporting.page.boards import board
 from bnnbench.reporting.page.colours import both
 from bnnbench.reporting.page.compact import Names
+from bnnbench.reporting.page.listed import across, listed
+from bnnbench.reporting.page.nearness import nearness
 from bnnbench.reporting.page.quoted import quoted
 from bnnbench.reporting.page.scopes import scopes
 from bnnbench.reporting.page.sections import columns_of
@@ -32,9 +34,11 @@ def payload(selection: Selection) -> dict[str, Any]:
         "tasks": _tasks(selection, sections),
         "metrics": {name: _metric(selection, name) for section in sections for name in section.metrics},
         "sections": shown,
-        "scopes": [board(selection, scope) for scope in scopes(sections)],
+        "scopes": [board(selection, scope) for scope in scopes(sections, _data(selection))],
         "sessions": _sessions(selection, list(sessions)),
         "messages": list(messages),
+        "nearness": nearness(selection),
+        "across": listed(across(selection)),
         "published": {task: found for section in sections for task in section.tasks if (found := quoted(task))},
     }
 
@@ -88,6 +92,12 @@ def _tasks(selection: Selection, sections: tuple[Section, ...]) -> dict[str, dic
         }
         for task in shown
     }
+
+
+def _data(selection: Selection) -> dict[str, str]:
+    """Task -> checksum of its data, which its version holds."""
+    known = selection.tasks.drop_duplicates("name", keep="last")
+    return {str(t["name"]): str(t["version"]).partition("+")[2] for t in known.to_dict("records")}
 
 
 def _metric(selection: Selection, name: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bnnbench.reporting.comparison import Comparison
@@ -59,9 +59,14 @@ class Scope:
         return [Column(section, task, table) for section, table in tables for task in table.tasks]
 
 
-def scopes(sections: Sequence[Section]) -> list[Scope]:
-    """Unions first, those of most data sets first; then every section for itself."""
-    unions = [_union(own) for own in _families(sections) if len(own) > 1]
+def scopes(sections: Sequence[Section], data: Mapping[str, str]) -> list[Scope]:
+    """Unions first, those of most data sets first; then every section for itself.
+
+    Args:
+        data: task -> checksum of its data.
+    """
+    distinct = [_distinct(own, data) for own in _families(sections)]
+    unions = [_union(own) for own in distinct if len(own) > 1]
     unions.sort(key=lambda scope: -sum(len(section.tasks) for section in scope.sections))
     return unions + [Scope(f"{s.name}-{s.budget}", s.group, (s,)) for s in sections]
 
@@ -76,6 +81,17 @@ def _families(sections: Sequence[Section]) -> list[list[Section]]:
         else:
             own.append(section)
     return found
+
+
+def _distinct(sections: Sequence[Section], data: Mapping[str, str]) -> list[Section]:
+    """Without those whose data others have, in other settings: a mean of ranks would count them twice."""
+    kept, seen = [], set[str]()
+    for section in sections:
+        own = {data.get(task) or task for task in section.tasks}
+        if own - seen:
+            kept.append(section)
+            seen |= own
+    return kept
 
 
 def _comparable(first: Section, other: Section) -> bool:

@@ -6,12 +6,16 @@ from typing import Any
 
 from bnnbench import names
 from bnnbench.reporting.page.compact import Names, numbers
+from bnnbench.reporting.page.curves import curves_of
+from bnnbench.reporting.page.listed import listed
+from bnnbench.reporting.page.shifts import shifts_of
 from bnnbench.reporting.pages import SPLIT_RULES
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.behind import behind_tables
 from bnnbench.reporting.tables.costs import shortened
+from bnnbench.reporting.tables.every import section_tables
 from bnnbench.reporting.tables.text import cell
 
 SHOWN = 16  # digits of a fingerprint: `bnnbench show` takes a unique beginning
@@ -31,6 +35,9 @@ def columns_of(selection: Selection, section: Section, sessions: Names[int], mes
         "metrics": list(section.metrics),
         "entries": {metric: _entries(selection, section, metric) for metric in section.metrics},
         "cells": {task: _cells(section, task, sessions, messages) for task in section.tasks},
+        "tables": listed(section_tables(selection, section)),
+        "curves": curves_of(selection, section),
+        "shifts": shifts_of(section),
         "behind": [[row, *(text for text, _, _ in own)] for row, own in behind],
     }
 

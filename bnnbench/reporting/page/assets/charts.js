@@ -1,6 +1,7 @@
 // Charts by Vega-Lite, drawn when seen; expressions run in Vega's interpreter, for the page forbids eval.
 
 const views = new Map();
+const drawing = new Set(); // promises of charts that have no height yet
 
 function isDark() {
   const theme = document.documentElement.dataset.theme;
@@ -22,7 +23,13 @@ function chartConfig() {
   };
 }
 
-async function chart(place, spec, label, onClick) {
+function chart(place, spec, label, onClick) {
+  const drawn = draw(place, spec, label, onClick).finally(() => drawing.delete(drawn));
+  drawing.add(drawn);
+  return drawn;
+}
+
+async function draw(place, spec, label, onClick) {
   views.get(place)?.finalize();
   fill(place);
   const width = Math.max(240, place.clientWidth);

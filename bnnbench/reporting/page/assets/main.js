@@ -1,6 +1,6 @@
 // Unpack, wire the selectors, and render each part when it comes into view.
 
-const PARTS = { board: [renderSentence, renderSelectors, renderBoard, renderCost], ranks: [renderRanks], compare: [renderCompare], data: [renderData], method: [renderMethod], about: [renderAbout] };
+const PARTS = { board: [renderSentence, renderSelectors, renderBoard, renderCost], ranks: [renderRanks], compare: [renderCompare], data: [renderData, renderCurves], method: [renderMethod], shifts: [renderShifts], nearness: [renderNearness], tables: [renderTables], about: [renderAbout] };
 const stale = new Set();
 const visible = new Set();
 
@@ -9,9 +9,14 @@ async function unpack(text) {
   return JSON.parse(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text());
 }
 
-function go(part) {
+// Parts above are drawn first: what grows while it is scrolled past would carry the goal away.
+async function go(part) {
+  const order = Object.keys(PARTS);
+  for (const each of order.slice(0, order.indexOf(part) + 1)) render(each);
   $id(part).scrollIntoView();
   $id(part).querySelector("select, button, a")?.focus({ preventScroll: true });
+  await Promise.allSettled([...drawing]);
+  $id(part).scrollIntoView({ behavior: "instant" });
 }
 
 function render(part) {
@@ -46,6 +51,8 @@ function wire() {
   onChange("reference", (reference) => ({ reference }));
   onChange("cost", (cost) => ({ cost }));
   onChange("task", (data) => ({ data }));
+  for (const key of ["shift", "quantity", "near"]) onChange(key, (value) => ({ [key]: value }));
+  onChange("listed", (table) => ({ table }));
   onChange("row", (method) => ({ method }));
   $id("theme").addEventListener("click", () => setState({ theme: isDark() ? "light" : "dark" }));
   for (const button of document.querySelectorAll("[data-go]")) button.addEventListener("click", () => go(button.dataset.go));

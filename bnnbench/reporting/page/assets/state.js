@@ -1,6 +1,6 @@
 // What is shown stands in the URL's hash, so that a view can be shared; every change goes through it.
 
-const KEYS = ["tasks", "metric", "family", "reference", "cost", "compare", "data", "method", "sort", "theme"];
+const KEYS = ["tasks", "metric", "family", "reference", "cost", "compare", "data", "method", "shift", "quantity", "near", "table", "sort", "theme"];
 
 function readState() {
   const given = new URLSearchParams(location.hash.slice(1));

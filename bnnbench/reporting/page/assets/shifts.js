@@ -1,0 +1,33 @@
+// What methods do as inputs move away from the training data: one line a method, the compared ones in front.
+
+function shiftsOf(scope) {
+  return sectionsOf(scope).flatMap((section) => Object.entries(section.shifts).flatMap(([task, families]) => Object.entries(families).map(([family, own]) => ({ key: `${task} ${family}`, task, family, ...own }))));
+}
+
+function renderShifts({ scope, state, family }) {
+  const all = shiftsOf(scope);
+  const chosen = all.find((shift) => shift.key === state.shift) ?? all[0];
+  options($id("shift"), all.map((shift) => [shift.key, `${shift.task}: ${shift.family}`]), chosen?.key ?? "");
+  const quantity = chosen ? known(state.quantity, Object.keys(chosen.metrics)) : "";
+  options($id("quantity"), chosen ? Object.keys(chosen.metrics).map((name) => [name, quantityWords(name)]) : [], quantity);
+  if (!chosen) { fill($id("shift-chart")); return fill($id("shift-text"), "None of these data sets was scored on shifted inputs; those of images are, by --test-sets."); }
+  drawShift(chosen, quantity, family);
+}
+
+const quantityWords = (name) => DATA.metrics[name]?.words ?? name.replaceAll("_", " ");
+
+function drawShift(shift, quantity, family) {
+  const own = shift.metrics[quantity];
+  const rows = Object.keys(own).filter((row) => !family || DATA.rows[row].family === family);
+  const front = compared().filter((row) => rows.includes(row));
+  const values = points(rows, own).map((point) => ({ ...point, front: front.includes(point.row) || !front.length ? "yes" : "no" }));
+  const ends = front.flatMap((row) => points([row], own).slice(-1));
+  const x = { field: "x", type: "quantitative", title: shift.title, scale: { nice: false } };
+  const y = { field: "y", type: "quantitative", title: quantityWords(quantity), scale: { zero: false } };
+  const chosen = front.length ? ` In front: ${front.join(", ")}, the compared ones; a click on a line adds its method.` : "";
+  fill($id("shift-text"), `${quantityWords(quantity)} of ${rows.length} methods on ${shift.task}; at zero the test images as they are.${chosen} Where the error grows, the entropy should: that is a method that notices.`);
+  chart($id("shift-chart"), { height: 380, padding: { left: 5, top: 5, bottom: 5, right: 130 }, layer: [
+    { data: { values }, mark: { type: "line", point: { size: 25 }, cursor: "pointer" }, encoding: { x, y, detail: { field: "row" }, color: marked, opacity: { condition: { test: "datum.front === 'yes'", value: 1 }, value: 0.25 }, strokeWidth: { condition: { test: "datum.front === 'yes'", value: 2.5 }, value: 1 }, tooltip: tip(["row", "method"], ["x", shift.title, "~g"], ["y", quantityWords(quantity), ".4~g"]) } },
+    { data: { values: ends }, mark: { type: "text", align: "left", dx: 7, fontWeight: 600 }, encoding: { x, y, text: { field: "row" } } },
+  ] }, `${quantityWords(quantity)} against ${shift.title}`, (datum) => { if (datum.row) toggle(datum.row); });
+}
