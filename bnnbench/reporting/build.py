@@ -26,7 +26,7 @@ from bnnbench.reporting.tables.detection import detection_tables
 from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tables
 from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.headline import headline_tables
-from bnnbench.reporting.tables.implementations import implementation_tables
+from bnnbench.reporting.tables.implementations import conclusion, implementation_tables
 from bnnbench.reporting.tables.samplers import sampler_tables
 from bnnbench.reporting.tables.seeds import seed_tables
 from bnnbench.reporting.tables.stored_splits import stored_splits_tables
@@ -164,7 +164,7 @@ def _implementations(selection: Selection, output: Output, formats: set[str]) ->
         return {}
     from bnnbench.reporting.pages import IMPLEMENTATIONS, implementations_page
 
-    output.write("implementations.md", implementations_page(tables))
+    output.write("implementations.md", implementations_page(conclusion(found), tables))
     return {IMPLEMENTATIONS: "implementations.md"}
 
 
