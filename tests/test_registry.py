@@ -159,6 +159,13 @@ other = type("Other", (Good,), {"name": "other", "tags": ("other-target", "refer
     assert METRICS.names()[-1] == "m"
 
 
+def test_a_class_with_fields_that_are_no_hyperparameters_is_refused():
+    undecorated = type("Own", (MAP,), {"name": "own", "__annotations__": {"width": float, "tags": "ClassVar[tuple]"}})
+    with pytest.raises(UserError, match=r"width is no hyperparameter yet; put @dataclass"):
+        METHODS.admitted(undecorated)
+    assert METHODS.admitted(type("Own", (MAP,), {"name": "own"}))
+
+
 def test_two_packages_and_one_name(install):
     points = "[bnnbench.methods]\ngood = module_{}:Good\n"
     install(("one", points.format("one"), ""), ("two", points.format("two"), ""))

@@ -8,6 +8,8 @@ from typing import ClassVar
 from bnnbench.errors import UserError
 from bnnbench.methods.estimator import Estimator
 
+OTHER = ("adapters", "other-target")  # tags of what has another model or prior than the task's network
+
 
 class Adapter(Estimator):
     """A method of another library.

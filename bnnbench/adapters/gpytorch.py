@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnnbench.adapters.base import Adapter
+from bnnbench.adapters.base import OTHER, Adapter
 from bnnbench.adapters.training import descend, minibatches
 from bnnbench.methods.base import METHODS, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
@@ -33,6 +33,7 @@ class GPyTorchSVGP(Adapter):
 
     name: ClassVar[str] = "gpytorch-svgp"
     library, module = "gpytorch", "gpytorch"
+    tags: ClassVar[tuple[str, ...]] = OTHER
     citation: ClassVar[str] = "Hensman et al. 2013, arXiv 1309.6835; Gardner et al. 2018, arXiv 1809.11165"
     supports: ClassVar[tuple[str, ...]] = ("regression",)
     implements: ClassVar[str] = "gp"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bnnbench.adapters.base import Adapter
+from bnnbench.adapters.base import OTHER, Adapter
 from bnnbench.methods.base import METHODS, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
@@ -31,6 +31,7 @@ class NGBoost(Adapter):
 
     name: ClassVar[str] = "ngboost"
     library, module = "ngboost", "ngboost"
+    tags: ClassVar[tuple[str, ...]] = OTHER
     citation: ClassVar[str] = "Duan et al. 2020, arXiv 1910.03225"
     estimators: int = 500
     lr: float = 0.01

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from bnnbench.adapters.base import Adapter
+from bnnbench.adapters.base import OTHER, Adapter
 from bnnbench.methods.base import METHODS, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
@@ -30,6 +30,7 @@ class SklearnGP(_Sklearn):
     """
 
     name: ClassVar[str] = "sklearn-gp"
+    tags: ClassVar[tuple[str, ...]] = OTHER
     citation: ClassVar[str] = "Rasmussen & Williams 2006, doi:10.7551/mitpress/3206.001.0001"
     supports: ClassVar[tuple[str, ...]] = ("regression",)
     implements: ClassVar[str] = "gp"
@@ -57,6 +58,7 @@ class SklearnBayesianRidge(_Sklearn):
     """Linear regression whose precisions of weights and noise maximise the evidence (MacKay 1992; Tipping 2001)."""
 
     name: ClassVar[str] = "sklearn-bayesian-ridge"
+    tags: ClassVar[tuple[str, ...]] = OTHER
     citation: ClassVar[str] = "MacKay 1992, Neural Computation 4"
     supports: ClassVar[tuple[str, ...]] = ("regression",)
 
@@ -78,6 +80,7 @@ class _Forest(_Sklearn):
         trees: their number. leaf: least rows of a leaf.
     """
 
+    tags: ClassVar[tuple[str, ...]] = OTHER
     trees: int = 100
     leaf: int = 5
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnnbench.adapters.base import Adapter
+from bnnbench.adapters.base import OTHER, Adapter
 from bnnbench.adapters.training import descend, layers_of, log_prior, minibatches, need_gaussian_prior, scales
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, one_of, positive
@@ -41,7 +41,7 @@ class VBLLPackage(Adapter):
 
     name: ClassVar[str] = "vbll-package"
     library, module = "vbll", "vbll"
-    tags: ClassVar[tuple[str, ...]] = ("adapters", "other-target")
+    tags: ClassVar[tuple[str, ...]] = OTHER
     citation: ClassVar[str] = "Harrison et al. 2024, arXiv 2404.11599"
     implements: ClassVar[str] = "vbll"
     lr: float = 1e-2

@@ -8,7 +8,7 @@ import click
 
 from bnnbench.cli.common import data_option, db_option
 
-rule_option = click.option("--split-rule", help="10fold, 10fold-grouped, gal, gap, official. Default: the task's own.")
+rule_option = click.option("--split-rule", help="Split rule, as `bnnbench list tasks` shows. Default: its own.")
 
 
 @click.command()

@@ -17,7 +17,7 @@ from bnnbench.cli.common import data_option, db_option, table
 )
 @click.option(
     "--split-rule",
-    help="Split rule: 10fold, 10fold-grouped, gal, gap, official, grouped, time. Default: each task's own.",
+    help="Split rule, as `bnnbench list tasks` shows. Default: each task's own.",
 )
 @click.option("--splits", help="Numbers of the splits to run, with commas. Default: all.")
 @click.option("--folds", hidden=True, help="Former name of --splits.")
@@ -106,6 +106,8 @@ def check(method: str, settings: tuple[str, ...], threads: int | None, db: str |
         click.echo(f"{verdict.name}: {_outcome(verdict.passed)}", err=True)
     cells = [(v.name, _outcome(v.passed), _figure(v.figure), _figure(v.limit), v.note) for v in verdicts]
     table(["check", "outcome", "figure", "limit", "found"], cells)
+    if db is not None:
+        click.echo(f"Kept in {db}.")
     if any(verdict.passed is False for verdict in verdicts):
         sys.exit(1)
 

@@ -72,6 +72,10 @@ def dates_of(values: pd.Series) -> pd.Series:
     read = [_dates(values, first) for first in ((True,) if dotted else (False, True))]
     found = [dates for dates in read if dates is not None]
     if not found:
+        ways = values.astype(str).str.replace(r"\d", "0", regex=True).drop_duplicates().index
+        if len(ways) > 1 and all(_dates(values[[way]], True) is not None for way in ways):
+            written = " and ".join(repr(value) for value in values[ways[:2]])
+            raise Unusable(f"holds dates written in several ways, like {written}; write them all as 2026-11-30")
         raise Unusable(f"holds {values.iloc[0]!r}, which is no date and no number; write 2026-11-30")
     if not found[0].equals(found[-1]):
         raise Unusable(f"holds dates like {values.iloc[0]!r} that can be read in two ways; write 2026-11-30")

@@ -91,7 +91,7 @@ def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Atte
                 pack_size=len(cells),
                 wall_s=wall,
                 peak_memory_mb=peak_memory_mb(settings.device),
-                parameters=parameters(pack.problem.network),
+                parameters=parameters(pack.problem.network) if history.gradients else 0,  # who trains none has none
                 evaluations=evaluated[r].records if ok else (),
                 curves=training_curves(history, r),
                 artifacts=_artifacts(fitted, r, evaluated[r].kept) if ok else {},

@@ -11,7 +11,7 @@ from bnnbench import random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.compile import is_compiled
-from bnnbench.errors import StorageError, UserError
+from bnnbench.errors import StorageError, UserError, told
 from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.attempt import Settings, attempt
 from bnnbench.experiment.progress import Watcher
@@ -111,7 +111,7 @@ def run_pack(pack: Sequence[Cell], settings: Settings, watcher: Watcher) -> Iter
     except UserError as error:  # the method refuses the task
         reason = str(error)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:2000]
+        reason = told(error)[:2000]
     else:
         yield _Tried(pack, *attempted)
         return

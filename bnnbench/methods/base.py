@@ -12,6 +12,7 @@ author keeps to these rules, each of which is enforced:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -175,7 +176,12 @@ def _fault(entry: Any) -> str:
         entry()
     except Exception as error:
         return f"it cannot be made with its defaults ({type(error).__name__}: {error})"
-    return "" if dataclasses.is_dataclass(entry) else "it is no dataclass; put @dataclass(frozen=True) over its class"
+    if not dataclasses.is_dataclass(entry):
+        return "it is no dataclass; put @dataclass(frozen=True) over its class"
+    known = {field.name for field in dataclasses.fields(entry)}
+    own = [name for name, kind in inspect.get_annotations(entry).items() if "ClassVar" not in str(kind)]
+    lost = next((name for name in own if name not in known), "")
+    return lost and f"{lost} is no hyperparameter yet; put @dataclass(frozen=True) over its class"
 
 
 METHODS: Registry[type[Inference]] = Registry(

@@ -18,7 +18,7 @@ from bnnbench.reporting.tables.costs import costs
 from bnnbench.reporting.tables.every import marked, section_tables
 from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tables
 from bnnbench.reporting.tables.headline import headline_tables
-from bnnbench.reporting.tables.implementations import implementation_tables
+from bnnbench.reporting.tables.implementations import conclusion, implementation_tables
 from bnnbench.reporting.tables.table import frame_csv, write
 
 if TYPE_CHECKING:  # matplotlib is loaded for figures, not for tables
@@ -147,5 +147,5 @@ def _implementations(selection: Selection, output: Output, formats: set[str]) ->
         return {}
     from bnnbench.reporting.pages import IMPLEMENTATIONS, implementations_page
 
-    output.write("implementations.md", implementations_page(tables))
+    output.write("implementations.md", implementations_page(conclusion(found), tables))
     return {IMPLEMENTATIONS: "implementations.md"}

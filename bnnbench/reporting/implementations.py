@@ -29,11 +29,13 @@ class Implementations:
         costs: a line a pair, data set and machine: seconds a cell and gradients of both, and how many times as long a
             cell and a gradient of the implementation take.
         verdicts: what `bnnbench check` found of methods of these pairs, a line a check.
+        unchecked: those of which nothing is known.
     """
 
     scores: Frame
     costs: Frame
     verdicts: Frame
+    unchecked: tuple[str, ...]
 
 
 def implementations(selection: Selection) -> Implementations | None:
@@ -44,9 +46,15 @@ def implementations(selection: Selection) -> Implementations | None:
         return None
     scores = [line for section, one, other in pairs for line in _scores(selection, section, one, other)]
     spent = [line for section, one, other in pairs for line in _costs(section, one, other)]
-    named = {*of, *of.values()}
+    shown = dict.fromkeys(_method(row) for _, *pair in pairs for row in pair)
     verdicts = selection.store.verdicts()
-    return Implementations(pd.DataFrame(scores), pd.DataFrame(spent), verdicts[verdicts["method"].isin(named)])
+    verdicts = verdicts[verdicts["method"].isin(list(shown))]
+    unchecked = tuple(method for method in shown if method not in set(verdicts["method"]))
+    return Implementations(pd.DataFrame(scores), pd.DataFrame(spent), verdicts, unchecked)
+
+
+def _method(row: str) -> str:
+    return row.partition(" [")[0]
 
 
 def _pairs(section: Section, of: dict[str, str]) -> Iterator[tuple[str, str]]:

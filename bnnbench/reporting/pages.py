@@ -38,6 +38,10 @@ FOLDERS = re.compile(r"(?<=[\s=])/\S*/(?=[^/\s])")  # those of absolute paths
 UNFOLDED = 5  # revisions or commands that are shown at once
 FIDELITY = "How near to the HMC posterior?"
 IMPLEMENTATIONS = "The same method, several implementations"
+SAME = (
+    "Both are trained on the same splits from the same network, likelihood and prior, in minibatches of the same size; "
+    "where a library cannot have the same, the documentation of its adapter says so."
+)
 SUPERSEDED = (
     f"What {OLD} marks was made by older versions of methods or tasks than those installed where this report was "
     "written: {}. Newer versions give other numbers; `bnnbench run` makes them."
@@ -157,9 +161,9 @@ def fidelity_page(tables: list[Table], pictures: list[str]) -> str:
     return "\n".join([f"## {FIDELITY}\n", *pictures, *(table.page() for table in tables)])
 
 
-def implementations_page(tables: list[Table]) -> str:
+def implementations_page(text: str, tables: list[Table]) -> str:
     """A page of its own: other libraries beside us."""
-    return "\n".join([f"# {IMPLEMENTATIONS}\n", *(table.page() for table in tables)])
+    return "\n".join([f"# {IMPLEMENTATIONS}\n", f"{text} {SAME}\n", *(table.page() for table in tables)])
 
 
 def _costs(section: Section) -> list[str]:

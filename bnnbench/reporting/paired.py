@@ -33,7 +33,7 @@ COLUMNS = [
     "verdict", "wins", "ties", "losses", "splits", "pairs", "only_a", "only_b",
 ]  # fmt: skip
 OVERALL = "all tasks"
-BETTER, WORSE, OPEN = "better", "worse", "not separable"
+BETTER, WORSE, OPEN, EQUAL = "better", "worse", "not separable", "equal"
 HUGE = 1e300  # what stands for an infinite score where only ranks count
 OWN_UNIT = "target"  # of metrics whose differences on several tasks have no common unit
 PLACE = ["task", "rule", "budget"]
@@ -282,6 +282,8 @@ def _ranked(scores: Sequence[np.ndarray], better: int, ratio: float) -> str:
     if lower.shape[1] < 2 or np.isnan(lower).any():
         return ""
     lower = lower.clip(-HUGE, HUGE)
+    if (lower[0] == lower[1]).all():
+        return EQUAL
     best = int(lower.mean(axis=1).argmin())
     if inseparable(lower, best, ratio).all():
         return OPEN
@@ -305,7 +307,8 @@ def _overall(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     frame: Any = pd.DataFrame(lines)
     one_unit = first["unit"] != OWN_UNIT
     differences = frame["difference"].to_numpy() if one_unit else np.zeros(0)
-    counts = [f"{int((frame['verdict'] == verdict).sum())} {verdict}" for verdict in (BETTER, WORSE, OPEN)]
+    number = {verdict: int((frame["verdict"] == verdict).sum()) for verdict in (BETTER, WORSE, OPEN, EQUAL)}
+    counts = [f"{n} {verdict}" for verdict, n in number.items() if n or verdict != EQUAL]
     sums = {name: int(frame[name].sum()) for name in ("wins", "ties", "losses", "splits", "pairs", "only_a", "only_b")}
     means = {f"mean_{side}": _mean(frame[f"mean_{side}"].to_numpy()) if one_unit else np.nan for side in "ab"}
     return {

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from own_tables import becomes, houses, understood
 
+from bnnbench.data.values import Unusable, dates_of
 from bnnbench.errors import UserError
 
 N = 40
@@ -170,6 +171,12 @@ def test_tables_that_are_refused(kind: str) -> None:
     sentence = str(refused.value)
     assert "\n" not in sentence
     assert sentence.endswith((".", "?"))
+
+
+def test_dates_written_in_two_ways_are_named_both() -> None:
+    dates = pd.Series(["2023-03-01", "2023-04-02", "03.05.2023"])
+    with pytest.raises(Unusable, match=r"several ways, like '2023-03-01' and '03.05.2023'; write"):
+        dates_of(dates)
 
 
 def test_times_are_ordered_as_dates_and_not_as_text() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from helpers import PACKED
 
 from bnnbench.engine.cell import Cell, default
 from bnnbench.experiment.definitions import definitions
@@ -34,7 +35,10 @@ def test_roles_and_targets_of_methods():
     assert [name for name, role in roles.items() if role == "reference"] == REFERENCES
     assert set(roles.values()) == {"baseline", "reference", "method"}
     others = [record.name for record in methods if record.other_target]
-    assert others == ["constant", "ensemble-adversarial", "bbp-laplace", "bbp-mixture", "rank-1", "sngp", "gp"]
+    ours = ["constant", "ensemble-adversarial", "bbp-laplace", "bbp-mixture", "rank-1", "sngp", "gp"]
+    adapters = ["sklearn-gp", "sklearn-bayesian-ridge", "sklearn-forest", "sklearn-extra-trees", "ngboost",
+                "gpytorch-svgp", "vbll-package"]  # fmt: skip
+    assert others == [*ours, *adapters]
 
 
 def test_only_the_samples_of_images_have_a_warning():
@@ -65,6 +69,6 @@ def test_a_metric_of_another_package_may_be_a_headline(monkeypatch):
 
 def test_every_method_has_the_fields_that_a_task_sets():
     for task in TASKS:
-        for cls in METHODS:
+        for cls in PACKED:
             if task.kind in cls.supports:
                 default(cls, task).check()

@@ -5,8 +5,8 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
+from helpers import PACKED, make_cells
 from helpers import TASKS as SYNTHETIC
-from helpers import make_cells
 from image_samples import pictures
 
 from bnnbench.engine.packing import packs, structure
@@ -174,7 +174,7 @@ def test_packs_hold_equal_structure_and_do_not_depend_on_what_is_missing():
 
 
 def test_configurations_without_a_grid_are_the_default():
-    for cls in METHODS:
+    for cls in PACKED:
         assert configurations(cls, {}) == [cls()]
 
 

@@ -114,6 +114,13 @@ def test_the_verdict_is_that_of_bold_numbers(db):
     assert found["log_likelihood", "all tasks"] == "1 better, 0 worse, 1 not separable"
 
 
+def test_the_same_scores_are_equal(db):
+    database(db, both(A, A) + both(A, B, task="yacht"))
+    found = table(db, metrics=["log_likelihood"]).table.set_index("task")["verdict"]
+    assert found["wine"] == "equal"
+    assert found["all tasks"] == "0 better, 0 worse, 1 not separable, 1 equal"
+
+
 def test_seeds_of_a_split_are_averaged_first_and_only_common_ones_count(db):
     outcomes = [outcome(cell("a", index=i, seed=s), A[i] + s) for i in range(5) for s in (0, 1, 2)]
     outcomes += [outcome(cell("b", index=i, seed=s), B[i] - s) for i in range(5) for s in (0, 1)]

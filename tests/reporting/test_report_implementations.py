@@ -11,7 +11,7 @@ from bnnbench.records import MethodRecord
 from bnnbench.reporting.build import build
 from bnnbench.reporting.implementations import implementations
 from bnnbench.reporting.select import select
-from bnnbench.reporting.tables.implementations import implementation_tables
+from bnnbench.reporting.tables.implementations import conclusion, implementation_tables
 
 THEIRS = MethodRecord("peer-sgld", 1, "", ("adapters",), 20, implements="sgld")
 OURS = (-1.0, -1.5, -2.0)
@@ -46,9 +46,7 @@ def test_differences_and_their_interval_are_those_of_the_corrected_t_test(tmp_pa
     (line,) = found.scores.to_dict("records")
     assert (line["a"], line["b"], line["task"], line["splits"]) == ("peer-sgld", "sgld", "housing", 3)
     difference = np.array(OTHER) - np.array(OURS)
-    half = stats.t.ppf(0.975, 2) * np.sqrt(
-        (1 / 3 + 1) * difference.var(ddof=1)
-    )  # test rows are as many as training rows
+    half = stats.t.ppf(0.975, 2) * np.sqrt((1 / 3 + 1 / 9) * difference.var(ddof=1))  # ten folds: 1/9
     assert line["difference"] == pytest.approx(difference.mean())
     assert (line["low"], line["high"]) == pytest.approx((difference.mean() - half, difference.mean() + half))
 
@@ -77,12 +75,34 @@ def test_verdicts_of_both_stand_side_by_side_and_others_do_not(tmp_path):
     ]
     with store_of(tmp_path / "a.db", pair(), verdicts) as store:
         table = list(implementation_tables(implementations(select(store))))[-1]
+    assert "not checked" not in str(table.grid)
     assert table.grid.header == ("method", "mean")
     assert dict(table.grid.rows) == {
         "sgld": (("pass", False, ""),),
         "peer-sgld": (("fails: 0.600 > 0.300", True, ""),),
         "peer-sgld [lr=1]": (("fails: – > 0.300", True, ""),),
     }
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_what_was_not_checked_is_said_to_be(tmp_path, checked):
+    verdicts = [(THEIRS, "{}", "default", [verdict("mean", 0.1, 0.3, True)])] * checked
+    with store_of(tmp_path / "a.db", pair(), verdicts) as store:
+        table = list(implementation_tables(implementations(select(store))))[-1]
+    assert table.grid.header == ("method", "mean" if checked else "checks")
+    unknown = {"sgld": (("not checked", False, ""),)}
+    theirs = {"peer-sgld": (("pass", False, ""),)} if checked else {"peer-sgld": (("not checked", False, ""),)}
+    assert dict(table.grid.rows) == unknown | theirs
+    assert "bnnbench check METHOD" in table.caption
+
+
+def test_the_conclusion_counts(tmp_path):
+    with store_of(tmp_path / "a.db", pair()) as store:
+        text = conclusion(implementations(select(store)))
+    assert text == (
+        "By log-likelihood, 0 of 1 pairs of implementations and data sets can be told apart (budget full, 3 splits). "
+        "Ours is the faster one a cell in 1 of 1; the median ratio is 2.00."
+    )
 
 
 def test_a_second_check_replaces_the_first_of_its_configuration(tmp_path):

@@ -14,23 +14,44 @@ from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import EMPTY, number, significant, words
 
+APART = ("better", "worse")  # verdicts of two that can be told apart
 SCORES = (
-    "Mean over splits of the paired differences, implementation minus ours, with the sign that makes positive better "
-    "for the implementation, and their 95 % interval (corrected resampled t-test, Nadeau & Bengio 2003). Bold: the two "
-    "can be told apart, by the test of the bold numbers elsewhere. Same splits, network, likelihood and prior, and "
-    "minibatches of the same size; where a library cannot have the same, its page in the documentation says so."
+    "Mean over splits of the paired differences, with the sign that makes positive better for the implementation, and "
+    "their 95 % interval (corrected resampled t-test, Nadeau & Bengio 2003). Bold: the two can be told apart, by the "
+    "test of the bold numbers elsewhere, which needs more than a few splits."
 )
 SPEED = (
-    "Seconds a cell until its posterior is there: with compiling, or starting a process and loading a library; without "
-    "scoring. Both on the same device with the same number of threads. Many cells of ours are trained as one program, "
-    "whose size stands in brackets and whose wall time its cells share equally. Times as long: seconds a cell of the "
-    "implementation over ours; above 1 ours is faster. A gradient: the same of the seconds a minibatch gradient."
+    "Seconds a cell until its posterior is there: with compiling, or starting a process and loading a library, which "
+    "short trainings mostly consist of; without scoring. Both on the same device with the same number of threads. Many "
+    "cells of ours are trained as one program, whose size stands in brackets and whose wall time its cells share "
+    "equally. Times as long: seconds a cell of the implementation over ours; above 1 ours is faster. A gradient: the "
+    "same of the seconds a minibatch gradient."
 )
 VERDICTS = (
-    "What `bnnbench check` found, of methods that were checked into this database: each draws from a posterior that is "
-    "known exactly, and figure and limit are in units of its standard deviation (means), logarithms of standard "
-    "deviations (spread) or temperatures. – does not apply."
+    "What the checks found, each on a posterior that is known exactly. Figure and limit are in units of its standard "
+    "deviation (means), logarithms of standard deviations (spread) or temperatures. –: does not apply."
 )
+UNCHECKED = " What was not checked into this database is, by bnnbench check METHOD --db DATABASE."
+
+
+def conclusion(found: Implementations) -> str:
+    """What the tables say in two sentences."""
+    lines = found.scores
+    lines = lines[lines["metric"] == lines["metric"].iloc[0]] if len(lines) else lines
+    parts = []
+    if len(lines):
+        apart = lines["verdict"].isin(APART).sum()
+        splits, budgets = sorted(set(lines["splits"])), ", ".join(sorted(set(lines["budget"])))
+        span = f"{splits[0]}" if len(splits) == 1 else f"{splits[0]} to {splits[-1]}"
+        parts.append(
+            f"By {words(str(lines['metric'].iloc[0]))}, {apart} of {len(lines)} pairs of implementations and data sets "
+            f"can be told apart (budget {budgets}, {span} splits)."
+        )
+    if len(found.costs):
+        faster = int((found.costs["times_as_long"] > 1).sum())
+        middle = significant(float(found.costs["times_as_long"].median()))
+        parts.append(f"Ours is the faster one a cell in {faster} of {len(found.costs)}; the median ratio is {middle}.")
+    return " ".join(parts)
 
 
 def implementation_tables(found: Implementations) -> Iterator[Table]:
@@ -39,16 +60,16 @@ def implementation_tables(found: Implementations) -> Iterator[Table]:
         name = str(metric)
         texts, data = _differences(lines), dict.fromkeys(_places(lines))
         grid = Grid.from_long(texts, list(dict.fromkeys(texts["method"])), {place: place for place in data})
-        yield Table(f"implementations-{name}", f"Difference of {words(name)}", grid, SCORES, lines)
+        title = f"Difference of {words(name)} (above 0: the implementation is better)"
+        yield Table(f"implementations-{name}", title, grid, SCORES, lines)
     if len(found.costs):
         places = _places(found.costs)
         rows = [_speed(line, place) for line, place in zip(found.costs.to_dict("records"), places, strict=True)]
         header = ["implementation", "ours", "data set", "seconds", "seconds of ours", "times as long", "a gradient",
                   "gradients", "gradients of ours"]  # fmt: skip
         yield Table("implementations-speed", "Speed", Grid.of_texts(header, rows), SPEED, found.costs)
-    if len(found.verdicts):
-        yield Table("implementations-verdicts", "Do they draw from the posterior?", _verdicts(found.verdicts), VERDICTS,
-                    found.verdicts)  # fmt: skip
+    caption, title = VERDICTS + UNCHECKED * bool(found.unchecked), "Do they draw from the posterior?"
+    yield Table("implementations-verdicts", title, _verdicts(found), caption, found.verdicts)
 
 
 def _places(lines: Frame) -> Frame:
@@ -63,7 +84,7 @@ def _differences(lines: Frame) -> Frame:
             "method": lines["a"] + " − " + lines["b"],
             "column": _places(lines),
             "text": [_interval(line) for line in lines.to_dict("records")],
-            "best": lines["verdict"].isin(["better", "worse"]),
+            "best": lines["verdict"].isin(APART),
         }
     )
 
@@ -96,15 +117,16 @@ def _seconds(line: Mapping[str, Any], side: str) -> str:
     return significant(line[f"seconds_per_cell_{side}"]) + f" (pack of {pack})" * (pack > 1)
 
 
-def _verdicts(verdicts: Frame) -> Grid:
+def _verdicts(found: Implementations) -> Grid:
     """A row a configuration, a column a check that any of them can take."""
-    applied = verdicts[verdicts["passed"].notna()]
-    default = applied["config"] == "default"
-    row = applied["method"].where(default, applied["method"] + " [" + applied["config"] + "]")
+    applied = found.verdicts[found.verdicts["passed"].notna()]
+    row = applied["method"].where(applied["config"] == "default", applied["method"] + " [" + applied["config"] + "]")
     texts = [_verdict(line) for line in applied.to_dict("records")]
-    best = [not line for line in applied["passed"]]
-    frame = pd.DataFrame({"method": row, "column": applied["name"], "text": texts, "best": best})
-    return Grid.from_long(frame, list(dict.fromkeys(row)), {name: name for name in dict.fromkeys(applied["name"])})
+    checked = zip(row, applied["name"], texts, [not passed for passed in applied["passed"]], strict=True)
+    columns = {name: name for name in applied["name"]} or {"checks": "checks"}
+    missing = ((method, next(iter(columns)), "not checked", False) for method in found.unchecked)
+    frame = pd.DataFrame([*checked, *missing], columns=["method", "column", "text", "best"])
+    return Grid.from_long(frame, list(dict.fromkeys(frame["method"])), columns)
 
 
 def _verdict(line: Mapping[str, Any]) -> str:
