@@ -274,5 +274,5 @@ def test_verdicts_are_kept_where_a_database_is_named_and_a_bad_name_is_refused_a
     assert kept["name"].tolist() == names
     assert kept["passed"].dropna().tolist() == [True]
     (tmp_path / "b.db").write_text("no database")
-    with pytest.raises(UserError, match="no SQLite"):
+    with pytest.raises(UserError, match="is not an SQLite database"):
         bnnbench.check("constant", db=tmp_path / "b.db")

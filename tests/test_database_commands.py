@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch) -> Path:
         store, session = prepared(name)
         with store:
             cells = [make_cell(0), *(make_cell(i, method="mcd", method_version=2) for i in range(more, 3))]
-            store.record(session, [make_outcome(cell, value) for cell in cells])
+            store.record(session, [make_outcome(cell, value, wall_s=value) for cell in cells])
     return tmp_path
 
 

@@ -119,7 +119,9 @@ def test_if_all_failed_the_status_is_1_and_the_reasons_are_shown(monkeypatch):
     assert run("--methods quits,constant --task mine").exit_code == 1  # the constant is finished
     summary = bnnbench.run("quits", "mine", budget="smoke", threads=1)
     assert summary.all_failed
-    assert summary.warnings == ("mine quits: 1 cell failed: RuntimeError: 5",)
+    line = Quits.update.__code__.co_firstlineno + 1
+    place = f"(line {line} of test_refusals.py, in update)"
+    assert summary.warnings == (f"mine quits: 1 cell failed: RuntimeError: 5 {place}",)
 
 
 @pytest.mark.parametrize("part", ["schedule", "check", "num_networks", "most_rows"])

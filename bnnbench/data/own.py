@@ -106,7 +106,10 @@ def remove_table(root: Path, name: str) -> None:
 
 def own_names(root: Path) -> list[str]:
     """Names of the tables in the data root, in order."""
-    return sorted(path.parent.name for path in (root / FOLDER).glob(f"[!.]*/{CARD}"))
+    try:
+        return sorted(path.parent.name for path in (root / FOLDER).glob(f"[!.]*/{CARD}"))
+    except PermissionError:  # of a root that may not be read nothing is known, and most tasks need none
+        return []
 
 
 def own_cards(root: Path) -> list[TableCard]:

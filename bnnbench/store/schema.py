@@ -53,8 +53,8 @@ def _known(found: str) -> bool:
     return any(script.revision == found for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
 
 
-def upgrade(writer: Engine, to: str = HEAD) -> None:
-    """Bring a database to a revision, in one transaction; a no-op where another process was faster."""
+def upgrade(writer: Engine, to: str = "head") -> None:
+    """Bring a database to a revision, the newest by default, in one transaction; a no-op if that is its own."""
     from alembic import command
 
     config = alembic_config()

@@ -8,7 +8,7 @@ from bnnbench.experiment.schedule import Job, Schedule
 
 
 def job(name: str, program: str = "", work: int = 1, large: bool = False, here: bool = False) -> Job:
-    return Job([name], program or name, work, large, here)
+    return Job([name], program or name, work, large, here=here)
 
 
 def drained(schedule: Schedule, here: bool = False) -> list[str]:

@@ -422,7 +422,9 @@ def test_artifacts_of_an_older_database_are_found(tmp_path):
 def test_an_older_target_is_upgraded_if_it_is_written_and_only_then(tmp_path):
     a, b = trained_twice(tmp_path)
     with closing(sqlite3.connect(a)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+        connection.execute("DROP TABLE verdict")
+        connection.execute("ALTER TABLE method DROP COLUMN implements")
+        connection.execute("UPDATE alembic_version SET version_num = '0006'")
     before = a.read_bytes()
     with pytest.raises(MergeConflict):
         merge([b], a)
