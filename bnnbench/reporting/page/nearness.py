@@ -7,6 +7,7 @@ from typing import Any
 from bnnbench.reporting.fidelity import fidelity
 from bnnbench.reporting.page.compact import number, numbers
 from bnnbench.reporting.select import Selection
+from bnnbench.reporting.tables.fidelity import TITLES
 from bnnbench.reporting.tables.text import words
 
 
@@ -25,7 +26,7 @@ def nearness(selection: Selection) -> dict[str, Any] | None:
         "other": sorted(found.other),
         "metrics": {
             metric: {
-                "words": words(metric),
+                "words": TITLES.get(metric, words(metric)),
                 "unit": about.unit,
                 "summary": about.summary,
                 "signed": not about.better,
