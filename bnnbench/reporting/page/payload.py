@@ -15,7 +15,7 @@ from bnnbench.reporting.page.compact import Names
 from bnnbench.reporting.page.quoted import quoted
 from bnnbench.reporting.page.scopes import scopes
 from bnnbench.reporting.page.sections import columns_of
-from bnnbench.reporting.pages import FOLDERS
+from bnnbench.reporting.provenance import FOLDERS
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.text import words

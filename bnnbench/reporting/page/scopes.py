@@ -32,6 +32,14 @@ class Scope:
     title: str
     sections: tuple[Section, ...]
 
+    def __str__(self) -> str:
+        return f"{self.title} ({self.rule})"
+
+    @property
+    def heading(self) -> str:
+        """What a leaderboard is called; for one section as its page is."""
+        return f"{self.title}, split rule {self.rule}, budget {self.budget}"
+
     @property
     def rule(self) -> str:
         """Split rule of all of them."""

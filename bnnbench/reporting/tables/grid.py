@@ -65,11 +65,11 @@ class Grid:
 
     def markdown(self) -> str:
         """A Markdown table, bold and marks included."""
-        rows = [
-            [escape_markdown(name), *(f"{f'**{text}**' if bold else text} {mark}".strip() for text, bold, mark in own)]
-            for name, own in self.rows
-        ]
-        return markdown([*map(escape_markdown, self.header)], rows)
+        return markdown([*map(escape_markdown, self.header)], self.lines())
+
+    def lines(self) -> list[list[str]]:
+        """Its rows in Markdown, cell by cell."""
+        return [[escape_markdown(name), *(_markdown_text(*cell) for cell in own)] for name, own in self.rows]
 
     def latex(self, caption: str) -> str:
         r"""A booktabs `tabular` to \input, with the caption as a comment."""
@@ -99,6 +99,11 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool =
 
     rule = "| " + " | ".join("-" * (w - 1) + ":" if right and i else "-" * w for i, w in enumerate(widths)) + " |"
     return "\n".join([line(header), rule, *map(line, rows)]) + "\n"
+
+
+def _markdown_text(text: str, bold: bool, mark: str) -> str:
+    shown = escape_markdown(text)
+    return f"{f'**{shown}**' if bold else shown} {mark}".strip()
 
 
 def _latex_number(text: str, bold: bool) -> str:
