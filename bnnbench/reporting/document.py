@@ -33,6 +33,9 @@ class Part:
     level: int = 2
     short: str = ""
 
+    def __str__(self) -> str:
+        return f"{'#' * self.level} {escape_markdown(self.title)}\n\n{self.body}".rstrip() + "\n"
+
 
 @dataclass(frozen=True)
 class Page:
@@ -65,11 +68,8 @@ class Page:
     def markdown(self) -> str:
         """The whole page."""
         ways = " · ".join(link(text, file) for file, text in WAYS if file != self.file)
-        parts = [
-            f"{'#' * part.level} {escape_markdown(part.title)}\n\n{part.body}".rstrip() + "\n" for part in self.parts
-        ]
         head = [f"# {escape_markdown(self.title)}\n", f"{ways}\n", self.lead, self._contents()]
-        return "\n".join(filter(None, [*head, *parts]))
+        return "\n".join(filter(None, [*head, *map(str, self.parts)]))
 
     def _contents(self) -> str:
         if len(self.parts) < CONTENTS:

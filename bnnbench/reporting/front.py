@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from bnnbench.reporting.document import FIDELITY, IMPLEMENTATIONS, LEADERBOARDS, READING, Page, link
 from bnnbench.reporting.escape import escape_markdown
 from bnnbench.reporting.leaderboards import COLUMNS, answer
+from bnnbench.reporting.page.boards import board
 from bnnbench.reporting.page.scopes import Scope
 from bnnbench.reporting.pages import SPLIT_RULES, file_of
 from bnnbench.reporting.provenance import brief, cells
@@ -15,7 +16,7 @@ from bnnbench.reporting.reading import IN_SHORT, OLDER, ORIGIN
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.tables.grid import markdown
 from bnnbench.reporting.tables.table import Table
-from bnnbench.reporting.tables.text import OLD
+from bnnbench.reporting.tables.text import OLD, words
 
 NO_FIGURES = "Figures are left out of these pages; `bnnbench report` without `--figures none` draws them.\n"
 ELSEWHERE = "Look a number up, sort, filter and compare methods in the page {}.\n"
@@ -47,9 +48,12 @@ def front(
     parts += [f"**{escape_markdown(answer(selection, scope))}**\n"]
     parts += [ELSEWHERE.format(link("index.html", "index.html"))] * has_html + [NO_FIGURES] * (not has_figures)
     parts += ["## How to read this\n", f"{IN_SHORT}* {link('The long version, and every word', READING)}.\n"]
-    parts += [f"## Leaderboard: {escape_markdown(f'{scope}, budget {scope.budget}')}\n", *_leaderboard(tables, boards)]
+    parts += [
+        f"## Leaderboard: {escape_markdown(f'{scope}, budget {scope.budget}')}\n",
+        *_leaderboard(selection, scope, tables, boards),
+    ]
     parts += ["## Task groups\n", GROUPS, _groups(selection)]
-    parts += [f"## The first {FIRST} of each\n", _firsts(others, boards)] * any(own for _, own in others)
+    parts += [f"## The first {FIRST} of each\n", _firsts(selection, others, boards)] * any(own for _, own in others)
     parts += ["## Further\n", "".join(_further(pages))]
     parts += [
         f"## {ORIGIN}\n",
@@ -63,22 +67,25 @@ def _warning(selection: Selection, reading: Page) -> list[str]:
     counts = [f"{len(own)} {kind}{'s' * (len(own) > 1)}" for kind, own in versions.items() if own]
     if not counts:
         return []
-    text = f"**Superseded results.** Of {' and '.join(counts)}, marked {OLD}, newer versions are installed where this report"
-    return [f"{text} was written, which give other numbers: {reading.link(OLDER, 'which')}.\n"]
+    text = f"**Superseded results.** Of {' and '.join(counts)}, marked {OLD}, newer versions are installed where this"
+    return [f"{text} report was written, which give other numbers: {reading.link(OLDER, 'which')}.\n"]
 
 
-def _leaderboard(tables: list[Table], boards: Page) -> list[str]:
+def _leaderboard(selection: Selection, scope: Scope, tables: list[Table], boards: Page) -> list[str]:
     """The table, without the caption, which the page of all leaderboards has."""
     if not tables:
         return []
-    first = tables[0]
-    return [first.grid.markdown(), f"{boards.link(first.title, 'What the columns are, and ranks by other metrics')}.\n"]
+    metric, found = next(iter(board(selection, scope)["metrics"].items()))
+    first = selection.marked(scope.rows[found["first"]])
+    told = escape_markdown(f"Ranked by {words(metric)}; won / tied / lost: data sets, against {first}.")
+    more = boards.link(scope.heading, "What the columns are, and ranks by other metrics")
+    return [tables[0].grid.markdown(), f"{told} {more}.\n"]
 
 
 def _groups(selection: Selection) -> str:
     """A row a page: what it contains."""
     rows = [_group(section) for section in selection.sections]
-    return markdown(["page", "data sets", "splits", "budget", "cells"], rows, right=False)
+    return markdown(["page", "data sets", "splits", "budget", "cells"], rows, left=5)
 
 
 def _group(section: Section) -> list[str]:
@@ -87,14 +94,14 @@ def _group(section: Section) -> list[str]:
     return [link(f"{section.group}, {section.rule}", file_of(section)), *map(escape_markdown, texts)]
 
 
-def _firsts(found: Sequence[tuple[Scope, list[Table]]], boards: Page) -> str:
+def _firsts(selection: Selection, found: Sequence[tuple[Scope, list[Table]]], boards: Page) -> str:
     """The head of every other leaderboard, with a link to the whole."""
     rows: list[list[str]] = []
-    for scope, tables in found:
-        for table in tables[:1]:
-            name = boards.link(scope.heading, f"{scope}, {scope.budget}")
-            rows += [[name if i == 0 else "", *line] for i, line in enumerate(table.grid.lines()[:FIRST])]
-    return markdown(["ranked over", "method", *COLUMNS], rows)
+    for scope, table in ((scope, table) for scope, tables in found for table in tables[:1]):
+        metric = words(next(iter(board(selection, scope)["metrics"])))
+        name = f"{boards.link(scope.heading, f'{scope}, {scope.budget}')}, {escape_markdown(metric)}"
+        rows += [[name if i == 0 else "", *line] for i, line in enumerate(table.grid.lines()[:FIRST])]
+    return markdown(["ranked over, by", "method", *COLUMNS], rows, left=2)
 
 
 def _further(pages: Mapping[str, Page]) -> list[str]:

@@ -163,12 +163,12 @@ def _caption(selection: Selection, scope: Scope, found: Board, name: str) -> str
     return (
         f"Ranks by {words(name)} ({direction} is better), 1 the best, mean over {', '.join(metric['tasks'])}; the "
         "interval draws data sets again, and the splits of each. Bold: the first and those that cannot be told apart "
-        "from it; baselines, and methods with failed or flagged cells, compete for neither. Won / tied / lost: data sets on "
-        f"which a method is better than {found['rows'][metric['first']]}, not told apart from it, worse; paired, each "
-        "at 5 %. Normalised score: 1 the best, 0 the median method and all worse. Calibration error: mean over data "
-        "sets, lower is better; a constant prediction is calibrated too. Gradients and seconds are of a cell. Samples: "
-        f"networks that a prediction averages over. {UNCONVERGED}: some cells are flagged by the method's own "
-        f"diagnostics. {OTHER_TARGET}: another target than the task's posterior."
+        "from it; baselines, and methods with failed or flagged cells, compete for neither. Won / tied / lost: data "
+        f"sets on which a method is better than {found['rows'][metric['first']]}, not told apart from it, worse; "
+        "paired, each at 5 %. Normalised score: 1 the best, 0 the median method and all worse. Calibration error: mean "
+        "over data sets, lower is better; a constant prediction is calibrated too. Gradients and seconds are of a "
+        f"cell. Samples: networks that a prediction averages over. {UNCONVERGED}: some cells are flagged by the "
+        f"method's own diagnostics. {OTHER_TARGET}: another target than the task's posterior."
         + thin
         + f" {few} data set{' is' if few == 1 else 's are'} few: such ranks say little of others." * (few < FEW)
         + (f" Seconds on {machines[0]}." if len(machines) == 1 else

@@ -144,4 +144,4 @@ def _tuning(section: Section) -> str:
 
 def _troubles(section: Section) -> str:
     rows = [[*map(escape_markdown, row)] for row in troubles(section)]
-    return markdown(["method", "data set", "splits", "what happened", "message"], rows, right=False) if rows else ""
+    return markdown(["method", "data set", "splits", "what happened", "message"], rows, left=5) if rows else ""

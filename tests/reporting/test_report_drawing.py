@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
-from report_data import fill, gallery
+from report_data import fill, gallery, pages
 
 import bnnbench
 from bnnbench.cli import main
@@ -41,7 +41,7 @@ def report(database: Path, out: Path, **options) -> tuple[str, dict[str, bytes]]
         build(store, out, formats=["md"], **options)
     figures = out / "figures"
     files = {path.name: path.read_bytes() for path in figures.iterdir()} if figures.is_dir() else {}
-    return (out / "index.md").read_text(encoding="utf-8"), files
+    return pages(out), files
 
 
 @pytest.fixture(scope="module")

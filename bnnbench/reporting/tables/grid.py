@@ -88,16 +88,16 @@ def _key(line: Mapping[str, Any], parts: Sequence[str]) -> Any:
     return line[parts[0]] if len(parts) == 1 else tuple(line[part] for part in parts)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool = True) -> str:
-    """A table padded so that its source reads well too; first column left, the others right (or left as well)."""
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table padded so that its source reads well too; so many columns to the left, the others to the right."""
     widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
 
     def line(values: Sequence[str]) -> str:
-        sides = (str.rjust if right and i else str.ljust for i in range(len(widths)))
+        sides = (str.ljust if i < left else str.rjust for i in range(len(widths)))
         padded = [side(value, width) for side, value, width in zip(sides, values, widths, strict=True)]
         return "| " + " | ".join(padded) + " |"
 
-    rule = "| " + " | ".join("-" * (w - 1) + ":" if right and i else "-" * w for i, w in enumerate(widths)) + " |"
+    rule = "| " + " | ".join("-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
     return "\n".join([line(header), rule, *map(line, rows)]) + "\n"
 
 
