@@ -5,12 +5,17 @@ Anchors are those that GitHub makes of headings; links are relative, so that the
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bnnbench.reporting.escape import alt_text, escape_markdown, one_line
+
+if TYPE_CHECKING:
+    from bnnbench.reporting.tables.table import Table
 
 INDEX, READING, LEADERBOARDS = "index.md", "reading.md", "leaderboards.md"
 FIDELITY, IMPLEMENTATIONS = "fidelity.md", "implementations.md"
@@ -34,7 +39,7 @@ class Part:
     short: str = ""
 
     def __str__(self) -> str:
-        return f"{'#' * self.level} {escape_markdown(self.title)}\n\n{self.body}".rstrip() + "\n"
+        return f"{_heading(self.title, self.level)}\n{self.body}".rstrip() + "\n"
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Page:
     def markdown(self) -> str:
         """The whole page."""
         ways = " · ".join(link(text, file) for file, text in WAYS if file != self.file)
-        head = [f"# {escape_markdown(self.title)}\n", f"{ways}\n", self.lead, self._contents()]
+        head = [_heading(self.title, 1), f"{ways}\n", self.lead, self._contents()]
         return "\n".join(filter(None, [*head, *map(str, self.parts)]))
 
     def _contents(self) -> str:
@@ -79,6 +84,11 @@ class Page:
             for part, anchor in zip(self.parts, self.anchors, strict=True)
         ]
         return f"On this page:\n\n{''.join(lines)}"
+
+
+def _heading(title: str, level: int) -> str:
+    text = re.sub(r"(#+)$", r"\\\1", escape_markdown(title))  # signs at its end would close it
+    return f"{'#' * level} {text}\n"
 
 
 def link(text: str, to: str) -> str:
@@ -110,7 +120,7 @@ def _of(c: str) -> str:
     return c if word else "-" * (c == " ")
 
 
-def of_tables(tables: Iterable, prefix: str = "", level: int = 3) -> list[Part]:
+def of_tables(tables: Iterable[Table], prefix: str = "", level: int = 3) -> list[Part]:
     """A part a table.
 
     Args:

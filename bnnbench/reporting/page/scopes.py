@@ -71,7 +71,12 @@ def scopes(sections: Sequence[Section]) -> list[Scope]:
     """Unions first, those of most data sets first; then every section for itself."""
     unions = [_union(own) for own in _families(sections) if len(own) > 1]
     unions.sort(key=lambda scope: -sum(len(section.tasks) for section in scope.sections))
-    return unions + [Scope(f"{s.name}-{s.budget}", s.group, (s,)) for s in sections]
+    return unions + [alone(section) for section in sections]
+
+
+def alone(section: Section) -> Scope:
+    """A section for itself."""
+    return Scope(f"{section.name}-{section.budget}", section.group, (section,))
 
 
 def _families(sections: Sequence[Section]) -> list[list[Section]]:
