@@ -45,10 +45,15 @@ def leaderboard_tables(selection: Selection, scope: Scope) -> Iterator[Table]:
         return
     metric = next(iter(found["metrics"]))
     title, numbers = scope.heading, _numbers(found)
-    text = _caption(selection, scope, found, metric)
-    yield Table(f"leaderboard-{scope.name}", title, _grid(selection, scope, metric), text, numbers)
+    text, warned = _caption(selection, scope, found, metric), _warnings(scope)
+    yield Table(f"leaderboard-{scope.name}", title, _grid(selection, scope, metric), text + warned, numbers)
     if len(found["metrics"]) > 1:
-        yield Table(f"ranks-{scope.name}", f"{title}: mean ranks by every metric", _ranks(found), RANKS, None)
+        yield Table(f"ranks-{scope.name}", f"{title}: mean ranks by every metric", _ranks(found), RANKS + warned, None)
+
+
+def _warnings(scope: Scope) -> str:
+    """What must stand over every table of the sections."""
+    return "".join(f" {text}" for text in dict.fromkeys(section.warning for section in scope.sections) if text)
 
 
 def _order(found: Board, metric: Board) -> list[int]:

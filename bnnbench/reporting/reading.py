@@ -16,8 +16,10 @@ IN_SHORT = f"""\
   told apart from the first; the interval says how the mean rank might be on other data sets of this kind.
 * In tables of scores a number is the mean over splits ± its standard error; **bold**: the best and what the data cannot
   separate from it. Compare within a table only: another split rule, budget or version is another experiment.
+* Gradients and seconds are those of a cell: one method on one split of one data set. Samples: networks that a
+  prediction averages over.
 * † failed or missing cells, ‡ unconverged by its own diagnostics, § another target than the task's posterior,
-  {WORSE}3/10 worse than the baseline on 3 of 10 splits, {OLD} made by an older version, {EXTERNAL} made elsewhere.
+  {WORSE}3/10 worse than `constant` on 3 of 10 splits, {OLD} made by an older version, {EXTERNAL} made elsewhere.
 """
 HOW_TO_READ = f"""\
 Every table has one row per method and one column per data set. A number is the mean over splits ± its standard error;

@@ -78,12 +78,12 @@ def costs(section: Section) -> Frame:
 def cost_tables(section: Section) -> list[Table]:
     """For each of the conditions a table: methods x data sets, then gradients and parameters over data sets. The first
     has the numbers of all."""
-    table = costs(section)
+    table, caption = costs(section), f"{CAPTION} {section.warning}".strip()
     settings = sorted((Conditions(str(device), int(threads), int(pack_size)), part)
                       for (device, threads, pack_size), part in table.groupby(CONDITIONS))  # fmt: skip
     return [
         Table(f"{section.name}-cost" + f"-{place}" * (place > 1), f"{section.group}: cost on {conditions}",
-              _grid(section, part), CAPTION, table if place == 1 else None)
+              _grid(section, part), caption, table if place == 1 else None)
         for place, (conditions, part) in enumerate(settings, 1)
     ]  # fmt: skip
 
