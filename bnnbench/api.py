@@ -363,7 +363,7 @@ def report(
     jobs: int | None = 1,
     task: str | Sequence[str] | None = None,
 ) -> list[Path]:
-    """Write the page, comparison tables and figures of a database into a folder; returns the files written.
+    """Write the pages, comparison tables and figures of a database into a folder; returns the files written.
 
     Results of methods and tasks that are installed here in a newer version are shown and marked as superseded.
 
@@ -371,8 +371,9 @@ def report(
         db: the database. out: the folder.
         tasks, methods: names to keep, a list or one string with commas (of tasks: groups too); None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
-        formats: of `html` (the page `index.html`, one file that needs no network), `md` (all tables and figures as one
-            text), `csv` and `latex`; None for all, without the page where the extra `html` is not installed.
+        formats: of `html` (the page `index.html`, one file that needs no network), `md` (a summary, `index.md`, and
+            pages with all tables and figures), `csv` and `latex`; None for all, without the page `index.html` where the
+            extra `html` is not installed.
         figures: formats of the figures, of `svg`, `png` and `pdf`; the text shows the first. `none`: no figures.
         jobs: processes that draw figures, None for one a core. With several, a script needs the usual
             `if __name__ == "__main__":`, for each process imports it.

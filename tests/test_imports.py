@@ -159,7 +159,7 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
         pytest.param("from bnnbench.cli import main; main(['--help'], standalone_mode=False)", HEAVY, id="help"),
         pytest.param("from bnnbench.cli import main; main(['run', '-h'], standalone_mode=False)", HEAVY, id="run-help"),
         pytest.param(
-            "import bnnbench.reporting, bnnbench.reporting.pages, bnnbench.reporting.figures.section",
+            "import bnnbench.reporting, bnnbench.reporting.front, bnnbench.reporting.figures.section",
             {"torch", "sklearn", "bnnbench.model", "bnnbench.methods", "bnnbench.tasks", "bnnbench.experiment.plan"},
             id="report",
         ),

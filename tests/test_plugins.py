@@ -65,7 +65,7 @@ def test_own_method_metric_and_figure(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "my-sgd" in first
     assert "20 finished before, none now" in plugin.bnnbench(*run)
     plugin.bnnbench("report", "--db", "mine.db", "--out", "reports")
-    page = (tmp_path / "reports" / "index.md").read_text()
+    page = (tmp_path / "reports" / "starter-10fold.md").read_text()
     assert re.search(r"^\| my-sgd +\|.*\d", page, re.MULTILINE)
     assert len(bnnbench.scores(tmp_path / "mine.db", method="my-sgd", evaluation="test", metric="my-mae")) == 10
     monkeypatch.chdir(tmp_path)

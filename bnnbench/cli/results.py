@@ -21,7 +21,7 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option("--figures", default="svg", show_default=True, help="svg, png, pdf, with commas, or `none`.")
 @click.option("--jobs", type=int, help="Processes that draw figures; default one for each core.")
 def report(formats: str | None, **options: Any) -> None:
-    """Write a page, comparison tables and figures from a database.
+    """Write pages, comparison tables and figures from a database.
 
     \b
     Example:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnbench.errors import UserError
+from bnnbench.reporting.document import INDEX, Page
 from bnnbench.reporting.fidelity import fidelity
+from bnnbench.reporting.front import front
 from bnnbench.reporting.implementations import implementations
-from bnnbench.reporting.output import Output, file_stem
+from bnnbench.reporting.leaderboards import leaderboard_tables, shown
+from bnnbench.reporting.output import Output
 from bnnbench.reporting.page.requirements import REMEDY, lacking
+from bnnbench.reporting.pages import fidelity_page, implementations_page, leaderboards_page, section_page
+from bnnbench.reporting.pages import pictures as shown_as
+from bnnbench.reporting.reading import reading
 from bnnbench.reporting.select import Section, Selection, select
 from bnnbench.reporting.superseded import Installed
-from bnnbench.reporting.tables.costs import costs
+from bnnbench.reporting.tables.chapter import Chapter, write
+from bnnbench.reporting.tables.costs import cost_tables
 from bnnbench.reporting.tables.every import marked, section_tables
 from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tables
 from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.implementations import conclusion, implementation_tables
-from bnnbench.reporting.tables.table import frame_csv, write
 
 if TYPE_CHECKING:  # matplotlib is loaded for figures, not for tables
     from bnnbench.reporting.figures.drawing import Drawer
@@ -39,14 +45,14 @@ def build(
     figures: Sequence[str] = FIGURES[:1],
     processes: int | None = 1,
 ) -> list[Path]:
-    """Write `index.html`, tables, figures and `index.md` below `out`.
+    """Write `index.html`, tables, figures, `index.md` and the pages that it leads to below `out`.
 
     Args:
         store: a `ResultStore`; only read.
         tasks, methods: names (tasks: groups too, `all`) to keep; None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
-        formats: of `html` (the page to look things up in), `md` (all tables and figures as one text), `csv` and
-            `latex`; None for all that the installed packages can write.
+        formats: of `html` (the page to look things up in), `md` (a summary, and a page with all tables and figures for
+            each group of tasks), `csv` and `latex`; None for all that the installed packages can write.
         figures: formats of the figures, of `svg`, `png` and `pdf`, the text showing the first; or `none`.
         processes: how many draw figures, None for one a core; see `Drawer`.
         installed: versions of the `method`s and `task`s that the reader has; results of older ones are marked as such.
@@ -61,20 +67,26 @@ def build(
     if has_figures := list(figures) != ["none"]:
         _check(figures, "Unknown format of figures", FIGURES)
     selection, output = select(store, tasks, methods, budget, installed), Output(out)
+    boards = [(scope, marked(leaderboard_tables(selection, scope), selection)) for scope in shown(selection)]
+    chapters = [Chapter(leaderboards_page(selection, boards), tuple(table for _, own in boards for table in own))]
     with _drawer(figures if has_figures and "md" in formats else (), processes) as drawer:
-        pages = [_section(selection, section, output, set(formats), drawer) for section in selection.sections]
-        across = _fidelity(selection, output, set(formats), drawer)
-        further = _implementations(selection, output, set(formats))
+        chapters += [_section(selection, section, chapters[0].page, drawer) for section in selection.sections]
+        chapters += [*_fidelity(selection, drawer), *_implementations(selection)]
         for name, content in drawer.files() if drawer else ():
             output.write(f"figures/{name}", content)
+    write(chapters, output, set(formats))
     if "html" in formats:
         from bnnbench.reporting.page.html import page
 
         output.write("index.html", page(selection))
     if "md" in formats:
-        from bnnbench.reporting.pages import index
-
-        output.write("index.md", index(selection, pages, across, further, has_figures=has_figures))
+        pages = {page.file: page for page in (*(chapter.page for chapter in chapters), reading(selection))}
+        for name, found in pages.items():
+            output.write(name, found.markdown())
+        first = front(selection, boards, pages, has_html="html" in formats, has_figures=has_figures)
+        output.write(INDEX, first)
+    for name in output.files:
+        store.refuse_output(output.root / name)
     return output.finish()
 
 
@@ -99,53 +111,36 @@ def _drawer(figures: Sequence[str], processes: int | None) -> AbstractContextMan
     return Drawer(figures, processes)
 
 
-def _section(selection: Selection, section: Section, output: Output, formats: set[str], drawer: Drawer | None) -> str:
-    """Write one section's tables and have its figures drawn; returns its part of the page."""
+def _section(selection: Selection, section: Section, boards: Page, drawer: Drawer | None) -> Chapter:
+    """One section's tables and page; its figures are left to be drawn."""
     headlines = marked(headline_tables(selection, section), selection)
     others = section_tables(selection, section)
-    write([*headlines, *others], output, formats)
-    if "csv" in formats:
-        output.write(f"tables/{file_stem(section.name)}-cost.csv", frame_csv(costs(section)))
-    if "md" not in formats:
-        return ""
-    from bnnbench.reporting.pages import pictures, section_page
+    costs, pictures = cost_tables(section), []
+    if drawer is not None:
+        from bnnbench.reporting.figures.section import plots_of
 
-    if drawer is None:
-        return section_page(selection, section, headlines, others, [])
-    from bnnbench.reporting.figures.section import plots_of
-
-    shown = pictures(map(drawer.add, plots_of(selection, section)), drawer.formats)
-    return section_page(selection, section, headlines, others, shown)
+        pictures = shown_as(map(drawer.add, plots_of(selection, section)), drawer.formats)
+    page = section_page(selection, section, headlines, others, costs, pictures, boards)
+    return Chapter(page, (*headlines, *others, *costs))
 
 
-def _fidelity(selection: Selection, output: Output, formats: set[str], drawer: Drawer | None) -> list[str]:
-    """Write the comparisons with HMC, which belong to no one section; returns their part of the page, if any."""
+def _fidelity(selection: Selection, drawer: Drawer | None) -> Iterator[Chapter]:
+    """The comparisons with HMC, which belong to no one section, if there are any."""
     found = fidelity(selection)
     if found is None:
-        return []
-    tables = marked([*certificate_tables(found), *fidelity_tables(found)], selection)
-    write(tables, output, formats)
-    if "md" not in formats:
-        return []
-    from bnnbench.reporting.pages import fidelity_page, pictures
+        return
+    tables, pictures = marked([*certificate_tables(found), *fidelity_tables(found)], selection), []
+    if drawer is not None:
+        from bnnbench.reporting.figures.section import fidelity_plot
 
-    if drawer is None:
-        return [fidelity_page(tables, [])]
-    from bnnbench.reporting.figures.section import fidelity_plot
-
-    return [fidelity_page(tables, pictures([drawer.add(fidelity_plot(selection, found))], drawer.formats))]
+        pictures = shown_as([drawer.add(fidelity_plot(selection, found))], drawer.formats)
+    yield Chapter(fidelity_page(tables, pictures), tuple(tables))
 
 
-def _implementations(selection: Selection, output: Output, formats: set[str]) -> dict[str, str]:
-    """Write what sets implementations side by side; returns the file of its page, if any, by its title."""
+def _implementations(selection: Selection) -> Iterator[Chapter]:
+    """What sets implementations side by side, if there are any."""
     found = implementations(selection)
     if found is None:
-        return {}
+        return
     tables = marked(implementation_tables(found), selection)
-    write(tables, output, formats)
-    if "md" not in formats:
-        return {}
-    from bnnbench.reporting.pages import IMPLEMENTATIONS, implementations_page
-
-    output.write("implementations.md", implementations_page(conclusion(found), tables))
-    return {IMPLEMENTATIONS: "implementations.md"}
+    yield Chapter(implementations_page(conclusion(found), tables), tuple(tables))

@@ -12,11 +12,17 @@ import re
 _MARKUP = re.compile(r"[|*<`\\$~]|\](?=[(\[:])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 _BLOCK = re.compile(r"^(#|>|[+\-](?=\s|$)|=+$|-+$)")
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {"\\": r"\textbackslash{}", "–": "--", "†": r"\dag", "‡": r"\ddag", "§": r"\S", "±": r"$\pm$", "−": "$-$"}
-_LATEX |= {"¶": r"\P", "°": r"$^{\circ}$", "◇": r"$\diamond$"}
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "*": "{*}"}
+_LATEX |= {"\\": r"\textbackslash{}", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "±": r"$\pm$", "−": "$-$"}
+_LATEX |= {"¶": r"\P{}", "°": r"$^{\circ}$", "◇": r"$\diamond$", "×": r"$\times$", "·": r"$\cdot$", "→": r"$\to$"}
 _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", "…": r"\ldots{}"}
-_LATEX |= {"∞": r"$\infty$", "∥": r"$\parallel$", '"': r"\textquotedbl{}"}
+_LATEX |= {"∞": r"$\infty$", "∥": r"$\parallel$", "≤": r"$\leq$", "≥": r"$\geq$", "²": "$^{2}$", "³": "$^{3}$"}
+_LATEX |= {'"': "''", "“": "``", "”": "''", "‘": "`", "’": "'", "–": "--", "—": "---"}
+_GREEK = (
+    "α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho σ sigma "
+    "τ tau φ phi χ chi ψ psi ω omega Γ Gamma Δ Delta Θ Theta Λ Lambda Π Pi Σ Sigma Φ Phi Ψ Psi Ω Omega"
+)
+_LATEX |= {letter: f"$\\{name}$" for letter, name in re.findall(r"(\w) (\w+)", _GREEK)}
 
 
 def one_line(text: str) -> str:
@@ -45,5 +51,10 @@ def code(text: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(_LATEX.get(c, c) for c in one_line(text))
+    """Text as pdflatex takes it: special characters escaped; those that its fonts lack by their numbers, `[U+6F22]`."""
+    return "".join(_LATEX.get(c) or (c if _plain(c) else f"{{[}}U+{ord(c):04X}{{]}}") for c in one_line(text))
+
+
+def _plain(c: str) -> bool:
+    """ASCII, or an accented letter of Western Europe."""
+    return c.isascii() or (c <= "ÿ" and c.isalpha() and c not in "ªµº")

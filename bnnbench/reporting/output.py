@@ -21,7 +21,8 @@ from bnnbench.errors import UserError
 
 MANIFEST = "manifest.json"
 FOLDERS = (Path("tables"), Path("figures"))
-WRITTEN = (Path("index.html"), Path("index.md"), Path(MANIFEST), *FOLDERS)  # all that a report writes in its folder
+PAGES = (".md", ".html")  # suffixes of files beside these folders
+WRITTEN = (Path("index.html"), Path("index.md"), Path(MANIFEST), *FOLDERS)  # what any report may write in its folder
 LONGEST = 120  # characters of a file's stem
 
 
@@ -99,13 +100,17 @@ class Output:
             raise
 
     def _previous(self) -> set[str]:
-        """Files of the last manifest that are ours to remove: directly in tables/ or figures/."""
+        """Files of the last manifest that are ours to remove: pages, and what is directly in tables/ or figures/."""
         try:
             listed = json.loads((self.root / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return set()
         names = {name for name in listed if isinstance(name, str)} if isinstance(listed, list) else set()
-        return {name for name in names if Path(name).parent in FOLDERS}
+        return {name for name in names if _ours(Path(name))}
+
+
+def _ours(path: Path) -> bool:
+    return path.parent in FOLDERS or (path.parent == Path() and path.suffix in PAGES)
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def test_a_loaded_flow_is_the_one_that_was_scored(db, method, task):
 
 def test_the_report_of_flows_has_its_tables_and_figures(db, tmp_path):
     bnnbench.report(db=db, out=tmp_path / "report")
-    page = (tmp_path / "report" / "index.md").read_text()
+    page = (tmp_path / "report" / "density-fixed.md").read_text()
     assert "density: divergence of the flow from the truth" in page
     figures = {path.stem for path in (tmp_path / "report" / "figures").glob("*.svg")}
     assert {"density-fixed-maps-moons", "density-fixed-energies", "density-fixed-densities"} <= figures

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from report_data import pages
 
 from bnnbench.reporting.build import build
 from bnnbench.reporting.figures import style
@@ -25,11 +26,11 @@ def drawn(store: ResultStore) -> dict[str, Figure]:
 
 
 def written(store: ResultStore, out: Path, monkeypatch) -> str:
-    """The page of a report, built without its pictures."""
+    """The pages of a report, built without its pictures."""
     with monkeypatch.context() as patch:
         patch.setattr(style, "render", lambda figure, formats: {})
         build(store, out)
-    return (out / "index.md").read_text()
+    return pages(out)
 
 
 def texts(figure: Figure) -> list[str]:

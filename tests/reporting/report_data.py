@@ -229,6 +229,12 @@ def _toy(rng: np.random.Generator, task: str, method: str, quality: float) -> Ou
     return _done(cell(task, method, "fixed"), evaluations, quality, quality)
 
 
+def pages(out: Path) -> str:
+    """All pages of a report in Markdown, the first one first, each after its name."""
+    names = sorted((path.name for path in out.glob("*.md")), key=lambda name: (name != "index.md", name))
+    return "\n".join(f"FILE {name}\n\n{(out / name).read_text(encoding='utf-8')}" for name in names)
+
+
 def fill(path: Path, outcomes: Iterable[Outcome], methods: Iterable[MethodRecord] = METHODS) -> ResultStore:
     """A database of these outcomes."""
     store = ResultStore(path)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from report_data import cell, fill
+from report_data import cell, fill, pages
 
 from bnnbench.records import EvaluationRecord, MethodRecord, Outcome, Score, Status
 from bnnbench.reporting.build import build
@@ -105,7 +105,7 @@ def test_without_a_baseline_or_anything_behind_it_there_is_no_table(path, method
 def test_tables_that_mark_it_name_the_table(path, tmp_path):
     with fill(path, [outcome(m, i, s) for m, own in SPLITS.items() for i, s in enumerate(own)], METHODS) as store:
         build(store, tmp_path / "out", figures=["none"])
-    page = (tmp_path / "out/index.md").read_text()
+    page = pages(tmp_path / "out")
     assert "¶n/k: worse than constant on n of k splits; where and why, in the table “behind the baseline”." in page
     assert "### uci: behind the baseline" in page
     numbers = pd.read_csv(tmp_path / "out/tables/uci-10fold-behind.csv").set_index(["method", "metric"])

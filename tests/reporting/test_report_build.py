@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from report_data import METHODS, TASKS, cell, fill, gallery, lost, outcome
+from report_data import METHODS, TASKS, cell, fill, gallery, lost, outcome, pages
 
 from bnnbench.errors import UserError
 from bnnbench.records import MethodRecord, MetricRecord, Score, Status, TaskRecord
@@ -72,7 +72,7 @@ def test_same_database_same_bytes_whatever_the_users_settings(report, database, 
 
 
 def test_page(report):
-    page = (report[0] / "index.md").read_text()
+    page = pages(report[0])
     assert "mc-dropout" in page
     assert "| mc-dropout | power    | 0–7    | failed: stopped by an error; tried again by the next run " in page
     assert "RuntimeError: out of memory \\| asked for 3 GiB" in page
@@ -155,7 +155,7 @@ def test_everything_failed(tmp_path):
     outcomes = [lost(cell("housing", "map", index=i), Status.FAILED, "boom") for i in range(2)]
     with fill(tmp_path / "x.db", outcomes) as store:
         build(store, tmp_path / "out")
-    assert "boom" in (tmp_path / "out/index.md").read_text()
+    assert "boom" in pages(tmp_path / "out")
 
 
 def test_older_versions_are_left_out_and_counted(tmp_path):
@@ -166,15 +166,17 @@ def test_older_versions_are_left_out_and_counted(tmp_path):
         store.record(1, new)
         build(store, tmp_path / "out", formats=["md", "csv"])
     assert "housing,map,-1,0,-1,2" in (tmp_path / "out/tables/uci-10fold-log_likelihood.csv").read_text()
-    assert "2 cells of superseded versions" in (tmp_path / "out/index.md").read_text()
+    assert "2 cells of superseded versions" in pages(tmp_path / "out")
 
 
 def test_results_of_superseded_versions_are_shown_and_said_to_be(small, tmp_path):
     """sgld and wine are installed in newer versions than the database has, map in the same, housing in an older one."""
     installed = {"method": {"map": 1, "sgld": 3}, "task": {"wine": 2, "housing": 0}}
     build(small, tmp_path, installed=installed)
-    page = (tmp_path / "index.md").read_text()
-    assert page.index("**Superseded results.**") < page.index("## How to read this")
+    page = pages(tmp_path)
+    first = (tmp_path / "index.md").read_text()
+    assert first.index("**Superseded results.** Of 1 method and 1 task, marked °") < first.index("## How to read this")
+    assert "](reading.md#superseded-results)" in first
     assert "methods sgld (1, now 3); tasks wine (1, now 2)" in page
     assert re.search(r"^\| method +\| +housing \| +wine° \|$", page, re.M)
     assert re.search(r"^\| sgld° +\| ", page, re.M)
@@ -203,7 +205,9 @@ def test_stale_files_go_only_if_they_were_ours(small, tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps([*manifest, "keep.txt", "tables/..", "../x"]))
     build(small, tmp_path, formats=["csv"], tasks=["housing"])
     left = {p.name for p in (tmp_path / "tables").iterdir()}
-    assert left == {"uci-10fold-log_likelihood.csv", "uci-10fold-cost.csv", "notes.csv"}
+    assert left == {
+        "uci-10fold-log_likelihood.csv", "uci-10fold-cost.csv", "leaderboard-uci-10fold-full.csv", "notes.csv"
+    }  # fmt: skip
     assert (tmp_path / "keep.txt").exists()
 
 
@@ -227,7 +231,7 @@ def test_unwritable_folder_and_full_disk(small, tmp_path, monkeypatch):
 
 
 def test_imports_no_torch_and_no_method():
-    code = "import sys, bnnbench.reporting.pages, bnnbench.reporting.figures.section"
+    code = "import sys, bnnbench.reporting.front, bnnbench.reporting.figures.section"
     code += (
         "; bad = [m for m in sys.modules if m.split('.')[0] == 'torch' or m.startswith('bnnbench.methods')]; print(bad)"
     )
@@ -270,7 +274,7 @@ def test_rows_of_one_method_stand_in_the_order_of_their_numbers():
 
 
 def test_many_commands_are_folded():
-    from bnnbench.reporting.pages import UNFOLDED, _listed
+    from bnnbench.reporting.provenance import UNFOLDED, _listed
 
     several = [f"`run {i}`" for i in range(UNFOLDED)]
     assert _listed("Command", ["`run`", "`run`"]) == "* Command: `run`\n"
@@ -297,11 +301,12 @@ def test_a_metric_of_a_plugin_reaches_the_tables_if_it_is_a_headline(tmp_path):
         store.record(1, outcomes)
         build(store, tmp_path / "out")
     tables = {path.name for path in (tmp_path / "out/tables").iterdir()}
-    assert tables == {"uci-10fold-surprise.csv", "uci-10fold-surprise.tex", "uci-10fold-cost.csv"}
+    stems = ("uci-10fold-surprise", "uci-10fold-cost", "leaderboard-uci-10fold-full")
+    assert tables == {*(f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "tex")), "all.tex"}
     lines = (tmp_path / "out/tables/uci-10fold-surprise.csv").read_text().splitlines()[1:]
     assert [line.split(",")[1:6:4] for line in lines] == [["map", "10"], ["sgld", "10"]]
     assert [line.split(",")[6] for line in lines] == ["False", "True"], "lower is better"
-    page = (tmp_path / "out/index.md").read_text()
+    page = pages(tmp_path / "out")
     assert "### uci: surprise\n" in page
     assert "Surprise on the test rows: mean surprise (bits, lower is better)." in page
 
@@ -322,5 +327,5 @@ def test_a_warning_of_a_task_stands_over_its_section_and_under_its_tables(tmp_pa
         store.register((), (warned,), ())
         store.record(1, [outcome(cell("wine", "map", index=i), -1.0) for i in range(2)])
         build(store, tmp_path / "out")
-    assert "\n**Handle with \\*care\\*.**\n" in (tmp_path / "out/index.md").read_text()
+    assert "\n**Handle with \\*care\\*.**\n" in pages(tmp_path / "out")
     assert "Handle with *care*." in (tmp_path / "out/tables/uci-10fold-log_likelihood.tex").read_text()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from image_data import IMAGE_METHODS, IMAGE_TASKS, images
-from report_data import METHODS, METRICS, SESSION, TASKS, cell, outcome
+from report_data import METHODS, METRICS, SESSION, TASKS, cell, outcome, pages
 
 from bnnbench.reporting.build import build
 from bnnbench.reporting.select import select
@@ -37,7 +37,9 @@ def selection(tmp_path):
 
 
 def test_a_table_for_each_of_the_conditions(selection):
-    tables = {str(conditions): grid.markdown() for conditions, grid in cost_tables(selection.sections[0])}
+    tables = {
+        table.title.removeprefix("uci: cost on "): table.grid.markdown() for table in cost_tables(selection.sections[0])
+    }
     assert list(tables) == [
         "NVIDIA H200, 2 threads, packs of 4 cells",
         "cpu, 1 thread, packs of 10 cells",
@@ -61,7 +63,7 @@ def test_no_mean_over_conditions(selection):
 
 def test_page_says_on_what(selection, tmp_path):
     build(selection.store, tmp_path / "out", formats=["md"])
-    page = (tmp_path / "out/index.md").read_text()
+    page = pages(tmp_path / "out")
     assert "On NVIDIA H200, 2 threads, packs of 4 cells:\n" in page
 
 

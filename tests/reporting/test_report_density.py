@@ -20,7 +20,7 @@ from density_data import (
     stored,
     truth,
 )
-from report_data import cell, outcome
+from report_data import cell, outcome, pages
 
 from bnnbench.reporting.build import build
 from bnnbench.reporting.figures.flow_densities import field
@@ -138,7 +138,7 @@ def test_at_most_ten_rows_every_method_first():
 def test_page_says_what_to_see_in_every_figure(tmp_path):
     with density_store(tmp_path / "x.db", densities(("flow-planar",))) as store:
         build(store, tmp_path / "out")
-    page = (tmp_path / "out/index.md").read_text().splitlines()
+    page = pages(tmp_path / "out").splitlines()
     for stem in STEMS:
         assert (tmp_path / f"out/figures/density-fixed-{stem}.svg").is_file()
         (at,) = [i for i, line in enumerate(page) if line.endswith(f"(figures/density-fixed-{stem}.svg)")]

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
-from report_data import cell, outcome
+from report_data import cell, outcome, pages
 from suite_data import SUITE, SUITE_METHODS, suite, suite_store
 
 from bnnbench.reporting.build import build
@@ -50,7 +50,7 @@ def test_same_bytes_and_every_figure_that_has_data(database, tmp_path):
                  "toy-fixed-toy-heteroscedastic"):  # fmt: skip
         assert f"{stem}.svg" in written
     assert {"toy-fixed-truth-toy-heteroscedastic.csv", "toy-fixed-samplers.tex", "uci-10fold-samplers.csv"} <= written
-    page = (tmp_path / "one/index.md").read_text()
+    page = pages(tmp_path / "one")
     for title in (
         "### toy-heteroscedastic: distance from the truth",
         "### uci: samplers",

@@ -55,8 +55,8 @@ def test_latex_golden():
         "\\begin{tabular}{lr}\n\\toprule\nmethod & housing \\\\\n\\midrule\n"
         "map & \\textbf{$-$1.100} $\\pm$ 0.058 \\\\\n"
         "mc\\_dropout & \\textbf{1.107} $\\pm$ 0.030 \\\\\n"
-        "sgld & 3.050 $\\pm$ 0.050$^{\\dag}$ \\\\\n"
-        "hmc & $^{\\dag}$ \\\\\n"
+        "sgld & 3.050 $\\pm$ 0.050$^{\\dag{}}$ \\\\\n"
+        "hmc & $^{\\dag{}}$ \\\\\n"
         "\\bottomrule\n\\end{tabular}\n"
     )
 
@@ -84,7 +84,7 @@ def test_median_and_splits_worse_than_the_baseline_stand_in_the_cell():
     scores["baseline"] = scores["method"] == "constant"
     table = comparison(scores, "rmse", better=-1)
     assert "1e+12 ± 1e+12 (median 1.45) ¶2/10 |" in comparison_grid(table).markdown()
-    assert "1e+12 $\\pm$ 1e+12 (median 1.45)$^{\\P2/10}$" in comparison_grid(table).latex("")
+    assert "1e+12 $\\pm$ 1e+12 (median 1.45)$^{\\P{}2/10}$" in comparison_grid(table).latex("")
     assert ",1.45,10,False,True,False,False,2,10,False" in frame_csv(comparison_numbers(table))
 
 

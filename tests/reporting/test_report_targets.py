@@ -10,7 +10,7 @@ from suite_data import suite_store
 from bnnbench.records import EvaluationRecord, Score, canonical
 from bnnbench.reporting.comparison import comparison
 from bnnbench.reporting.fidelity import fidelity
-from bnnbench.reporting.pages import HOW_TO_READ
+from bnnbench.reporting.reading import HOW_TO_READ
 from bnnbench.reporting.select import select
 from bnnbench.reporting.tables.headline import comparison_grid
 from bnnbench.reporting.tables.summary import summary_tables

@@ -12,13 +12,18 @@ from bnnbench.reporting.page.differences import Differences, differences, pairs,
 from bnnbench.reporting.page.ranking import Ranking, ranking
 from bnnbench.reporting.page.samples import samples
 from bnnbench.reporting.page.scopes import Column, Scope
+from bnnbench.reporting.page.sentence import UNRANKED, sentence
 from bnnbench.reporting.page.spent import COSTS, Spent, calibration, machines, spent
 from bnnbench.reporting.select import Selection
 from bnnbench.reporting.separable import ALPHA
 
 
 def board(selection: Selection, scope: Scope) -> dict[str, Any]:
-    """All that the first screen shows of a scope; methods are places in `rows`."""
+    """All that the first screen shows of a scope; methods are places in `rows`. Made once: the texts show it too."""
+    return scope.sections[0].once(("board", scope.name), lambda: _board(selection, scope))
+
+
+def _board(selection: Selection, scope: Scope) -> dict[str, Any]:
     found = spent(scope)
     own, calibrated = [found[row] for row in scope.rows], calibration(selection, scope)
     by_metric = {metric: _of_metric(selection, scope, metric, found) for metric in scope.metrics}
@@ -30,6 +35,7 @@ def board(selection: Selection, scope: Scope) -> dict[str, Any]:
         "rows": list(scope.rows),
         "tasks": [task for section in scope.sections for task in section.tasks],
         "metrics": {metric: columns for metric, columns in by_metric.items() if columns},
+        "unranked": UNRANKED,
         "cost": {name: numbers(getattr(each, name) for each in own) for name in COSTS},
         "machines": machines(scope.sections),
         "samples": [each.terms for each in own],
@@ -51,10 +57,11 @@ def _of_metric(selection: Selection, scope: Scope, metric: str, cost: Mapping[st
     if found is None:
         return None
     apart = [differences(scope.rows, c, definition.unit, own) for c, own in zip(columns, repeated, strict=True)]
-    wins = np.sum([_wins(scope.rows, c, d) for c, d in zip(columns, apart, strict=True)], axis=0)
+    wins = [_wins(scope.rows, c, d) for c, d in zip(columns, apart, strict=True)]
+    ties = [_ties(d, own) for d, own in zip(apart, wins, strict=True)]
     better, same = signed_rank(np.stack([own.relative for own in apart]))
     places = [scope.rows.index(row) for row in found.rows]
-    return {
+    shown: dict[str, Any] = {
         "tasks": [column.task for column in columns],
         "thin": [column.task for column in thin],
         "kinds": [own.kind for own in repeated],
@@ -69,12 +76,15 @@ def _of_metric(selection: Selection, scope: Scope, metric: str, cost: Mapping[st
         "tied": [scope.rows.index(row) for row in found.tied],
         "absent": {scope.rows.index(row): n for row, n in found.absent.items()},
         "nemenyi": number(nemenyi(len(found.rows), len(columns)), 4),
-        "wins": wins.tolist(),
+        "first": scope.rows.index(found.tied[0]) if found.tied else places[int(found.mean.argmin())],
+        "wins": np.sum(wins, axis=0).tolist(),
+        "ties": np.sum(ties, axis=0).tolist(),
         "signed": {"better": numbers(better, 3), "same": numbers(same, 3)},
         "pairs": {c.task: _pairs(d) for c, d in zip(columns, apart, strict=True)},
         "front": {name: front(found, {row: getattr(cost[row], name) for row in found.rows}) for name in COSTS},
         "cheapest": _cheapest(found, cost, scope.rows),
     }
+    return shown | {"sentence": sentence(scope, metric, shown)}
 
 
 def covered(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
@@ -111,6 +121,13 @@ def _wins(rows: Sequence[str], column: Column, found: Differences) -> np.ndarray
     lost = [e is not None and not able[i] for i, e in enumerate(entries)]
     won[np.ix_(np.flatnonzero(able), np.flatnonzero(lost))] = 1
     return won
+
+
+def _ties(found: Differences, won: np.ndarray) -> np.ndarray:
+    """[m, m]: 1 where both have a score on this data set and neither is better."""
+    met = np.zeros(won.shape, dtype=int)
+    met[pairs(len(met))] = ~np.isnan(found.mean)
+    return (met + met.T) * (won + won.T == 0)
 
 
 def nemenyi(m: int, k: int) -> float:

@@ -17,7 +17,7 @@ from bnnbench.reporting.page.nearness import nearness
 from bnnbench.reporting.page.quoted import quoted
 from bnnbench.reporting.page.scopes import scopes
 from bnnbench.reporting.page.sections import columns_of
-from bnnbench.reporting.pages import FOLDERS
+from bnnbench.reporting.provenance import FOLDERS
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.text import words
@@ -34,7 +34,7 @@ def payload(selection: Selection) -> dict[str, Any]:
         "tasks": _tasks(selection, sections),
         "metrics": {name: _metric(selection, name) for section in sections for name in section.metrics},
         "sections": shown,
-        "scopes": [board(selection, scope) for scope in scopes(sections, _data(selection))],
+        "scopes": [board(selection, scope) for scope in scopes(selection)],
         "sessions": _sessions(selection, list(sessions)),
         "messages": list(messages),
         "nearness": nearness(selection),
@@ -92,12 +92,6 @@ def _tasks(selection: Selection, sections: tuple[Section, ...]) -> dict[str, dic
         }
         for task in shown
     }
-
-
-def _data(selection: Selection) -> dict[str, str]:
-    """Task -> checksum of its data, which its version holds."""
-    known = selection.tasks.drop_duplicates("name", keep="last")
-    return {str(t["name"]): str(t["version"]).partition("+")[2] for t in known.to_dict("records")}
 
 
 def _metric(selection: Selection, name: str) -> dict[str, Any]:

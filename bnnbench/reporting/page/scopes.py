@@ -32,6 +32,14 @@ class Scope:
     title: str
     sections: tuple[Section, ...]
 
+    def __str__(self) -> str:
+        return f"{self.title} ({self.rule})"
+
+    @property
+    def heading(self) -> str:
+        """What a leaderboard is called; for one section as its page is."""
+        return f"{self.title}, split rule {self.rule}, budget {self.budget}"
+
     @property
     def rule(self) -> str:
         """Split rule of all of them."""
@@ -59,16 +67,18 @@ class Scope:
         return [Column(section, task, table) for section, table in tables for task in table.tasks]
 
 
-def scopes(sections: Sequence[Section], data: Mapping[str, str]) -> list[Scope]:
-    """Unions first, those of most data sets first; then every section for itself.
-
-    Args:
-        data: task -> checksum of its data.
-    """
+def scopes(selection: Selection) -> list[Scope]:
+    """Unions first, those of most data sets first; then every section for itself; of all budgets."""
+    sections, data = (*selection.sections, *selection.others), _checksums(selection)
     distinct = [_distinct(own, data) for own in _families(sections)]
     unions = [_union(own) for own in distinct if len(own) > 1]
     unions.sort(key=lambda scope: -sum(len(section.tasks) for section in scope.sections))
-    return unions + [Scope(f"{s.name}-{s.budget}", s.group, (s,)) for s in sections]
+    return unions + [alone(section) for section in sections]
+
+
+def alone(section: Section) -> Scope:
+    """A section for itself."""
+    return Scope(f"{section.name}-{section.budget}", section.group, (section,))
 
 
 def _families(sections: Sequence[Section]) -> list[list[Section]]:
@@ -81,6 +91,12 @@ def _families(sections: Sequence[Section]) -> list[list[Section]]:
         else:
             own.append(section)
     return found
+
+
+def _checksums(selection: Selection) -> dict[str, str]:
+    """Task -> checksum of its data, which its version holds."""
+    known = selection.tasks.drop_duplicates("name", keep="last")
+    return {str(t["name"]): str(t["version"]).partition("+")[2] for t in known.to_dict("records")}
 
 
 def _distinct(sections: Sequence[Section], data: Mapping[str, str]) -> list[Section]:

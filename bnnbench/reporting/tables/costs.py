@@ -16,11 +16,17 @@ from bnnbench.records import SCORED, Status
 from bnnbench.reporting.select import Section
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
+from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import significant
 
 MISSING = "not run, though other methods of the same task were"
 UNSCORED = "its scores are missing from the database"
 CONDITIONS = ["device", "threads", "pack_size"]
+CAPTION = (
+    "Seconds a cell, with milliseconds a minibatch gradient in brackets: the wall time of a pack shared equally among "
+    "its cells. Compare within a table only: in each are cells trained on the same device, with the same number of "
+    "threads, and with as many others in a pack. Gradients in total counts all networks or chains of a cell."
+)
 SPENT = {"steps": "gradients per network", "gradients": "gradients in total", "parameters": "parameters"}
 
 
@@ -69,12 +75,17 @@ def costs(section: Section) -> Frame:
     return table.rename(columns={"row": "method"}).reset_index(drop=True)
 
 
-def cost_tables(section: Section) -> list[tuple[Conditions, Grid]]:
-    """For each of the conditions a table: methods x data sets, then gradients and parameters over data sets."""
-    return sorted(
-        (Conditions(str(device), int(threads), int(pack_size)), _grid(section, part))
-        for (device, threads, pack_size), part in costs(section).groupby(CONDITIONS)
-    )
+def cost_tables(section: Section) -> list[Table]:
+    """For each of the conditions a table: methods x data sets, then gradients and parameters over data sets. The first
+    has the numbers of all."""
+    table, caption = costs(section), f"{CAPTION} {section.warning}".strip()
+    settings = sorted((Conditions(str(device), int(threads), int(pack_size)), part)
+                      for (device, threads, pack_size), part in table.groupby(CONDITIONS))  # fmt: skip
+    return [
+        Table(f"{section.name}-cost" + f"-{place}" * (place > 1), f"{section.group}: cost on {conditions}",
+              _grid(section, part), caption, table if place == 1 else None)
+        for place, (conditions, part) in enumerate(settings, 1)
+    ]  # fmt: skip
 
 
 def _grid(section: Section, table: Frame) -> Grid:

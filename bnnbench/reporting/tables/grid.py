@@ -65,11 +65,11 @@ class Grid:
 
     def markdown(self) -> str:
         """A Markdown table, bold and marks included."""
-        rows = [
-            [escape_markdown(name), *(f"{f'**{text}**' if bold else text} {mark}".strip() for text, bold, mark in own)]
-            for name, own in self.rows
-        ]
-        return markdown([*map(escape_markdown, self.header)], rows)
+        return markdown([*map(escape_markdown, self.header)], self.lines())
+
+    def lines(self) -> list[list[str]]:
+        """Its rows in Markdown, cell by cell."""
+        return [[escape_markdown(name), *(_markdown_text(*cell) for cell in own)] for name, own in self.rows]
 
     def latex(self, caption: str) -> str:
         r"""A booktabs `tabular` to \input, with the caption as a comment."""
@@ -88,17 +88,22 @@ def _key(line: Mapping[str, Any], parts: Sequence[str]) -> Any:
     return line[parts[0]] if len(parts) == 1 else tuple(line[part] for part in parts)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: bool = True) -> str:
-    """A table padded so that its source reads well too; first column left, the others right (or left as well)."""
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table padded so that its source reads well too; so many columns to the left, the others to the right."""
     widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
 
     def line(values: Sequence[str]) -> str:
-        sides = (str.rjust if right and i else str.ljust for i in range(len(widths)))
+        sides = (str.ljust if i < left else str.rjust for i in range(len(widths)))
         padded = [side(value, width) for side, value, width in zip(sides, values, widths, strict=True)]
         return "| " + " | ".join(padded) + " |"
 
-    rule = "| " + " | ".join("-" * (w - 1) + ":" if right and i else "-" * w for i, w in enumerate(widths)) + " |"
+    rule = "| " + " | ".join("-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)) + " |"
     return "\n".join([line(header), rule, *map(line, rows)]) + "\n"
+
+
+def _markdown_text(text: str, bold: bool, mark: str) -> str:
+    shown = escape_markdown(text)
+    return f"{f'**{shown}**' if bold else shown} {mark}".strip()
 
 
 def _latex_number(text: str, bold: bool) -> str:

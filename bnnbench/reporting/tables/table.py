@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bnnbench.reporting.escape import escape_markdown
-from bnnbench.reporting.output import Output, file_stem
+from bnnbench.reporting.output import file_stem
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
 
@@ -20,28 +19,23 @@ class Table:
         title: what stands over it.
         grid: its texts.
         caption: what stands under it, in full, for a table may be read alone.
-        numbers: the same in long form, for its CSV.
+        numbers: the same in long form, for its CSV; None where that of another table has them.
     """
 
     name: str
     title: str
     grid: Grid
     caption: str
-    numbers: Frame
+    numbers: Frame | None
 
-    def page(self) -> str:
-        """Title, table and caption in Markdown."""
-        return f"### {escape_markdown(self.title)}\n\n{self.grid.markdown()}\n{escape_markdown(self.caption)}\n"
+    @property
+    def stem(self) -> str:
+        """Path of its files without the suffix."""
+        return f"tables/{file_stem(self.name)}"
 
-
-def write(tables: Iterable[Table], output: Output, formats: set[str]) -> None:
-    """CSV and LaTeX files of these tables."""
-    for table in tables:
-        stem = f"tables/{file_stem(table.name)}"
-        if "csv" in formats:
-            output.write(f"{stem}.csv", frame_csv(table.numbers))
-        if "latex" in formats:
-            output.write(f"{stem}.tex", table.grid.latex(table.caption))
+    def body(self) -> str:
+        """Table and caption in Markdown, which stand under the title."""
+        return f"{self.grid.markdown()}\n{escape_markdown(self.caption)}\n"
 
 
 def frame_csv(frame: Frame) -> str:

@@ -1,26 +1,11 @@
 // The first screen: sentence, selectors, leaderboard, and rank against cost.
 
-function renderSentence({ scope, metric, board }) {
-  if (!board) return fill($id("sentence"), scope ? "No method of this selection was run on every data set, so none is ranked; the data sets are shown below." : "This database holds nothing to rank.");
-  const name = (place) => nameButton(scope.rows[place]);
-  const [k, m] = [board.tasks.length, board.ranked.length];
-  const where = `${k === 1 ? `On ${board.tasks[0]}` : `On ${k} data sets`} (${describe(scope)}, budget ${scope.budget}) `;
-  if (!board.tied.length) return fill($id("sentence"), `${where}no method may be called the best by ${metricOf(metric).words}: each is a baseline, is flagged by its own diagnostics, or has failed cells.`);
-  const [first, ...others] = board.tied;
-  const at = board.ranked.indexOf(first);
-  const interval = board.low[at] === null ? "" : `, 95 % interval ${short(board.low[at], 2)} to ${short(board.high[at], 2)}`;
-  const parts = [where, el("strong", {}, name(first)), ` ranks first by ${metricOf(metric).words} (mean rank ${short(board.rank[at], 2)} of ${m}${interval}). `];
-  if (m > 1) parts.push(...tiedText(scope, others, m, name));
-  if (board.cheapest) parts.push(" ", name(board.cheapest.row), `, among them, costs ${percent(board.cheapest.share)} of its gradients.`);
-  fill($id("sentence"), parts);
-}
-
-function tiedText(scope, others, m, name) {
-  if (!others.length) return ["All others can be told apart from it."];
-  const shown = others.slice(0, 4).flatMap((place, i) => (i ? [", ", name(place)] : [name(place)]));
-  const rest = others.length - 4;
-  const more = rest > 0 ? ` and ${rest} more, green below` : "";
-  return [`${others.length} ${others.length === 1 ? "method" : "methods"} cannot be told apart from it: `, ...shown, `${more}.`];
+// Texts and places of methods, of which the first is the one that ranks first.
+function renderSentence({ scope, board }) {
+  if (!board) return fill($id("sentence"), scope ? scope.unranked : "This database holds nothing to rank.");
+  const first = board.sentence.findIndex((part) => typeof part === "number");
+  const shown = (part) => (typeof part === "number" ? nameButton(scope.rows[part]) : part);
+  fill($id("sentence"), board.sentence.map((part, i) => (i === first ? el("strong", {}, shown(part)) : shown(part))));
 }
 
 function nameButton(row) {
@@ -47,9 +32,7 @@ function boardRow({ scope, board, reference, state }, row, chosen) {
   const at = board.ranked.indexOf(i);
   const against = scope.rows.indexOf(reference);
   const k = board.tasks.length;
-  const shared = board.tasks.filter((task) => row !== reference && difference(scope, board, task, row, reference)).length;
-  const [won, lost] = [board.wins[i][against], board.wins[against][i]];
-  const tie = Math.max(0, shared - won - lost);
+  const [won, tie, lost] = [board.wins[i][against], board.ties[i][against], board.wins[against][i]];
   const missing = board.absent[i];
   const interval = at < 0 ? [`not on ${missing} of ${k}`, 1e9] : board.low[at] === null ? ["–", 1e9] : [`${short(board.low[at], 2)} – ${short(board.high[at], 2)}`, board.low[at]];
   const about = DATA.rows[row];

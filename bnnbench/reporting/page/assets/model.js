@@ -13,7 +13,7 @@ function current() {
   const metric = known(state.metric, Object.keys(scope?.metrics ?? {}));
   const board = scope?.metrics[metric] ?? null;
   const families = [...new Set(scope?.rows.map((row) => DATA.rows[row].family) ?? [])];
-  const first = board ? scope.rows[board.tied[0] ?? board.ranked[0]] : scope?.rows[0];
+  const first = scope?.rows[board?.first ?? 0];
   const reference = known(state.reference, scope?.rows ?? [], first);
   return { state, scope, metric, board, families, family: known(state.family, families, ""), first, reference };
 }
