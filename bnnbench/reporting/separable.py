@@ -52,7 +52,7 @@ def inseparable(scores: np.ndarray, best: int, ratio: float) -> np.ndarray:
     alive = list(range(len(rounded)))
     while len(alive) > 1 and rounded.shape[1] > 1:
         distance = _distances(rounded[None, alive], np.array([alive.index(best)]))[0]
-        worst = int(distance.argmax())
+        worst = int(np.lexsort((rounded[alive].mean(1), distance))[-1])  # of equal distances the worse mean
         limit, largest = null_distribution(len(alive), rounded.shape[1], ratio)
         if not min(distance[worst], largest) > limit:  # equal differences on all splits would make T infinite
             break

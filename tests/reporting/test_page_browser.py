@@ -114,7 +114,7 @@ def test_a_click_leads_to_each_part_and_its_charts_are_drawn(browser, whole):
     page.click("[data-go=shifts]")
     page.select_option("#quantity", "entropy_total")
     page.wait_for_function("location.hash.includes('quantity=entropy_total')")
-    page.wait_for_function("document.getElementById('shift-text').innerText.startsWith('entropy total')")
+    page.wait_for_selector("#shift-text:has-text('total entropy of 3 methods')")
     page.select_option("#near", "mean_gap")
     page.wait_for_function("location.hash.includes('near=mean_gap')")
     assert opened.said == []

@@ -68,10 +68,10 @@ def test_it_lists_what_is_behind_and_nothing_else(lines):
 
 
 def test_it_tells_what_is_off_from_what_is_too_sure(lines):
-    assert lines["sure"][3] == "too sure, 95 % intervals hold 40%"
-    assert lines["mixed"][3] == "off (0); too sure, 95 % intervals hold 94%, a few targets far outside (1)"
-    assert lines["flagged"][3] == "off"
-    assert lines["part"][3] == "off in part"
+    assert lines["sure"][3] == "overconfident, 95 % intervals hold 40%"
+    assert lines["mixed"][3] == "inaccurate (0); overconfident, 95 % intervals hold 94%, a few targets far outside (1)"
+    assert lines["flagged"][3] == "inaccurate"
+    assert lines["part"][3] == "partly inaccurate"
 
 
 def test_it_quotes_the_diagnosis_of_the_cells_that_are_behind(lines):
@@ -83,13 +83,13 @@ def test_classifications_are_judged_by_error_and_calibration(path):
     base, sure = {"log_likelihood": -2.3, "error": 0.9}, {"log_likelihood": -4.0, "error": 0.02, "ece": 0.234}
     table = table_of(path, [outcome("constant", 0, base, "digits"), outcome("sure", 0, sure, "digits")])
     ((name, (_, (where, *_), _, (why, *_))),) = table.grid.rows
-    assert (name, where, why) == ("sure", "log-likelihood 1/1", "too sure, ECE 0.234")
+    assert (name, where, why) == ("sure", "log-likelihood 1/1", "overconfident, ECE 0.234")
 
 
 def test_what_is_not_a_number_is_off(path):
     nan = BETTER | {"log_likelihood": float("nan"), "rmse": float("nan")}
     table = table_of(path, [outcome("constant", 0, BASE), outcome("good", 0, nan)])
-    assert [text for text, *_ in table.grid.rows[0][1]][3] == "off"
+    assert [text for text, *_ in table.grid.rows[0][1]][3] == "inaccurate"
 
 
 def test_seeds_are_averaged_before_they_are_judged(path):

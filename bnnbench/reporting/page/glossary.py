@@ -19,6 +19,17 @@ GLOSSARY = (
         "noise). Not to be told apart is not to be equal.",
     ),
     (
+        "bold",
+        "In a table of one data set: the best mean, and those that the same test cannot separate from it on that data "
+        "set; baselines and numbers with † or ‡ do not compete.",
+    ),
+    (
+        "green, or not, against the order of ranks",
+        "A method of a worse rank may be green and one of a better rank not: the test asks whether a method is "
+        "consistently behind, and a small difference in one direction everywhere tells more than a large one that "
+        "varies.",
+    ),
+    (
         "won / tied / lost",
         "Data sets on which a method is better than the reference, not told apart, or worse: the 95 % interval of the "
         "paired difference is above zero, holds it, or is below. The interval is corrected for the overlap of training "

@@ -19,15 +19,15 @@ from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import EMPTY, WORSE, significant, words
 
 SCORE = "log_likelihood"
-ACCURACY = {"rmse": "coverage_95", "error": "ece"}  # of the predictions alone -> whether they are too sure
-HELD = 0.9  # of 95 % intervals: with fewer targets in them a method is too sure of most, with more of a few
+ACCURACY = {"rmse": "coverage_95", "error": "ece"}  # of the predictions alone -> whether they are overconfident
+HELD = 0.9  # of 95 % intervals: with fewer targets in them a method is overconfident of most, with more of a few
 CAPTION = (
     "What {worse} marks in the tables above: methods that are worse than {baselines} on the test rows, with the number "
-    "of splits and which. Own diagnosis: what the method says of its own cells there. Off: both the predictions and "
-    "their likelihood are worse than the baseline's. Too sure: the predictions are better, and yet so narrow that "
-    "their likelihood is worse; the share of targets in central 95 % intervals tells whether everywhere or at a few "
-    "points. Off in part: the predictions are worse and their likelihood is not, for a mixture, or a wide predictive, "
-    "forgives what its mean does not."
+    "of splits and which. Own diagnosis: what the method says of its own cells there. Inaccurate: both the predictions "
+    "and their likelihood are worse than the baseline's. Overconfident: the predictions are better, and yet so narrow "
+    "that their likelihood is worse; the share of targets in central 95 % intervals tells whether everywhere or at a "
+    "few points. Partly inaccurate: the predictions are worse and their likelihood is not, for a mixture, or a wide "
+    "predictive, forgives what its mean does not."
 )
 
 
@@ -61,8 +61,8 @@ class Behind:
 
     @property
     def why(self) -> str:
-        """In words: off, too sure, off in part."""
-        kinds = {"off": self.off, f"too sure{self._how_sure()}": self.sure, "off in part": self.part}
+        """In words: inaccurate, overconfident, partly inaccurate."""
+        kinds = {"inaccurate": self.off, f"overconfident{self._how_sure()}": self.sure, "partly inaccurate": self.part}
         found = {text: splits for text, splits in kinds.items() if splits}
         several = len(found) > 1
         texts = (text + f" ({_indices(splits)})" * several for text, splits in found.items())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from bnnbench.names import SAMPLER
+from bnnbench.names import SAMPLER, TEST
 from bnnbench.records import Status
 from bnnbench.reporting.gather import Arrays, gather, gather_longer
 from bnnbench.reporting.select import Section, Selection
@@ -22,9 +22,11 @@ from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import significant
 
 SETTLED = 0.01  # nats a row: what the objective may still gain
+AGREED = 0.95  # share of test points
 FLAGGED = [Status.UNCONVERGED.value, Status.DIVERGED.value]
 CAPTION = (
-    "Samplers: cells that their own diagnostics do not flag. Early stopping: the median of the step whose state was "
+    "Samplers: no cell is flagged by their own diagnostics, and by R-hat the chains agree at 95 % of the test points of "
+    "the median cell. Early stopping: the median of the step whose state was "
     "kept, over all steps; a state chosen on validation rows is none that the method converged to. Others: how much "
     "the objective (for variational methods minus the ELBO, in nats a training row) still falls, the largest of the "
     f"data sets; converged is less than {SETTLED}."
@@ -56,9 +58,10 @@ def _judged(
     flagged = own["status"].isin(FLAGGED)
     sampled = ((section.scores["row"] == row) & (section.scores["evaluation"] == SAMPLER)).any()
     if sampled or flagged.any():
-        worst = next(iter(own.loc[flagged, "message"].value_counts().index), "")
+        worst, share = next(iter(own.loc[flagged, "message"].value_counts().index), ""), _agreement(section, row)
         why = f"{flagged.sum()} of {len(own)} cells flagged{f': {worst}' * bool(worst)}"
-        return ("no" if flagged.any() else "yes"), why
+        why += f"; chains agree at {share:.0%} of the test points" * (share == share)
+        return ("no" if flagged.any() or share < AGREED else "yes"), why
     stopped = (own["step_kept"] / own["steps"]).dropna()
     if len(stopped):
         return "stopped", f"early stopping kept the state after {stopped.median():.0%} of the steps"
@@ -67,6 +70,13 @@ def _judged(
         return None
     task, (gain, how) = max(gains.items(), key=lambda item: item[1][0])
     return ("yes" if gain < SETTLED else "no"), f"the objective falls by {significant(max(gain, 0.0))} {how} ({task})"
+
+
+def _agreement(section: Section, row: str) -> float:
+    """Median over cells of the share of test points at which R-hat lets a row's chains pass; NaN without any."""
+    scores = section.scores
+    own = scores[(scores["row"] == row) & (scores["evaluation"] == TEST) & (scores["metric"] == "share_converged")]
+    return float(own["value"].median())
 
 
 def _gains(row: str, curves: dict[tuple[str, str], list[Arrays]], later: Ends) -> dict[str, tuple[float, str]]:

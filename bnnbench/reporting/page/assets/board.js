@@ -8,15 +8,15 @@ function renderSentence({ scope, board }) {
   fill($id("sentence"), board.sentence.map((part, i) => (i === first ? el("strong", {}, shown(part)) : shown(part))));
 }
 
-function nameButton(row) {
+function nameButton(row, flagged = true) {
   const about = DATA.rows[row];
   const { scope } = current();
-  const marks = (about.superseded ? "°" : "") + (about.other_target ? "§" : "") + (scope.unconverged[scope.rows.indexOf(row)] ? "‡" : "");
+  const marks = (about.superseded ? "°" : "") + (about.other_target ? "§" : "") + (flagged && scope.unconverged[scope.rows.indexOf(row)] ? "‡" : "");
   return el("button", { type: "button", class: "name", title: `${about.family}; show this method`, click: () => { setState({ method: row }); go("method"); } }, row + marks);
 }
 
 function renderSelectors({ scope, metric, family, families, reference, state }) {
-  const kinds = [...new Map(DATA.scopes.map((each) => [describe(each), each])).values()];
+  const kinds = DATA.scopes.filter((each, i, all) => all.findIndex((other) => describe(other) === describe(each)) === i);
   options($id("tasks"), kinds.map((each) => [describe(each), `${describe(each)}, ${each.tasks.length} data set${each.tasks.length === 1 ? "" : "s"}`]), describe(scope));
   options($id("budget"), scopesOf(scope.title, scope.rule).map((each) => [each.name, each.budget]), scope.name);
   options($id("metric"), Object.keys(scope.metrics).map((name) => [name, metricOf(name).words]), metric);
@@ -107,7 +107,7 @@ function renderCost({ scope, board, family, state }) {
   const fronts = values.filter((point) => point.front); // none of a family that never is on it
   const sides = [["left", fronts.filter((point) => point.cost <= middle)], ["right", fronts.filter((point) => point.cost > middle)]];
   const labelled = sides.filter(([, own]) => own.length);
-  const x = { field: "cost", type: "quantitative", title: `${cost} a cell (log scale)`, scale: { type: "log", nice: false, padding: 24 }, axis: { tickCount: 4, format: "~s" } };
+  const x = { field: "cost", type: "quantitative", title: `${cost} a cell (log scale)`, scale: { type: "log", nice: false, padding: 24 }, axis: { tickCount: 4, format: cost === "seconds" ? "~g" : "~s" } };
   const y = { field: "rank", type: "quantitative", title: "mean rank (1 is best)", scale: { reverse: true, zero: false, nice: false, padding: 8 } };
   const tooltip = tip(["row", "method"], ["rank", "mean rank", ".3~g"], ["low", "from", ".3~g"], ["high", "to", ".3~g"], ["cost", cost, ",.4~g"], ["tied", "tied with the first"]);
   chart($id("cost-chart"), { height: 420, data: { values }, layer: [

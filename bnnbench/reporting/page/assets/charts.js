@@ -18,7 +18,7 @@ function chartConfig() {
   return {
     background: c.ground, font: "system-ui, sans-serif",
     axis: { labelColor: c.text, titleColor: c.faint, gridColor: c.line, domainColor: c.line, tickColor: c.line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridOpacity: 0.6, labelLimit: 190 },
-    legend: { labelColor: c.text, titleColor: c.faint, labelFontSize: 12, titleFontWeight: "normal" },
+    legend: { labelColor: c.text, titleColor: c.faint, labelFontSize: 12, titleFontWeight: "normal", symbolFillColor: c.text, symbolStrokeColor: c.text },
     view: { stroke: null }, text: { fill: c.text }, rule: { stroke: c.faint },
   };
 }
@@ -31,6 +31,7 @@ function chart(place, spec, label, onClick) {
 
 async function draw(place, spec, label, onClick) {
   views.get(place)?.finalize();
+  place.style.minHeight = `${place.offsetHeight}px`; // so that nothing below moves while it is empty
   fill(place);
   const width = Math.max(240, place.clientWidth);
   const actions = { export: { svg: true, png: true }, source: false, compiled: false, editor: false };
@@ -39,6 +40,7 @@ async function draw(place, spec, label, onClick) {
     tooltip: { disableDefaultStyle: true }, i18n: { CLICK_TO_VIEW_ACTIONS: "Download this chart" },
   });
   views.set(place, done);
+  place.style.minHeight = "";
   if (onClick) done.view.addEventListener("click", (_, item) => { if (item?.datum) onClick(item.datum.datum ?? item.datum); });
 }
 

@@ -64,13 +64,14 @@ function renderForest(scope, board, metric, base, others) {
 }
 
 function renderOdds(scope, board, metric, base, others) {
-  const heads = [["Data set", "left"], ["Method", "left"], [`Better than ${base} by`, ""], ["95 % ±", ""], ["Better", ""], ["Same", ""], ["Worse", ""], ["Paired over", "left"]];
+  const several = others.length > 1; // one needs no column
+  const heads = [["Data set", "left"], ...(several ? [["Method", "left"]] : []), [`Better than ${base} by`, ""], ["95 % ±", ""], ["Better", ""], ["Same", ""], ["Worse", ""], ["Paired over", "left"]];
   const rows = others.flatMap((row) => {
     const p = overall(scope, board, row, base);
-    const all = [[el("strong", {}, "all of them"), ""], [[swatch(row), row], row, "left"], ["–", 1e99], ["–", 1e99], ...probabilities(p), ["data sets", "", "left"]];
+    const all = [[el("strong", {}, "all of them"), ""], ...(several ? [[[swatch(row), row], row, "left"]] : []), ["–", 1e99], ["–", 1e99], ...probabilities(p), ["data sets", "", "left"]];
     return [all, ...board.tasks.flatMap((task, t) => {
       const d = difference(scope, board, task, row, base);
-      return d ? [[[task, task], [[swatch(row), row], row, "left"], [numberButton(scope, task, row, metric, short(d.mean)), d.mean], [short(d.half), order(d.half)], ...probabilities(d), [`${board.repeats[t] || ""} ${board.kinds[t]}`.trim(), "", "left"]]] : [];
+      return d ? [[[task, task], ...(several ? [[[swatch(row), row], row, "left"]] : []), [numberButton(scope, task, row, metric, short(d.mean)), d.mean], [short(d.half), order(d.half)], ...probabilities(d), [`${board.repeats[t] || ""} ${board.kinds[t]}`.trim(), "", "left"]]] : [];
     })];
   });
   table($id("odds"), heads, rows, { name: `compare-${base}`, classes: rows.map(() => "") });

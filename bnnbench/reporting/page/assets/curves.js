@@ -17,8 +17,9 @@ const nothing = (place, text) => { fill($id(place)); fill($id(`${place}-text`), 
 
 function byRow(values) {
   const rows = [...new Set(values.map((point) => point.row))];
-  const line = { field: "row", type: "nominal", title: null, legend: { orient: "bottom", columns: 3, symbolType: "stroke" } };
-  return { color: { ...line, scale: { domain: rows, range: rows.map(colour) } }, strokeDash: { ...line, sort: rows } };
+  const line = { field: "row", type: "nominal", title: null, legend: { orient: "bottom", columns: 2, symbolType: "stroke", labelLimit: 240 } };
+  const dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4]];
+  return { color: { ...line, scale: { domain: rows, range: rows.map(colour) } }, strokeDash: { ...line, scale: { domain: rows, range: rows.map((_, i) => dashes[i % dashes.length]) } } };
 }
 
 function drawDeviations(values, task) {
@@ -44,10 +45,10 @@ function drawReliability(values, task) {
 
 function drawTraining(values, task) {
   if (!values.length) return nothing("training", `No training curves of these methods are stored on ${task}.`);
-  fill($id("training-text"), `Log-likelihood on the validation rows of ${task} while training, mean over splits. A curve that still rises would gain from more steps.`);
+  fill($id("training-text"), `Log-likelihood on the validation rows of ${task} while training, mean over splits. A curve that still rises would gain from more steps; what lies below the axis is cut off.`);
   const end = Math.max(...values.map((point) => point.x));
   const late = values.filter((point) => point.x >= 0.1 * end && typeof point.y === "number").map((point) => point.y);
   const domain = bounds(late.length ? late : [0, 1], 1);
-  const y = { field: "y", type: "quantitative", title: "nats per point", scale: { domain, clamp: true, zero: false } };
+  const y = { field: "y", type: "quantitative", title: "nats per point", scale: { domain, zero: false } };
   chart($id("training"), { height: 260, data: { values }, mark: { type: "line", strokeWidth: 2, clip: true }, encoding: { x: { field: "x", type: "quantitative", title: "step", axis: { format: "~s" } }, y, ...byRow(values), tooltip: tip(["row", "method"], ["x", "step", ",.0f"], ["y", "nats per point", ".4~g"]) } }, `Training curves on ${task}`);
 }

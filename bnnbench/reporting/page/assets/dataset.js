@@ -37,9 +37,10 @@ function renderDots(scope, section, task, metric) {
   const outside = (value) => (value < low ? "triangle-left" : value > high ? "triangle-right" : "circle");
   const names = entries.map((entry) => entry.row);
   const means = entries.map((entry) => ({ row: entry.row, value: entry.mean, at: within(entry.mean), shape: outside(entry.mean), from: within(entry.mean - (entry.se ?? 0)), to: within(entry.mean + (entry.se ?? 0)), text: `${entry.text} ${entry.marks}`.trim(), colour: colour(entry.row) }));
-  const lines = theirs.map((p) => ({ at: within(p.value), who: `${p.method} (${p.who})`, value: p.value, same: p.rules.includes(section.rule) ? "near to ours" : "another" }));
+  const inside = theirs.filter((p) => p.value >= low && p.value <= high);
+  const lines = inside.map((p) => ({ at: p.value, who: `${p.method} (${p.who})`, value: p.value, same: p.rules.includes(section.rule) ? "near to ours" : "another" }));
   const constant = entries.find((entry) => DATA.rows[entry.row].role === "baseline");
-  fill($id("dots-text"), `${about.words} on ${task} (${about.unit || "no unit"}), ${about.better > 0 ? "right" : "left"} is better. Large: mean ± standard error; small: every split; triangles: further out.${lines.length ? " Dashed lines: published numbers, hover for whose and under which protocol." : ""}`);
+  fill($id("dots-text"), `${about.words} on ${task} (${about.unit || "no unit"}), ${about.better > 0 ? "right" : "left"} is better. Large: mean ± standard error; small: every split; triangles: further out.${lines.length ? " Dashed lines: published numbers, hover for whose and under which protocol." : ""}${inside.length < theirs.length ? ` ${theirs.length - inside.length} published numbers lie beyond the axis; they stand below.` : ""}`);
   const x = { field: "at", type: "quantitative", title: `${about.words}${about.unit ? ` (${about.unit})` : ""}`, scale: { domain: [low, high], zero: false, nice: false } };
   const y = { field: "row", type: "nominal", sort: names, title: null };
   chart($id("dots"), { height: 20 * names.length, layer: [
@@ -54,7 +55,7 @@ function renderDots(scope, section, task, metric) {
 function renderTaskTable(scope, section, task, metrics, shown) {
   const found = Object.fromEntries(metrics.map((metric) => [metric, new Map(entriesOf(section, metric, task).map((entry) => [entry.row, entry]))]));
   const rows = section.rows.filter((row) => metrics.some((metric) => found[metric].has(row)));
-  const lines = rows.map((row) => [[[swatch(row), nameButton(row)], row, "left"], ...metrics.map((metric) => {
+  const lines = rows.map((row) => [[[swatch(row), nameButton(row, false)], row, "left"], ...metrics.map((metric) => {
     const entry = found[metric].get(row);
     return entry ? [[numberButton(scope, task, row, metric, entry.text || "–"), entry.marks ? el("span", { class: "mark" }, ` ${entry.marks}`) : null], -metricOf(metric).better * (typeof entry.mean === "number" ? entry.mean : -1e99 * metricOf(metric).better), entry.best ? "best" : ""] : ["–", 1e99];
   })]);

@@ -45,6 +45,8 @@ function percent(value) {
 function table(place, heads, rows, { order = [], name = "table", classes = [], unsorted = [], paging = false } = {}) {
   const old = place.querySelector("table");
   if (old && DataTable.isDataTable(old)) new DataTable.Api(old).destroy();
+  place.style.minHeight = `${place.offsetHeight}px`; // so that nothing below moves meanwhile
+  requestAnimationFrame(() => { place.style.minHeight = ""; });
   if (!rows.length) return fill(place, el("p", { class: "hint" }, "Nothing to show."));
   const head = el("thead", {}, el("tr", {}, heads.map(([text, css, title]) => el("th", { scope: "col", class: css, title }, text))));
   const body = rows.map((cells, i) => el("tr", { class: classes[i] }, cells.map((cell, j) => {

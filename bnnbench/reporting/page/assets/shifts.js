@@ -14,20 +14,28 @@ function renderShifts({ scope, state, family }) {
   drawShift(chosen, quantity, family);
 }
 
-const quantityWords = (name) => DATA.metrics[name]?.words ?? name.replaceAll("_", " ");
+const quantityWords = (name) => DATA.metrics[name]?.words ?? name.replace(/^entropy_(.*)$/, "$1 entropy").replaceAll("_", " ");
 
 function drawShift(shift, quantity, family) {
   const own = shift.metrics[quantity];
   const rows = Object.keys(own).filter((row) => !family || DATA.rows[row].family === family);
   const front = compared().filter((row) => rows.includes(row));
   const values = points(rows, own).map((point) => ({ ...point, front: front.includes(point.row) || !front.length ? "yes" : "no" }));
-  const ends = front.flatMap((row) => points([row], own).slice(-1));
+  const ends = spread((front.length ? front : rows.slice(0, 8)).flatMap((row) => points([row], own).slice(-1)));
   const x = { field: "x", type: "quantitative", title: shift.title, scale: { nice: false } };
   const y = { field: "y", type: "quantitative", title: quantityWords(quantity), scale: { zero: false } };
   const chosen = front.length ? ` In front: ${front.join(", ")}, the compared ones; a click on a line adds its method.` : "";
-  fill($id("shift-text"), `${quantityWords(quantity)} of ${rows.length} methods on ${shift.task}; at zero the test images as they are.${chosen} Where the error grows, the entropy should: that is a method that notices.`);
+  fill($id("shift-text"), `${quantityWords(quantity)} of ${rows.length} methods on ${shift.task}; at zero the test images as they are.${chosen} Where the error grows, the predictions should become less certain: their entropy should grow with it.`);
   chart($id("shift-chart"), { height: 380, padding: { left: 5, top: 5, bottom: 5, right: 130 }, layer: [
-    { data: { values }, mark: { type: "line", point: { size: 25 }, cursor: "pointer" }, encoding: { x, y, detail: { field: "row" }, color: marked, opacity: { condition: { test: "datum.front === 'yes'", value: 1 }, value: 0.25 }, strokeWidth: { condition: { test: "datum.front === 'yes'", value: 2.5 }, value: 1 }, tooltip: tip(["row", "method"], ["x", shift.title, "~g"], ["y", quantityWords(quantity), ".4~g"]) } },
-    { data: { values: ends }, mark: { type: "text", align: "left", dx: 7, fontWeight: 600 }, encoding: { x, y, text: { field: "row" } } },
+    { data: { values }, mark: { type: "line", point: { size: 25 }, cursor: "pointer" }, encoding: { x, y, detail: { field: "row" }, color: marked, opacity: { condition: { test: "datum.front === 'yes'", value: 1 }, value: 0.4 }, strokeWidth: { condition: { test: "datum.front === 'yes'", value: 2.5 }, value: 1 }, tooltip: tip(["row", "method"], ["x", shift.title, "~g"], ["y", quantityWords(quantity), ".4~g"]) } },
+    { data: { values: ends }, mark: { type: "text", align: "left", dx: 7, fontWeight: 600 }, encoding: { x, y: { ...y, field: "at" }, text: { field: "row" } } },
   ] }, `${quantityWords(quantity)} against ${shift.title}`, (datum) => { if (datum.row) toggle(datum.row); });
+}
+
+// Labels at the ends of lines, moved apart where they would cover each other.
+function spread(ends) {
+  const values = ends.map((end) => end.y).filter((value) => typeof value === "number");
+  const gap = 0.045 * (Math.max(...values) - Math.min(...values) || 1);
+  let last = -Infinity;
+  return [...ends].sort((a, b) => a.y - b.y).map((end) => { last = Math.max(end.y, last + gap); return { ...end, at: last }; });
 }
