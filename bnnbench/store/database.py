@@ -31,6 +31,8 @@ class Database:
             what a killed writer left in the log of an SQLite file is still merged into it).
         timeout: seconds to wait for another program's lock.
         as_found: leave an older one at its revision, for whoever copies its tables; only for reading.
+        glance: on closing, leave the log of an SQLite file as it is; for a reader who looks in every few seconds while
+            others write, and is not to hold them up.
 
     Attributes:
         revision: the one that it was found at, None of an empty one.
@@ -40,9 +42,15 @@ class Database:
     """
 
     def __init__(
-        self, db: str | os.PathLike[str], read_only: bool = False, timeout: float = 30.0, as_found: bool = False
+        self,
+        db: str | os.PathLike[str],
+        read_only: bool = False,
+        timeout: float = 30.0,
+        as_found: bool = False,
+        glance: bool = False,
     ) -> None:
-        self.address, self.read_only, self.timeout = Address.parse(db), read_only, timeout
+        self.address, self.read_only, self.timeout, self._glance = Address.parse(db), read_only, timeout, glance
+        self._view: Connection | None = None
         self.revision: str | None = None
         self.address.check(read_only)
         self._ours = False  # nothing of a file is changed before that is known
@@ -120,7 +128,7 @@ class Database:
         self._engine.dispose()
         for connection in self._files:  # an interrupt may have kept one from being returned
             connection.close()
-        if self.address.path is None or not (self._ours and self.address.writable()):
+        if self.address.path is None or self._glance or not (self._ours and self.address.writable()):
             return
         try:
             with database_faults(self.address):
@@ -150,8 +158,21 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One view of the database, the same from the first statement to the last."""
+        if self._view is not None:
+            yield self._view
+            return
         with database_faults(self.address), self._engine.connect() as connection:
             yield server.repeatable(connection)
+
+    @contextmanager
+    def one_view(self) -> Iterator[None]:
+        """All that is read within, by this thread alone, is of one state, whatever is written meanwhile."""
+        with self.reading() as connection:
+            self._view = connection
+            try:
+                yield
+            finally:
+                self._view = None
 
     @contextmanager
     def writing(self) -> Iterator[orm.Session]:
