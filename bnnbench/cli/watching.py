@@ -22,6 +22,7 @@ from bnnbench.store.store import ResultStore
 
 MOST_FAILURES = 6
 LEAST_S, MOST_S = 0.2, 3600.0
+Tell = Callable[[Standing | None, str], None]  # takes what was found, or a fault in its place
 
 
 def watch(db: str, seconds: float) -> None:
@@ -33,7 +34,7 @@ def watch(db: str, seconds: float) -> None:
     name, console = str(Address.parse(db)), Console(highlight=False)
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     with live or nullcontext():
-        tell = _lines() if live is None else lambda found, fault: live.update(_display(name, found, fault), refresh=True)
+        tell = _lines() if live is None else _screen(live, name)
         while True:
             try:
                 with ResultStore(db, read_only=True, glance=True) as store:
@@ -43,7 +44,11 @@ def watch(db: str, seconds: float) -> None:
             time.sleep(seconds)
 
 
-def _lines() -> Callable[[Standing | None, str], None]:
+def _screen(live: Live, name: str) -> Tell:
+    return lambda found, fault: live.update(_display(name, found, fault), refresh=True)
+
+
+def _lines() -> Tell:
     """Prints a line where it differs from the last one in more than the time."""
     last = ""
 
