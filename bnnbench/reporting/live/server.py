@@ -135,11 +135,10 @@ class _Server(ThreadingMixIn, TCPServer):
 
     def __init__(self, builder: Builder, host: str, port: int) -> None:
         self.builder, self._names = builder, {*LOOPBACK, host.lower()}
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self.address_family, *_, address = found[0]
-        super().__init__(address[:2], Handler)
-        self.loopback = ipaddress.ip_address(self.server_address[0]).is_loopback
-        if not self.loopback:
+        self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        super().__init__((str(address[0]), port), Handler)
+        self.place = ipaddress.ip_address(str(self.server_address[0]))
+        if not self.place.is_loopback:
             self._names.add(socket.gethostname().lower())
 
     def answers_to(self, hosts: list[str]) -> bool:
@@ -152,7 +151,7 @@ class _Server(ThreadingMixIn, TCPServer):
             (name,) = (urlsplit(f"//{host}").hostname or "" for host in hosts)
         except ValueError:  # none, several, or no host at all
             return False
-        return name in self._names or (not self.loopback and _is_address(name))
+        return name in self._names or (not self.place.is_loopback and _is_address(name))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that leaves is no error; any other one is for the terminal."""
@@ -189,8 +188,8 @@ class Serving:
         pulse(db, LOCK_S)  # what is no database is refused here
         self.name, self._builder = str(Address.parse(db)), Builder(db, installed)
         self._server = _bound(self._builder, host, port)
-        self.loopback = self._server.loopback
-        own = ipaddress.ip_address(self._server.server_address[0])
+        own = self._server.place
+        self.loopback = own.is_loopback
         shown = ("::1" if own.version == 6 else "127.0.0.1") if own.is_unspecified else host
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{self._server.server_address[1]}/"
         self._builder.ask()  # so that it is ready when a browser comes
