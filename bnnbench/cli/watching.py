@@ -21,6 +21,7 @@ from bnnbench.store.faults import TransientError
 from bnnbench.store.store import ResultStore
 
 MOST_FAILURES = 6
+REST = 3  # times as long as a look took, before the next: training is to have the machine
 LEAST_S, MOST_S = 0.2, 3600.0
 Tell = Callable[[Standing | None, str], None]  # takes what was found, or a fault in its place
 
@@ -36,12 +37,13 @@ def watch(db: str, seconds: float) -> None:
     with live or nullcontext():
         tell = _lines() if live is None else _screen(live, name)
         while True:
+            begun = time.monotonic()
             try:
                 with ResultStore(db, read_only=True, glance=True) as store:
                     tell(standing(store), "")
             except TransientError as error:
                 tell(None, str(error))
-            time.sleep(seconds)
+            time.sleep(max(seconds, REST * (time.monotonic() - begun)))
 
 
 def _screen(live: Live, name: str) -> Tell:

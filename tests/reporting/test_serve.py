@@ -432,6 +432,35 @@ def test_serving_leaves_the_file_as_it_is_and_nothing_beside_it(db):
     assert {file.name for file in db.parent.iterdir()} == {db.name}
 
 
+def test_a_server_that_is_closed_answers_nobody_any_more(db):
+    with Serving(db, None, "127.0.0.1", 0) as server:
+        client = Client(server)
+        with closing(http.client.HTTPConnection(client.host, client.port, timeout=LONG)) as kept:
+
+            def again():
+                kept.request("GET", "/state")
+                return kept.getresponse().read()
+
+            assert again()
+            server.close()
+            with pytest.raises((http.client.HTTPException, OSError)):
+                again()
+        with pytest.raises(OSError, match="refused"):
+            client.ask("/state")
+
+
+def test_a_database_on_a_server(postgres):
+    url = postgres.new()
+    with fill(url, [outcome(cell("housing", m), -1.0) for m in ("map", "sgld")]):
+        pass
+    with client_of(url) as client:
+        page = client.ask()
+        assert rows(page) == {"map", "sgld"}
+        add(url, "mc-dropout")
+        until(lambda: client.ask().content != page.content)
+        assert rows(client.ask()) == {"map", "sgld", "mc-dropout"}
+
+
 def test_hostile_names_are_data_of_the_served_page_too(tmp_path):
     from test_page import HOSTILE, hostile_store
 

@@ -103,7 +103,9 @@ def test_plain_lines_tell_changes_alone(store, tmp_path):
         time.sleep(1)
         assert store.claim([cell("yacht", "map", index=i) for i in (0, 3)], owner_id())
         second = process.stdout.readline()
-        assert second[10:].startswith("10 cells stored (8 ok, 2 failed), 2 being trained; map on yacht (10fold-0 … 10fold-3")
+        assert second[10:].startswith(
+            "10 cells stored (8 ok, 2 failed), 2 being trained; map on yacht (10fold-0 … 10fold-3"
+        )
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=LONG)
     assert process.returncode == 0
@@ -191,7 +193,8 @@ def test_without_results_it_waits(tmp_path, monkeypatch):
     monkeypatch.setattr(watching.time, "sleep", interrupt)
     done = CliRunner().invoke(main, ["status", "--watch", "--db", str(tmp_path / "e.db")])
     assert done.exit_code == 0
-    assert asked == [2.0]
+    assert len(asked) == 1
+    assert asked[0] >= 2.0
     assert "0 cells stored (none), 0 being trained" in done.output
 
 

@@ -15,6 +15,7 @@ import re
 import socket
 import sys
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Self
@@ -134,7 +135,7 @@ class _Server(ThreadingMixIn, TCPServer):
     allow_reuse_address = sys.platform != "win32"  # there it would let two servers have one port
 
     def __init__(self, builder: Builder, host: str, port: int) -> None:
-        self.builder, self._names = builder, {*LOOPBACK, host.lower()}
+        self.builder, self._names, self._open = builder, {*LOOPBACK, host.lower()}, set[socket.socket]()
         self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         super().__init__((str(address[0]), port), Handler)
         self.place = ipaddress.ip_address(str(self.server_address[0]))
@@ -152,6 +153,24 @@ class _Server(ThreadingMixIn, TCPServer):
         except ValueError:  # none, several, or no host at all
             return False
         return name in self._names or (not self.place.is_loopback and _is_address(name))
+
+    def get_request(self) -> tuple[Any, Any]:
+        """A new connection."""
+        connection, address = super().get_request()
+        self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        """The end of a connection."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """The end of all: also of connections that browsers keep for later."""
+        super().server_close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that leaves is no error; any other one is for the terminal."""
