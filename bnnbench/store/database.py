@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event, orm
@@ -141,6 +142,14 @@ class Database:
                 log.warning(
                     "Another program reads %s, so its last work is in its log until a later command.", self.address
                 )
+
+    def copy_to(self, path: Path) -> None:
+        """Copy an SQLite file as it stands, page by page, into a new one; others are held up for a moment only."""
+        with self.reading() as connection, closing(sqlite.connect(path, "rwc", self.timeout)) as target:
+            schema.revision(
+                connection, self.address
+            )  # takes the reader's lock, for which the copying would wait for ever
+            sqlite.copy(connection.connection.driver_connection, target)
 
     def compact(self) -> None:
         """Shrink an SQLite file by what was deleted; where that cannot be done now, it is said, and nothing is lost."""

@@ -35,6 +35,10 @@ class Visit:
         self.page.wait_for_selector("body[data-ready]", timeout=LONG)
         return self
 
+    def complaints(self):
+        """What the console said, but for the status of a page that was still being made."""
+        return [text for text in self.said if "503" not in text]
+
     def rows(self):
         return self.page.locator("#leaderboard tbody tr").count()
 
@@ -54,12 +58,12 @@ def test_new_results_are_offered_and_the_view_is_kept(browser, tmp_path):  # noq
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         page.focus("#news button")
         page.keyboard.press("Enter")
-        page.wait_for_function("document.querySelectorAll('#leaderboard tbody tr').length === 3", timeout=LONG)
+        page.locator("#leaderboard tbody tr", has_text="mc-dropout").wait_for(timeout=LONG)
         assert page.evaluate("location.hash") == "#theme=dark&cost=seconds"
         assert page.get_attribute("html", "data-theme") == "dark"
         assert not page.locator("#news").is_visible()
         assert all(url.startswith(server.url) or url.startswith("data:") for url in visit.asked)
-        assert visit.said == []
+        assert visit.complaints() == []
 
 
 def test_a_fault_is_said_and_a_server_that_is_gone_too(browser, tmp_path):  # noqa: F811
@@ -70,13 +74,13 @@ def test_a_fault_is_said_and_a_server_that_is_gone_too(browser, tmp_path):  # no
         page = Visit(browser, server.url).ready().page
         db.unlink()
         page.wait_for_selector("#news.problem", timeout=LONG)
-        page.wait_for_function("document.getElementById('news').innerText.includes('There is no database at')")
+        assert "There is no database at" in page.inner_text("#news")
         assert page.locator("#news button").count() == 0
         db.write_bytes(whole)
         page.wait_for_selector("#news", state="hidden", timeout=LONG)
     finally:
         server.close()
-    page.wait_for_function("document.getElementById('news').innerText.includes('does not answer')", timeout=LONG)
+    page.locator("#news", has_text="does not answer").wait_for(timeout=LONG)
     assert page.locator("#leaderboard tbody tr").count() == 2
 
 
@@ -86,11 +90,11 @@ def test_a_page_without_results_is_replaced_by_itself(browser, tmp_path):  # noq
         pass
     with Serving(db, None, "127.0.0.1", 0) as server:
         visit = Visit(browser, server.url + "#theme=dark")
-        visit.page.wait_for_function("document.body.innerText.includes('holds no results yet')", timeout=LONG)
+        visit.page.locator("main", has_text="holds no results yet").wait_for(timeout=LONG)
         with ResultStore(db) as store:
             store.record(store.start_session(SESSION), [outcome(cell("housing", m), -1.0) for m in ("map", "sgld")])
         visit.ready()
         assert visit.rows() == 2
         assert visit.page.evaluate("location.hash") == "#theme=dark"
         assert threading.active_count() < 30
-        assert [text for text in visit.said if "503" not in text] == []
+        assert visit.complaints() == []

@@ -146,8 +146,8 @@ def test_a_terminal_is_redrawn(store, tmp_path):
     text = said.decode()
     assert process.returncode == 0
     assert "\x1b[1A" in text  # the cursor goes up, to draw over it
-    assert text.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in text[-200:]  # and is shown again in the end
-    for words in ("10 cells stored (8 ok, 2 failed), 2 being trained", "10 stored in the last ten minutes (5 a minute)",
+    assert "\x1b[?25h" in text[-200:]  # and is shown again in the end
+    for words in ("10 cells stored (8 ok, 2 failed), 2 being trained", "10 stored in the last ten minutes (",
                   "10fold-0 … 10fold-3", f"process {os.getpid()}", "out of memory"):  # fmt: skip
         assert words in text
     assert "Traceback" not in text

@@ -11,7 +11,7 @@ from bnnbench.reporting.page.html import framed, live_page, script, state_of
 from bnnbench.reporting.select import NoResults, select
 from bnnbench.reporting.superseded import Installed
 from bnnbench.store.address import Address
-from bnnbench.store.source import source
+from bnnbench.store.snapshot import snapshot
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,11 @@ def results(db: str | os.PathLike[str], installed: Installed | None, timeout: fl
     Raises:
         UserError: it cannot be read.
     """
-    with source(db, timeout) as found:
+    with snapshot(db, timeout) as store:
         try:
-            with found.store.one_view():
-                selection = select(found.store, installed=installed)
+            return Shown.of(*live_page(select(store, installed=installed)))
         except NoResults:
-            return empty(db, len(found.store.running()))
-        return Shown.of(*live_page(selection))
+            return empty(db, len(store.running()))
 
 
 def empty(db: str | os.PathLike[str], running: int = 0) -> Shown:
