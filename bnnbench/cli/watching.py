@@ -74,21 +74,23 @@ def sentence(found: Standing) -> str:
 def speed(found: Standing) -> str:
     """Speed and end in a line."""
     pace = f"{found.recent:,} stored in the last ten minutes" if found.recent else "none stored in the last ten minutes"
-    pace += f" ({found.per_minute:.2g} a minute)" if found.per_minute is not None else ""
-    end = f"; what is being trained now should be done at about {_clock(found.ends)}" if found.ends else ""
-    return pace + end
+    if rate := found.per_minute:
+        pace += f" ({rate:,.0f} a minute)" if rate >= 10 else f" ({rate:.2g} a minute)"
+    if found.ends:
+        pace += f"; what is being trained now should be done {_until(found.ends, found.when)}"
+    return pace
 
 
 def _first(found: Standing) -> str:
     return ", ".join(f"{r.method} on {r.task} ({shortened(r.splits)}, by {r.owner})" for r in found.running)
 
 
-def _clock(when: datetime | None) -> str:
-    """The time of day here, with the date where that is another one."""
-    if when is None:
-        return "?"
-    local = when.astimezone()
-    return f"{local:%H:%M}" if local.date() == datetime.now().date() else f"{local:%Y-%m-%d %H:%M}"
+def _until(end: datetime | None, now: datetime) -> str:
+    """The time of day here, with the date where that is another one; what should be past may come at any moment."""
+    if end is None or end <= now:
+        return "?" if end is None else "soon"
+    local = end.astimezone()
+    return f"at about {local:%H:%M}" if local.date() == now.astimezone().date() else f"about {local:%Y-%m-%d %H:%M}"
 
 
 def _for(running: Running, now: datetime) -> str:
@@ -108,13 +110,13 @@ def _tables(found: Standing) -> list[Table]:
     """What is being trained, failures, and counts, which may be cut off: the terminal is as high as it is."""
     running = [
         (r.method, r.config, r.task, r.budget, shortened(r.splits), str(len(r.splits)), _for(r, found.when), r.owner,
-         _clock(r.ends))
+         _until(r.ends, found.when))
         for r in found.running
     ]  # fmt: skip
     failures = [(f.status, f.method, f.task, str(f.cells), f.message) for f in found.failures[:MOST_FAILURES]]
     statuses = sorted(found.counts, key=lambda status: -found.counts[status])
     counts = [(task, *(str(own.get(status, "")) for status in statuses)) for task, own in found.tasks.items()]
-    being = ("being trained", "config", "task", "budget", "splits", "cells", "for", "by", "done about")
+    being = ("being trained", "config", "task", "budget", "splits", "cells", "for", "by", "done")
     tables = [(being, running), (("lost", "method", "task", "cells", "message"), failures)]
     return [_table(header, rows) for header, rows in (*tables, (("task", *statuses), counts)) if rows]
 

@@ -20,7 +20,7 @@ async function ask() {
   try {
     const { state, problem } = await (await fetch("state", { cache: "no-store" })).json();
     if (state !== HELD) tell("There are new results.");
-    else tell(problem, true);
+    else tell(problem && `${problem} What is shown is from before.`, true);
   } catch { tell(GONE, true); }
 }
 
