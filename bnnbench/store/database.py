@@ -149,7 +149,8 @@ class Database:
             schema.revision(
                 connection, self.address
             )  # takes the reader's lock, for which the copying would wait for ever
-            sqlite.copy(connection.connection.driver_connection, target)
+            own: Any = connection.connection.driver_connection
+            sqlite.copy(own, target)
 
     def compact(self) -> None:
         """Shrink an SQLite file by what was deleted; where that cannot be done now, it is said, and nothing is lost."""
