@@ -110,6 +110,13 @@ def client(db):
         yield found
 
 
+@pytest.fixture(scope="module")
+def still(tmp_path_factory):
+    """A server whose database stays as it is, for requests that are about something else."""
+    with client_of(made(tmp_path_factory.mktemp("still") / "results.db", "map", "sgld")) as found:
+        yield found
+
+
 def rows(response):
     """Names of the rows of a page."""
     return set(unpacked(re.search(rb'id="payload">([^<]*)<', response.content)[1].decode())["rows"])
@@ -129,16 +136,16 @@ def until(found, limit=LONG):
     return value
 
 
-def test_the_page_is_that_of_the_database(client):
-    page = client.ask()
+def test_the_page_is_that_of_the_database(still):
+    page = still.ask()
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert rows(page) == {"map", "sgld"}
-    assert client.ask("/index.html?x=1").content == page.content
-    zipped = client.ask(Accept_Encoding="br, gzip")
+    assert still.ask("/index.html?x=1").content == page.content
+    zipped = still.ask(Accept_Encoding="br, gzip")
     assert gzip.decompress(zipped.content) == page.content
     assert zipped.headers["Content-Encoding"] == "gzip"
     for refused in ("gzip;q=0", "br", "x-gzip", ""):
-        assert client.ask(Accept_Encoding=refused).content == page.content
+        assert still.ask(Accept_Encoding=refused).content == page.content
 
 
 def test_only_the_served_page_may_ask_and_only_its_own_server(client, db, tmp_path):
@@ -166,49 +173,49 @@ def test_a_page_that_is_held_is_not_sent_again(client, db):
     assert (newer.status, rows(newer)) == (200, {"map", "sgld", "mc-dropout"})
 
 
-def test_head_is_get_without_a_body(client):
-    page, head = client.ask(), client.ask(method="HEAD")
+def test_head_is_get_without_a_body(still):
+    page, head = still.ask(), still.ask(method="HEAD")
     assert head.content == b""
     assert {**head.headers, "Date": ""} == {**page.headers, "Date": ""}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "BREW"])
-def test_nothing_but_reading(client, method):
-    response = client.ask(method=method)
+def test_nothing_but_reading(still, method):
+    response = still.ask(method=method)
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
     assert response.content == b"This server is only read: it answers GET and HEAD.\n"
 
 
-def test_a_body_is_no_second_request(client):
+def test_a_body_is_no_second_request(still):
     body = b"GET /state HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for start in (b"POST / HTTP/1.1", b"GET /state HTTP/1.1"):
-        answer = client.raw(start + b"\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        answer = still.raw(start + b"\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         assert answer.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize("path", ["/x", "/..%2fetc/passwd", "/../../etc/passwd", "/state/", "/State", "*",
                                   "http://127.0.0.1/", "/<script>alert(1)</script>"])  # fmt: skip
-def test_no_other_address(client, path):
-    response = client.ask(path)
+def test_no_other_address(still, path):
+    response = still.ask(path)
     assert (response.status, response.content) == (404, b"There is nothing at this address; the page is at /.\n")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "192.168.0.1",
                                   "[::2]:1", "localhost@evil", "", "[", "a b", None])  # fmt: skip
-def test_names_that_lead_here_from_elsewhere_are_refused(client, host):
+def test_names_that_lead_here_from_elsewhere_are_refused(still, host):
     for path in ("/", "/state"):
-        response = client.ask(path, Host=host)
+        response = still.ask(path, Host=host)
         assert response.status == 421
         assert b"does not answer to that name" in response.content
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:80", "[::1]", "[::1]:8000"])
-def test_own_names_are_taken_with_any_port_as_of_a_tunnel(client, host):
-    assert client.ask("/state", Host=host).status == 200
+def test_own_names_are_taken_with_any_port_as_of_a_tunnel(still, host):
+    assert still.ask("/state", Host=host).status == 200
 
 
-def test_two_hosts_are_none(client):
-    answer = client.raw(b"GET /state HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\nConnection: close\r\n\r\n")
+def test_two_hosts_are_none(still):
+    answer = still.raw(b"GET /state HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 421 ")
 
 
@@ -227,11 +234,11 @@ def test_for_other_machines_addresses_do_and_names_do_not(db):
                                       b"\x16\x03\x01\x02\x00\r\n",
                                       b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
                                       b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n"])  # fmt: skip
-def test_what_is_no_request_gets_a_sentence_at_most(client, capfd, request_):
-    answer = client.raw(request_)
+def test_what_is_no_request_gets_a_sentence_at_most(still, capfd, request_):
+    answer = still.raw(request_)
     assert b"Traceback" not in answer
     assert b"200 OK" not in answer
-    assert client.state()["problem"] == ""
+    assert still.state()["problem"] == ""
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -518,9 +525,8 @@ def test_without_the_libraries_it_says_what_to_install(db, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_the_command_says_where_and_ends_with_an_interrupt(db, host):
-    line = [*PROGRAM, "serve", "--db", str(db), "--port", "0", "--host", host]
+def test_the_command_says_where_and_ends_with_an_interrupt(db):
+    line = [*PROGRAM, "serve", "--db", str(db), "--port", "0"]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
@@ -532,8 +538,24 @@ def test_the_command_says_where_and_ends_with_an_interrupt(db, host):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=LONG)
     assert process.returncode == 0
-    assert ("Warning: everybody who reaches this machine there can read the results" in errors) == (host == "0.0.0.0")
-    assert "Traceback" not in errors
+    assert errors.strip() == ""
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_the_command_warns_of_other_machines_and_opens_a_browser(db, monkeypatch, works):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    opened = []
+    monkeypatch.setattr(Serving, "wait", interrupted)
+    monkeypatch.setattr("webbrowser.open", lambda url: bool(opened.append(url)) or works)
+    done = CliRunner().invoke(main, ["serve", "--db", str(db), "--port", "0", "--host", "0.0.0.0", "--open"])
+    assert done.exit_code == 0
+    assert done.stdout == f"{db} is served at {opened[0]} until Ctrl-C.\n"
+    assert (
+        "Warning: everybody who reaches this machine there can read the results; there is no password.\n" in done.stderr
+    )
+    assert ("Warning: No browser could be opened; open this address in one.\n" in done.stderr) == (not works)
 
 
 def test_all_of_a_block_is_read_of_one_state(db):
