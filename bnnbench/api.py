@@ -42,6 +42,8 @@ from bnnbench.tasks.own import all_tasks
 
 if TYPE_CHECKING:
     from bnnbench.checks.compare import Verdict
+    from bnnbench.reporting.live.server import Serving
+    from bnnbench.reporting.standing import Standing
 
 DEFAULT_DB = "results.db"
 MOST_JOBS = 64
@@ -386,10 +388,6 @@ def report(
     from bnnbench.reporting.output import WRITTEN
 
     tasks = renamed("tasks=", tasks, None, "task=", task)
-    installed = {
-        "method": {method.name: method.version for method in METHODS},
-        "task": {known.name: known.version for known in all_tasks(None)},
-    }
     folder = path_of(out, "--out")
     with ResultStore(db, read_only=True) as store:
         for name in WRITTEN:
@@ -401,10 +399,67 @@ def report(
             None if methods is None else names_of(methods, "--methods"),
             None if budget is None else text_of(budget, "--budget"),
             None if formats is None else names_of(formats, "--format"),
-            installed,
+            _versions(),
             figures=names_of(figures, "--figures"),
             processes=None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),
         )
+
+
+def _versions() -> dict[str, dict[str, Any]]:
+    """Of the methods and tasks installed here, by which reports tell what is superseded."""
+    return {
+        "method": {method.name: method.version for method in METHODS},
+        "task": {known.name: known.version for known in all_tasks(None)},
+    }
+
+
+def serve(db: str | os.PathLike[str] = DEFAULT_DB, *, host: str = "127.0.0.1", port: int = 8000) -> Serving:
+    """Serve the page of `report` from the database as it is, while runs go on, by threads of this process.
+
+    It is made anew when somebody looks and there are new results; an open page says that there are, and keeps its view
+    when it is loaded again. The database is only read, and one of an older edition stays as it is.
+
+        with bnnbench.serve("uci.db", port=0) as server:
+            print(server.url)
+            server.wait()
+
+    Args:
+        db: the database.
+        host: a name or an address of this machine. The default is reached from this machine alone; with `0.0.0.0`
+            everybody who reaches the machine can read the results.
+        port: 0 for any free one, which `url` tells.
+
+    Returns:
+        A context manager; `close()` ends it too.
+
+    Raises:
+        UserError: an unusable database, host or port, or the extra `html` is not installed.
+    """
+    from bnnbench.reporting.live.server import MOST_PORT, Serving
+
+    place = text_of(host, "--host") or "127.0.0.1"
+    number = 0 if port == 0 else whole_of(port, "--port", MOST_PORT)
+    return Serving(db, _versions(), place, number)
+
+
+def status(db: str | os.PathLike[str] = DEFAULT_DB) -> Standing:
+    """How a database stands: what is being trained, by whom and since when, counts, failures, and the speed of late.
+
+    Raises:
+        UserError: an unusable database.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("constant", "diabetes", budget="smoke", db=db)
+        >>> standing = bnnbench.status(db)
+        >>> standing.counts, standing.running
+        ({'ok': 10}, ())
+    """
+    from bnnbench.reporting.standing import standing
+
+    with ResultStore(db, read_only=True, glance=True) as store:
+        return standing(store)
 
 
 def forget(

@@ -15,7 +15,7 @@ from bnnbench._version import __version__
 from bnnbench.cli.databases import compare, merge, rescore, submit, validate
 from bnnbench.cli.datasets import data
 from bnnbench.cli.predictions import score, splits
-from bnnbench.cli.results import certified, export, forget, list_, report, show, status
+from bnnbench.cli.results import certified, export, forget, list_, report, serve, show, status
 from bnnbench.cli.terminal import plain, sentences_for, survived
 from bnnbench.cli.training import check, run
 from bnnbench.errors import RenamedWarning, UserError
@@ -65,6 +65,22 @@ def main() -> None:
     """
 
 
-COMMANDS = (run, report, splits, score, check, compare, rescore, list_, status, show, export, merge, submit, validate)
+COMMANDS = (
+    run,
+    report,
+    serve,
+    splits,
+    score,
+    check,
+    compare,
+    rescore,
+    list_,
+    status,
+    show,
+    export,
+    merge,
+    submit,
+    validate,
+)
 for command in (*COMMANDS, certified, forget, data):
     main.add_command(command)

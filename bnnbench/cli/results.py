@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from bnnbench.cli.common import data_option, db_option, table
+from bnnbench.cli.terminal import ended_by_interrupt, plain
 
 
 @click.command()
@@ -99,15 +101,50 @@ def listings(
 
 @click.command()
 @db_option
-def status(db: str) -> None:
+@click.option("--port", default=8000, show_default=True, help="0 for any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Name or address; 0.0.0.0 for other machines too.")
+@click.option("--open", "in_browser", is_flag=True, help="Open it in a browser.")
+def serve(db: str, in_browser: bool, **place: Any) -> None:
+    """Serve the page of `bnnbench report` from a database as it is, while runs go on; Ctrl-C ends it.
+
+    The page says when there are new results, and keeps its view when it is loaded again. The database is only read.
+
+    \b
+    Example:
+      bnnbench serve --db uci.db --open
+    """
+    with ended_by_interrupt():
+        from bnnbench import api
+
+        with api.serve(db, **place) as server:
+            if not server.loopback:
+                warning = "everybody who reaches this machine there can read the results; there is no password."
+                click.echo(f"Warning: {warning}", err=True)
+            click.echo(f"{plain(server.name)} is served at {server.url} until Ctrl-C.")
+            if in_browser and not webbrowser.open(server.url):
+                click.echo("Warning: No browser could be opened; open this address in one.", err=True)
+            server.wait()
+
+
+@click.command()
+@db_option
+@click.option(
+    "--watch", type=float, is_flag=False, flag_value=2.0, metavar="[SECONDS]",
+    help="Show it again every so many seconds (2), with what is being trained, until Ctrl-C.",
+)  # fmt: skip
+def status(db: str, watch: float | None) -> None:
     """Count the cells of a database by task, method, budget and status.
 
     \b
     Example:
       bnnbench status --db results.db
+      bnnbench status --watch --db results.db
     """
     from bnnbench.store.store import ResultStore
 
+    if watch is not None:
+        _watch(db, watch)
+        return
     columns = ["task", "method", "config", "budget", "origin", "status"]
     with ResultStore(db, read_only=True) as store:
         attempts: Any = store.attempts()
@@ -118,6 +155,17 @@ def status(db: str) -> None:
     counts = attempts.groupby(columns, sort=False).size().reset_index(name="cells")
     table([*columns, "cells"], list(counts.itertuples(index=False, name=None)))
     click.echo(f"{len(attempts)} cells stored, {len(running)} being trained.")
+
+
+def _watch(db: str, seconds: float) -> None:
+    with ended_by_interrupt():
+        from bnnbench.arguments import amount_of
+        from bnnbench.cli.watching import LEAST_S, MOST_S, watch
+        from bnnbench.errors import UserError
+
+        if not LEAST_S <= amount_of(seconds, "--watch", "seconds") <= MOST_S:
+            raise UserError(f"--watch must lie between {LEAST_S:g} and {MOST_S:,.0f} seconds, not {seconds:g}.")
+        watch(db, seconds)
 
 
 @click.command()

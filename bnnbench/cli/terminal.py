@@ -34,6 +34,15 @@ def survived() -> Iterator[None]:
         sys.exit(2)
 
 
+@contextmanager
+def ended_by_interrupt() -> Iterator[None]:
+    """What goes on until Ctrl-C: that is its end, and no fault."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(err=True)  # after the ^C
+
+
 def plain(text: str) -> str:
     """The text in one line of characters that can be shown: others as Python escapes them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -78,6 +78,10 @@ class Section:
         return self._known[key]
 
 
+class NoResults(UserError):
+    """The database holds nothing yet that a report could show."""
+
+
 class Definition(NamedTuple):
     """What the database says of a metric: `better` is +1 for higher, -1 for lower, 0 for neither."""
 
@@ -153,7 +157,7 @@ def select(
     """Read the database, keep what is asked for, and divide it into sections (arguments as of `build`)."""
     scores, attempts = store.scores(), store.attempts()
     if scores.empty:
-        raise UserError("The database holds no results yet; run `bnnbench run` first.")
+        raise NoResults("The database holds no results yet; run `bnnbench run` first.")
     known_tasks, known_methods = store.tasks(), store.methods()
     known_methods = known_methods.assign(tags=known_methods["tags"].map(_strings))
     total = fingerprint(scores)

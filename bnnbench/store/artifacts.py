@@ -102,8 +102,9 @@ class ArtifactRoot(Database):
         read_only: bool = False,
         timeout: float = 30.0,
         artifacts: str | os.PathLike[str] | None = None,
+        glance: bool = False,
     ) -> None:
-        super().__init__(db, read_only, timeout)
+        super().__init__(db, read_only, timeout, glance=glance)
         try:
             self._settle(None if artifacts is None else path_of(artifacts, "--artifacts").absolute())
         except BaseException:

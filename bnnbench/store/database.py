@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event, orm
@@ -31,6 +32,8 @@ class Database:
             what a killed writer left in the log of an SQLite file is still merged into it).
         timeout: seconds to wait for another program's lock.
         as_found: leave an older one at its revision, for whoever copies its tables; only for reading.
+        glance: on closing, leave the log of an SQLite file as it is; for a reader who looks in every few seconds while
+            others write, and is not to hold them up.
 
     Attributes:
         revision: the one that it was found at, None of an empty one.
@@ -40,9 +43,15 @@ class Database:
     """
 
     def __init__(
-        self, db: str | os.PathLike[str], read_only: bool = False, timeout: float = 30.0, as_found: bool = False
+        self,
+        db: str | os.PathLike[str],
+        read_only: bool = False,
+        timeout: float = 30.0,
+        as_found: bool = False,
+        glance: bool = False,
     ) -> None:
-        self.address, self.read_only, self.timeout = Address.parse(db), read_only, timeout
+        self.address, self.read_only, self.timeout, self._glance = Address.parse(db), read_only, timeout, glance
+        self._view: Connection | None = None
         self.revision: str | None = None
         self.address.check(read_only)
         self._ours = False  # nothing of a file is changed before that is known
@@ -120,7 +129,7 @@ class Database:
         self._engine.dispose()
         for connection in self._files:  # an interrupt may have kept one from being returned
             connection.close()
-        if self.address.path is None or not (self._ours and self.address.writable()):
+        if self.address.path is None or self._glance or not (self._ours and self.address.writable()):
             return
         try:
             with database_faults(self.address):
@@ -133,6 +142,15 @@ class Database:
                 log.warning(
                     "Another program reads %s, so its last work is in its log until a later command.", self.address
                 )
+
+    def copy_to(self, path: Path) -> None:
+        """Copy an SQLite file as it stands, page by page, into a new one; others are held up for a moment only."""
+        with self.reading() as connection, closing(sqlite.connect(path, "rwc", self.timeout)) as target:
+            schema.revision(
+                connection, self.address
+            )  # takes the reader's lock, for which the copying would wait for ever
+            own: Any = connection.connection.driver_connection
+            sqlite.copy(own, target)
 
     def compact(self) -> None:
         """Shrink an SQLite file by what was deleted; where that cannot be done now, it is said, and nothing is lost."""
@@ -150,8 +168,21 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One view of the database, the same from the first statement to the last."""
+        if self._view is not None:
+            yield self._view
+            return
         with database_faults(self.address), self._engine.connect() as connection:
             yield server.repeatable(connection)
+
+    @contextmanager
+    def one_view(self) -> Iterator[None]:
+        """All that is read within, by this thread alone, is of one state, whatever is written meanwhile."""
+        with self.reading() as connection:
+            self._view = connection
+            try:
+                yield
+            finally:
+                self._view = None
 
     @contextmanager
     def writing(self) -> Iterator[orm.Session]:

@@ -148,7 +148,7 @@ class Reading(Database):
         query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).where(Cell.owner.is_not(None))
         frame = _in_order(self._frame(query))
         frame["claimed"] = frame["claimed"].fillna(frame["heartbeat"])  # of a claim by an earlier bnnbench
-        now = self._now()
+        now = self.now()
         alive = [holds(owner, beat, now) for owner, beat in zip(frame["owner"], frame["heartbeat"], strict=True)]
         return frame.loc[alive].reset_index(drop=True)
 
@@ -211,7 +211,8 @@ class Reading(Database):
         return self._frame(query.order_by(table.order, table.name, table.id))
 
     @retried
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds since the epoch, by the clock that claims are dated by."""
         with self.reading() as connection:
             return server.now(connection)
 

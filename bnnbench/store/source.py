@@ -15,9 +15,9 @@ from bnnbench.errors import UserError
 from bnnbench.files import file_faults
 from bnnbench.store import schema
 from bnnbench.store.address import Address
-from bnnbench.store.artifacts import ArtifactRoot
 from bnnbench.store.database import EMPTY, Database
 from bnnbench.store.faults import database_faults
+from bnnbench.store.store import ResultStore
 
 ROWS = 1000  # that are in memory at once
 
@@ -35,7 +35,7 @@ class Source:
 
     name: str
     place: str | os.PathLike[str]
-    store: ArtifactRoot
+    store: ResultStore
     base: Path
     root: Path
 
@@ -46,13 +46,16 @@ class Source:
 
 
 @contextmanager
-def source(db: str | os.PathLike[str]) -> Iterator[Source]:
+def source(db: str | os.PathLike[str], timeout: float = 30.0) -> Iterator[Source]:
     """Open a database to be read.
+
+    Args:
+        db: path or URL. timeout: seconds to wait for another program's lock.
 
     Raises:
         UserError: there is none, it is empty, another program's, or of a newer bnnbench.
     """
-    with Database(db, read_only=True, as_found=True) as found:
+    with Database(db, read_only=True, timeout=timeout, as_found=True) as found:
         name = str(found.address)
         if found.revision is None:
             raise UserError(EMPTY.format(place=name))
@@ -61,10 +64,10 @@ def source(db: str | os.PathLike[str]) -> Iterator[Source]:
                 copy = Path(folder) / f"{found.address.name}.db"
                 with file_faults("write", copy, "name a larger TMPDIR"):
                     copy_tables(found, copy)
-                with ArtifactRoot(copy) as store:
+                with ResultStore(copy) as store:
                     yield Source(name, db, store, _moved(store.base, copy, found), _moved(store.root, copy, found))
             return
-    with ArtifactRoot(db, read_only=True) as store:
+    with ResultStore(db, read_only=True, timeout=timeout) as store:
         yield Source(name, db, store, store.base, store.root)
 
 

@@ -17,6 +17,7 @@ from bnnbench.records import EvaluationRecord, Score
 from bnnbench.store.artifacts import ArtifactRoot, write_content
 from bnnbench.store.rows import NON_FINITE, curve_rows, insert_evaluations, insert_rows
 from bnnbench.store.source import Source
+from bnnbench.store.store import ResultStore
 from bnnbench.store.submission import KIND, OF_ATTEMPT, OF_CELL
 from bnnbench.store.submission_file import Submission, opened
 from bnnbench.store.tables import Artifact, Attempt, Base, Cell, Curve, Method, Metric, Session, Task
@@ -39,7 +40,7 @@ def submission_source(place: Any, installed: Installed) -> Iterator[Source]:
                 f"{submission.path} has {count} and was not taken; `bnnbench validate {submission.path}` lists them. "
                 f"{found[0]}"
             )
-        with TemporaryDirectory(prefix="bnnbench-") as folder, ArtifactRoot(Path(folder) / "submission.db") as store:
+        with TemporaryDirectory(prefix="bnnbench-") as folder, ResultStore(Path(folder) / "submission.db") as store:
             with store.writing() as session:
                 _fill(session, store, submission)
             yield Source(str(submission.path), submission.path, store, store.base, store.root)

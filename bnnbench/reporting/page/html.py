@@ -21,6 +21,7 @@ OURS = (
     "state", "dom", "model", "charts", "board", "ranks", "compare", "dataset", "curves", "method", "shifts", "nearness",
     "tables", "provenance", "main",
 )  # fmt: skip
+LIVE = ("live",)  # of a page that a server gives
 
 
 def page(selection: Selection) -> str:
@@ -28,20 +29,53 @@ def page(selection: Selection) -> str:
     return rendered(packed(payload(selection)))
 
 
-def rendered(data: str) -> str:
-    """The page around packed data; names in it are data, which no template and no parser of markup ever sees."""
+def live_page(selection: Selection) -> tuple[str, str]:
+    """The same as a server gives it: it asks where it came from whether there are new results. And its state, the text
+    that tells it from pages of other results."""
+    data = packed(payload(selection))
+    state = state_of(data)
+    return rendered(data, state), state
+
+
+def state_of(content: str) -> str:
+    """A short text that names a content."""
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def rendered(data: str, state: str = "") -> str:
+    """The page around packed data; names in it are data, which no template and no parser of markup ever sees.
+
+    Args:
+        state: of a page that asks for news; empty for a file, which asks nobody.
+    """
+    live = bool(state)
+    return framed(
+        "page.html",
+        [vega(), data_tables(), ours(*LIVE * live)],
+        ["page.css", *["live.css"] * live],
+        asks=live,
+        state=state,
+        payload=data,
+        glossary=GLOSSARY,
+    )
+
+
+def framed(template: str, scripts: list[str], styles: list[str], *, asks: bool, **values: object) -> str:
+    """A page of ours with its policy.
+
+    Args:
+        styles: files of `assets`. asks: whether its scripts may ask the server that it came from, and nobody else.
+    """
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, keep_trailing_newline=True)
-    scripts = [vega(), data_tables(), ours()]
-    styles = [_read("page.css")]
-    return environment.get_template("page.html").render(
-        policy=policy(scripts, styles),
+    texts = [_read(name) for name in styles]
+    return environment.get_template(template).render(
+        policy=policy(scripts, texts) + "; connect-src 'self'" * asks,
         scripts=[Markup(text) for text in scripts],
-        styles=[Markup(text) for text in styles],
-        payload=data,
-        glossary=GLOSSARY,
+        styles=[Markup(text) for text in texts],
+        **values,
     )
 
 
@@ -78,9 +112,14 @@ def data_tables() -> str:
     return _inline(text.replace(exported[0], f"window.DataTable={exported[1]};"))
 
 
-def ours() -> str:
+def ours(*more: str) -> str:
     """Our own scripts, one after the other in one scope."""
-    return _inline("\n".join(_read(f"{name}.js") for name in OURS))
+    return script(*OURS, *more)
+
+
+def script(*names: str) -> str:
+    """Scripts of `assets`, one after the other in one scope."""
+    return _inline("\n".join(_read(f"{name}.js") for name in names))
 
 
 def _read(name: str) -> str:

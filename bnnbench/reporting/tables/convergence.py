@@ -25,8 +25,8 @@ SETTLED = 0.01  # nats a row: what the objective may still gain
 AGREED = 0.95  # share of test points
 FLAGGED = [Status.UNCONVERGED.value, Status.DIVERGED.value]
 CAPTION = (
-    "Samplers: no cell is flagged by their own diagnostics, and by R-hat the chains agree at 95 % of the test points of "
-    "the median cell. Early stopping: the median of the step whose state was "
+    "Samplers: no cell is flagged by their own diagnostics, and by R-hat the chains agree at 95 % of the test points "
+    "of the median cell. Early stopping: the median of the step whose state was "
     "kept, over all steps; a state chosen on validation rows is none that the method converged to. Others: how much "
     "the objective (for variational methods minus the ELBO, in nats a training row) still falls, the largest of the "
     f"data sets; converged is less than {SETTLED}."
