@@ -360,7 +360,7 @@ def report(
     tasks: str | Sequence[str] | None = None,
     methods: str | Sequence[str] | None = None,
     budget: str | None = None,
-    formats: str | Sequence[str] | None = None,
+    formats: str | Sequence[str] = ("html", "md", "csv", "latex"),
     figures: str | Sequence[str] = ("svg",),
     jobs: int | None = 1,
     task: str | Sequence[str] | None = None,
@@ -374,8 +374,7 @@ def report(
         tasks, methods: names to keep, a list or one string with commas (of tasks: groups too); None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
         formats: of `html` (the page `index.html`, one file that needs no network), `md` (a summary, `index.md`, and
-            pages with all tables and figures), `csv` and `latex`; None for all, without the page `index.html` where the
-            extra `html` is not installed.
+            pages with all tables and figures), `csv` and `latex`.
         figures: formats of the figures, of `svg`, `png` and `pdf`; the text shows the first. `none`: no figures.
         jobs: processes that draw figures, None for one a core. With several, a script needs the usual
             `if __name__ == "__main__":`, for each process imports it.
@@ -398,7 +397,7 @@ def report(
             None if tasks is None else names_of(tasks, "--task"),
             None if methods is None else names_of(methods, "--methods"),
             None if budget is None else text_of(budget, "--budget"),
-            None if formats is None else names_of(formats, "--format"),
+            names_of(formats, "--format"),
             _versions(),
             figures=names_of(figures, "--figures"),
             processes=None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),
@@ -433,7 +432,7 @@ def serve(db: str | os.PathLike[str] = DEFAULT_DB, *, host: str = "127.0.0.1", p
         A context manager; `close()` ends it too.
 
     Raises:
-        UserError: an unusable database, host or port, or the extra `html` is not installed.
+        UserError: an unusable database, host or port.
     """
     from bnnbench.reporting.live.server import MOST_PORT, Serving
 

@@ -95,7 +95,7 @@ def lines() -> Iterator[list[str]]:
     yield from (["report", option, name] for option in ("--task", "--tasks") for name in TASKS)
     yield from (["report", "--methods", name] for name in NAMES)
     yield from (["report", "--budget", name] for name in ["", "quik", "full", LONG, "\udcff"])
-    yield from (["report", "--format", name] for name in ["", ",", "html", "md;csv", "MD", LONG, "\udcff"])
+    yield from (["report", "--format", name] for name in ["", ",", "docx", "md;csv", "MD", LONG, "\udcff"])
     yield from (
         ["report", "--figures", name] for name in ["", ",", "gif", "svg;png", "SVG", "svg,none", LONG, "\udcff"]
     )
@@ -209,5 +209,5 @@ CALLS: list[tuple[str, tuple, dict]] = [
     *(("forget", (value,), {"superseded": True}) for value in [None, 5, [], b"x.db", "a\0b", "absent.db"]),
     ("forget", ("results.db",), {}),
     ("forget", ("results.db",), {"dry_run": True}),
-    *(("report", (), {"formats": value}) for value in [5, None, [1], [], ["html"], b"md"]),
+    *(("report", (), {"formats": value}) for value in [5, [1], [], ["docx"], b"md"]),
 ]  # fmt: skip

@@ -19,10 +19,10 @@ from bnnbench.cli.terminal import ended_by_interrupt, plain
 @click.option("--task", "--tasks", "tasks", help="Names or groups, with commas; default everything stored.")
 @click.option("--methods", help="Names, with commas; default everything stored.")
 @click.option("--budget", help="smoke, quick, full or long; default `full`, if stored.")
-@click.option("--format", "formats", help="html, md, csv, latex, with commas; default all of them.")
+@click.option("--format", "formats", default="html,md,csv,latex", show_default=True, help="Formats, with commas.")
 @click.option("--figures", default="svg", show_default=True, help="svg, png, pdf, with commas, or `none`.")
 @click.option("--jobs", type=int, help="Processes that draw figures; default one for each core.")
-def report(formats: str | None, **options: Any) -> None:
+def report(**options: Any) -> None:
     """Write pages, comparison tables and figures from a database.
 
     \b
@@ -32,11 +32,9 @@ def report(formats: str | None, **options: Any) -> None:
     """
     from bnnbench import api
 
-    written = [Path(path) for path in api.report(formats=formats, **options)]
+    written = [Path(path) for path in api.report(**options)]
     first = next((path for path in written if path.name == "index.html"), Path(options["out"]) / "index.md")
     click.echo(f"Wrote {len(written)} files; begin with {first}.")
-    if formats is None and first.name != "index.html":
-        click.echo("Without the page index.html, which needs more: `pip install 'bnnbench[html]'`.")
 
 
 @click.command("list")

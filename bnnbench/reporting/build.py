@@ -14,7 +14,6 @@ from bnnbench.reporting.front import front
 from bnnbench.reporting.implementations import implementations
 from bnnbench.reporting.leaderboards import leaderboard_tables, shown
 from bnnbench.reporting.output import Output
-from bnnbench.reporting.page.requirements import REMEDY, lacking
 from bnnbench.reporting.pages import fidelity_page, implementations_page, leaderboards_page, section_page
 from bnnbench.reporting.pages import pictures as shown_as
 from bnnbench.reporting.reading import reading
@@ -40,7 +39,7 @@ def build(
     tasks: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     budget: str | None = None,
-    formats: Sequence[str] | None = None,
+    formats: Sequence[str] = FORMATS,
     installed: Installed | None = None,
     figures: Sequence[str] = FIGURES[:1],
     processes: int | None = 1,
@@ -52,7 +51,7 @@ def build(
         tasks, methods: names (tasks: groups too, `all`) to keep; None keeps everything.
         budget: one budget; None takes for each section the largest that it has.
         formats: of `html` (the page to look things up in), `md` (a summary, and a page with all tables and figures for
-            each group of tasks), `csv` and `latex`; None for all that the installed packages can write.
+            each group of tasks), `csv` and `latex`.
         figures: formats of the figures, of `svg`, `png` and `pdf`, the text showing the first; or `none`.
         processes: how many draw figures, None for one a core; see `Drawer`.
         installed: versions of the `method`s and `task`s that the reader has; results of older ones are marked as such.
@@ -60,10 +59,7 @@ def build(
     Returns:
         Paths of the files written.
     """
-    formats = able() if formats is None else formats
     _check(formats, "Unknown report format", FORMATS)
-    if "html" in formats and lacking():
-        raise UserError(f"The page index.html needs {' and '.join(lacking())}; {REMEDY}, or leave `html` out.")
     if has_figures := list(figures) != ["none"]:
         _check(figures, "Unknown format of figures", FIGURES)
     selection, output = select(store, tasks, methods, budget, installed), Output(out)
@@ -88,11 +84,6 @@ def build(
     for name in output.files:
         store.refuse_output(output.root / name)
     return output.finish()
-
-
-def able() -> tuple[str, ...]:
-    """Formats that the installed packages can write."""
-    return tuple(name for name in FORMATS if name != "html" or not lacking())
 
 
 def _check(asked: Sequence[str], refusal: str, known: Sequence[str]) -> None:

@@ -11,18 +11,14 @@ from click.testing import CliRunner
 from report_data import METHODS, TASKS, cell, fill, outcome
 
 from bnnbench.cli import main
-from bnnbench.errors import UserError
 from bnnbench.records import MethodRecord
-from bnnbench.reporting import build as building
 from bnnbench.reporting.build import build
 from bnnbench.reporting.page.compact import unpacked
-from bnnbench.reporting.page.requirements import lacking
 
 HOSTILE = (
     "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!--", "a,b", "100 %", "__proto__",
     'q"uote\'s', "ℵ 漢字 \U0001f600", "{{ 7 * 7 }}", "new\nline", "constructor", "x#y&z=1",
 )  # fmt: skip
-needs_libraries = pytest.mark.skipif(bool(lacking()), reason=f"not installed: {', '.join(lacking())} (extra `html`)")
 
 
 @pytest.fixture
@@ -44,7 +40,6 @@ def hostile_store(path):
     return store
 
 
-@needs_libraries
 def test_one_file_that_loads_nothing(small, tmp_path):
     assert build(small, tmp_path / "out", formats=["html"]) == [
         tmp_path / "out/index.html",
@@ -65,7 +60,6 @@ def test_one_file_that_loads_nothing(small, tmp_path):
         assert allowed[f"{element}-src"] == {f"'sha256-{digest}'" for digest in digests}, f"a {element} would not run"
 
 
-@needs_libraries
 def test_names_are_data_and_never_markup(tmp_path):
     with hostile_store(tmp_path / "h.db") as store:
         build(store, tmp_path / "out", formats=["html"])
@@ -75,28 +69,11 @@ def test_names_are_data_and_never_markup(tmp_path):
     assert {about["method"] for about in found["rows"].values()} == set(HOSTILE)
 
 
-@needs_libraries
 def test_same_database_same_bytes(small, tmp_path):
     pages = [next(iter(build(small, tmp_path / out, formats=["html"]))).read_bytes() for out in "ab"]
     assert pages[0] == pages[1]
 
 
-def test_without_the_libraries_all_else_is_written(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(building, "lacking", lambda: ["vl_convert"])
-    written = {path.name for path in build(small, tmp_path / "out", figures=["none"])}
-    assert "index.md" in written
-    assert "index.html" not in written
-    with pytest.raises(UserError, match=r"needs vl_convert; install them with `pip install 'bnnbench\[html\]'`"):
-        build(small, tmp_path / "other", formats=["html"])
-    assert not (tmp_path / "other").exists()
-    done = CliRunner().invoke(
-        main, ["report", "--db", str(tmp_path / "small.db"), "--out", str(tmp_path / "c"), "--figures", "none"]
-    )
-    assert done.exit_code == 0, done.output
-    assert "Without the page index.html, which needs more: `pip install 'bnnbench[html]'`." in done.output
-
-
-@needs_libraries
 def test_the_command_says_where_to_begin(small, tmp_path):
     done = CliRunner().invoke(
         main, ["report", "--db", str(tmp_path / "small.db"), "--out", str(tmp_path / "c"), "--format", "html"]

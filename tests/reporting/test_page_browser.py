@@ -10,7 +10,7 @@ from image_data import IMAGE_METHODS, IMAGE_METRICS, IMAGE_TASKS, images
 from report_data import METRICS, fill, gallery, lost, outcome
 from report_data import cell as made_cell
 from suite_data import SUITE_METHODS, suite, suite_store
-from test_page import HOSTILE, hostile_store, needs_libraries
+from test_page import HOSTILE, hostile_store
 
 from bnnbench.records import Status
 from bnnbench.reporting.build import build
@@ -19,7 +19,6 @@ CHROMIUM = os.environ.get("BNNBENCH_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 pytestmark = [
-    needs_libraries,
     pytest.mark.skipif(
         not CHROMIUM and os.environ.get("BNNBENCH_TEST_BROWSER") != "require",
         reason="no Chromium; set BNNBENCH_CHROMIUM to its path",

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from report_data import SESSION, cell, fill, outcome
-from test_page import needs_libraries
 
 from bnnbench.cli import main
 from bnnbench.errors import UserError
@@ -32,7 +31,6 @@ from bnnbench.store.pulse import pulse
 from bnnbench.store.snapshot import snapshot
 from bnnbench.store.store import ResultStore
 
-pytestmark = needs_libraries
 LONG = 120.0  # seconds that a page may take on a busy machine
 PROGRAM = [sys.executable, "-c", "from bnnbench.cli import main; main()"]
 # What another process does: a result every moment, of a method that was not there before.
@@ -516,12 +514,6 @@ def test_a_port_of_the_system_is_refused_in_a_sentence(db, monkeypatch):
     monkeypatch.setattr(serving._Server, "server_bind", refused)
     with pytest.raises(UserError, match=r"Port 80 is not for this user; give a --port of 1024 or more, or 0"):
         Serving(db, None, "127.0.0.1", 80)
-
-
-def test_without_the_libraries_it_says_what_to_install(db, monkeypatch):
-    monkeypatch.setattr(serving, "lacking", lambda: ["jinja2"])
-    with pytest.raises(UserError, match=r"The page needs jinja2; install them with `pip install 'bnnbench\[html\]'`"):
-        Serving(db, None, "127.0.0.1", 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")

@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 from bnnbench.errors import UserError
 from bnnbench.reporting.live.builder import LOCK_S, Builder
 from bnnbench.reporting.live.shown import Shown
-from bnnbench.reporting.page.requirements import REMEDY, lacking
 from bnnbench.reporting.superseded import Installed
 from bnnbench.store.address import Address
 from bnnbench.store.pulse import pulse
@@ -202,8 +201,6 @@ class Serving:
     """
 
     def __init__(self, db: str | os.PathLike[str], installed: Installed | None, host: str, port: int) -> None:
-        if lacking():
-            raise UserError(f"The page needs {' and '.join(lacking())}; {REMEDY}.")
         pulse(db, LOCK_S)  # what is no database is refused here
         self.name, self._builder = str(Address.parse(db)), Builder(db, installed)
         self._server = _bound(self._builder, host, port)
