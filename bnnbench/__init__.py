@@ -6,6 +6,7 @@ The command line is a wrapper of these functions, which load their machinery on 
 * `bnnbench.run` trains and scores methods on tasks into a results database,
 * `bnnbench.load` gives back a trained posterior that predicts arrays,
 * `bnnbench.scores` is the results as a tidy DataFrame, `bnnbench.report` writes tables and figures from them,
+  `bnnbench.figure` draws one figure for a paper,
 * `bnnbench.splits` and `bnnbench.write_splits` give the rows of a task to other programs, `bnnbench.score` scores what
   these predict,
 * `bnnbench.merge` makes one database of several, `bnnbench.compare` sets two methods or databases side by side,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         Task,
         check,
         compare,
+        figure,
         forget,
         load,
         merge,
@@ -45,7 +47,20 @@ if TYPE_CHECKING:
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
-__all__ = ["Task", "__version__", "check", "compare", "forget", "load", "merge", "report", "rescore", "run", "score"]
+__all__ = [
+    "Task",
+    "__version__",
+    "check",
+    "compare",
+    "figure",
+    "forget",
+    "load",
+    "merge",
+    "report",
+    "rescore",
+    "run",
+    "score",
+]
 __all__ += ["scores", "splits", "submit", "validate", "write_splits"]
 
 

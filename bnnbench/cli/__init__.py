@@ -14,6 +14,7 @@ import click
 from bnnbench._version import __version__
 from bnnbench.cli.databases import compare, merge, rescore, submit, validate
 from bnnbench.cli.datasets import data
+from bnnbench.cli.figures import figure
 from bnnbench.cli.predictions import score, splits
 from bnnbench.cli.results import certified, export, forget, list_, report, show, status
 from bnnbench.cli.terminal import plain, sentences_for, survived
@@ -65,6 +66,22 @@ def main() -> None:
     """
 
 
-COMMANDS = (run, report, splits, score, check, compare, rescore, list_, status, show, export, merge, submit, validate)
+COMMANDS = (
+    run,
+    report,
+    figure,
+    splits,
+    score,
+    check,
+    compare,
+    rescore,
+    list_,
+    status,
+    show,
+    export,
+    merge,
+    submit,
+    validate,
+)
 for command in (*COMMANDS, certified, forget, data):
     main.add_command(command)

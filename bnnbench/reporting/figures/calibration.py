@@ -86,17 +86,17 @@ def pit_figure(cells: Cells, styles: dict[str, Style], task: str, points: float,
         points: number of different test rows, for the band in which a calibrated method stays.
         numbers: calibration errors as the table has them, by row.
     """
-    deviations = {row: _deviation(own) for row, own in cells.items()}
+    deviations = {row: deviation(own) for row, own in cells.items()}
     reach = float(np.clip(1.1 * max(np.abs(d).max() for _, d in deviations.values()), 0.08, 1.0))
 
     def panel(axes: Axes, row: str) -> None:
-        level, deviation = deviations[row]
+        level, off = deviations[row]
         band = KOLMOGOROV / np.sqrt(points)
         if np.isfinite(band):
             axes.axhspan(-band, band, color="#e6e6e6", lw=0, zorder=0)
         axes.axhline(0, color=GREY, lw=0.8, zorder=2)
-        axes.fill_between(level, 0, deviation, color=styles[row].color, alpha=0.35, lw=0, zorder=3)
-        axes.plot(level, deviation, color=styles[row].color, lw=1.4, zorder=4)
+        axes.fill_between(level, 0, off, color=styles[row].color, alpha=0.35, lw=0, zorder=3)
+        axes.plot(level, off, color=styles[row].color, lw=1.4, zorder=4)
 
     note = (
         "Up, then down: predictive too narrow. Down, then up: too wide. Above zero all along: predictions too high; "
@@ -108,7 +108,8 @@ def pit_figure(cells: Cells, styles: dict[str, Style], task: str, points: float,
     return _sheet(list(cells), task, styles, panel, numbers, sheet)
 
 
-def _deviation(cells: list[Arrays]) -> tuple[np.ndarray, np.ndarray]:
+def deviation(cells: list[Arrays]) -> tuple[np.ndarray, np.ndarray]:
+    """Levels, and how far the ECDF, mean over cells, is above each."""
     level = np.asarray(cells[0]["level"], dtype=float)
     return level, np.mean([np.interp(level, c["level"], c["ecdf"]) for c in cells], axis=0) - level
 

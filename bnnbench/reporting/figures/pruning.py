@@ -72,7 +72,7 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(down, across, sharex=True, squeeze=False)
     for axes, task in zip(panels.flat, tasks, strict=False):
-        _panel(axes, {row: lines[row, task] for row in rows if (row, task) in lines}, metric, styles)
+        panel(axes, {row: lines[row, task] for row in rows if (row, task) in lines}, metric, styles)
         panel_title(axes, task, 2.6)
         axes.tick_params(labelbottom=True)
     for axes in panels.flat[len(tasks) :]:
@@ -89,7 +89,8 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     return figure
 
 
-def _panel(axes: Axes, lines: dict[str, Line], metric: str, styles: dict[str, Style]) -> None:
+def panel(axes: Axes, lines: dict[str, Line], metric: str, styles: dict[str, Style]) -> None:
+    """One data set."""
     axes.axhline(float(metric in RATIO), color=GREY, lw=0.8, zorder=1)
     last = 0.0
     for row, (fraction, change) in lines.items():
