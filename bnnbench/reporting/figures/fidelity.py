@@ -108,12 +108,12 @@ def _has_floors(found: Fidelity) -> bool:
     return any(c in found.columns and c not in found.flagged for _, c in found.floor)
 
 
-def legend(found: Fidelity) -> list[Line2D | Patch]:
-    """Markers of the data sets, and what else stands in the panels."""
+def legend(found: Fidelity, unconverged: str = f" {UNCONVERGED} (HMC unconverged)") -> list[Line2D | Patch]:
+    """Markers of the data sets, and what else stands in the panels; `unconverged` qualifies a data set."""
     handles: list[Line2D | Patch] = [
         Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color=INK, ms=5,
                mfc="white" if c in found.flagged else INK,
-               label=label(c) + f" {UNCONVERGED} (HMC unconverged)" * (c in found.flagged))
+               label=label(c) + unconverged * (c in found.flagged))
         for i, c in enumerate(found.columns)
     ]  # fmt: skip
     handles.append(Line2D([], [], ls="", marker="<", color=INK, ms=5, label="beyond the axis (or −∞)"))

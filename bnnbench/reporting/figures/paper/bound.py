@@ -13,6 +13,8 @@ from bnnbench.reporting.figures.style import robust_limits
 from bnnbench.reporting.figures.training import panel, thin
 from bnnbench.reporting.gather import gather_longer
 
+SHOWN = 0.04  # of training: before it the bound is far above all that is compared
+
 
 def find(asked: Asked) -> Found:
     """Curves of objectives that are a bound: not of tempered ones."""
@@ -32,6 +34,8 @@ def draw(asked: Asked, there: Found) -> Sheet:
         thin(axes, BOUND, task, rows, longer, asked.styles)
         if plotted:
             axes.set_ylim(*robust_limits(np.concatenate([y[int(BOUND.unset * len(y)) :] for y in plotted])))
+            last = max(float(np.max(line.get_xdata())) for line in axes.get_lines())
+            axes.set_xlim(SHOWN * last, 1.05 * last)
         titled(axes, task, size, (size.width - 0.4) / across)
         if leftmost:
             axes.set_ylabel("−ELBO (nats per row)")

@@ -11,7 +11,7 @@ from bnnbench.reporting.figures.paper.asked import Asked, Found
 from bnnbench.reporting.figures.paper.sheet import Sheet, panels
 from bnnbench.reporting.figures.paper.words import conditions, counted
 from bnnbench.reporting.figures.text import label
-from bnnbench.reporting.tables.text import OTHER_TARGET, words
+from bnnbench.reporting.tables.text import OTHER_TARGET, UNCONVERGED, words
 
 SHORT = {  # of axes that are narrow
     "w1_to_hmc": "W1 distance (sd)",
@@ -48,7 +48,7 @@ def draw(asked: Asked, there: Found) -> Sheet:
         axes.set_xlabel(SHORT.get(metric, words(metric)))
     line[0].set_yticks(range(len(rows)), [label(row) + f" {OTHER_TARGET}" * (row in own.other) for row in rows])
     line[0].set_ylim(len(rows) - 0.4, -0.6)
-    return Sheet(figure, _caption(asked, there, metrics, bool(ranks)), legend(own))
+    return Sheet(figure, _caption(asked, own, metrics, bool(ranks)), legend(own, f" {UNCONVERGED}"))
 
 
 def _fidelity(there: Found) -> Fidelity:
@@ -66,8 +66,9 @@ def _shown(own: Fidelity, most: int) -> list[str]:
     return [m for m in own.metrics if m in chosen]
 
 
-def _caption(asked: Asked, there: Found, metrics: list[str], ranked: bool) -> str:
-    told = f"Distance of each method's predictive from that of HMC on {counted(len(there.tasks), 'data set')}: "
+def _caption(asked: Asked, own: Fidelity, metrics: list[str], ranked: bool) -> str:
+    told = f"Distance of each method's predictive from that of HMC on {counted(len(own.columns), 'data set')}: "
     told += "; ".join(LABELS.get(metric, words(metric)) for metric in metrics) + "."
     told += " Best mean rank on top." * ranked
+    told += f" {UNCONVERGED}, hollow: HMC has not converged." * bool(own.flagged & {*own.columns})
     return f"{told} {conditions(asked.sections)}"

@@ -6,10 +6,18 @@ from bnnbench.names import TEST
 from bnnbench.reporting.figures.flow_maps import angle, blank, cloud, pair, two_ways, window
 from bnnbench.reporting.figures.paper.asked import Asked, Found, found
 from bnnbench.reporting.figures.paper.sheet import Sheet, panels
+from bnnbench.reporting.figures.paper.size import Size
 from bnnbench.reporting.figures.paper.words import conditions
 from bnnbench.reporting.figures.text import name_lines
 
 COLUMNS = ("data x", "data as noise z", "samples x")
+TITLES, SMALLEST = 0.25, 0.9  # inches at a font of 8 points: of the titles, of a panel
+
+
+def _side(size: Size, down: int) -> float:
+    """Inches of a panel at a font of 8 points: as wide as there is room, or as high."""
+    points = size.font / 8
+    return max(SMALLEST, min((size.width / points - 0.5) / 3, (size.tallest / points - TITLES) / down))
 
 
 def find(asked: Asked) -> Found:
@@ -23,8 +31,8 @@ def draw(asked: Asked, there: Found) -> Sheet:
     """All x in one window."""
     (task,), size = there.tasks, asked.size
     clouds = {row: there.data[row, task] for row in there.rows}
-    each = (size.width - 0.5) / 3 / (size.font / 8)
-    figure, lines = panels(size, len(there.rows), 3, each, 0.25, sharex="col")
+    each = _side(size, len(there.rows))
+    figure, lines = panels(size, len(there.rows), 3, each, TITLES, sharex="col")
     seen = window([data for data, _ in clouds.values()])
     for line, (row, (data, draws)) in zip(lines, clouds.items(), strict=True):
         two_ways(line[0], line[1], data, seen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from matplotlib.axes import Axes
+
 from bnnbench.reporting.figures.paper.asked import Asked, Found, found
 from bnnbench.reporting.figures.paper.sheet import Sheet, grid_of, handle, laid_out, panels, titled
 from bnnbench.reporting.figures.paper.words import conditions
@@ -29,7 +31,9 @@ def draw(asked: Asked, there: Found) -> Sheet:
     for (axes, leftmost, lowest), task in zip(laid_out(lines, len(there.tasks)), there.tasks, strict=False):
         own = {row: there.data[row, task] for row in there.rows if (row, task) in there.data}
         panel(axes, own, metric, asked.styles)
-        titled(axes, task, size, (size.width - 0.4) / across)
+        wide = (size.width - 0.4 * size.font / 8) / across
+        _sparse(axes, 0.07 * size.small / wide)
+        titled(axes, task, size, wide)
         axes.tick_params(labelbottom=lowest)
         if leftmost:
             axes.set_ylabel(f"{words(metric)} / unpruned" if metric in RATIO else f"Δ {words(metric)}")
@@ -40,3 +44,13 @@ def draw(asked: Asked, there: Found) -> Sheet:
     )
     handles = [handle(row, asked.styles[row]) for row in there.rows]
     return Sheet(figure, f"{text} {conditions(asked.sections)}", handles)
+
+
+def _sparse(axes: Axes, share: float) -> None:
+    """Drop ticks whose labels would touch the next one on the right, which are closer than this share of the axis."""
+    places, labels = axes.get_xticks(), [text.get_text() for text in axes.get_xticklabels()]
+    kept = [len(places) - 1]
+    for i in reversed(range(len(places) - 1)):
+        if places[kept[-1]] - places[i] > share * (places[-1] - places[0]):
+            kept.append(i)
+    axes.set_xticks([places[i] for i in kept], [labels[i] for i in kept])

@@ -95,7 +95,7 @@ def _value(entry: Entry | None, sign: int) -> float:
 
 def _table(there: Found, task: str, rows: list[str], metric: str, better: int) -> Comparison:
     """One data set, its rows in this order, without marks at the dots: they stand at the names."""
-    plain = {"behind": (), "complete": True, "unconverged": False, "other_target": False}
+    plain = {"behind": (), "skewed": False, "complete": True, "unconverged": False, "other_target": False}
     own = {(row, task): replace(there.data[row, task], **plain) for row in rows if (row, task) in there.data}
     return Comparison(metric, "test", better, tuple(rows), (task,), own, {}, {}, {})
 
