@@ -43,6 +43,7 @@ READERS = [
     ["show", "0"],
     ["export"],
     ["report"],
+    ["figure", "scores"],
     ["forget", "--superseded"],
     ["compare", "map", "constant"],
 ]
@@ -88,12 +89,22 @@ def lines() -> Iterator[list[str]]:
         yield ["data", "fetch", "yacht", "--data-dir", place]
         yield ["data", "import", "yacht", "copy", "--data-dir", place]
         yield ["report", "--out", place]
+        yield ["figure", "scores", "--out", f"{place}/x.pdf"]
     yield from (["export", "--out", place] for place in [*FOLDERS[1:], "", ".", "folder"])
     yield from (["data", "import", "yacht", place] for place in [*FOLDERS[1:], "", "notes.txt", "folder", "absent"])
     yield from (["data", "fetch", name] for name in [*TASKS[:6], "", "toy-antoran,digits"])
     yield from (["data", "import", name, "folder"] for name in [*TASKS[:6], ""])
     yield from (["report", option, name] for option in ("--task", "--tasks") for name in TASKS)
     yield from (["report", "--methods", name] for name in NAMES)
+    yield from (
+        ["figure", "--", name] for name in ["", "score", "Scores", "all", "scores,toy", LONG, "\udcff", "-1", "../x"]
+    )
+    yield from (["figure", "scores", "--size", name] for name in ["", "colum", "COLUMN", "3.3", LONG, "\udcff"])
+    yield from (["figure", "scores", "--out", name] for name in ["", ".", "folder", "x", "x.jpg", "pdf", "pipe", LONG])
+    yield from (["figure", "scores", "--metric", name] for name in ["", "rmsee", "RMSE", "rmse,crps", LONG, "\udcff"])
+    yield from (["figure", "scores", "--split-rule", name] for name in ["", "10folds", "gap", "FIXED", LONG, "\udcff"])
+    yield from (["figure", "scores", "--reference", name] for name in ["", "mop", "sgld", LONG, "\udcff"])
+    yield from (["figure", name] for name in ["pit,scores", "rotation", "fidelity", "flow-maps", "pruning", "attacks"])
     yield from (["report", "--budget", name] for name in ["", "quik", "full", LONG, "\udcff"])
     yield from (["report", "--format", name] for name in ["", ",", "html", "md;csv", "MD", LONG, "\udcff"])
     yield from (
