@@ -397,10 +397,6 @@ def report(
     from bnnbench.reporting.output import WRITTEN
 
     tasks = renamed("tasks=", tasks, None, "task=", task)
-    installed = {
-        "method": {method.name: method.version for method in METHODS},
-        "task": {known.name: known.version for known in all_tasks(None)},
-    }
     folder = path_of(out, "--out")
     with ResultStore(db, read_only=True) as store:
         for name in WRITTEN:
@@ -412,10 +408,18 @@ def report(
             None if methods is None else names_of(methods, "--methods"),
             None if budget is None else text_of(budget, "--budget"),
             None if formats is None else names_of(formats, "--format"),
-            installed,
+            _versions(),
             figures=names_of(figures, "--figures"),
             processes=None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),
         )
+
+
+def _versions() -> dict[str, dict[str, int]]:
+    """Of the methods and tasks that are installed here."""
+    return {
+        "method": {method.name: method.version for method in METHODS},
+        "task": {known.name: known.version for known in all_tasks(None)},
+    }
 
 
 def figure(
@@ -477,6 +481,7 @@ def figure(
             None if budget is None else text_of(budget, "--budget"),
             None if split_rule is None else text_of(split_rule, "--split-rule"),
             None if reference is None else text_of(reference, "--reference"),
+            _versions(),
         )
     if place is not None:
         save(found, place)

@@ -23,7 +23,9 @@ from suite_data import suite, suite_store
 import bnnbench
 from bnnbench.cli import main
 from bnnbench.errors import UserError
+from bnnbench.methods import METHODS
 from bnnbench.names import parse_split
+from bnnbench.records import Origin
 from bnnbench.reporting.figures.paper.catalogue import CHARTS
 from bnnbench.reporting.figures.paper.critical_difference import Ranked
 from bnnbench.reporting.figures.paper.size import SIZES
@@ -130,6 +132,7 @@ def test_the_best_is_on_top_in_either_direction_and_signs_are_explained(metric, 
     figure = bnnbench.figure("scores", tmp_path / "x.db", metric=metric)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == expected
     assert "† cells failed or are missing" in figure.get_label()
+    assert "mean and standard error over splits." in figure.get_label()
 
 
 def test_rotation_and_attacks_are_the_stored_scores(places):
@@ -439,6 +442,17 @@ def test_the_list_has_a_sentence_for_each():
     done = CliRunner().invoke(main, ["list", "figures"])
     assert done.exit_code == 0
     for chart in CHARTS.values():
-        assert re.search(rf"^{chart.name} +\S", done.output, re.MULTILINE)
+        assert re.search(rf"^ *{chart.name} +\S", done.output, re.MULTILINE)
         assert chart.shows.endswith(".")
         assert chart.shows in done.output
+
+
+def test_a_caption_says_what_is_old_or_made_elsewhere_and_what_errors_are_over(tmp_path):
+    made = [outcome(cell("toy-antoran", "map", "fixed"), 1.0), outcome(cell("toy-antoran", "swag", "fixed"), 2.0)]
+    elsewhere = [made[0], replace(made[1], cell=replace(made[1].cell, origin=Origin.EXTERNAL.value))]
+    suite_store(tmp_path / "x.db", elsewhere).close()
+    caption = bnnbench.figure("scores", tmp_path / "x.db").get_label()
+    assert METHODS.get("swag").version > 1, "and these results are of the first"
+    assert "Results of older versions than those installed: methods " in caption
+    assert "Predictions made elsewhere: swag." in caption
+    assert "standard error over test points." in caption

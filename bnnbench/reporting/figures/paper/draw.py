@@ -19,9 +19,10 @@ from bnnbench.reporting.figures.paper.catalogue import chart_of
 from bnnbench.reporting.figures.paper.chart import Chart
 from bnnbench.reporting.figures.paper.sheet import finished
 from bnnbench.reporting.figures.paper.size import SIZES, Size
-from bnnbench.reporting.figures.paper.words import listed
+from bnnbench.reporting.figures.paper.words import listed, origins
 from bnnbench.reporting.figures.text import label
 from bnnbench.reporting.select import Section, Selection, select
+from bnnbench.reporting.superseded import Installed, superseded
 
 SHOWN = 8  # names in a refusal
 
@@ -36,6 +37,7 @@ def draw(
     budget: str | None = None,
     split_rule: str | None = None,
     reference: str | None = None,
+    installed: Installed | None = None,
 ) -> Figure:
     """The figure, laid out; its caption is its label.
 
@@ -45,6 +47,7 @@ def draw(
         tasks: names and groups, None for all. size: of `SIZES`.
         budget: None for the largest. split_rule: None for that of most cells, task by task.
         metric, reference: where the chart takes them, None for the usual ones.
+        installed: versions that the reader has; the caption names results of older ones.
 
     Raises:
         UserError: something unknown, nothing to draw, or more than the figure has room for.
@@ -57,6 +60,7 @@ def draw(
         None if methods is None or "all" in methods else list(dict.fromkeys([*methods, *filter(None, [reference])]))
     )
     selection = _narrowed(select(store, tasks, _methods(wanted), budget), wanted, split_rule)
+    selection = replace(selection, superseded=superseded([s.scores for s in selection.sections], installed))
     present = tuple(dict.fromkeys(row for section in selection.sections for row in section.rows))
     if reference is not None and reference not in present:
         raise UserError(f"No results of --reference '{reference}' here{nearest(reference, present)}")
@@ -65,7 +69,8 @@ def draw(
     with style.drawing(room.rc):
         there = chart.find(asked)
         _check(chart, asked, there)
-        return finished(chart.draw(asked, there), room)
+        sheet = chart.draw(asked, there)
+        return finished(replace(sheet, caption=sheet.caption + origins(selection, there.rows)), room)
 
 
 def _size(name: str) -> Size:

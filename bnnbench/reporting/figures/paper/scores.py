@@ -12,7 +12,7 @@ from bnnbench.reporting.comparison import Comparison
 from bnnbench.reporting.figures.families import PLAIN, PLAIN_COLOR
 from bnnbench.reporting.figures.paper.asked import Asked, Found, found
 from bnnbench.reporting.figures.paper.sheet import Sheet, grid_of, laid_out, panels, titled
-from bnnbench.reporting.figures.paper.words import capital, conditions, counted, named
+from bnnbench.reporting.figures.paper.words import capital, conditions, counted, named, spread
 from bnnbench.reporting.figures.scores import RING, panel
 from bnnbench.reporting.figures.style import INK
 from bnnbench.reporting.figures.text import label
@@ -114,6 +114,7 @@ def _caption(asked: Asked, there: Found, metric: str) -> str:
     signs = [f"{sign} {what}" for sign, (name, value, what) in SIGNS.items()
              if any(getattr(entry, name) == value for entry in there.data.values())]  # fmt: skip
     told = f"{capital(words(metric))} on the test rows of {counted(len(there.tasks), 'data set')}"
-    told += f" ({better})" * bool(better) + ", methods by their mean rank, mean and standard error over splits."
+    told += f" ({better})" * bool(better) + ", methods by their mean rank; "
+    told += f"mean and standard error over {spread(asked.sections)}."
     told += " A triangle at the border stands for a value beyond the axis."
     return f"{told} {conditions(asked.sections)}" + f" {'; '.join(signs)}." * bool(signs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bnnbench.reporting.select import Section
+from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.tables.text import words
 
 
@@ -24,6 +24,21 @@ def conditions(sections: Iterable[Section]) -> str:
     rules = listed(list(dict.fromkeys(section.rule for section in own)))
     budgets = listed(list(dict.fromkeys(section.budget for section in own)))
     return f"Splits: {rules}; budget: {budgets}."
+
+
+def spread(sections: Iterable[Section]) -> str:
+    """What standard errors are over."""
+    counts = [section.scores.groupby("task")["split"].nunique() for section in sections]
+    kinds = {"splits" if number > 1 else "test points" for own in counts for number in own}
+    return "splits, of a single one over test points" if len(kinds) > 1 else kinds.pop()
+
+
+def origins(selection: Selection, rows: Iterable[str]) -> str:
+    """Whose results are older than what is installed, and whose were made elsewhere."""
+    methods = {row.partition(" [")[0] for row in rows}
+    elsewhere, old = sorted(methods & selection.external), selection.superseded
+    told = f" Results of older versions than those installed: {old}." * bool(old.names)
+    return told + f" Predictions made elsewhere: {listed(elsewhere)}." * bool(elsewhere)
 
 
 def named(metric: str, unit: str) -> str:
