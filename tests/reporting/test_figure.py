@@ -393,7 +393,7 @@ def test_a_method_that_lacks_a_data_set_is_left_out_of_ranks_or_refused(tmp_path
     figure = bnnbench.figure("critical-difference", tmp_path / "x.db", tasks="uci")
     assert "Left out: sgld (not run on all of them)." in figure.get_label()
     assert not any("sgld" in t.get_text() for t in figure.axes[0].texts)
-    with pytest.raises(UserError, match=r"^sgld was not run on all of .*leave it out"):
+    with pytest.raises(UserError, match=r"^No mean rank of sgld, not run on all of .*leave out what lacks data sets"):
         bnnbench.figure("critical-difference", tmp_path / "x.db", methods="map,swag,sgld", tasks="uci")
 
 
@@ -409,7 +409,7 @@ def test_rows_are_chosen_and_ordered_by_their_names(tmp_path):
 
     def shown(methods):
         figure = bnnbench.figure("pit", tmp_path / "x.db", methods=methods)
-        return [t.get_text() for t in figure.legends[0].get_texts()]
+        return [t.get_text().replace(", ", ",") for t in figure.legends[0].get_texts()]
 
     assert shown(None) == ["map", "sgld", "sgld [lr=0.01,floor=0]"]
     assert shown("sgld [lr=0.01,floor=0],map") == ["sgld [lr=0.01,floor=0]", "map"]
@@ -456,3 +456,39 @@ def test_a_caption_says_what_is_old_or_made_elsewhere_and_what_errors_are_over(t
     assert "Results of older versions than those installed: methods " in caption
     assert "Predictions made elsewhere: swag." in caption
     assert "standard error over test points." in caption
+
+
+def test_one_split_rule_is_shown_of_each_data_set(tmp_path):
+    cells = [cell("housing", "map", index=i) for i in range(3)] + [
+        cell("housing", "map", "gal", index=i) for i in (0, 1)
+    ]
+    cells += [cell("housing", "swag", index=0), cell("housing", "sgld", "gal", index=0)]
+    suite_store(tmp_path / "x.db", [outcome(c, 1.0 + (c.rule == "gal")) for c in cells]).close()
+
+    def drawn(**changes):
+        (axes,) = bnnbench.figure("scores", tmp_path / "x.db", **changes).axes
+        at = {round(float(np.ravel(one.get_xdata())[0])) for one in axes.lines if one.get_marker() not in ("None", "")}
+        return [t.get_text().split()[0] for t in axes.get_yticklabels()], at
+
+    assert drawn(methods="map,swag") == (["map", "swag"], {1})
+    assert drawn(split_rule="gal") == (["map", "sgld"], {2})
+    with pytest.raises(UserError, match=r"^sgld was not run on the splits shown; .* add --split-rule gal\.$"):
+        drawn(methods="map,sgld")
+
+
+def test_long_and_hostile_names_are_wrapped_or_refused_never_cut(tmp_path):
+    hostile = "<b>$x$</b> " + "w" * 50
+    bent = {"pit_ecdf": {"level": np.linspace(0, 1, 9), "ecdf": np.linspace(0, 1, 9) ** 2}}
+    o = outcome(cell("housing", "map"), 1.0)
+    o = replace(o, cell=replace(o.cell, label=hostile, config="{}"))
+    o = replace(o, evaluations=tuple(replace(e, curves=bent if e.name == "test" else {}) for e in o.evaluations))
+    fill(tmp_path / "x.db", [o]).close()
+    figure = bnnbench.figure("pit", tmp_path / "x.db", out=tmp_path / "x.svg")
+    (text,) = figure.legends[0].get_texts()
+    box = text.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert "$x$" in text.get_text()
+    assert not list(ElementTree.parse(tmp_path / "x.svg").getroot().iter("b"))
+    with pytest.raises(UserError, match="leave no room for the panels at --size column"):
+        bnnbench.figure("scores", tmp_path / "x.db")

@@ -43,4 +43,5 @@ def draw(asked: Asked, there: Found) -> Sheet:
             axes.set_xlabel("gradients")
     text = "Minus the evidence lower bound along training, mean over splits."
     text += " Thin: a training of four times the gradients." * any(key in there.data for key in longer)
-    return Sheet(figure, f"{text} {conditions(asked.sections)}", [handle(row, asked.styles[row]) for row in rows])
+    handles = [handle(row, asked.styles[row], size) for row in rows]
+    return Sheet(figure, f"{text} {conditions(asked.sections)}", handles)

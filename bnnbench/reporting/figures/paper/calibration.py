@@ -96,7 +96,7 @@ def _sheet(
             axes.set_ylabel(labels[1])
         if lowest:
             axes.set_xlabel(labels[0])
-    handles = [handle(row, asked.styles[row]) for row in there.rows]
+    handles = [handle(row, asked.styles[row], asked.size) for row in there.rows]
     return Sheet(figure, f"{caption} {conditions(asked.sections)}", handles)
 
 

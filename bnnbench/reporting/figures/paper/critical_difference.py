@@ -90,8 +90,8 @@ def _refuse_absent(asked: Asked, order: Ranking | None, tasks: Sequence[str]) ->
     absent = [row for row in asked.rows if order is not None and row in order.absent]
     if asked.named and absent:
         raise UserError(
-            f"{listed(absent)} was not run on all of {listed(tasks)}, so that it has no mean rank; leave it out of "
-            "--methods, or name the data sets that it was run on by --task."
+            f"No mean rank of {listed(absent)}, not run on all of {listed(tasks)}; leave out what lacks data sets, of "
+            "--methods or of --task."
         )
 
 

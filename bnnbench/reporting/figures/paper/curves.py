@@ -109,7 +109,7 @@ def _draw(asked: Asked, there: Found, plot: Panels, caption: str, ylabel: str = 
             axes.set_xlabel(plot.xlabel)
         if len(plot.xticks):
             axes.set_xticks(plot.xticks)
-    handles = [handle(row, asked.styles[row]) for row in rows]
+    handles = [handle(row, asked.styles[row], asked.size) for row in rows]
     if plot.behind:
         handles.append(Line2D([], [], color=GREY, lw=0.7, label="test images"))
     text = f"{CAPTIONS[caption].format(task=there.tasks[0])} {conditions(asked.sections)}"

@@ -93,15 +93,26 @@ def _narrowed(selection: Selection, rows: Sequence[str] | None, rule: str | None
             known = dict.fromkeys(section.rule for section in selection.sections)
             raise UserError(f"No results of these tasks under --split-rule '{rule}'{nearest(rule, known)}")
     if rows is not None:
-        known = list(dict.fromkeys(row for section in sections for row in section.rows))
-        for row in rows:
-            if row not in known:
-                near = get_close_matches(row, known, n=3, cutoff=0.4)
-                hint = f" Did you mean {' or '.join(near)}?" if near else ""
-                raise UserError(f"No results of method '{row}' on these tasks.{hint} There are: {_some(known)}.")
+        _refuse_unknown(rows, list(dict.fromkeys(row for section in sections for row in section.rows)))
+        sections = [_section(section, rows, section.tasks) for section in sections]
     chosen = _rules(sections)
-    found = (_section(s, rows, [t for t in s.tasks if chosen[t] is s]) for s in sections)
-    return replace(selection, sections=tuple(section for section in found if section.rows and section.tasks))
+    found = [_section(s, rows, [t for t in s.tasks if chosen[t] is s]) for s in sections]
+    found = [section for section in found if section.rows and section.tasks]
+    for row in rows or ():
+        if not any(row in section.rows for section in found):
+            other = next(section.rule for section in sections if row in section.rows)
+            raise UserError(
+                f"{row} has no results of the splits of the rest; leave it out, or add --split-rule {other}."
+            )
+    return replace(selection, sections=tuple(found))
+
+
+def _refuse_unknown(rows: Sequence[str], known: Sequence[str]) -> None:
+    for row in rows:
+        if row not in known:
+            near = get_close_matches(row, known, n=3, cutoff=0.4)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise UserError(f"No results of method '{row}' on these tasks.{hint} There are: {_some(known)}.")
 
 
 def _rules(sections: Sequence[Section]) -> dict[str, Section]:
@@ -120,9 +131,10 @@ def _section(section: Section, rows: Sequence[str] | None, tasks: Sequence[str])
     keep = section.scores["row"].isin(wanted) & section.scores["task"].isin(tasks)
     scores = section.scores[np.asarray(keep)]
     attempts = section.attempts[section.attempts["fingerprint"].isin(scores["fingerprint"])]
-    scored, there = set(scores.loc[scores["evaluation"] == names.TEST, "metric"]), set(scores["row"])
+    scored = set(scores.loc[scores["evaluation"] == names.TEST, "metric"])
     return replace(
-        section, scores=scores, attempts=attempts, tasks=tuple(tasks), rows=tuple(r for r in wanted if r in there),
+        section, scores=scores, attempts=attempts, tasks=tuple(t for t in tasks if t in set(scores["task"])),
+        rows=tuple(r for r in wanted if r in set(scores["row"])),
         metrics=tuple(m for m in section.metrics if m in scored), _known={},
     )  # fmt: skip
 
@@ -139,7 +151,7 @@ def _check(chart: Chart, asked: Asked, there: Found) -> None:
     if asked.named and lacking:
         raise UserError(
             f"The database has nothing of {listed(lacking)} for the figure '{chart.name}', which needs {chart.needs}; "
-            f"leave it out, or choose from {_some(there.rows)}."
+            f"choose from {_some(there.rows)}."
         )
     if len(there.tasks) > chart.tasks:
         most = "one data set" if chart.tasks == 1 else f"at most {chart.tasks} data sets"

@@ -42,7 +42,7 @@ def draw(asked: Asked, there: Found) -> Sheet:
     text = (
         f"Change of the test {words(metric)} when the weights of least |mean| / sd are set to zero, mean over splits."
     )
-    handles = [handle(row, asked.styles[row]) for row in there.rows]
+    handles = [handle(row, asked.styles[row], asked.size) for row in there.rows]
     return Sheet(figure, f"{text} {conditions(asked.sections)}", handles)
 
 

@@ -19,9 +19,10 @@ from matplotlib.patches import Patch
 from bnnbench.errors import UserError
 from bnnbench.reporting.figures.paper.size import Size, resized, thickened
 from bnnbench.reporting.figures.style import Style
-from bnnbench.reporting.figures.text import label, name_lines
+from bnnbench.reporting.figures.text import name_lines
 
 LEAST = 0.7  # of a panel's usual height, where the height of the whole is given
+NARROWEST = 0.4  # inches of a panel at a font of 8 points
 TOO_SMALL = "name fewer methods or tasks, or a larger --size"
 
 
@@ -86,9 +87,10 @@ def titled(axes: Axes, name: str, size: Size, inches: float, color: str = "black
     axes.set_title(name_lines(name, inches, size.font), loc="left", fontweight="bold", color=color)
 
 
-def handle(row: str, style: Style) -> Line2D:
-    """A method in the legend."""
-    return Line2D([], [], color=style.color, ls=style.line, marker=style.marker, ms=4, lw=1.3, label=label(row),
+def handle(row: str, style: Style, size: Size) -> Line2D:
+    """A method in the legend, a long name on several lines."""
+    name = name_lines(row, size.width - 0.6 * size.font / 8, size.small)
+    return Line2D([], [], color=style.color, ls=style.line, marker=style.marker, ms=4, lw=1.3, label=name,
                   mfc="white" if style.hollow else style.color)  # fmt: skip
 
 
@@ -108,11 +110,11 @@ def finished(sheet: Sheet, size: Size) -> Figure:
             height = legend.get_window_extent(canvas.get_renderer()).height / figure.dpi
             figure.set_figheight(figure.get_figheight() + height)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        try:
-            canvas.draw()
-        except UserWarning:  # the layout gave up
-            raise UserError(f"The names leave no room for the panels at --size {size.name}; {TOO_SMALL}.") from None
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        canvas.draw()
+    widths = [axes.get_window_extent().width / figure.dpi for axes in figure.axes if axes.axison]
+    if min(widths) < NARROWEST * size.font / 8:
+        raise UserError(f"The names leave no room for the panels at --size {size.name}; {TOO_SMALL}.")
     figure.set_label(sheet.caption)
     return figure
 
