@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -260,6 +260,12 @@ def test_pruning_is_the_difference_from_the_whole(places):
     change = by_split.sub(by_split["test"], axis=0).mean()
     _, y = line(panel(figure, "yacht"), color_of(figure, "swag"))
     np.testing.assert_allclose(sorted(y), sorted(change))
+    for size in SIZES:  # labels of the last line of panels, which share their axis
+        axes = example(places, "pruning", size=size, tasks="uci").axes[5]
+        said = [t for t in axes.get_xticklabels() if t.get_text()]
+        assert [t.get_text() for t in said][-2:] == ["90 %", "99.5 %"]
+        boxes = [t.get_window_extent() for t in said]
+        assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
 
 
 def test_the_title_of_a_digit_is_its_most_probable_class(places):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from matplotlib.axes import Axes
-
 from bnnbench.reporting.figures.paper.asked import Asked, Found, found
 from bnnbench.reporting.figures.paper.sheet import Sheet, grid_of, handle, laid_out, panels, titled
 from bnnbench.reporting.figures.paper.words import conditions
@@ -27,30 +25,21 @@ def draw(asked: Asked, there: Found) -> Sheet:
     """The axis is logarithmic in the weights kept."""
     metric, size = metric_of(asked), asked.size
     down, across = grid_of(size, len(there.tasks), min(size.across, 3))
+    wide = (size.width - 0.4 * size.font / 8) / across
     figure, lines = panels(size, down, across, 1.9 if len(there.tasks) == 1 else 1.5, 0.1, sharex=True)
     for (axes, leftmost, lowest), task in zip(laid_out(lines, len(there.tasks)), there.tasks, strict=False):
         own = {row: there.data[row, task] for row in there.rows if (row, task) in there.data}
         panel(axes, own, metric, asked.styles)
-        wide = (size.width - 0.4 * size.font / 8) / across
-        _sparse(axes, 0.07 * size.small / wide)
         titled(axes, task, size, wide)
         axes.tick_params(labelbottom=lowest)
         if leftmost:
             axes.set_ylabel(f"{words(metric)} / unpruned" if metric in RATIO else f"Δ {words(metric)}")
         if lowest:
             axes.set_xlabel("weights removed")
+    last = max(float(fraction.max()) for fraction, _ in there.data.values())
+    mark_removed(lines[0][0], last, 0.07 * size.small / wide)  # of all panels, which share the axis
     text = (
         f"Change of the test {words(metric)} when the weights of least |mean| / sd are set to zero, mean over splits."
     )
     handles = [handle(row, asked.styles[row], asked.size) for row in there.rows]
     return Sheet(figure, f"{text} {conditions(asked.sections)}", handles)
-
-
-def _sparse(axes: Axes, share: float) -> None:
-    """Drop ticks whose labels would touch the next one on the right, which are closer than this share of the axis."""
-    places, labels = axes.get_xticks(), [text.get_text() for text in axes.get_xticklabels()]
-    kept = [len(places) - 1]
-    for i in reversed(range(len(places) - 1)):
-        if places[kept[-1]] - places[i] > share * (places[-1] - places[0]):
-            kept.append(i)
-    axes.set_xticks([places[i] for i in kept], [labels[i] for i in kept])
