@@ -5,7 +5,7 @@ from __future__ import annotations
 from bnnbench.reporting.figures.paper.asked import Asked, Found, found
 from bnnbench.reporting.figures.paper.sheet import Sheet, grid_of, handle, laid_out, panels, titled
 from bnnbench.reporting.figures.paper.words import conditions
-from bnnbench.reporting.figures.pruning import METRICS, RATIO, panel, pruned
+from bnnbench.reporting.figures.pruning import METRICS, RATIO, mark_removed, panel, pruned
 from bnnbench.reporting.tables.text import words
 
 
