@@ -101,9 +101,7 @@ def _narrowed(selection: Selection, rows: Sequence[str] | None, rule: str | None
     for row in rows or ():
         if not any(row in section.rows for section in found):
             other = next(section.rule for section in sections if row in section.rows)
-            raise UserError(
-                f"{row} has no results of the splits of the rest; leave it out, or add --split-rule {other}."
-            )
+            raise UserError(f"{row} was not run on the splits shown; leave it out, or add --split-rule {other}.")
     return replace(selection, sections=tuple(found))
 
 

@@ -22,6 +22,7 @@ from bnnbench.reporting.figures.style import Style
 from bnnbench.reporting.figures.text import name_lines
 
 LEAST = 0.7  # of a panel's usual height, where the height of the whole is given
+WIDE = 0.7  # of the room, for names of usual letters: one of wide letters has room, too
 NARROWEST = 0.4  # inches of a panel at a font of 8 points
 TOO_SMALL = "name fewer methods or tasks, or a larger --size"
 
@@ -89,7 +90,7 @@ def titled(axes: Axes, name: str, size: Size, inches: float, color: str = "black
 
 def handle(row: str, style: Style, size: Size) -> Line2D:
     """A method in the legend, a long name on several lines."""
-    name = name_lines(row, size.width - 0.6 * size.font / 8, size.small)
+    name = name_lines(row, WIDE * (size.width - 0.6 * size.font / 8), size.small)
     return Line2D([], [], color=style.color, ls=style.line, marker=style.marker, ms=4, lw=1.3, label=name,
                   mfc="white" if style.hollow else style.color)  # fmt: skip
 
