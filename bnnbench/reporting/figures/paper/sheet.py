@@ -110,14 +110,23 @@ def finished(sheet: Sheet, size: Size) -> Figure:
         if not size.filled:
             height = legend.get_window_extent(canvas.get_renderer()).height / figure.dpi
             figure.set_figheight(figure.get_figheight() + height)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "constrained_layout not applied")
-        canvas.draw()
-    widths = [axes.get_window_extent().width / figure.dpi for axes in figure.axes if axes.axison]
-    if min(widths) < NARROWEST * size.font / 8:
+    if not _fits(canvas, size):
         raise UserError(f"The names leave no room for the panels at --size {size.name}; {TOO_SMALL}.")
     figure.set_label(sheet.caption)
     return figure
+
+
+def _fits(canvas: FigureCanvasAgg, size: Size) -> bool:
+    """Lay the figure out, and say whether its panels kept some room."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied", UserWarning)
+        try:
+            canvas.draw()
+        except UserWarning:
+            return False
+    figure = canvas.figure
+    widths = [axes.get_window_extent().width / figure.dpi for axes in figure.axes if axes.axison]
+    return min(widths) >= NARROWEST * size.font / 8
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D | Patch], size: Size) -> Legend:
