@@ -29,6 +29,7 @@ from bnnbench.records import Origin
 from bnnbench.reporting.figures.paper.catalogue import CHARTS
 from bnnbench.reporting.figures.paper.critical_difference import Ranked
 from bnnbench.reporting.figures.paper.size import SIZES
+from bnnbench.reporting.figures.style import Style, distinct
 from bnnbench.store.store import ResultStore
 
 SUITE = ("constant", "map", "swag", "bbp-local", "hmc")
@@ -498,3 +499,15 @@ def test_long_and_hostile_names_are_wrapped_or_refused_never_cut(tmp_path):
     assert not list(ElementTree.parse(tmp_path / "x.svg").getroot().iter("b"))
     with pytest.raises(UserError, match="leave no room for the panels at --size column"):
         bnnbench.figure("scores", tmp_path / "x.db")
+
+
+def test_up_to_nine_methods_have_a_marker_each_and_their_own_colour():
+    own = {f"m{i}": Style(f"#00000{i}", "osD"[i % 3], "-") for i in range(9)}
+    found = distinct(own)
+    assert len({style.marker for style in found.values()}) == 9
+    assert {name: replace(style, marker="") for name, style in found.items()} == {
+        name: replace(style, marker="") for name, style in own.items()
+    }
+    assert [found[f"m{i}"].marker for i in range(3)] == ["o", "s", "D"]
+    many = own | {"more": Style("#000009", "s", "-")}
+    assert distinct(many)["more"].marker == "s"

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib
@@ -81,6 +81,16 @@ def styles(methods: Frame, rows: Sequence[str]) -> dict[str, Style]:
         line = LINES[(member.place + variants.get(name, 0)) % len(LINES)]
         found[row] = Style(member.color, MARKERS[place.get(name, 0) % len(MARKERS)], line, bool(label))
     return found
+
+
+def distinct(found: dict[str, Style]) -> dict[str, Style]:
+    """The same styles, where they are few each with a marker of its own: what print in grey tells them apart by."""
+    kept: dict[str, Style] = {}
+    for row, own in found.items():
+        taken = {other.marker for other in kept.values()}
+        free = [marker for marker in (own.marker, *MARKERS) if marker not in taken]
+        kept[row] = replace(own, marker=free[0]) if free else own
+    return kept
 
 
 def plain_decades(axis: Axis) -> None:

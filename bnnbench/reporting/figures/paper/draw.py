@@ -64,8 +64,9 @@ def draw(
     present = tuple(dict.fromkeys(row for section in selection.sections for row in section.rows))
     if reference is not None and reference not in present:
         raise UserError(f"No results of --reference '{reference}' here{nearest(reference, present)}")
-    styles = style.styles(selection.methods, present)
-    asked = Asked(selection, tuple(wanted or present), wanted is not None, styles, room, metric, reference)
+    rows = tuple(wanted or present)
+    styles = style.distinct(style.styles(selection.methods, rows))
+    asked = Asked(selection, rows, wanted is not None, styles, room, metric, reference)
     with style.drawing(room.rc):
         there = chart.find(asked)
         _check(chart, asked, there)
