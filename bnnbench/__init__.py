@@ -7,6 +7,7 @@ The command line is a wrapper of these functions, which load their machinery on 
 * `bnnbench.load` gives back a trained posterior that predicts arrays,
 * `bnnbench.scores` is the results as a tidy DataFrame, `bnnbench.report` writes tables and figures from them,
 * `bnnbench.serve` serves the report's page while runs go on, `bnnbench.status` tells how they stand,
+  `bnnbench.figure` draws one figure for a paper,
 * `bnnbench.splits` and `bnnbench.write_splits` give the rows of a task to other programs, `bnnbench.score` scores what
   these predict,
 * `bnnbench.merge` makes one database of several, `bnnbench.compare` sets two methods or databases side by side,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Task,
         check,
         compare,
+        figure,
         forget,
         load,
         merge,
@@ -48,8 +50,8 @@ if TYPE_CHECKING:
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
-__all__ = ["Task", "__version__", "check", "compare", "forget", "load", "merge", "report", "rescore", "run", "score"]
-__all__ += ["scores", "serve", "splits", "status", "submit", "validate", "write_splits"]
+__all__ = ["Task", "__version__", "check", "compare", "figure", "forget", "load", "merge", "report", "rescore", "run"]
+__all__ += ["score", "scores", "serve", "splits", "status", "submit", "validate", "write_splits"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bnnbench.arguments import amount_of, entries_of, names_of, path_of, text_of, whole_of, wholes_of
+from bnnbench.arguments import (
+    amount_of,
+    entries_of,
+    file_of,
+    names_of,
+    path_of,
+    rows_of,
+    text_of,
+    whole_of,
+    wholes_of,
+)
 from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.errors import UserError
 from bnnbench.experiment import scoring, split_files
@@ -41,6 +51,8 @@ from bnnbench.tasks.budget import budget_of
 from bnnbench.tasks.own import all_tasks
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bnnbench.checks.compare import Verdict
     from bnnbench.reporting.live.server import Serving
     from bnnbench.reporting.standing import Standing
@@ -459,6 +471,72 @@ def status(db: str | os.PathLike[str] = DEFAULT_DB) -> Standing:
 
     with ResultStore(db, read_only=True, glance=True) as store:
         return standing(store)
+
+
+def figure(
+    name: str,
+    db: str | os.PathLike[str] = DEFAULT_DB,
+    *,
+    methods: str | Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
+    size: str = "column",
+    out: str | os.PathLike[str] | None = None,
+    metric: str | None = None,
+    budget: str | None = None,
+    split_rule: str | None = None,
+    reference: str | None = None,
+) -> Figure:
+    """One chart as a figure for a paper or a slide, of the very size that it is printed in.
+
+    Args:
+        name: of a figure (`bnnbench list figures`). db: the database.
+        methods: rows as tables call them, `sgld` or `sgld [lr=0.01]`, in the order of panels and legends; None for all.
+        tasks: names and groups; None for all.
+        size: `column` (3.3 in wide), `text` (6.8 in), both as tall as needed, or `slide` (10 x 5.6 in).
+        out: the file to write, too: `.pdf`, `.svg` or `.png`. Its text is text, and equal figures have equal bytes.
+        metric: None for the usual one of the figure.
+        budget: None for the largest. split_rule: None for that of most cells.
+        reference: the method whose line stands in `scores`; None for `map`, where it is shown.
+
+    Returns:
+        The figure; `get_label()` is a caption that says what it shows.
+
+    Raises:
+        UserError: an unknown name, nothing to draw, more methods than the figure has room for, or a file that cannot be
+            written; nothing is written then.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> db = tempfile.mkdtemp() + "/results.db"
+        >>> _ = bnnbench.run("constant,map", "diabetes", budget="smoke", db=db)
+        >>> figure = bnnbench.figure("scores", db, tasks="diabetes", metric="rmse")
+        >>> figure.get_size_inches()[0]
+        np.float64(3.3)
+    """
+    from bnnbench.reporting.figures.paper.draw import draw
+    from bnnbench.reporting.figures.paper.file import format_of, save
+
+    place = None if out is None else file_of(out, "--out")
+    if place is not None:
+        format_of(place)
+    with ResultStore(db, read_only=True) as store:
+        if place is not None:
+            store.refuse_output(place)
+        found = draw(
+            store,
+            text_of(name, "NAME"),
+            None if methods is None else rows_of(methods, "--methods"),
+            None if tasks is None else names_of(tasks, "--task"),
+            text_of(size, "--size"),
+            None if metric is None else text_of(metric, "--metric"),
+            None if budget is None else text_of(budget, "--budget"),
+            None if split_rule is None else text_of(split_rule, "--split-rule"),
+            None if reference is None else text_of(reference, "--reference"),
+            _versions(),
+        )
+    if place is not None:
+        save(found, place)
+    return found
 
 
 def forget(

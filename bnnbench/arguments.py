@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from bnnbench.errors import UserError
 
+OUTSIDE = re.compile(r",(?![^\[\]]*\])")  # commas that are not in brackets
 LONGEST_NAME = 255  # bytes of a file's name on all common file systems
 T = TypeVar("T")
 
@@ -33,6 +34,15 @@ def names_of(value: Any, what: str) -> list[str]:
         if not isinstance(part, str):
             raise UserError(f"{what} takes names, and {part!r} is none.")
     return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def rows_of(value: Any, what: str) -> list[str]:
+    """Names as `names_of` takes them, where commas in square brackets do not end one: `sgld [lr=0.1,floor=0]`.
+
+    Raises:
+        UserError: something else.
+    """
+    return names_of(OUTSIDE.split(value) if isinstance(value, str) else value, what)
 
 
 def entries_of(value: Any, what: str, kind: type[T]) -> list[str | T]:

@@ -43,6 +43,7 @@ READERS = [
     ["show", "0"],
     ["export"],
     ["report"],
+    ["figure", "scores"],
     ["forget", "--superseded"],
     ["compare", "map", "constant"],
 ]
@@ -88,12 +89,22 @@ def lines() -> Iterator[list[str]]:
         yield ["data", "fetch", "yacht", "--data-dir", place]
         yield ["data", "import", "yacht", "copy", "--data-dir", place]
         yield ["report", "--out", place]
+        yield ["figure", "scores", "--out", f"{place}/x.pdf"]
     yield from (["export", "--out", place] for place in [*FOLDERS[1:], "", ".", "folder"])
     yield from (["data", "import", "yacht", place] for place in [*FOLDERS[1:], "", "notes.txt", "folder", "absent"])
     yield from (["data", "fetch", name] for name in [*TASKS[:6], "", "toy-antoran,digits"])
     yield from (["data", "import", name, "folder"] for name in [*TASKS[:6], ""])
     yield from (["report", option, name] for option in ("--task", "--tasks") for name in TASKS)
     yield from (["report", "--methods", name] for name in NAMES)
+    yield from (
+        ["figure", "--", name] for name in ["", "score", "Scores", "all", "scores,toy", LONG, "\udcff", "-1", "../x"]
+    )
+    yield from (["figure", "scores", "--size", name] for name in ["", "colum", "COLUMN", "3.3", LONG, "\udcff"])
+    yield from (["figure", "scores", "--out", name] for name in ["", ".", "folder", "x", "x.jpg", "pdf", "pipe", LONG])
+    yield from (["figure", "scores", "--metric", name] for name in ["", "rmsee", "RMSE", "rmse,crps", LONG, "\udcff"])
+    yield from (["figure", "scores", "--split-rule", name] for name in ["", "10folds", "gap", "FIXED", LONG, "\udcff"])
+    yield from (["figure", "scores", "--reference", name] for name in ["", "mop", "sgld", LONG, "\udcff"])
+    yield from (["figure", name] for name in ["pit,scores", "rotation", "fidelity", "flow-maps", "pruning", "attacks"])
     yield from (["report", "--budget", name] for name in ["", "quik", "full", LONG, "\udcff"])
     yield from (["report", "--format", name] for name in ["", ",", "docx", "md;csv", "MD", LONG, "\udcff"])
     yield from (
@@ -195,6 +206,13 @@ CALLS: list[tuple[str, tuple, dict]] = [
     *(("report", (), {"budget": value}) for value in [5, ["smoke"], b"smoke"]),
     *(("report", (), {"figures": value}) for value in [5, None, [1], [], ["gif"], b"svg", ["none", "svg"]]),
     *(("report", (), {"jobs": value}) for value in [1.5, "1", [1], True, float("nan"), 10**12, 0]),
+    *(("figure", (value,), {}) for value in [None, 5, [], b"scores", "score", ""]),
+    *(("figure", ("scores", value), {}) for value in [None, 5, [], b"x.db", "a\0b"]),
+    *(("figure", ("scores",), {"out": value}) for value in [5, [], "a\0b", "x.doc", b"x.pdf"]),
+    *(("figure", ("scores",), {"tasks": value}) for value in [5, [1], [None], b"starter", []]),
+    *(("figure", ("scores",), {"methods": value}) for value in [5, [1], [None], b"map", [], ["map", "mop"]]),
+    *(("figure", ("scores",), {"size": value}) for value in [None, 3.3, b"column", ["column"], (3.3, 2)]),
+    *(("figure", ("scores",), {name: 5}) for name in ["metric", "budget", "split_rule", "reference"]),
     *(("merge", (value, "all.db"), {}) for value in [None, 5, [], b"x.db", "a\0b", [None], [5], {}, "absent.db", True]),
     *(("merge", ("results.db", value), {}) for value in [None, 5, [], b"x.db", "a\0b", "results.db"]),
     *(("merge", ("results.db", "all.db"), {"prefer": value}) for value in [5, [], "best", True]),

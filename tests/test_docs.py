@@ -82,6 +82,7 @@ def test_reference_has_every_command_and_option() -> None:
 def test_reference_has_all_that_is_registered() -> None:
     from bnnbench.methods import METHODS
     from bnnbench.metrics import METRICS
+    from bnnbench.reporting.figures.paper.catalogue import CHARTS
     from bnnbench.tasks import TASKS
     from bnnbench.tasks.budget import BUDGETS
 
@@ -91,6 +92,7 @@ def test_reference_has_all_that_is_registered() -> None:
         ("test-sets", dict.fromkeys(family.name for task in TASKS for family in task.test_set_families)),
         ("metrics", METRICS.names()),
         ("budgets", BUDGETS),
+        ("figures", CHARTS),
     ):
         assert re.findall(r"^\| `(.+?)` \|", reference.GENERATED[what](), re.MULTILINE) == list(names)
     sections = reference.GENERATED["each-method"]()

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "evaluation": {*TENSORS, "metrics", "engine"},
     "predictions": {*BOTTOM, "model", "files"},
     "store": {"errors", "names", "arguments", "registry", "records", "files", "_version"},
-    "reporting": {"errors", "names", "registry", "store", "records"},
+    "reporting": {"errors", "names", "registry", "files", "store", "records"},
     "checks": {*TENSORS, "engine", "evaluation"},
     "experiment": {*TENSORS, "files", "metrics", "predictions", "engine", "evaluation", "checks", "store", "_version"},
     "api": {"errors", "names", "arguments", "methods", "tasks", "experiment", "engine", "checks", "store", "reporting"},

@@ -14,6 +14,7 @@ import click
 from bnnbench._version import __version__
 from bnnbench.cli.databases import compare, merge, rescore, submit, validate
 from bnnbench.cli.datasets import data
+from bnnbench.cli.figures import figure
 from bnnbench.cli.predictions import score, splits
 from bnnbench.cli.results import certified, export, forget, list_, report, serve, show, status
 from bnnbench.cli.terminal import plain, sentences_for, survived
@@ -69,6 +70,7 @@ COMMANDS = (
     run,
     report,
     serve,
+    figure,
     splits,
     score,
     check,

@@ -38,10 +38,10 @@ def report(**options: Any) -> None:
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["methods", "tasks", "test-sets", "metrics", "budgets"]))
+@click.argument("what", type=click.Choice(["methods", "tasks", "test-sets", "metrics", "budgets", "figures"]))
 @data_option
 def list_(what: str, data_dir: Path | None) -> None:
-    """Show the registered methods, tasks (with tables of your own), families of test sets, metrics or budgets.
+    """Show the registered methods, tasks (with tables of your own), families of test sets, metrics, budgets or figures.
 
     \b
     Example:
@@ -94,7 +94,16 @@ def listings(
         header = ["budget", "gradients per network", "predictive samples", "for"]
         return header, [(b.name, f"{b.steps:,}", b.samples, b.summary) for b in BUDGETS.values()]
 
-    return {"methods": methods, "tasks": tasks, "test-sets": test_sets, "metrics": metrics, "budgets": budgets}
+    def figures() -> tuple[list[str], list[tuple]]:
+        from bnnbench.reporting.figures.paper.catalogue import CHARTS
+
+        header = ["figure", "shows", "needs", "options"]
+        return header, [(c.name, c.shows, c.needs, ", ".join(f"--{name}" for name in c.takes)) for c in CHARTS.values()]
+
+    return {
+        "methods": methods, "tasks": tasks, "test-sets": test_sets, "metrics": metrics, "budgets": budgets,
+        "figures": figures,
+    }  # fmt: skip
 
 
 @click.command()

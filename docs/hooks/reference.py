@@ -131,4 +131,5 @@ GENERATED: dict[str, Callable[[], str]] = {
     "test-sets": test_sets,
     "metrics": lambda: listing("metrics"),
     "budgets": lambda: listing("budgets"),
+    "figures": lambda: listing("figures"),
 }

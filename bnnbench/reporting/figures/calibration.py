@@ -91,13 +91,13 @@ def pit_figure(cells: Cells, styles: dict[str, Style], task: str, points: float,
     reach = float(np.clip(1.1 * max(np.abs(d).max() for _, d in deviations.values()), 0.08, 1.0))
 
     def panel(axes: Axes, row: str) -> None:
-        level, deviation = deviations[row]
+        level, off = deviations[row]
         band = KOLMOGOROV / np.sqrt(points)
         if np.isfinite(band):
             axes.axhspan(-band, band, color="#e6e6e6", lw=0, zorder=0)
         axes.axhline(0, color=GREY, lw=0.8, zorder=2)
-        axes.fill_between(level, 0, deviation, color=styles[row].color, alpha=0.35, lw=0, zorder=3)
-        axes.plot(level, deviation, color=styles[row].color, lw=1.4, zorder=4)
+        axes.fill_between(level, 0, off, color=styles[row].color, alpha=0.35, lw=0, zorder=3)
+        axes.plot(level, off, color=styles[row].color, lw=1.4, zorder=4)
 
     note = (
         "Up, then down: predictive too narrow. Down, then up: too wide. Above zero all along: predictions too high; "

@@ -28,7 +28,7 @@ def digit_figure(violins: dict[str, Arrays], styles: dict[str, Style], task: str
     for line, (row, series) in zip(panels, violins.items(), strict=True):
         color = contrast(row, styles)
         for axes, point in zip(line, angles, strict=True):
-            _panel(axes, series, point, color)
+            panel(axes, series, point, color)
         line[0].set_ylabel(f"{label(row)}\nclass", color=color, fontweight="bold")
     for axes, point in zip(panels[0], angles, strict=True):
         axes.annotate(f"{DEGREES * point}°", (0.5, 1), xytext=(0, 20), xycoords="axes fraction", fontweight="bold",
@@ -43,7 +43,8 @@ def digit_figure(violins: dict[str, Arrays], styles: dict[str, Style], task: str
     return figure
 
 
-def _panel(axes: Axes, series: Arrays, point: int, color: str) -> None:
+def panel(axes: Axes, series: Arrays, point: int, color: str) -> None:
+    """One method at one angle."""
     here = series["point"] == point
     means, shapes, faint, lines = {}, [], [], []
     for c in sorted({int(v) for v in series["class"][here]}):

@@ -68,7 +68,7 @@ def family_figure(plot: Panels, groups: dict[str, list[str]], styles: dict[str, 
     panels = figure.subplots(len(keys), len(groups), sharex=True, sharey="row", squeeze=False)
     for column, (name, rows) in zip(panels.T, groups.items(), strict=True):
         for axes, quantity in zip(column, keys, strict=True):
-            _panel(axes, quantity, rows, plot, styles)
+            panel(axes, quantity, rows, plot, styles)
         column[0].set_title(name, loc="left", fontweight="bold")
         column[-1].set_xlabel(plot.xlabel)
         column[-1].legend(
@@ -88,7 +88,8 @@ def contrast(row: str, styles: dict[str, Style]) -> str:
     return PLAIN_COLOR if row == PLAIN else styles[row].color
 
 
-def _panel(axes: Axes, quantity: str, rows: list[str], plot: Panels, styles: dict[str, Style]) -> None:
+def panel(axes: Axes, quantity: str, rows: list[str], plot: Panels, styles: dict[str, Style]) -> None:
+    """One quantity of these rows, the plain network behind them."""
     for row in rows:
         if (row, quantity) in plot.behind:
             axes.plot(*plot.behind[row, quantity], color=GREY, lw=0.7, alpha=0.7, zorder=1)

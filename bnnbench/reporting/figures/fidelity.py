@@ -36,12 +36,12 @@ def fidelity_figure(found: Fidelity, styles: dict[str, Style]) -> Figure:
     figure = Figure(figsize=(1.8 + 2.6 * len(metrics), 2.0 + 0.36 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        _panel(axes, found, metric, rows, styles, signed=not found.metrics[metric].better)
+        panel(axes, found, metric, rows, styles, signed=not found.metrics[metric].better)
     names = [label(r) + f" {OTHER_TARGET}" * (r in found.other) for r in rows]
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     headline(figure, TITLE + RANKED * bool(ranks) + NOISE * _has_floors(found))
-    figure.legend(handles=_legend(found), loc="outside lower center", ncols=4, handletextpad=0.3, columnspacing=1.2)
+    figure.legend(handles=legend(found), loc="outside lower center", ncols=4, handletextpad=0.3, columnspacing=1.2)
     return figure
 
 
@@ -52,9 +52,8 @@ def lanes(found: Fidelity) -> dict[str, float]:
     return dict(zip(found.columns, shifts.tolist(), strict=True))
 
 
-def _panel(
-    axes: Axes, found: Fidelity, metric: str, rows: list[str], styles: dict[str, Style], *, signed: bool
-) -> None:
+def panel(axes: Axes, found: Fidelity, metric: str, rows: list[str], styles: dict[str, Style], *, signed: bool) -> None:
+    """One metric, rows down."""
     own = {k: v if signed else abs(v) for k, (v, _, _) in found.own(metric).items()}
     # Chains that have not mixed tell nothing of Monte Carlo error: no floor where HMC is unconverged.
     floor = {c: abs(v) for (m, c), v in found.floor.items()
@@ -109,11 +108,12 @@ def _has_floors(found: Fidelity) -> bool:
     return any(c in found.columns and c not in found.flagged for _, c in found.floor)
 
 
-def _legend(found: Fidelity) -> list[Line2D | Patch]:
+def legend(found: Fidelity, unconverged: str = f" {UNCONVERGED} (HMC unconverged)") -> list[Line2D | Patch]:
+    """Markers of the data sets, and what else stands in the panels; `unconverged` qualifies a data set."""
     handles: list[Line2D | Patch] = [
         Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color=INK, ms=5,
                mfc="white" if c in found.flagged else INK,
-               label=label(c) + f" {UNCONVERGED} (HMC unconverged)" * (c in found.flagged))
+               label=label(c) + unconverged * (c in found.flagged))
         for i, c in enumerate(found.columns)
     ]  # fmt: skip
     handles.append(Line2D([], [], ls="", marker="<", color=INK, ms=5, label="beyond the axis (or −∞)"))

@@ -29,7 +29,7 @@ def maps_figure(
     panels = figure.subplots(len(rows), 3, squeeze=False, sharex="col")
     seen = window([data[row] for row in rows])
     for line, row in zip(panels, rows, strict=True):
-        _data(line[0], line[1], data[row], seen)
+        two_ways(line[0], line[1], data[row], seen)
         if row in draws:
             cloud(line[2], pair(draws[row], "x"), angle(pair(draws[row], "z")), seen)
         else:
@@ -41,7 +41,8 @@ def maps_figure(
     return figure
 
 
-def _data(left: Axes, right: Axes, series: Arrays, seen: Window) -> None:
+def two_ways(left: Axes, right: Axes, series: Arrays, seen: Window) -> None:
+    """Test data, and the same points as noise, in the colours of their angles."""
     x, z = pair(series, "x"), pair(series, "z")
     colors = angle(x - np.median(x, axis=0))
     cloud(left, x, colors, seen)

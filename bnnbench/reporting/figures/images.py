@@ -43,15 +43,14 @@ def image_figures(selection: Selection, section: Section, styles: dict[str, Styl
     """Task by task, those for which the database has data."""
     groups = families(selection.methods, section.rows)
     scores = {task: averages(section, task) for task in section.tasks}
-    shown = dict.fromkeys([TEST, *(name for own in scores.values() for name in out_of_distribution(own))])
-    entropy = {name: gather(selection, section, "entropy", name) for name in shown if len(shown) > 1}
+    entropies = entropy_curves(selection, section)
     training = gather(selection, section, "training", None)
     recordings = gather(selection, section, "recording", None)
     violins = gather(selection, section, "violins", ROTATED_DIGIT)
     tempered_rows = tempered(section)
     for task, own in scores.items():
         yield from _rotation(task, own, groups, styles)
-        yield from _entropy(task, entropy, groups, styles)
+        yield from _entropy(task, entropies, groups, styles)
         yield from _attacks(task, own, groups, styles)
         yield from _corruptions(task, own, groups, styles)
         yield from _digit(task, violins, styles)
@@ -60,28 +59,45 @@ def image_figures(selection: Selection, section: Section, styles: dict[str, Styl
             yield from _recordings(task, recordings, styles)
 
 
-def _rotation(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[str, Style]) -> Iterator[Plot]:
+def rotation(task: str, own: Frame) -> Panels | None:
+    """Accuracy and entropies against the angle, from `averages` of a task."""
     lines = sweeps(own, "rotation", ["error", *ENTROPIES])
     if not lines:
-        return
+        return None
     lines |= {(row, "accuracy"): (x, 1 - y) for (row, metric), (x, y) in lines.items() if metric == "error"}
     quantities = {"accuracy": "accuracy"} | {k: f"{v} (nats)" for k, v in ENTROPIES.items()}
-    plot = Panels(
+    return Panels(
         f"Who notices that digits are rotated? Accuracy and entropies against the angle ({task})",
         "rotation (degrees)", quantities, lines, xticks=(0, 45, 90, 135, 180),
     )  # fmt: skip
+
+
+def _rotation(task: str, own: Frame, groups: dict[str, list[str]], styles: dict[str, Style]) -> Iterator[Plot]:
+    plot = rotation(task, own)
+    if plot is None:
+        return
     text = (
         "Where accuracy falls, total entropy should rise: that is a method that notices, and it shows in the epistemic "
         "part, which a single network cannot have. Half a turn maps 0, 1 and 8 on themselves: some accuracy comes back."
     )
-    count = len({row for row, _ in lines})
+    count = len({row for row, _ in plot.lines})
     alt = f"Accuracy, total, aleatoric and epistemic entropy of {count} methods on {task} rotated by 0 to 180 degrees."
     yield Plot(f"{task}-rotation", alt, text, partial(family_figure, plot, groups, styles))
 
 
-def _entropy(
-    task: str, curves: dict[str, Curves], groups: dict[str, list[str]], styles: dict[str, Style]
-) -> Iterator[Plot]:
+def entropy_curves(selection: Selection, section: Section) -> dict[str, Curves]:
+    """Quantiles of entropies by test set: the test images and those of no known class; nothing without the latter."""
+    outside = (name for task in section.tasks for name in out_of_distribution(averages(section, task)))
+    shown = dict.fromkeys([TEST, *outside])
+    return {name: gather(selection, section, "entropy", name) for name in shown if len(shown) > 1}
+
+
+def entropy(task: str, curves: dict[str, Curves]) -> Panels | None:
+    """Share of images above an entropy, of each set of no known class, and of the test images behind it.
+
+    Args:
+        curves: quantiles of entropies, by test set.
+    """
     lines, behind, quantities = {}, {}, {}
     for outside in (name for name in curves if name != TEST):
         for column in ("total", "epistemic"):
@@ -93,19 +109,27 @@ def _entropy(
                     if (row, task) in curves[TEST]:
                         behind[row, key] = survival(_averaged(curves[TEST][row, task]), column)
     if not lines:
-        return
-    plot = Panels(
+        return None
+    return Panels(
         f"How uncertain is each method about images of no known class? Share of images above an entropy ({task})",
         "entropy of an image (nats)", quantities, lines, behind=behind, behind_label="test images, each method",
         markers=False, ylim=(0.0, 1.02),
     )  # fmt: skip
+
+
+def _entropy(
+    task: str, curves: dict[str, Curves], groups: dict[str, list[str]], styles: dict[str, Style]
+) -> Iterator[Plot]:
+    plot = entropy(task, curves)
+    if plot is None:
+        return
     text = (
         "The further a coloured line runs to the upper right, the more uncertain the method is about "
         "out-of-distribution images; the grey lines, the same for test images, should stay in the lower left corner. "
         "The gap between the two is what the table of out-of-distribution images measures. A point estimate has no "
         "epistemic entropy: its line is the axis."
     )
-    count = len({row for row, _ in lines})
+    count = len({row for row, _ in plot.lines})
     alt = f"Share of out-of-distribution images above a total and an epistemic entropy, of {count} methods of {task}."
     yield Plot(f"{task}-entropy", alt, text, partial(family_figure, plot, groups, styles))
 

@@ -65,11 +65,12 @@ class Member:
 
 
 def members(methods: Frame) -> dict[str, Member]:
-    """Every registered method, by name."""
+    """Every registered method, by name; one that implements another is of that one's family."""
     counts: dict[str, int] = {}
-    found = {}
+    found: dict[str, Member] = {}
     for _, record in methods.sort_values(["order", "name"]).drop_duplicates("name", keep="last").iterrows():
-        own = family(record["tags"])
+        same = found.get(str(record.get("implements", "")))
+        own = same.family if same else family(record["tags"])
         found[str(record["name"])] = Member(own, counts.get(own.title, 0))
         counts[own.title] = counts.get(own.title, 0) + 1
     return found

@@ -72,7 +72,7 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(down, across, sharex=True, squeeze=False)
     for axes, task in zip(panels.flat, tasks, strict=False):
-        _panel(axes, {row: lines[row, task] for row in rows if (row, task) in lines}, metric, styles)
+        panel(axes, {row: lines[row, task] for row in rows if (row, task) in lines}, metric, styles)
         panel_title(axes, task, 2.6)
         axes.tick_params(labelbottom=True)
     for axes in panels.flat[len(tasks) :]:
@@ -89,7 +89,8 @@ def pruning_figure(lines: Lines, metric: str, rows: list[str], tasks: list[str],
     return figure
 
 
-def _panel(axes: Axes, lines: dict[str, Line], metric: str, styles: dict[str, Style]) -> None:
+def panel(axes: Axes, lines: dict[str, Line], metric: str, styles: dict[str, Style]) -> None:
+    """One data set."""
     axes.axhline(float(metric in RATIO), color=GREY, lw=0.8, zorder=1)
     last = 0.0
     for row, (fraction, change) in lines.items():
@@ -104,5 +105,14 @@ def _panel(axes: Axes, lines: dict[str, Line], metric: str, styles: dict[str, St
     elif metric == "log_likelihood":
         axes.set_yscale("symlog", linthresh=0.1)  # losses run from hundredths of a nat to hundreds of nats
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    shown = [t for t in (0.0, 0.5, 0.9, 0.99) if 1 - t > 2.5 * (1 - last)] + [last]  # the rest would touch the last
+    mark_removed(axes, last)
+
+
+def mark_removed(axes: Axes, last: float, apart: float = 0.0) -> None:
+    """Ticks up to the largest share removed, each by more than `apart` of the axis from the next."""
+    shown = [last]
+    for share in (0.99, 0.9, 0.5, 0.0):
+        distance = np.log10((1 - share) / (1 - shown[0])) / -np.log10(1 - last)
+        if 1 - share > 2.5 * (1 - last) and distance > apart:  # others would touch the next
+            shown.insert(0, share)
     axes.set_xticks([-np.log10(1 - t) for t in shown], [f"{100 * t:.3g} %" for t in shown])

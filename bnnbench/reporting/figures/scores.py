@@ -84,7 +84,7 @@ def score_figure(test: Comparison, train: Comparison, styles: dict[str, Style], 
     )
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, task in zip(panels.flat, test.tasks, strict=False):
-        _panel(axes, task, test, train, styles)
+        panel(axes, task, test, train, styles)
     for axes in panels.flat[len(test.tasks) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
@@ -106,7 +106,8 @@ def score_figure(test: Comparison, train: Comparison, styles: dict[str, Style], 
     return figure
 
 
-def _panel(axes: Axes, task: str, test: Comparison, train: Comparison, styles: dict[str, Style]) -> None:
+def panel(axes: Axes, task: str, test: Comparison, train: Comparison, styles: dict[str, Style]) -> None:
+    """One data set, rows of `test` down."""
     entries = [e for table in (test, train) for (_, t), e in table.entries.items() if t == task]
     ends = [(e.mean - se, e.mean + se) for e in entries for se in [e.se if np.isfinite(e.se) else 0.0]]
     low, high = robust_limits(np.array(ends))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -31,6 +32,7 @@ GREY, INK = "#8a8a8a", "#222222"
 RC = {
     "svg.hashsalt": "bnnbench",
     "svg.fonttype": "none",  # text as text
+    "pdf.fonttype": 42,  # and in TrueType, which editors and journals take
     "font.sans-serif": ["DejaVu Sans", "Verdana"],  # of equal widths, for a reader who lacks the first
     "path.simplify_threshold": 0.2,  # points by which a long line may be off
     "text.parse_math": False,  # names are no formulas, whatever dollars are in them
@@ -60,9 +62,9 @@ class Style:
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """The package's settings on matplotlib's defaults, whatever the user's matplotlibrc says."""
-    with style.context(["default", RC]), matplotlib.rc_context({"axes.grid": False}):
+def drawing(more: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """The package's settings, and `more`, on matplotlib's defaults, whatever the user's matplotlibrc says."""
+    with style.context(["default", RC | dict(more or {})]), matplotlib.rc_context({"axes.grid": False}):
         yield
 
 
@@ -79,6 +81,16 @@ def styles(methods: Frame, rows: Sequence[str]) -> dict[str, Style]:
         line = LINES[(member.place + variants.get(name, 0)) % len(LINES)]
         found[row] = Style(member.color, MARKERS[place.get(name, 0) % len(MARKERS)], line, bool(label))
     return found
+
+
+def distinct(found: dict[str, Style]) -> dict[str, Style]:
+    """The same styles, where they are few each with a marker of its own: what print in grey tells them apart by."""
+    kept: dict[str, Style] = {}
+    for row, own in found.items():
+        taken = {other.marker for other in kept.values()}
+        free = [marker for marker in (own.marker, *MARKERS) if marker not in taken]
+        kept[row] = replace(own, marker=free[0]) if free else own
+    return kept
 
 
 def plain_decades(axis: Axis) -> None:
@@ -111,11 +123,11 @@ SHARP, DENSE = 150, 120  # pixels an inch: of a PNG, and of those parts of other
 PATHS, DIGITS = re.compile(rb' d="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
 
 
-def render(figure: Figure, formats: Sequence[str]) -> dict[str, bytes]:
+def render(figure: Figure, formats: Sequence[str], sharp: float = SHARP, dense: float = DENSE) -> dict[str, bytes]:
     """Bytes by format, without dates or program versions: same figure, same bytes."""
     found = {}
     for name in formats:
-        figure.set_dpi(SHARP if name == "png" else DENSE)
+        figure.set_dpi(sharp if name == "png" else dense)
         found[name] = WRITERS[name](figure)
         figure.set_layout_engine("none")  # laid out by now; each format would do it again
     return found

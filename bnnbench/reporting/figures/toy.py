@@ -34,20 +34,29 @@ EXACT_STYLE = Style("#555555", "o", "-")
 
 def toy_figures(selection: Selection, section: Section, styles: dict[str, Style]) -> Iterator[Plot]:
     """One figure a task whose predictive was stored on a grid."""
-    bands = gather(selection, section, "bands", GRID)
-    data = gather(selection, section, "data", TRAIN)
-    answers = gather(selection, section, "exact", GRID)
+    cells, answers = toy_bands(selection, section), exact_bands(selection, section)
     for task in section.tasks:
-        own = {row: Bands(bands[row, task][0], (data.get((row, task)) or [None])[0])
-               for row in section.rows if (row, task) in bands}  # fmt: skip
+        own = {row: cells[row, task][0] for row in section.rows if (row, task) in cells}
         if own:
-            answer = next((answers[row, task][0] for row in section.rows if (row, task) in answers), None)
-            exact = exact_picture(answer, next(iter(own.values())).data) if answer else None
-            which = " (first seed)" if any(len(bands[row, task]) > 1 for row in own) else ""
+            exact = answers.get(task)
+            which = " (first seed)" if any(len(cells[row, task]) > 1 for row in own) else ""
             known = "data and truth" if any("truth" in p.bands for p in own.values()) else "data"
             alt = f"Predictive mean, noise band and total band of {len(own)} methods on {task}, with {known}."
             alt += " First the exact posterior." * bool(exact)
             yield Plot(task, alt, "", partial(toy_figure, task, own, styles, which, exact))
+
+
+def toy_bands(selection: Selection, section: Section) -> dict[tuple[str, str], list[Bands]]:
+    """By row and task, one a cell."""
+    bands, data = gather(selection, section, "bands", GRID), gather(selection, section, "data", TRAIN)
+    return {key: [Bands(cell, (data.get(key) or [None])[0]) for cell in cells] for key, cells in bands.items()}
+
+
+def exact_bands(selection: Selection, section: Section) -> dict[str, Bands]:
+    """By task, where the posterior under the process that made the data was stored."""
+    answers = gather(selection, section, "exact", GRID)
+    data = {task: cells[0] for (_, task), cells in gather(selection, section, "data", TRAIN).items()}
+    return {task: exact_picture(cells[0], data.get(task)) for (_, task), cells in reversed(answers.items())}
 
 
 def exact_picture(exact: Arrays, data: Arrays | None) -> Bands:
@@ -67,13 +76,13 @@ def toy_figure(
     figure = Figure(figsize=(0.6 + (3.0 if columns < 4 else 2.7) * columns, 1.1 + 2.1 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, (row, picture) in zip(panels.flat, pictures.items(), strict=False):
-        _panel(axes, picture, styles[row])
+        panel(axes, picture, styles[row])
         if row == EXACT:
-            _function_band(axes, picture.bands)
+            function_band(axes, picture.bands)
         panel_title(axes, row, 2.5, styles[row].color)
     for axes in panels.flat[len(pictures) :]:
         axes.set_axis_off()
-    panels[0, 0].set_ylim(*_limits(pictures))
+    panels[0, 0].set_ylim(*limits(pictures))
     headline(figure, f"{label(task)}: what each method believes{which}")
     for axes in panels.flat[max(0, len(pictures) - columns) : len(pictures)]:
         axes.set_xlabel("input x")
@@ -81,13 +90,14 @@ def toy_figure(
     for axes in panels[:, 0]:
         axes.set_ylabel("target y")
     truth = any("truth" in p.bands for p in pictures.values())
-    handles = _legend(truth, exact is not None)
+    handles = legend(truth, exact is not None)
     ncols = len(handles) if columns > 3 else min(len(handles), 6)
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols, columnspacing=1.2)
     return figure
 
 
-def _panel(axes: Axes, picture: Bands, style: Style) -> None:
+def panel(axes: Axes, picture: Bands, style: Style) -> None:
+    """One method."""
     bands = {name: np.asarray(values, dtype=float) for name, values in picture.bands.items()}
     order = np.argsort(bands["x"], kind="stable")
     bands = {name: values[order] for name, values in bands.items()}
@@ -107,7 +117,7 @@ def _panel(axes: Axes, picture: Bands, style: Style) -> None:
                 axes.plot(x, bands["truth"] + sign * bands["truth_std"], color=INK, lw=0.8, ls=(0, (1, 2)), zorder=5)
 
 
-def _function_band(axes: Axes, bands: Arrays) -> None:
+def function_band(axes: Axes, bands: Arrays) -> None:
     """Two standard deviations of f itself; of a method only those of y and of the noise are bands."""
     order = np.argsort(bands["x"], kind="stable")
     x, mean, std = (np.asarray(bands[k], dtype=float)[order] for k in ("x", "mean", "epistemic_std"))
@@ -115,7 +125,7 @@ def _function_band(axes: Axes, bands: Arrays) -> None:
         axes.plot(x, mean + sign * std, color=EXACT_STYLE.color, lw=1.0, zorder=4)
 
 
-def _limits(pictures: dict[str, Bands]) -> tuple[float, float]:
+def limits(pictures: dict[str, Bands]) -> tuple[float, float]:
     """From data and truth, so that an exploding band does not shrink the rest."""
     parts = []
     for picture in pictures.values():
@@ -130,7 +140,8 @@ def _limits(pictures: dict[str, Bands]) -> tuple[float, float]:
     return robust_limits(np.concatenate(parts), pad=0.2)
 
 
-def _legend(truth: bool, exact: bool) -> list[Line2D | Patch]:
+def legend(truth: bool, exact: bool) -> list[Line2D | Patch]:
+    """What the lines and bands of all panels are."""
     found: list[Line2D | Patch] = [
         Line2D([], [], marker=".", ls="", color=INK, ms=4.5, alpha=0.7, label="training data"),
         Line2D([], [], color=GREY, lw=1.8, label="predictive mean"),

@@ -79,8 +79,8 @@ def training_figure(
         own = [panels[i].flat[j] for i in range(len(blocks))]
         plotted = []
         for axes, block in zip(own, blocks, strict=True):
-            plotted += _panel(axes, quantity, task, block, curves, styles)
-            _thin(axes, quantity, task, block, longer or {}, styles)
+            plotted += panel(axes, quantity, task, block, curves, styles)
+            thin(axes, quantity, task, block, longer or {}, styles)
         for axes in own:
             if not axes.get_lines():
                 continue  # none of these methods has run it
@@ -117,9 +117,10 @@ def by_length(rows: list[str], curves: Curves) -> list[list[str]]:
     return [part for part in parts if part]
 
 
-def _panel(
+def panel(
     axes: Axes, quantity: Quantity, task: str, block: list[str], curves: Curves, styles: dict[str, Style]
 ) -> list[np.ndarray]:
+    """One data set; returns the values plotted."""
     plotted = []
     for row in block:
         cells = curves.get((row, task), [])
@@ -138,9 +139,8 @@ def _panel(
     return [y for y in plotted if len(y)]
 
 
-def _thin(
-    axes: Axes, quantity: Quantity, task: str, block: list[str], longer: Curves, styles: dict[str, Style]
-) -> None:
+def thin(axes: Axes, quantity: Quantity, task: str, block: list[str], longer: Curves, styles: dict[str, Style]) -> None:
+    """Longer trainings of the same rows."""
     for row in block:
         if cells := longer.get((row, task)):
             step, value = mean_curve(cells, quantity.column)

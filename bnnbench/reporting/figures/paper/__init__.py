@@ -1,0 +1,1 @@
+"""One chart of a database as a figure for a paper or a slide."""
