@@ -73,7 +73,7 @@ def dates_of(values: pd.Series) -> pd.Series:
     found = [dates for dates in read if dates is not None]
     if not found:
         ways = values.astype(str).str.replace(r"\d", "0", regex=True).drop_duplicates().index
-        if len(ways) > 1 and all(_dates(values[[way]], True) is not None for way in ways):
+        if len(ways) > 1 and all(_dates(pd.Series(values[[way]]), True) is not None for way in ways):
             written = " and ".join(repr(value) for value in values[ways[:2]])
             raise Unusable(f"holds dates written in several ways, like {written}; write them all as 2026-11-30")
         raise Unusable(f"holds {values.iloc[0]!r}, which is no date and no number; write 2026-11-30")

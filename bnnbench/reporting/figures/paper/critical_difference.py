@@ -6,7 +6,7 @@ Demšar (2006), "Statistical comparisons of classifiers over multiple data sets"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def find(asked: Asked) -> Found:
 def _scope(asked: Asked) -> Scope:
     """All data sets asked for, ranked together."""
     tasks = {task for section in asked.sections for task in section.tasks}
-    for scope in scopes(asked.sections):
+    for scope in scopes(replace(asked.selection, sections=asked.sections, others=())):
         if tasks == {task for section in scope.sections for task in section.tasks}:
             return scope
     names = listed([f"{section.group} ({section.rule}, {section.budget})" for section in asked.sections])
