@@ -28,6 +28,8 @@ SPLIT_RULES = {
     "gal": "the stored splits of Gal & Ghahramani (2016)",
     "gal-heteroscedastic": "the stored splits of Gal & Ghahramani (2016), for networks that predict the noise",
     "gap": "the middle third of one feature is the test set (Foong et al. 2019): extrapolation, not a random sample",
+    "grouped": "folds that keep the rows of a group together",
+    "time": "rows in the order of time: each split tests on rows that are later than all it is trained on",
     "official": "one split, the official test set; validation rows are taken from the official training rows",
 }
 TUNING = (
@@ -53,7 +55,7 @@ def section_page(
     """
     group, scope = section.group, alone(section)
     lead = [f"{escape_markdown(answer(selection, scope))} {boards.link(scope.heading, 'The leaderboard')}.\n"]
-    lead += [f"Splits: {SPLIT_RULES[section.rule]}.\n"] * (section.rule in SPLIT_RULES)
+    lead += [f"Splits: {SPLIT_RULES.get(section.rule, code(section.rule))}.\n"]
     lead += [f"**{escape_markdown(section.warning)}**\n"] * bool(section.warning)
     if section.others:
         rest = ", ".join(f"{n:,} at {code(b)}" for b, n in section.others.items())

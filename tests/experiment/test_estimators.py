@@ -49,7 +49,7 @@ def test_what_goes_wrong_stays_with_its_cell(tmp_path):
     assert messages["exit"] == "RuntimeError: it called sys.exit(3)"
     assert messages["hang"] == "stopped after 5 s (--timeout)"
     assert messages["leak"] == "it took more than 2 GB of memory (--memory)"
-    assert messages["raise"] == "ValueError: it does not converge"
+    assert messages["raise"] == "ValueError: it does not converge (line 94 of estimator_samples.py, in fit)"
     assert (found.loc["default", "status"], found.loc["default", "gradients"]) == ("ok", 7)
     assert (hung.statuses, summary.statuses) == ({"timeout": 1}, {"failed": 4, "ok": 1})
 

@@ -338,7 +338,7 @@ def test_who_has_gone_on_from_the_other_is_right(tmp_path):
     b = tmp_path / "b.db"
     merge([a], b)
     with ResultStore(b) as store:
-        store.record(store.start_session(SESSION), [outcome(make_cell(0), 0.75)], force=True)
+        store.record(store.start_session(SESSION), [outcome(make_cell(0), 0.75, wall_s=1.0)], force=True)
     merge([a], b)
     assert (value(b), count(b)["attempt"]) == (0.75, 2)
     merge([b], a)
