@@ -73,7 +73,7 @@ def test_captions_say_what_qualifies(store):
     found = fidelity(select(store))
     assert found is not None
     for table in fidelity_tables(found):
-        assert "its R-hat: housing 10fold-0 1.012, yacht 10fold-0 1.900" in table.caption
+        assert "its R-hat, largest over test points: housing 10fold-0 1.012, yacht 10fold-0 1.900" in table.caption
         assert "HMC is flagged by its own convergence diagnostics there (yacht 10fold-0)" in table.caption
         assert "§: the method's target is another" in table.caption
 

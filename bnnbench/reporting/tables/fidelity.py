@@ -129,8 +129,10 @@ def ranked_over(ranking: Ranking) -> str:
 def _caption(found: Fidelity, metric: str) -> str:
     what = found.metrics[metric].summary or words(metric)
     text = f"{what[0].upper()}{what[1:]}. HMC samples the task's posterior"
-    rhat = [f"{c} {number(found.rhat[c], 3)}" for c in found.columns if c in found.rhat]
-    text += f" (its R-hat: {', '.join(rhat)})" * bool(rhat) + ". "
+    certified = set(found.certificates["column"]) if len(found.certificates) else set()
+    rhat = [f"{c} {number(found.rhat[c], 3)}" for c in found.columns if c in found.rhat and c not in certified]
+    text += f" (its R-hat, largest over test points: {', '.join(rhat)})" * bool(rhat) + ". "
+    text += 'Its certificates stand under "Has HMC converged?". ' * bool(certified)
     if any(m == metric for m, _ in found.floor):
         text += "Noise floor: two halves of HMC's own chains compared, below which nothing can be separated. Bold: the "
         text += "value nearest to zero, and all within the noise floor. "
