@@ -87,10 +87,24 @@ def compact(connection: sqlite3.Connection) -> bool:
     return True
 
 
+class _Connection(sqlite3.Connection):
+    """A commit that is refused, as while others read, leaves SQLite's transaction open, with its lock. Here it is taken
+    back, as SQLAlchemy expects of every database, so that it can be tried again."""
+
+    def commit(self) -> None:
+        try:
+            super().commit()
+        except sqlite3.Error:
+            self.rollback()
+            raise
+
+
 def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     # No isolation level: the driver would begin transactions on its own, and too late (SQLAlchemy, "pysqlite").
-    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, factory=_Connection
+    )
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 

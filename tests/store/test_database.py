@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -318,3 +319,20 @@ def test_damaged_database(path):
 def test_postgresql_without_driver_or_server():
     with pytest.raises(UserError, match=r"pip install 'bnnbench\[postgres\]'|cannot be used"):
         ResultStore("postgresql://user:secret@127.0.0.1:1/bnnbench")
+
+
+def test_a_commit_that_readers_hold_up_is_tried_again(path):
+    """In rollback mode a COMMIT waits for readers, and one that has waited too long leaves its transaction open."""
+    store, session = prepared(path)
+    store.close()
+    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM cell").fetchall()
+    ends = threading.Timer(1.0, reader.execute, ["COMMIT"])
+    with ResultStore(path, timeout=0.2) as writer, contextlib.closing(reader):
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        ends.start()
+        assert writer.record(session, [make_outcome(make_cell())]) == 1
+        ends.join()
+        assert len(writer.scores()) > 0
