@@ -11,8 +11,7 @@ from bnnbench.reporting.leaderboards import answer
 from bnnbench.reporting.output import file_stem
 from bnnbench.reporting.page.scopes import Scope, alone
 from bnnbench.reporting.select import Section, Selection
-from bnnbench.reporting.tables.costs import CAPTION, troubles
-from bnnbench.reporting.tables.grid import markdown
+from bnnbench.reporting.tables.costs import CAPTION
 from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.tuning import tuning_markdown, tunings
 
@@ -48,7 +47,7 @@ def section_page(
     pictures: list[str],
     boards: Page,
 ) -> Page:
-    """One section: tables, notes, pictures, costs, hyperparameters, troubles.
+    """One section: tables, notes, pictures, costs, hyperparameters.
 
     Args:
         boards: the page of all leaderboards.
@@ -69,7 +68,6 @@ def section_page(
         *_one("Figures", "\n".join(pictures)),
         *_one("Cost", _costs(costs, f"{group}: cost ")),
         *_one("Hyperparameters on validation rows", _tuning(section)),
-        *_one("Failed or missing cells", _troubles(section)),
     ]
     return Page(file_of(section), scope.heading, "\n".join(lead), tuple(parts))
 
@@ -146,8 +144,3 @@ def _sentence(text: str) -> str:
 def _tuning(section: Section) -> str:
     parts = [f"{code(found.method)}:\n\n{tuning_markdown(found)}" for found in tunings(section)]
     return "\n".join([TUNING, *parts]) if parts else ""
-
-
-def _troubles(section: Section) -> str:
-    rows = [[*map(escape_markdown, row)] for row in troubles(section)]
-    return markdown(["method", "data set", "splits", "what happened", "message"], rows, left=5) if rows else ""

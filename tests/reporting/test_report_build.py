@@ -74,10 +74,11 @@ def test_same_database_same_bytes_whatever_the_users_settings(report, database, 
 def test_page(report):
     page = pages(report[0])
     assert "mc-dropout" in page
-    assert "| mc-dropout | power    | 0–7    | failed: stopped by an error; tried again by the next run " in page
+    line = r"\| mc-dropout +\| +power \| +0–7 \| +failed: stopped by an error; tried again by the next run "
+    assert re.search(line, page)
     assert "RuntimeError: out of memory \\| asked for 3 GiB" in page
-    assert (
-        "| sgld       | yacht    | 3, 7   | diverged: the loss became NaN or infinite; recorded and not scored" in page
+    assert re.search(
+        r"\| sgld +\| +yacht \| +3, 7 \| +diverged: the loss became NaN or infinite; recorded and not scored", page
     )
     assert "Nadeau & Bengio 2003, test rows : training rows 1 : 9)" in page
     assert "One split (fixed): the standard error is over its test points" in page

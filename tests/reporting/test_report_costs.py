@@ -8,7 +8,8 @@ from report_data import METHODS, METRICS, SESSION, TASKS, cell, outcome, pages
 
 from bnnbench.reporting.build import build
 from bnnbench.reporting.select import select
-from bnnbench.reporting.tables.costs import UNSCORED, cost_tables, costs, troubles
+from bnnbench.reporting.tables.costs import cost_tables, costs
+from bnnbench.reporting.tables.failures import UNSCORED, troubles
 from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.store.store import ResultStore
 

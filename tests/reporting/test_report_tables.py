@@ -5,7 +5,7 @@ from test_report_statistics import frame
 
 from bnnbench.reporting.comparison import comparison
 from bnnbench.reporting.escape import escape_latex, escape_markdown
-from bnnbench.reporting.tables.costs import runs
+from bnnbench.reporting.tables.failures import runs
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.headline import comparison_grid, comparison_numbers, summary_table
 from bnnbench.reporting.tables.table import frame_csv

@@ -14,8 +14,8 @@ from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.behind import behind_tables
-from bnnbench.reporting.tables.costs import shortened
 from bnnbench.reporting.tables.every import section_tables
+from bnnbench.reporting.tables.failures import shortened
 from bnnbench.reporting.tables.text import cell
 
 SHOWN = 16  # digits of a fingerprint: `bnnbench show` takes a unique beginning

@@ -13,7 +13,7 @@ from bnnbench import names
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Entry, Frame
-from bnnbench.reporting.tables.costs import runs, shortened
+from bnnbench.reporting.tables.failures import runs, shortened
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import EMPTY, WORSE, significant, words

@@ -1,4 +1,4 @@
-"""What the cells cost: seconds, gradients, parameters; and which of them gave no result.
+"""What the cells cost: seconds, gradients, parameters.
 
 Times compare under the same conditions only, each of which has a table of its own: device, threads, and how many cells
 shared a pack.
@@ -6,21 +6,18 @@ shared a pack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from bnnbench.records import SCORED, Status
 from bnnbench.reporting.select import Section
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.text import significant
 
-MISSING = "not run, though other methods of the same task were"
-UNSCORED = "its scores are missing from the database"
 CONDITIONS = ["device", "threads", "pack_size"]
 CAPTION = (
     "Seconds a cell, with milliseconds a minibatch gradient in brackets: the wall time of a pack shared equally among "
@@ -109,58 +106,3 @@ def _seconds(line: Mapping[str, Any]) -> str:
 def _span(low: float, high: float) -> str:
     """`2,701` or `2,701–3,001`."""
     return f"{int(low):,}" if low == high else f"{int(low):,}–{int(high):,}"
-
-
-def troubles(section: Section) -> list[list[str]]:
-    """Method, task, splits, what happened, message: cells without a score or with a warning, and splits not run."""
-    found: list[list[str]] = []
-    cells = section.scores.drop_duplicates("fingerprint")
-    messages = section.attempts.set_index("fingerprint")["message"].to_dict()
-    without = ~cells["fingerprint"].isin(section.scores.loc[section.scores["metric"] != "", "fingerprint"])
-    cells = cells.assign(unscored=cells["status"].isin(SCORED) & without)
-    bad = cells[(cells["status"] != "ok") | cells["unscored"]]
-    message = bad["fingerprint"].map(messages).fillna("").astype(str)
-    bad = bad.assign(message=message.where(~bad["unscored"], UNSCORED))
-    for task in section.tasks:
-        here = cells[cells["task"] == task]
-        splits = set(here["index"])
-        for row in section.rows:
-            own = bad[(bad["task"] == task) & (bad["row"] == row)]
-            for (status, message), part in own.groupby(["status", "message"], sort=True):
-                seeds = here["seed"].nunique() > 1
-                names = _names(part, seeds)
-                found.append([row, task, names, _sentence(str(status)), shortened(str(message))])
-            absent = splits - set(here.loc[here["row"] == row, "index"])
-            if absent and absent != splits:
-                found.append([row, task, runs(absent), _sentence("missing"), ""])
-    return found
-
-
-def _names(part: Frame, seeds: bool) -> str:
-    """Indices of splits, by seed where there are several."""
-    by_seed = part.groupby("seed")["index"].apply(set)
-    return "; ".join(f"{runs(splits)} (seed {seed})" if seeds else runs(splits) for seed, splits in by_seed.items())
-
-
-def runs(numbers: Iterable[int]) -> str:
-    """`0–3, 7`: a set of numbers, consecutive ones as a range."""
-    groups: list[list[int]] = []
-    for n in sorted(numbers):
-        if groups and n == groups[-1][-1] + 1:
-            groups[-1].append(n)
-        else:
-            groups.append([n])
-    return ", ".join(f"{g[0]}–{g[-1]}" if len(g) > 2 else ", ".join(map(str, g)) for g in groups)
-
-
-def _sentence(status: str) -> str:
-    if status == "missing":
-        return f"missing: {MISSING}"
-    known = status in [each.value for each in Status]
-    return f"{status}: {Status(status).sentence if known else 'a status that this version does not know'}"
-
-
-def shortened(message: str, limit: int = 160) -> str:
-    """A message on one line, cut where it is long."""
-    text = " ".join(message.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"

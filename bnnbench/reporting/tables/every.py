@@ -14,6 +14,7 @@ from bnnbench.reporting.tables.convergence import convergence_tables
 from bnnbench.reporting.tables.corruptions import corruption_tables
 from bnnbench.reporting.tables.covariance import covariance_tables
 from bnnbench.reporting.tables.detection import detection_tables
+from bnnbench.reporting.tables.failures import failure_tables
 from bnnbench.reporting.tables.flows import divergence_tables, published_bounds
 from bnnbench.reporting.tables.samplers import sampler_tables
 from bnnbench.reporting.tables.seeds import seed_tables
@@ -24,6 +25,7 @@ from bnnbench.reporting.tables.truth import truth_tables
 
 TABLES = (  # each yields what a section has scores for
     behind_tables,
+    failure_tables,
     stored_splits_tables,
     summary_tables,
     seed_tables,
