@@ -54,7 +54,7 @@ def _settle_current(reader: Connection, writer: orm.Session, core: Table, found:
     ours = {row["name"]: row for row in _rows(writer.connection(), core) if row["current"]}
     for name, row in theirs.items():
         own = ours.get(name)
-        if own is None or _number(row["version"]) > _number(own["version"]):
+        if own is None or version_number(row["version"]) > version_number(own["version"]):
             writer.execute(update(core).where(core.c.name == name).values(current=False))
             writer.execute(update(core).where(core.c.id == found[row["id"]]).values(current=True))
 
@@ -62,7 +62,9 @@ def _settle_current(reader: Connection, writer: orm.Session, core: Table, found:
 def joined_sessions(reader: Connection, writer: orm.Session) -> Ids:
     """Sessions have no name: one that is alike in everything is the same one."""
     core = Base.metadata.tables[Session.__tablename__]
-    here = {_content(row): row["id"] for row in _rows(writer.connection(), core)}
+    here: dict[str, int] = {}
+    for row in _rows(writer.connection(), core):
+        here.setdefault(_content(row), row["id"])
     found: Ids = {}
     for row in _rows(reader, core):
         content = _content(row)
@@ -70,6 +72,13 @@ def joined_sessions(reader: Connection, writer: orm.Session) -> Ids:
             (here[content],) = insert_rows(writer, Session, [_without_id(row)])
         found[row["id"]] = here[content]
     return found
+
+
+def alike_sessions(connection: Connection) -> Ids:
+    """Session -> the first one that is alike in everything, as two are that begin within a second."""
+    first: dict[str, int] = {}
+    rows = _rows(connection, Base.metadata.tables[Session.__tablename__])
+    return {row["id"]: first.setdefault(_content(row), row["id"]) for row in rows}
 
 
 def join_verdicts(reader: Connection, writer: orm.Session, methods: Ids, sessions: Ids) -> None:
@@ -107,7 +116,7 @@ def _content(row: Row) -> str:
     return json.dumps(_without_id(row), sort_keys=True, default=str)
 
 
-def _number(version: Any) -> int:
+def version_number(version: Any) -> int:
     """Of a method's version, or of a task's, to which the data's checksum is added."""
     text = str(version).partition("+")[0]
     return int(text) if text.isdigit() else 0

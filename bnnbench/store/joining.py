@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, delete, exists, insert, orm, select, upd
 
 from bnnbench import names
 from bnnbench.store.conflicts import Evaluations, Judge, Scored, differences
-from bnnbench.store.definitions import Ids
+from bnnbench.store.definitions import Ids, alike_sessions
 from bnnbench.store.rows import chunks, completed, insert_rows
 from bnnbench.store.tables import Artifact, Attempt, Base, Cell, Curve, Evaluation, Method, Metric, Score, Session, Task
 
@@ -68,9 +68,9 @@ def joined_cells(reader: Connection, writer: orm.Session, ids: Mapping[type[Base
     Args:
         ids: of tasks, methods, metrics and sessions.
     """
-    found = Joined()
+    found, alike = Joined(), alike_sessions(writer.connection())
     for cells in _batches(reader):
-        _Batch(reader, writer, ids, judge, found).join(cells)
+        _Batch(reader, writer, ids, judge, found, alike).join(cells)
     return found
 
 
@@ -90,11 +90,12 @@ class _Batch:
     ids: Mapping[type[Base], Ids]
     judge: Judge
     found: Joined
+    alike: Ids
 
     def join(self, cells: Sequence[Row]) -> None:
         here = self._cells(cells)
         theirs = _attempts(self.reader, [cell.id for cell in cells], self.ids[Session])
-        ours = _attempts(self.writer.connection(), here.values())
+        ours = _attempts(self.writer.connection(), here.values(), self.alike)
         scores = self._scores(cells, here, theirs, ours)
         new, kept, pairs = [], [], []
         for cell in cells:
@@ -254,18 +255,17 @@ class _Batch:
                 self.writer.execute(update(core).where(core.c.id == here[row.name].id).values(content=content))
 
 
-def _attempts(connection: Connection, cells: Iterable[int], sessions: Ids | None = None) -> dict[int, list[dict]]:
+def _attempts(connection: Connection, cells: Iterable[int], sessions: Ids) -> dict[int, list[dict]]:
     """Attempts of cells, the current one last, with all that tells two of them apart as `content`.
 
     Args:
-        sessions: id there -> id here; None of those that are here.
+        sessions: id there -> id here, of sessions that are alike the first.
     """
     core, found = _T["attempt"], {}
     for part in chunks(cells):
         for row in connection.execute(select(core).where(core.c.cell_id.in_(part)).order_by(core.c.id)).mappings():
             attempt = dict(row)
-            if sessions is not None:
-                attempt["session_id"] = sessions[attempt["session_id"]]
+            attempt["session_id"] = sessions[attempt["session_id"]]
             attempt["content"] = tuple(v for name, v in attempt.items() if name not in ("id", "cell_id"))
             found.setdefault(row["cell_id"], []).append(attempt)
     return found

@@ -15,6 +15,7 @@ from sqlalchemy import orm
 from bnnbench.errors import UserError
 from bnnbench.records import EvaluationRecord, Score
 from bnnbench.store.artifacts import ArtifactRoot, write_content
+from bnnbench.store.definitions import version_number
 from bnnbench.store.rows import NON_FINITE, curve_rows, insert_evaluations, insert_rows
 from bnnbench.store.source import Source
 from bnnbench.store.store import ResultStore
@@ -75,15 +76,10 @@ def _fill(session: orm.Session, store: ArtifactRoot, submission: Submission) -> 
 
 def _definitions(session: orm.Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> dict[tuple, int]:
     """(name, version) -> id; of each name the last version of the file is the current one."""
-    last = {row["name"]: row.get("version") for row in sorted(rows, key=lambda row: _number(row.get("version")))}
+    last = {row["name"]: row.get("version") for row in sorted(rows, key=lambda row: version_number(row.get("version")))}
     current = [{} if table is Metric else {"current": row["version"] == last[row["name"]]} for row in rows]
     ids = insert_rows(session, table, [{**row, **more} for row, more in zip(rows, current, strict=True)])
     return dict(zip([(row["name"], row.get("version")) for row in rows], ids, strict=True))
-
-
-def _number(version: Any) -> int:
-    text = str(version).partition("+")[0]
-    return int(text) if text.isdigit() else 0
 
 
 def _records(cell: Mapping[str, Any]) -> Iterator[EvaluationRecord]:

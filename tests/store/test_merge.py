@@ -332,13 +332,20 @@ def test_equal_numbers_are_no_conflict_and_their_further_evaluations_join(tmp_pa
     assert count(a) == counted
 
 
-def test_who_has_gone_on_from_the_other_is_right(tmp_path):
+@pytest.mark.parametrize("seconds", [0, 1], ids=["within a second", "later"])
+def test_who_has_gone_on_from_the_other_is_right(tmp_path, seconds):
     """A copy trained the cell again, by force: that is no contradiction, in whichever direction they are merged."""
     a = made(tmp_path / "a.db", outcome(make_cell(0), 0.5))
     b = tmp_path / "b.db"
     merge([a], b)
     with ResultStore(b) as store:
         store.record(store.start_session(SESSION), [outcome(make_cell(0), 0.75, wall_s=1.0)], force=True)
+    for place in (a, b):  # the sessions are alike but for the second in which each began
+        with closing(sqlite3.connect(place)) as connection, connection:
+            ids = [number for (number,) in connection.execute("SELECT id FROM session ORDER BY id")]
+            for later, number in enumerate(ids):
+                begun = f"2026-01-01 00:00:0{later * seconds}.000000"
+                connection.execute("UPDATE session SET started = ? WHERE id = ?", (begun, number))
     merge([a], b)
     assert (value(b), count(b)["attempt"]) == (0.75, 2)
     merge([b], a)
