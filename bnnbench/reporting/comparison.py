@@ -53,6 +53,11 @@ def row_names(frame: Frame) -> Frame:
     return frame["method"].where(frame["config"] == "default", frame["method"] + " [" + frame["config"] + "]")
 
 
+def method_of(row: str) -> str:
+    """The method of a row's name."""
+    return row.partition(" [")[0]
+
+
 def rules(scores: Frame) -> Frame:
     """The split rule of each line."""
     return scores["split"].map({name: names.parse_split(name)[0] for name in scores["split"].unique()})

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bnnbench.names import CERTIFICATE, FIDELITY, TEST
+from bnnbench.reporting.comparison import method_of
 from bnnbench.reporting.select import Definition, Section, Selection
 from bnnbench.reporting.statistics import Frame
 
@@ -104,6 +105,10 @@ class Fidelity:
 
 def fidelity(selection: Selection) -> Fidelity | None:
     """All comparisons of the selected cells, or None without any."""
+    return selection.once("fidelity", lambda: _fidelity(selection))
+
+
+def _fidelity(selection: Selection) -> Fidelity | None:
     parts = [_compared(s) for s in selection.sections]
     frame: Frame = pd.concat(parts)
     frame = frame[~frame["row"].isin(selection.gold_standard())]
@@ -128,14 +133,10 @@ def fidelity(selection: Selection) -> Fidelity | None:
     )
 
 
-def _method(row: str) -> str:
-    return row.partition(" [")[0]
-
-
 def _registered(selection: Selection, rows: dict[str, None]) -> list[str]:
     """Rows in the order of methods, whichever section showed them first."""
     order = dict(zip(selection.methods["name"], selection.methods["order"], strict=True))
-    return sorted(rows, key=lambda r: (order.get(_method(r), 0), _method(r)))
+    return sorted(rows, key=lambda r: (order.get(method_of(r), 0), method_of(r)))
 
 
 def _compared(section: Section) -> Frame:

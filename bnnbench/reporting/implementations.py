@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bnnbench import names
+from bnnbench.reporting.comparison import method_of
 from bnnbench.reporting.paired import Side, differences
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
@@ -40,21 +41,21 @@ class Implementations:
 
 def implementations(selection: Selection) -> Implementations | None:
     """All pairs of the selected cells, or None without any."""
+    return selection.once("implementations", lambda: _implementations(selection))
+
+
+def _implementations(selection: Selection) -> Implementations | None:
     of = {str(m["name"]): str(m["implements"]) for _, m in selection.methods.iterrows() if m["implements"]}
     pairs = [(section, *pair) for section in selection.sections for pair in _pairs(section, of)]
     if not pairs:
         return None
     scores = [line for section, one, other in pairs for line in _scores(selection, section, one, other)]
     spent = [line for section, one, other in pairs for line in _costs(section, one, other)]
-    shown = dict.fromkeys(_method(row) for _, *pair in pairs for row in pair)
+    shown = dict.fromkeys(method_of(row) for _, *pair in pairs for row in pair)
     verdicts = selection.store.verdicts()
     verdicts = verdicts[verdicts["method"].isin(list(shown))]
     unchecked = tuple(method for method in shown if method not in set(verdicts["method"]))
     return Implementations(pd.DataFrame(scores), pd.DataFrame(spent), verdicts, unchecked)
-
-
-def _method(row: str) -> str:
-    return row.partition(" [")[0]
 
 
 def _pairs(section: Section, of: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -67,8 +68,11 @@ def _pairs(section: Section, of: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _scores(selection: Selection, section: Section, one: str, other: str) -> Iterator[dict[str, Any]]:
-    frame = section.scores.assign(wanted=section.scores["evaluation"] == names.TEST)
-    own, theirs = (Side(row, frame[frame["row"] == row], selection.store) for row in (one, other))
+    parts = [section.scores[section.scores["row"] == row] for row in (one, other)]
+    own, theirs = (
+        Side(row, part.assign(wanted=part["evaluation"] == names.TEST), selection.store)
+        for row, part in zip((one, other), parts, strict=True)
+    )
     for metric in section.metrics:
         about = selection.metric(metric)
         if about.better:
@@ -79,7 +83,7 @@ def _scores(selection: Selection, section: Section, one: str, other: str) -> Ite
 
 def _costs(section: Section, one: str, other: str) -> Iterator[dict[str, Any]]:
     """Of several sizes of packs the one in which most cells were trained."""
-    table = section.once("costs", lambda: costs(section)).sort_values("cells", ascending=False, kind="stable")
+    table = costs(section).sort_values("cells", ascending=False, kind="stable")
     table = table.drop_duplicates(["task", "method", *MACHINE])
     parts = [table[table["method"] == row] for row in (one, other)]
     keep = ["task", *MACHINE, "pack_size", "seconds_per_cell", "ms_per_gradient", "gradients"]

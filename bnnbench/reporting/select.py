@@ -117,6 +117,14 @@ class Selection:
     others: tuple[Section, ...] = ()
     notices: list[str] = field(default_factory=list)
 
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once, of all sections together."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
     @cached_property
     def _notes(self) -> dict[str, tuple[str, ...]]:
         return {str(r["name"]): _strings(r["notes"]) for _, r in self.tasks.iterrows()}

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnnbench.reporting.averages import Line, Lines
+from bnnbench.reporting.comparison import method_of
 from bnnbench.reporting.figures.palette import family
 from bnnbench.reporting.figures.style import GREY, Style
 from bnnbench.reporting.figures.text import headline, name_lines
@@ -52,8 +53,8 @@ def families(methods: Frame, rows: Sequence[str]) -> dict[str, list[str]]:
     titles = {str(r["name"]): family(r["tags"]).title for _, r in methods.iterrows()}
     found: dict[str, list[str]] = {name: [] for name in (REST, *dict.fromkeys(COLUMNS.values()))}
     for row in rows:
-        found[COLUMNS.get(titles.get(row.partition(" [")[0], ""), REST)].append(row)
-    return {name: members for name, members in found.items() if members}
+        found[COLUMNS.get(titles.get(method_of(row), ""), REST)].append(row)
+    return {name: own for name, own in found.items() if own}
 
 
 def family_figure(plot: Panels, groups: dict[str, list[str]], styles: dict[str, Style]) -> Figure:

@@ -8,6 +8,7 @@ from functools import partial
 
 from bnnbench.names import GRID, TEST
 from bnnbench.reporting.averages import averages, look_up
+from bnnbench.reporting.comparison import method_of
 from bnnbench.reporting.figures.flow_densities import TRUTH, densities_figure
 from bnnbench.reporting.figures.flow_maps import maps_figure
 from bnnbench.reporting.figures.plot import Plot
@@ -68,14 +69,10 @@ def chosen(rows: Collection[str], styles: dict[str, Style]) -> tuple[list[str], 
     """Rows of a figure, a method's by their layers, and a sentence on those for which there is no room."""
     present = [row for row in styles if row in rows]
     kept = sorted(present, key=lambda row: " [" in row)[:ROWS]  # every method once before configurations
-    methods = list(dict.fromkeys(map(_method, present)))
+    methods = list(dict.fromkeys(map(method_of, present)))
     left = [row for row in present if row not in kept]
     told = f" Left out for lack of room: {', '.join(left)}." * bool(left)
-    return sorted(kept, key=lambda row: (methods.index(_method(row)), _layers(row))), told
-
-
-def _method(row: str) -> str:
-    return row.partition(" [")[0]
+    return sorted(kept, key=lambda row: (methods.index(method_of(row)), _layers(row))), told
 
 
 def _layers(row: str) -> int:

@@ -59,7 +59,7 @@ def spent(scope: Scope) -> dict[str, Spent]:
 
 def _means(scope: Scope) -> Frame:
     """Rows x costs: over settings by their cells, then over data sets."""
-    table: Frame = pd.concat([section.once("costs", lambda own=section: costs(own)) for section in scope.sections])
+    table: Frame = pd.concat([costs(section) for section in scope.sections])
     table = table.assign(seconds=table["seconds_per_cell"] * table["cells"])
     own = table.groupby(["method", "task"]).agg(
         gradients=("gradients", "max"), seconds=("seconds", "sum"), cells=("cells", "sum")

@@ -50,6 +50,10 @@ def costs(section: Section) -> Frame:
 
     A pack's wall time is shared equally among its cells.
     """
+    return section.once("costs", lambda: _costs(section))
+
+
+def _costs(section: Section) -> Frame:
     done = section.timed
     seconds = done["wall_s"] / done["pack_size"].clip(lower=1)
     done = done.assign(seconds=seconds, each=1e3 * seconds / done["gradients"].where(done["gradients"] > 0))

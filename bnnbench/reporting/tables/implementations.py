@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bnnbench.reporting.comparison import row_names
 from bnnbench.reporting.implementations import Implementations
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.grid import Grid
@@ -120,7 +121,7 @@ def _seconds(line: Mapping[str, Any], side: str) -> str:
 def _verdicts(found: Implementations) -> Grid:
     """A row a configuration, a column a check that any of them can take."""
     applied = found.verdicts[found.verdicts["passed"].notna()]
-    row = applied["method"].where(applied["config"] == "default", applied["method"] + " [" + applied["config"] + "]")
+    row = row_names(applied)
     texts = [_verdict(line) for line in applied.to_dict("records")]
     checked = zip(row, applied["name"], texts, [not passed for passed in applied["passed"]], strict=True)
     columns = {name: name for name in applied["name"]} or {"checks": "checks"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bnnbench.reporting.comparison import method_of
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Entry
@@ -56,7 +57,7 @@ def _records(selection: Selection, section: Section, metric: str) -> Iterator[di
     table = compared(selection, section, metric)
     better = selection.metric(metric).better
     for (row, task), entry in table.entries.items():
-        method = row.partition(" [")[0]
+        method = method_of(row)
         for theirs in published():
             if entry.n and (theirs.task, theirs.metric) == (task, metric) and method in theirs.source.ours:
                 yield _record(row, method, entry, theirs, better, NOISE[section.rule])

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bnnbench.names import TEST
 from bnnbench.reporting.averages import averages, look_up
+from bnnbench.reporting.comparison import method_of
 from bnnbench.reporting.literature import NOTES, Quoted, beside, literature
 from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
@@ -74,7 +75,7 @@ def _machines(times: Times) -> str:
 
 def _published(row: str, quoted: list[Quoted]) -> dict[tuple[str, str], float]:
     """What each source says of a row's method, by source and metric."""
-    found = {(s, m): beside(quoted, row.partition(" [")[0], m, s) for s in SOURCES for m in QUOTED}
+    found = {(s, m): beside(quoted, method_of(row), m, s) for s in SOURCES for m in QUOTED}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from bnnbench import names
 from bnnbench.errors import UserError
 from bnnbench.registry import nearest
+from bnnbench.reporting.comparison import method_of
 from bnnbench.reporting.figures import style
 from bnnbench.reporting.figures.paper.asked import Asked, Found
 from bnnbench.reporting.figures.paper.catalogue import chart_of
@@ -82,7 +83,7 @@ def _size(name: str) -> Size:
 
 def _methods(rows: Sequence[str] | None) -> list[str] | None:
     """Of rows, without their configurations."""
-    return None if rows is None else list(dict.fromkeys(row.partition(" [")[0] for row in rows))
+    return None if rows is None else list(dict.fromkeys(method_of(row) for row in rows))
 
 
 def _narrowed(selection: Selection, rows: Sequence[str] | None, rule: str | None) -> Selection:

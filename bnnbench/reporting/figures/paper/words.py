@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bnnbench.reporting.comparison import method_of
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.tables.text import words
 
@@ -35,7 +36,7 @@ def spread(sections: Iterable[Section]) -> str:
 
 def origins(selection: Selection, rows: Iterable[str]) -> str:
     """Whose results are older than what is installed, and whose were made elsewhere."""
-    methods = {row.partition(" [")[0] for row in rows}
+    methods = {method_of(row) for row in rows}
     elsewhere, old = sorted(methods & selection.external), selection.superseded
     told = f" Results of older versions than those installed: {old}." * bool(old.names)
     return told + f" Predictions made elsewhere: {listed(elsewhere)}." * bool(elsewhere)
