@@ -8,13 +8,13 @@ _OURS, _INSTALLED = str(Path(__file__).parent), ("site-packages", "dist-packages
 
 
 def told(error: BaseException) -> str:
-    """Type and message of an error, and where it was raised if that was in somebody's own code."""
+    """Type and message of an error without a full stop, and where it was raised if that was in somebody's own code."""
     own = [
         frame for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith(_OURS) and not any(part in frame.filename for part in _INSTALLED)
     ]  # fmt: skip
     place = f" (line {own[-1].lineno} of {Path(own[-1].filename).name}, in {own[-1].name})" if own else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{type(error).__name__}: {error}".rstrip(": .") + place
 
 
 class UserError(Exception):

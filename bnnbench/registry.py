@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib.metadata import EntryPoint, distributions
 from typing import Any, Generic, TypeVar
 
-from bnnbench.errors import UserError
+from bnnbench.errors import UserError, told
 
 ALL = "all"  # what a command line takes for everything
 LONGEST = 100  # characters of a name
@@ -164,7 +164,7 @@ class Registry(Generic[T]):
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: a package that exits must not end other people's work
-                reason = str(error).rstrip(".") if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                reason = str(error).rstrip(".") if isinstance(error, UserError) else told(error)
                 warn(f"The {self.noun} {point.name!r} ({point.value}) of the package {source} is left out: {reason}.")
 
     def __iter__(self) -> Iterator[T]:

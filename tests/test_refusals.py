@@ -135,7 +135,8 @@ def test_a_method_that_cannot_be_planned(part, monkeypatch, here):
     add(monkeypatch, type("Fails", (MAP,), {"name": "fails", "tags": ("odd",), part: own}), TASK)
     result = run("--methods fails,constant --task mine")
     assert result.exit_code == 2
-    sentence = "The method 'fails' cannot be planned on 'mine' (ArithmeticError: no luck)."
+    sentence = "The method 'fails' cannot be planned on 'mine' (ArithmeticError: no luck "
+    sentence += f"(line {fails.__code__.co_firstlineno + 1} of test_refusals.py, in fails))."
     assert result.stderr == f"Error: {sentence}\n"
     assert list(here.iterdir()) == []
     result = run("--methods odd,constant --task mine")
@@ -152,7 +153,8 @@ def test_a_task_that_cannot_be_loaded(monkeypatch, here):
     result = run("--methods map,constant --task lost,mine")
     assert result.exit_code == 2
     sentence = "The data of the task 'lost' cannot be loaded (FileNotFoundError: [Errno 2] No such file or directory: "
-    assert result.stderr == f"Error: {sentence}'houses.csv').\n"
+    place = f"(line {loader.__code__.co_firstlineno + 1} of test_refusals.py, in loader)"
+    assert result.stderr == f"Error: {sentence}'houses.csv' {place}).\n"
     assert list(here.iterdir()) == []
     result = run("--methods map,constant --task own")
     assert result.exit_code == 0, result.output

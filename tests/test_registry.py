@@ -193,7 +193,8 @@ def test_the_command_line_shows_sentences(install, tmp_path):
     assert result.exit_code == 0, result.output
     warnings = [text for text in result.stderr.splitlines() if text.startswith("Warning: ")]
     assert warnings == [
-        r"Warning: The method 'bad' (module_bad:entry) of the package bad is left out: SystemExit: bye\nbye."
+        r"Warning: The method 'bad' (module_bad:entry) of the package bad is left out: SystemExit: bye\nbye"
+        " (line 16 of module_bad.py, in <module>)."
     ]
     assert "1 ok now" in result.stdout
 
@@ -213,7 +214,7 @@ def odd(c):
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 0, result.output
     assert "1 ok now" in result.stdout
-    assert "Warning: The metric 'wrong' is left out (ZeroDivisionError: by nothing); fix" in result.stderr
+    assert "Warning: The metric 'wrong' is left out (ZeroDivisionError: by nothing (line 19 of module_bad.py, in wrong)); fix" in result.stderr
     assert result.stderr.count("Warning: The metric 'odd' is left out (AttributeError") == 1
 
 

@@ -13,7 +13,7 @@ import torch
 from bnnbench import names, random
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.compile import is_compiled
-from bnnbench.errors import UserError
+from bnnbench.errors import UserError, told
 from bnnbench.evaluation.again import applicable, scored_again
 from bnnbench.evaluation.evaluate import STORED, evaluate_only
 from bnnbench.evaluation.evaluator import sets_of
@@ -107,7 +107,7 @@ def add_metrics(store: ResultStore, piece: LaterMetrics, device: torch.device) -
             faults.append(str(error))
         except Exception as error:  # what fails on one cell takes nothing from the others
             cell = piece.cell
-            faults.append(f"{cell.task.name} {cell.method.name}: no more metrics ({type(error).__name__}: {error}).")
+            faults.append(f"{cell.task.name} {cell.method.name}: no more metrics ({told(error)}).")
     return int(bool(added)), faults
 
 

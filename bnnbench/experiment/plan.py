@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bnnbench.arguments import whole_of
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import structure
-from bnnbench.errors import UserError
+from bnnbench.errors import UserError, told
 from bnnbench.experiment.request import Request
 from bnnbench.experiment.selection import Choice, select_calibrations, select_methods, select_tasks, select_test_sets
 from bnnbench.methods import Inference
@@ -117,7 +117,7 @@ def _cells(choice: Choice, shared: Shared, request: Request) -> list[Cell]:
         raise
     except (Exception, SystemExit) as error:
         name = choice.cls.name
-        raise UserError(f"The method {name!r} cannot be planned on {shared.task.name!r} ({_named(error)}).") from error
+        raise UserError(f"The method {name!r} cannot be planned on {shared.task.name!r} ({told(error)}).") from error
 
 
 def _configured(choice: Choice, shared: Shared, request: Request) -> Iterator[tuple[Inference, int | None]]:
@@ -139,11 +139,7 @@ def _loaded(task: Task, rule: str, request: Request) -> tuple[int, int]:
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(f"The data of the task {task.name!r} cannot be loaded ({_named(error)}).") from error
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": .")
+        raise UserError(f"The data of the task {task.name!r} cannot be loaded ({told(error)}).") from error
 
 
 def _indices(task: Task, rule: str, count: int, splits: Sequence[int] | None) -> list[int]:

@@ -15,7 +15,7 @@ from bnnbench.engine.cell import Cell
 from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.pack import stack
 from bnnbench.engine.stored import rebuilt
-from bnnbench.errors import UserError
+from bnnbench.errors import UserError, told
 from bnnbench.evaluation.calibrations import calibrated_sets
 from bnnbench.evaluation.evaluate import evaluate_only
 from bnnbench.evaluation.evaluator import Evaluator, sets_of
@@ -119,7 +119,7 @@ def add_evaluations(
         try:
             scored = evaluate_only(evaluator, members, sets)
         except Exception as error:  # one family that cannot be scored takes nothing from the others
-            reason = f"{type(error).__name__}: {error}"
+            reason = told(error)
             faults.append(f"{first.task.name} {first.method.name}: {family} cannot be scored ({reason}).")
             continue
         for cell, live, records in zip(evaluator.pack.cells, evaluator.fitted.live, scored, strict=True):

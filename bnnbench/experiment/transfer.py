@@ -14,7 +14,7 @@ import torch
 from bnnbench import names, random
 from bnnbench.engine.cell import Cell, default
 from bnnbench.engine.compile import is_compiled
-from bnnbench.errors import UserError
+from bnnbench.errors import UserError, told
 from bnnbench.evaluation.evaluate import record
 from bnnbench.evaluation.evaluator import Evaluator, TestSets, sets_of
 from bnnbench.experiment.rescore import restored
@@ -77,7 +77,7 @@ def transfer(store: ResultStore, piece: Transfer, device: torch.device) -> tuple
             except UserError as error:
                 faults.append(str(error))
             except Exception as error:  # what fails on one method takes nothing from the others
-                reason = f"{type(error).__name__}: {error}"
+                reason = told(error)
                 faults.append(f"{cell.task.name} {cell.method.name}: attacks cannot be transferred ({reason}).")
             else:
                 added += bool(store.add_evaluations(cell.record.fingerprint, scored))

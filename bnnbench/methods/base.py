@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
-from bnnbench.errors import UserError
+from bnnbench.errors import UserError, told
 from bnnbench.methods.diagnose import diagnose_draws
 from bnnbench.model import Problem
 from bnnbench.model.posteriors import Posterior
@@ -175,7 +175,7 @@ def _fault(entry: Any) -> str:
     try:
         entry()
     except Exception as error:
-        return f"it cannot be made with its defaults ({type(error).__name__}: {error})"
+        return f"it cannot be made with its defaults ({told(error)})"
     if not dataclasses.is_dataclass(entry):
         return "it is no dataclass; put @dataclass(frozen=True) over its class"
     known = {field.name for field in dataclasses.fields(entry)}

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from bnnbench.errors import told
 from bnnbench.metrics import abilities
 from bnnbench.metrics.calibration import levels
 from bnnbench.model.predictive import (
@@ -358,7 +359,7 @@ def _computed(metric: Metric, context: Context) -> Value | None:
     except Exception as error:
         if metric.compute.__module__.startswith("bnnbench."):
             raise
-        warn(f"The metric {metric.name!r} is left out ({type(error).__name__}: {error}); fix or uninstall it.")
+        warn(f"The metric {metric.name!r} is left out ({told(error)}); fix or uninstall it.")
         return None
 
 

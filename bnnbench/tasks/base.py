@@ -26,7 +26,7 @@ from bnnbench.data.files import data_root, present
 from bnnbench.data.labels import of_kind
 from bnnbench.data.loaders import load
 from bnnbench.data.splits import SAME, splits
-from bnnbench.errors import UserError
+from bnnbench.errors import UserError, told
 from bnnbench.model import (
     Categorical,
     GaussianPrior,
@@ -290,9 +290,7 @@ def _load(task: Task, root: Path | None) -> Data:
             raise
         raise UserError(f"The data of the task {task.name!r} cannot be loaded: {error}") from error
     except Exception as error:  # whatever a user's loader raises
-        raise UserError(
-            f"The data of the task {task.name!r} cannot be loaded ({type(error).__name__}: {error})."
-        ) from error
+        raise UserError(f"The data of the task {task.name!r} cannot be loaded ({told(error)}).") from error
 
 
 @lru_cache(maxsize=256)
