@@ -117,6 +117,9 @@ def test_a_click_leads_to_each_part_and_its_charts_are_drawn(browser, whole):
     page.select_option("#quantity", "entropy_total")
     page.wait_for_function("location.hash.includes('quantity=entropy_total')")
     page.wait_for_selector("#shift-text:has-text('total entropy of 3 methods')")
+    entropies = [float(text) for text in opened.column("shift-table", 2)]
+    assert len(entropies) == 3
+    assert entropies == sorted(entropies, reverse=True)
     page.select_option("#near", "mean_gap")
     page.wait_for_function("location.hash.includes('near=mean_gap')")
     assert opened.said == []

@@ -13,7 +13,7 @@ from bnnbench.reporting.build import build
 from bnnbench.reporting.page.curves import POINTS, curves_of, thinned
 from bnnbench.reporting.page.nearness import nearness
 from bnnbench.reporting.page.payload import payload
-from bnnbench.reporting.page.shifts import shifts_of
+from bnnbench.reporting.page.shifts import _summary, shifts_of
 from bnnbench.reporting.select import select
 
 
@@ -33,18 +33,47 @@ def tables(tmp_path_factory):
 
 def test_shifts_hold_the_scores_of_every_level(pictures):
     scores = pictures.scores(task="mnist", method="bbp-local", metric="error").set_index("evaluation")["value"]
-    (section,) = select(pictures).sections
-    line = shifts_of(section)["mnist"]["rotation"]["metrics"]["error"]["bbp-local"]
+    selection = select(pictures)
+    (section,) = selection.sections
+    rotation = shifts_of(selection, section)["mnist"]["rotation"]
+    line = rotation["metrics"]["error"]["bbp-local"]
     assert line["x"] == [0, *range(15, 181, 15)]
     wanted = [scores[TEST], *(scores[f"rotation-{angle:03d}"] for angle in range(15, 181, 15))]
     np.testing.assert_allclose(line["y"], wanted, rtol=1e-3)
-    attack = shifts_of(section)["mnist"]["fgsm"]["metrics"]["error"]["map"]["x"]
+    attack = shifts_of(selection, section)["mnist"]["fgsm"]["metrics"]["error"]["map"]["x"]
     assert attack[0] == 0
     assert attack[-1] == pytest.approx(0.3)
 
 
 def test_data_sets_without_shifts_have_none(tables):
-    assert [shifts_of(section) for section in select(tables).sections] == [{}] * len(select(tables).sections)
+    selection = select(tables)
+    assert [shifts_of(selection, section) for section in selection.sections] == [{}] * len(selection.sections)
+
+
+def test_a_shift_is_summed_up_by_means_beyond_level_zero(pictures):
+    selection = select(pictures)
+    (section,) = selection.sections
+    rotation = shifts_of(selection, section)["mnist"]["rotation"]["summary"]
+    scores = pictures.scores(task="mnist", metric="log_likelihood").pivot(
+        index="method", columns="evaluation", values="value"
+    )
+    angles = [f"rotation-{angle:03d}" for angle in range(15, 181, 15)]
+    for row, start, mean, end in rotation["log_likelihood"]:
+        np.testing.assert_allclose(
+            [start, mean, end],
+            [scores.loc[row, TEST], scores.loc[row, angles].mean(), scores.loc[row, angles[-1]]],
+            1e-3,
+        )
+    means = {metric: [line[2] for line in lines] for metric, lines in rotation.items()}
+    assert means["log_likelihood"] == sorted(means["log_likelihood"], reverse=True)
+    assert means["error"] == sorted(means["error"])
+    assert means["entropy_total"] == sorted(means["entropy_total"], reverse=True)
+
+
+def test_a_row_that_lacks_a_level_has_no_mean():
+    levels = np.array([0.0, 1.0, 2.0])
+    rows = {"short": (levels[:2], levels[:2]), "whole": (levels, levels)}
+    assert _summary(rows, -1) == [["whole", 0, 1.5, 2], ["short", 0, None, None]]
 
 
 def test_calibration_curves_are_means_over_splits(tables):

@@ -37,7 +37,7 @@ def columns_of(selection: Selection, section: Section, sessions: Names[int], mes
         "cells": {task: _cells(section, task, sessions, messages) for task in section.tasks},
         "tables": listed(section_tables(selection, section)),
         "curves": curves_of(selection, section),
-        "shifts": shifts_of(section),
+        "shifts": shifts_of(selection, section),
         "behind": [[row, *(text for text, _, _ in own)] for row, own in behind],
     }
 

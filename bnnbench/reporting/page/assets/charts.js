@@ -17,7 +17,7 @@ function chartConfig() {
   const c = palette();
   return {
     background: c.ground, font: "system-ui, sans-serif",
-    axis: { labelColor: c.text, titleColor: c.faint, gridColor: c.line, domainColor: c.line, tickColor: c.line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridOpacity: 0.6, labelLimit: 190 },
+    axis: { labelColor: c.text, titleColor: c.faint, gridColor: c.line, domainColor: c.line, tickColor: c.line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridOpacity: 0.6, labelLimit: 190, labelOverlap: "greedy", labelSeparation: 6 },
     legend: { labelColor: c.text, titleColor: c.faint, labelFontSize: 12, titleFontWeight: "normal", symbolFillColor: c.text, symbolStrokeColor: c.text },
     view: { stroke: null }, text: { fill: c.text }, rule: { stroke: c.faint },
   };
