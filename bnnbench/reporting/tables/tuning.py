@@ -30,10 +30,10 @@ class Tuning:
 def tunings(section: Section) -> list[Tuning]:
     """One for each method that has several configurations here."""
     found = []
-    for method in dict.fromkeys(section.scores["method"]):
-        own = section.scores[section.scores["method"] == method]
+    for method, own in section.scores.groupby("method", sort=False):
         if own["config"].nunique() >= 2:
-            made = tuning(own, str(method), [r for r in section.rows if r in set(own["row"])], section.tasks)
+            rows = set(own["row"])
+            made = tuning(own, str(method), [row for row in section.rows if row in rows], section.tasks)
             found += [made] if made.table.tasks else []
     order = {row: i for i, row in enumerate(section.rows)}
     return sorted(found, key=lambda t: order[t.table.rows[0]])
