@@ -134,7 +134,8 @@ def _sides(frames: list[Frame], stores: list[Any], methods: Sequence[str]) -> It
             raise UserError(f"{methods[0]!r} is named twice; name two methods, or another database by --against.")
         yield tuple(_side(name, name, frames[0], stores[0]) for name in methods)  # type: ignore[misc]
         return
-    both = [row for row in frames[0]["row"].unique() if row in set(frames[1]["row"])]
+    second = set(frames[1]["row"])
+    both = [row for row in frames[0]["row"].unique() if row in second]
     if not (methods or both):
         raise UserError(f"{stores[0].address} and {stores[1].address} have no method in common.")
     for name in methods or both:

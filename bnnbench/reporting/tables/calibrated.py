@@ -58,7 +58,8 @@ def calibrated_tables(selection: Selection, section: Section) -> Iterator[Table]
             ways = {"plain": compared(selection, section, metric), calibration: after}
             numbers = _numbers(after.tasks, ways)
             columns = {(task, way): f"{task}: {way}" for task in after.tasks for way in ways}
-            rows = [row for row in after.rows if row in set(numbers["method"])]
+            there = set(numbers["method"])
+            rows = [row for row in after.rows if row in there]
             grid = Grid.from_long(numbers, rows, columns, ("method", "task", "way"), lambda line: cell(line["entry"]))
             caption = CAPTION.format(title=title[0].upper() + title[1:], about=ABOUT[calibration])
             name = f"{section.name}-{calibration}-{metric}"

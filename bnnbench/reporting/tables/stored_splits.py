@@ -45,7 +45,8 @@ def stored_splits_tables(selection: Selection, section: Section) -> Iterator[Tab
     numbers = pd.DataFrame(records)
     lines = [(r["method"], *_texts(r)) for r in records]
     header = ("method", "data set", "score", "ours", "theirs", "difference", "noise", "splits", "theirs is", "why")
-    without = [row for row in section.rows if row not in set(numbers["method"])]
+    there = set(numbers["method"])
+    without = [row for row in section.rows if row not in there]
     caption = CAPTION.format(gap=GAP, without=", ".join(without) or "none of these methods")
     grid = _with_bold(Grid.of_texts(header, lines), records)
     title = f"{section.group}: beside published numbers"
