@@ -28,6 +28,7 @@ from bnnbench.adapters.base import Adapter
 from bnnbench.adapters.training import Model, descend, minibatches, need_gaussian_prior, predicted, sampled
 from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import RATE, LogUniform, Space
 from bnnbench.model import Params, Predictive
 
 KLS = ("library", "bound")
@@ -56,6 +57,10 @@ class BayesianTorchFlipout(Adapter):
     lr: float = 2e-2
     sigma: float = 0.05
     kl: str = "library"
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "sigma": LogUniform(0.001, 0.2)}
 
     def check(self) -> None:
         positive(self, "lr", "sigma")

@@ -15,6 +15,7 @@ from bnnbench.adapters.base import OTHER, Adapter
 from bnnbench.adapters.training import descend, minibatches
 from bnnbench.methods.base import METHODS, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import RATE, Space
 from bnnbench.model import GaussianPredictive, Predictive
 
 
@@ -39,6 +40,10 @@ class GPyTorchSVGP(Adapter):
     implements: ClassVar[str] = "gp"
     inducing: int = 500
     lr: float = 0.01
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE}
 
     def check(self) -> None:
         positive(self, "inducing", "lr")

@@ -24,6 +24,7 @@ from bnnbench.adapters.training import Model, minibatches, need_gaussian_prior, 
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, fraction, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import LogUniform, Space
 from bnnbench.model import Predictive
 
 
@@ -61,6 +62,10 @@ class IVONOpt(Adapter):
     beta2: float = 0.9995
     clip: float = 0.1
     samples: int = 4
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": LogUniform(0.01, 1.0), "hess_init": LogUniform(0.1, 10.0)}
 
     def check(self) -> None:
         positive(self, "lr", "hess_init", "clip", "samples")

@@ -34,6 +34,7 @@ from bnnbench.adapters.training import (
 )
 from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import RATE, Space
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive
 
 ROWS = 1024  # of a pass for the curvature
@@ -59,6 +60,10 @@ class _LaplaceTorch(Adapter):
     predictive: str = "linearised"
 
     subset: ClassVar[str]
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE}
 
     def check(self) -> None:
         positive(self, "lr")

@@ -13,6 +13,7 @@ import numpy as np
 from bnnbench.adapters.base import OTHER, Adapter
 from bnnbench.methods.base import METHODS, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import LogUniform, Space
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
 
 LEAST = 1e-12  # probability of a class that the model calls impossible
@@ -36,6 +37,10 @@ class NGBoost(Adapter):
     estimators: int = 500
     lr: float = 0.01
     patience: int = 50
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": LogUniform(0.001, 0.1)}
 
     def check(self) -> None:
         positive(self, "estimators", "lr", "patience")

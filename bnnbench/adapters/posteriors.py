@@ -38,6 +38,7 @@ from bnnbench.adapters.training import (
 )
 from bnnbench.methods.base import METHODS, evenly, fraction, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import RATE, LogUniform, Space
 from bnnbench.model import Params, Predictive
 from bnnbench.model.likelihoods import LOG_NOISE
 
@@ -93,6 +94,10 @@ class _Sampler(_Posteriors):
     final_lr_fraction: float = 0.1
     burn_in: float = 0.5
     samples: int = 50
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": LogUniform(0.001, 1.0), "final_lr_fraction": LogUniform(0.01, 1.0)}
 
     def check(self) -> None:
         positive(self, "lr", "samples")
@@ -159,6 +164,10 @@ class PosteriorsSGHMC(_Sampler):
     implements: ClassVar[str] = "sghmc"
     alpha: float = 1.0
 
+    @classmethod
+    def space(cls) -> Space:
+        return {**super().space(), "alpha": LogUniform(0.1, 10.0)}
+
     def check(self) -> None:
         positive(self, "alpha")
         super().check()
@@ -185,6 +194,10 @@ class PosteriorsVI(_Posteriors):
     family: ClassVar[str] = "mean-field"
     lr: float = 2e-2
     sigma: float = 0.02
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "sigma": LogUniform(0.001, 0.2)}
 
     def check(self) -> None:
         positive(self, "lr", "sigma")
@@ -236,6 +249,10 @@ class PosteriorsLaplace(_Posteriors):
     family: ClassVar[str] = "mean-field"
     lr: float = 1e-2
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE}
 
     def check(self) -> None:
         positive(self, "lr")

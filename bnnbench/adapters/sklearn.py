@@ -11,6 +11,7 @@ import torch
 from bnnbench.adapters.base import OTHER, Adapter
 from bnnbench.methods.base import METHODS, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import RATE, Integer, LogUniform, Space
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Predictive
 
 LEAST = 1e-12  # probability of a class that a model calls impossible
@@ -35,6 +36,10 @@ class SklearnGP(_Sklearn):
     supports: ClassVar[tuple[str, ...]] = ("regression",)
     implements: ClassVar[str] = "gp"
     noise: float = 0.1
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"noise": LogUniform(0.01, 1.0)}
 
     def check(self) -> None:
         super().check()
@@ -83,6 +88,10 @@ class _Forest(_Sklearn):
     tags: ClassVar[tuple[str, ...]] = OTHER
     trees: int = 100
     leaf: int = 5
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"leaf": Integer(1, 20)}
 
     def check(self) -> None:
         super().check()
@@ -183,6 +192,10 @@ class SklearnMLP(_Sklearn):
     citation: ClassVar[str] = "Pedregosa et al. 2011, JMLR 12"
     implements: ClassVar[str] = "map"
     lr: float = 1e-3
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE}
 
     def check(self) -> None:
         super().check()

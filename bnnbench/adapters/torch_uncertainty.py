@@ -24,6 +24,7 @@ from bnnbench.adapters.training import Model, descend, layers_of, map_model, min
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, fraction, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import RATE, LogUniform, Space
 from bnnbench.model import Predictive
 
 LOOK = 10  # passes of a look at the validation rows
@@ -66,6 +67,10 @@ class TorchUncertaintyDropout(_TorchUncertainty):
     implements: ClassVar[str] = "mc-dropout"
     rate: float = 0.01
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "rate": LogUniform(0.001, 0.7)}
 
     def check(self) -> None:
         positive(self, "rate")
@@ -123,6 +128,10 @@ class TorchUncertaintyBBP(_TorchUncertainty):
     family: ClassVar[str] = "mean-field"
     lr: float = 2e-2
     sigma: float = 1e-3
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "sigma": LogUniform(0.0001, 0.2)}
 
     def check(self) -> None:
         positive(self, "sigma")
@@ -200,6 +209,10 @@ class TorchUncertaintyEnsemble(_TorchUncertainty):
     family: ClassVar[str] = "point"
     members: int = 5
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE}
 
     def check(self) -> None:
         if self.members < 2:

@@ -24,6 +24,7 @@ from bnnbench.adapters.training import descend, layers_of, log_prior, minibatche
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, one_of, positive
 from bnnbench.methods.estimator import Assignment, Examples, Spending
+from bnnbench.methods.space import RATE, LogUniform, Space
 from bnnbench.model import CategoricalPredictive, GaussianPredictive, Params, Predictive
 
 
@@ -48,6 +49,10 @@ class VBLLPackage(Adapter):
     covariance: str = "dense"
     wishart_scale: float = 1e-2
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "wishart_scale": LogUniform(0.001, 0.1)}
 
     def check(self) -> None:
         positive(self, "lr", "wishart_scale")

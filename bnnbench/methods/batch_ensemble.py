@@ -27,6 +27,7 @@ from bnnbench.layers.rank_one import Factors, product, with_factors
 from bnnbench.methods.base import METHODS, Info, Method, one_of, positive
 from bnnbench.methods.gaussians import parameter_name
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
+from bnnbench.methods.space import PRIOR_SCALE, RATE, LogUniform, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
 from bnnbench.model.posteriors import Draws
@@ -59,6 +60,10 @@ class BatchEnsemble(Method):
     spread: float = 0.1
     prior_scale: float = 1.0
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "spread": LogUniform(0.01, 1.0), "prior_scale": PRIOR_SCALE}
 
     def check(self) -> None:
         positive(self, "members", "lr", "spread", "prior_scale")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bnnbench.methods.base import METHODS, fraction, positive
+from bnnbench.methods.space import LogUniform, Space, Uniform
 from bnnbench.methods.variational import Variational, moments_of
 from bnnbench.model import Batch, LaplacePrior, Params, Problem, ScaleMixturePrior
 from bnnbench.model.likelihoods import LOG_NOISE
@@ -123,6 +124,10 @@ class BBPMixture(BBPGaussian):
     tags = ("variational", "other-target")
     weight: float = 0.5
     ratio: float = 0.1
+
+    @classmethod
+    def space(cls) -> Space:
+        return {**super().space(), "weight": Uniform(0.1, 0.9), "ratio": LogUniform(0.01, 0.9)}
 
     def check(self) -> None:
         super().check()

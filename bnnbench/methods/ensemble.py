@@ -14,6 +14,7 @@ from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.map import MAP
 from bnnbench.methods.optimise import AdamState
+from bnnbench.methods.space import PRIOR_SCALE, RATE, Space, Uniform
 from bnnbench.model import Problem
 from bnnbench.model.posteriors import Draws
 
@@ -40,6 +41,10 @@ class DeepEnsemble(Method):
     lr: float = 1e-2
     early_stopping: bool = True
     prior_scale: float = 1.0
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "prior_scale": PRIOR_SCALE}
 
     @property
     def num_networks(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -87,6 +92,10 @@ class BootstrapEnsemble(DeepEnsemble):
     family = ""
     subset_fraction: float = 0.9
     replacement: bool = False
+
+    @classmethod
+    def space(cls) -> Space:
+        return {**super().space(), "subset_fraction": Uniform(0.5, 1.0)}
 
     def check(self) -> None:
         super().check()

@@ -22,6 +22,7 @@ from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, positive
 from bnnbench.methods.ensemble import DeepEnsemble
 from bnnbench.methods.optimise import AdamState, adam_update, one_cycle
+from bnnbench.methods.space import LogUniform, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.posteriors import Draws
 
@@ -51,6 +52,10 @@ class AdversarialEnsemble(DeepEnsemble):
     tags = ("ensembles", "other-target")
     family = ""
     epsilon: float = 0.01
+
+    @classmethod
+    def space(cls) -> Space:
+        return {**super().space(), "epsilon": LogUniform(0.001, 0.1)}
 
     def check(self) -> None:
         super().check()

@@ -27,6 +27,7 @@ from bnnbench.methods.base import METHODS, Info, positive
 from bnnbench.methods.ensemble import DeepEnsemble
 from bnnbench.methods.kernels import median_rbf, squared_distances
 from bnnbench.methods.optimise import AdamState, adam_update, one_cycle
+from bnnbench.methods.space import LogUniform, Space
 from bnnbench.model import Batch, Params, Problem
 
 
@@ -46,6 +47,10 @@ class RepulsiveEnsemble(DeepEnsemble):
     version = 1
     citation = "D'Angelo & Fortuin 2021, arXiv 2106.11642"
     repulsion: float = 1.0
+
+    @classmethod
+    def space(cls) -> Space:
+        return {**super().space(), "repulsion": LogUniform(0.1, 10.0)}
 
     def check(self) -> None:
         super().check()

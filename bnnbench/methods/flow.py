@@ -15,6 +15,7 @@ from bnnbench.errors import UserError
 from bnnbench.flows import Chain, Constant, Flow, Inverse
 from bnnbench.methods.base import METHODS, MOST_LAYERS, Info, Method, at_most, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
+from bnnbench.methods.space import RATE, Integer, Space
 from bnnbench.model import DensityPredictive, Params, Predictive, Problem
 from bnnbench.model.density_problem import DensityProblem, Unfitted
 from bnnbench.model.posteriors import FunctionSpace, structure, tree
@@ -71,6 +72,10 @@ class FlowFit(Method):
     layers: int = 8
     width: int = 64
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "width": Integer(16, 256)}
 
     def check(self) -> None:
         positive(self, "lr", "layers", "width")

@@ -26,6 +26,7 @@ from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, one_o
 from bnnbench.methods.diagnose import lacking
 from bnnbench.methods.dual_averaging import Adaptation, adapt, fresh
 from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle, phase_end
+from bnnbench.methods.space import PRIOR_SCALE, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.parameters import dot, mean_product, noise
 from bnnbench.model.posteriors import Draws
@@ -99,6 +100,10 @@ class HMC(Method):
     samples: int = 100
     temperature: float = 1.0
     prior_scale: float = 1.0
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"prior_scale": PRIOR_SCALE}
 
     @property
     def num_networks(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -33,6 +33,7 @@ from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
 from bnnbench.methods.bbp import cross_entropy_gaussian, entropy
 from bnnbench.methods.optimise import held, one_cycle
+from bnnbench.methods.space import PRIOR_SCALE, LogUniform, Space
 from bnnbench.model import GaussianPrior, Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
 from bnnbench.model.parameters import noise
@@ -78,6 +79,10 @@ class IVON(Method):
     temperature: float = 1.0
     prior_scale: float = 1.0
     early_stopping: bool = False
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": LogUniform(0.01, 1.0), "hess_init": LogUniform(0.1, 10.0), "prior_scale": PRIOR_SCALE}
 
     def check(self) -> None:
         positive(self, "lr", "hess_init", "clip", "samples", "temperature", "prior_scale")

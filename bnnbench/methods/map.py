@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
+from bnnbench.methods.space import PRIOR_SCALE, RATE, Space
 from bnnbench.model import Problem
 from bnnbench.model.posteriors import Point, Posterior
 
@@ -30,6 +31,10 @@ class MAP(Method):
     lr: float = 1e-2
     early_stopping: bool = True
     prior_scale: float = 1.0
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "prior_scale": PRIOR_SCALE}
 
     def check(self) -> None:
         positive(self, "lr", "prior_scale")

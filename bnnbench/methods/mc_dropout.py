@@ -23,6 +23,7 @@ from torch.func import vmap
 from bnnbench.layers import dropped, keyed, with_dropout
 from bnnbench.methods.base import METHODS, Info, Method, fraction, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
+from bnnbench.methods.space import PRIOR_SCALE, RATE, LogUniform, Space
 from bnnbench.model import Params, Predictive, Problem
 from bnnbench.model.posteriors import FunctionSpace, tree
 
@@ -72,6 +73,10 @@ class MCDropout(Method):
     lr: float = 1e-2
     early_stopping: bool = True
     prior_scale: float = 1.0
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"rate": LogUniform(0.001, 0.7), "lr": RATE, "prior_scale": PRIOR_SCALE}
 
     def check(self) -> None:
         positive(self, "lr", "prior_scale")

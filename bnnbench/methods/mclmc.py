@@ -28,6 +28,7 @@ from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, one_of, positive
 from bnnbench.methods.hmc import HMC
 from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle, phase_end
+from bnnbench.methods.space import PRIOR_SCALE, LogUniform, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.parameters import dot, mean_product, noise
 from bnnbench.model.posteriors import Draws
@@ -86,6 +87,10 @@ class MCLMC(Method):
     samples: int = 100
     temperature: float = 1.0
     prior_scale: float = 1.0
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"energy_variance": LogUniform(5e-05, 0.005), "prior_scale": PRIOR_SCALE}
 
     @property
     def num_networks(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

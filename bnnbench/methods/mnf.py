@@ -16,6 +16,7 @@ from bnnbench.layers.noisy import gaussian_kl
 from bnnbench.methods.base import METHODS, MOST_LAYERS, at_most, positive
 from bnnbench.methods.bbp_local import sampled_noise_level
 from bnnbench.methods.optimise import AdamState, adam_init
+from bnnbench.methods.space import Integer, LogUniform, Space
 from bnnbench.methods.variational import Variational, moments_of
 from bnnbench.model import Batch, Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
@@ -67,6 +68,10 @@ class MNF(Variational):
     flow: ClassVar[str] = "masked"
     layers: int = 2
     variance: float = 0.1
+
+    @classmethod
+    def space(cls) -> Space:
+        return {**super().space(), "layers": Integer(1, 4), "variance": LogUniform(0.01, 1.0)}
 
     def check(self) -> None:
         super().check()

@@ -20,6 +20,7 @@ from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, fraction, positive
 from bnnbench.methods.optimise import held
 from bnnbench.methods.sgld import SGLD, langevin_info
+from bnnbench.methods.space import LogUniform, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.parameters import dot, noise, unflatten
 
@@ -54,6 +55,10 @@ class PSGLD(SGLD):
     decay: float = 0.99
     stabiliser: float = 1e-2
     gamma: bool = False
+
+    @classmethod
+    def space(cls) -> Space:
+        return {**super().space(), "lr": LogUniform(0.0003, 0.1), "stabiliser": LogUniform(0.0001, 0.1)}
 
     def check(self) -> None:
         super().check()

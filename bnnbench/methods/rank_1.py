@@ -38,6 +38,7 @@ from bnnbench.methods.batch_ensemble import (
     shared,
 )
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
+from bnnbench.methods.space import PRIOR_SCALE, RATE, LogUniform, Space
 from bnnbench.model import Batch, Params, Problem
 from bnnbench.model.posteriors import Posterior, perturbed, tree
 
@@ -98,6 +99,16 @@ class RankOne(Method):
     beta: float = 1.0
     prior_scale: float = 1.0
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {
+            "lr": RATE,
+            "spread": LogUniform(0.01, 1.0),
+            "sigma": LogUniform(0.003, 0.3),
+            "prior_sd": LogUniform(0.01, 1.0),
+            "prior_scale": PRIOR_SCALE,
+        }
 
     def check(self) -> None:
         positive(self, "components", "lr", "spread", "sigma", "prior_sd", "beta", "prior_scale")

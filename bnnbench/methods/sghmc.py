@@ -22,6 +22,7 @@ from torch.func import grad_and_value
 from bnnbench import random
 from bnnbench.methods.base import METHODS, Info, fraction, positive, smaller_step
 from bnnbench.methods.sgld import SGLD
+from bnnbench.methods.space import LogUniform, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
 from bnnbench.model.parameters import mean_product, noise
@@ -65,6 +66,10 @@ class SGHMC(SGLD):
     hyperprior: bool = False
     every: int = 50
     limit: float = 0.01
+
+    @classmethod
+    def space(cls) -> Space:
+        return {**super().space(), "lr": LogUniform(1e-05, 0.003), "friction": LogUniform(0.005, 0.5)}
 
     def check(self) -> None:
         super().check()

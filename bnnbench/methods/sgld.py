@@ -20,6 +20,7 @@ from torch.func import grad_and_value
 
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
 from bnnbench.methods.optimise import held
+from bnnbench.methods.space import PRIOR_SCALE, LogUniform, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.parameters import mean_product, noise
 from bnnbench.model.posteriors import Draws, Point
@@ -57,6 +58,10 @@ class SGLD(Method):
     temperature: float = 1.0
     prior_scale: float = 1.0
     reach: float = 0.1
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": LogUniform(0.001, 1.0), "final_lr_fraction": LogUniform(0.01, 1.0), "prior_scale": PRIOR_SCALE}
 
     def check(self) -> None:
         positive(self, "lr", "samples", "temperature", "prior_scale", "reach")

@@ -31,6 +31,7 @@ from bnnbench.layers.spectral import bounded, norm, power_iteration
 from bnnbench.methods.base import METHODS, Info, Method, one_of, positive
 from bnnbench.methods.gaussians import parameter_name
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
+from bnnbench.methods.space import PRIOR_SCALE, RATE, LogUniform, Space
 from bnnbench.model import Batch, Categorical, Params, Predictive, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
 from bnnbench.model.posteriors import Point, Posterior, structure, tree
@@ -132,6 +133,16 @@ class SNGP(Method):
     prior_scale: float = 1.0
     predictive: str = "sampled"
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {
+            "lr": RATE,
+            "bound": LogUniform(0.5, 20.0),
+            "length_scale": LogUniform(0.5, 20.0),
+            "amplitude": LogUniform(0.1, 10.0),
+            "prior_scale": PRIOR_SCALE,
+        }
 
     def check(self) -> None:
         positive(self, "lr", "bound", "features", "length_scale", "amplitude", "prior_scale")

@@ -28,6 +28,7 @@ from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, positive
 from bnnbench.methods.kernels import Kernel, median_rbf, squared_distances
 from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle
+from bnnbench.methods.space import PRIOR_SCALE, LogUniform, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.posteriors import Draws
 
@@ -53,6 +54,10 @@ class SVGD(Method):
     lr: float = 3e-2
     prior_scale: float = 1.0
     early_stopping: bool = False
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": LogUniform(0.0001, 0.3), "prior_scale": PRIOR_SCALE}
 
     @property
     def num_networks(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map
 from bnnbench.errors import UserError
 from bnnbench.methods.base import METHODS, Info, Method, evenly, fraction, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_update, one_cycle, phase_end, selection_end
+from bnnbench.methods.space import PRIOR_SCALE, RATE, LogUniform, Space
 from bnnbench.model import Params, Problem
 from bnnbench.model.parameters import sample_moments
 from bnnbench.model.posteriors import LowRankGaussian, Point
@@ -53,6 +54,15 @@ class SWAG(Method):
     scale: float = 1.0
     prior_scale: float = 1.0
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {
+            "lr": RATE,
+            "swa_lr": LogUniform(0.0001, 0.03),
+            "scale": LogUniform(0.25, 4.0),
+            "prior_scale": PRIOR_SCALE,
+        }
 
     @property
     def early_stopping_fraction(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bnnbench.methods.base import Info, Method, fraction, positive
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
+from bnnbench.methods.space import PRIOR_SCALE, RATE, LogUniform, Space, Uniform
 from bnnbench.model import Batch, GaussianPrior, Params, Problem
 from bnnbench.model.posteriors import FactorisedGaussian, Posterior
 
@@ -42,6 +43,10 @@ class Variational(Method):
     beta: float = 1.0
     prior_scale: float = 1.0
     early_stopping: bool = False
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "anneal": Uniform(0.0, 1.0), "sigma": LogUniform(0.001, 0.2), "prior_scale": PRIOR_SCALE}
 
     def check(self) -> None:
         positive(self, "lr", "sigma", "beta", "prior_scale")

@@ -31,6 +31,7 @@ from bnnbench.methods.base import METHODS, Info, Method, one_of, positive
 from bnnbench.methods.gaussians import Diagonal, Rows, parameter_name, to_matrices
 from bnnbench.methods.laplace import Curved
 from bnnbench.methods.optimise import AdamState, adam_init, adam_step
+from bnnbench.methods.space import PRIOR_SCALE, RATE, LogUniform, Space
 from bnnbench.model import Batch, GaussianPrior, Params, Problem
 from bnnbench.model.likelihoods import LOG_NOISE
 from bnnbench.model.posteriors import Linearised, Posterior
@@ -61,6 +62,10 @@ class VBLL(Method):
     covariance: str = "dense"
     prior_scale: float = 1.0
     early_stopping: bool = True
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"lr": RATE, "sigma": LogUniform(0.005, 0.5), "prior_scale": PRIOR_SCALE}
 
     def check(self) -> None:
         positive(self, "lr", "sigma", "prior_scale")
