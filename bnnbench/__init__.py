@@ -4,6 +4,7 @@ The command line is a wrapper of these functions, which load their machinery on 
 
 * `bnnbench.check` puts a method on problems with known answers,
 * `bnnbench.run` trains and scores methods on tasks into a results database,
+* `bnnbench.tune` tries configurations of every method, the best of which `run(tuned=...)` takes,
 * `bnnbench.load` gives back a trained posterior that predicts arrays,
 * `bnnbench.scores` is the results as a tidy DataFrame, `bnnbench.report` writes tables and figures from them,
 * `bnnbench.serve` serves the report's page while runs go on, `bnnbench.status` tells how they stand,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         splits,
         status,
         submit,
+        tune,
         validate,
         write_splits,
     )
@@ -51,7 +53,7 @@ if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
 __all__ = ["Task", "__version__", "check", "compare", "figure", "forget", "load", "merge", "report", "rescore", "run"]
-__all__ += ["score", "scores", "serve", "splits", "status", "submit", "validate", "write_splits"]
+__all__ += ["score", "scores", "serve", "splits", "status", "submit", "tune", "validate", "write_splits"]
 
 
 def __getattr__(name: str) -> Any:

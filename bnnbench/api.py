@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bnnbench.arguments import (
-    amount_of,
     entries_of,
     file_of,
     names_of,
@@ -24,16 +23,19 @@ from bnnbench.arguments import (
 from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.errors import UserError
 from bnnbench.experiment import scoring, split_files
+from bnnbench.experiment.candidates import AT_ONCE
 from bnnbench.experiment.external import Declared, Scored, from_files, score_external
 from bnnbench.experiment.installed import installed, splits_of
 from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.renamed import renamed, without_rule
 from bnnbench.experiment.request import Request, parse_overrides
 from bnnbench.experiment.rescoring import Rescored, rescore_stored
+from bnnbench.experiment.resources import Resources
 from bnnbench.experiment.run import Summary, run_request
 from bnnbench.experiment.selection import method_to_check
-from bnnbench.experiment.threads import jobs_of, large_threads
+from bnnbench.experiment.threads import large_threads
 from bnnbench.experiment.threads import threads as computing_with
+from bnnbench.experiment.tune import tune_request
 from bnnbench.methods import METHODS, Inference
 from bnnbench.names import TEST
 from bnnbench.store.forget import Forgotten
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DB = "results.db"
 MOST_JOBS = 64
+MOST_TRIALS = 10_000
 MOST_GRADIENTS = 10**15
 
 
@@ -85,6 +88,7 @@ def run(
     dry_run: bool = False,
     force: bool = False,
     quiet: bool = True,
+    tuned: str | os.PathLike[str] | None = None,
     task: str | Sequence[str] | None = None,
     folds: str | Sequence[int] | None = None,
 ) -> Summary:
@@ -117,6 +121,7 @@ def run(
         memory: GB that the process of an estimator may take before it is ended; None for half of the machine's.
         exhaustive: sweeps over rotated and attacked images take all test images and all samples.
         dry_run: plan only. force: train finished cells again. quiet: no progress display.
+        tuned: database of trials (`tune`): each cell gets the configuration that was best on its own validation rows.
         task, folds: former names of `tasks` and `splits`.
 
     Raises:
@@ -135,8 +140,7 @@ def run(
     tasks = renamed("tasks=", tasks, "all", "task=", task)
     splits, split_rule = without_rule(splits, split_rule)
     splits = renamed("--splits", splits, None, "--folds", folds)
-    place = device_of(device)
-    jobs, threads = jobs_of(jobs), large_threads(threads)
+    resources = Resources.of(device, jobs, threads, timeout, memory)
     request = Request(
         methods=entries_of(methods, "--methods", Inference),
         tasks=entries_of(tasks, "--task", Task),
@@ -150,20 +154,74 @@ def run(
         root=None if data_dir is None else path_of(data_dir, "--data-dir"),
         exhaustive=exhaustive,
     )
-    deadline = None if timeout is None else amount_of(timeout, "--timeout", "seconds")
     return run_request(
-        request,
-        db,
-        artifacts,
-        place,
-        jobs=jobs,
-        large_threads=threads,
-        timeout=deadline,
-        memory=None if memory is None else amount_of(memory, "--memory", "gigabytes"),
-        dry_run=dry_run,
-        force=force,
-        quiet=quiet,
+        request, db, artifacts, resources, dry_run=dry_run, force=force, quiet=quiet,
+        tuned=None if tuned is None else path_of(tuned, "--tuned"),
+    )  # fmt: skip
+
+
+def tune(
+    methods: str | Inference | Sequence[str | Inference] = "all",
+    tasks: str | Task | Sequence[str | Task] = "all",
+    *,
+    trials: int = 16,
+    sampler: str = "qmc",
+    split_rule: str | None = None,
+    splits: str | Sequence[int] | None = None,
+    budget: str = "quick",
+    settings: str | Iterable[str] = (),
+    db: str | os.PathLike[str] = "tune.db",
+    data_dir: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    threads: int | None = None,
+    timeout: float | None = None,
+    memory: float | None = None,
+    dry_run: bool = False,
+    quiet: bool = True,
+) -> Summary:
+    """Try the same number of configurations of every method on every split, of which `run(tuned=)` takes the best.
+
+    Trial 0 is the default configuration; the others are drawn from `Inference.space()`. Each split chooses by the
+    log-likelihood of its own validation rows. Trials are cells of their own, which no table of results shows; finished
+    ones are not run again, and more trials later go on from there.
+
+    Args:
+        methods, tasks, split_rule, splits, budget, data_dir, device, jobs, threads, timeout, memory, dry_run, quiet: as
+            of `run`.
+        trials: how many of each method on each split.
+        sampler: `qmc` (a Sobol sequence: all trials at once) or `tpe` (four at a time, near what was good).
+        settings: `method.param=value` strings: what is set is not tuned.
+        db: database of the trials.
+
+    Raises:
+        UserError: bad input, missing data, an unusable database; nothing is written then.
+
+    Examples:
+        >>> import bnnbench, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> bnnbench.tune("map", "diabetes", trials=4, splits="0,1", budget="smoke", db=f"{folder}/tune.db").cells
+        8
+        >>> chosen = {"tuned": f"{folder}/tune.db", "db": f"{folder}/results.db"}
+        >>> bnnbench.run("map", "diabetes", splits="0,1", budget="smoke", **chosen).cells
+        2
+        >>> set(bnnbench.scores(f"{folder}/results.db").config)
+        {'tuned-4'}
+    """
+    if text_of(sampler, "--sampler") not in AT_ONCE:
+        raise UserError(f"--sampler must be {' or '.join(AT_ONCE)}, not {sampler!r}.")
+    resources = Resources.of(device, jobs, threads, timeout, memory)
+    request = Request(
+        methods=entries_of(methods, "--methods", Inference),
+        tasks=entries_of(tasks, "--task", Task),
+        budget=budget_of(text_of(budget, "--budget")),
+        split_rule=None if split_rule is None else text_of(split_rule, "--split-rule"),
+        splits=None if splits is None else wholes_of(splits, "--splits"),
+        settings=parse_overrides(settings),
+        root=None if data_dir is None else path_of(data_dir, "--data-dir"),
     )
+    number = whole_of(trials, "--trials", MOST_TRIALS)
+    return tune_request(request, number, sampler, db, resources, dry_run=dry_run, quiet=quiet)
 
 
 def check(

@@ -47,6 +47,14 @@ class Origin(enum.StrEnum):
     EXTERNAL = "external"  # made elsewhere, scored here
 
 
+class Purpose(enum.StrEnum):
+    """What a cell was run for."""
+
+    RESULT = "result"
+    TUNE = "tune"  # a trial of hyperparameters, which stands in no table of results
+    TUNED = "tuned"  # a result of the hyperparameters that trials chose on its own validation rows
+
+
 SCORED = (Status.OK.value, Status.UNCONVERGED.value)  # of cells that have scores
 
 
@@ -58,11 +66,13 @@ class CellRecord:
         task, task_version: registered name, and version with the data checksum (`1+sha256:12 hex digits`).
         method, method_version: registered name and integer version.
         config: complete configuration as canonical JSON (sorted keys, defaults filled in).
-        label: what of it differs from the defaults, `default` if nothing (`lr=0.01,samples=50`); not identity.
+        label: what of it differs from the defaults, `default` if nothing (`lr=0.01,samples=50`), `trial-03` of a trial,
+            `tuned-16` of what the best of so many chose; no identity of a usual result.
         rule, index: split rule and which of its splits.
         seed: training seed.
         budget: `smoke`, `quick`, `full` or `long`.
         origin: where its predictions come from; not identity, for no external method bears the name of another.
+        purpose: what it was run for.
     """
 
     task: str
@@ -76,6 +86,7 @@ class CellRecord:
     seed: int
     budget: str
     origin: str = Origin.TRAINED.value
+    purpose: str = Purpose.RESULT.value
 
     @property
     def split(self) -> str:
@@ -87,6 +98,8 @@ class CellRecord:
         """sha256 over everything that defines the numbers."""
         identity = [self.task, self.task_version, self.method, self.method_version, self.config]
         identity += [self.rule, self.index, self.seed, self.budget]
+        if self.purpose != Purpose.RESULT:  # the best trial may be the defaults, and is another cell all the same
+            identity += [self.purpose, self.label]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 

@@ -18,7 +18,7 @@ from bnnbench.cli.figures import figure
 from bnnbench.cli.predictions import score, splits
 from bnnbench.cli.results import certified, export, forget, list_, report, serve, show, status
 from bnnbench.cli.terminal import plain, sentences_for, survived
-from bnnbench.cli.training import check, run
+from bnnbench.cli.training import check, run, tune
 from bnnbench.errors import RenamedWarning, UserError
 from bnnbench.registry import PluginWarning
 from bnnbench.store.passwords import masked
@@ -68,6 +68,7 @@ def main() -> None:
 
 COMMANDS = (
     run,
+    tune,
     report,
     serve,
     figure,

@@ -11,6 +11,7 @@ import click
 
 from bnnbench.cli.common import data_option, db_option, table
 from bnnbench.cli.terminal import ended_by_interrupt, plain
+from bnnbench.errors import UserError
 
 
 @click.command()
@@ -39,18 +40,22 @@ def report(**options: Any) -> None:
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["methods", "tasks", "test-sets", "metrics", "budgets", "figures"]))
+@click.option("--space", is_flag=True, help="Of methods: what `bnnbench tune` chooses, with defaults and ranges.")
 @data_option
-def list_(what: str, data_dir: Path | None) -> None:
+def list_(what: str, space: bool, data_dir: Path | None) -> None:
     """Show the registered methods, tasks (with tables of your own), families of test sets, metrics, budgets or figures.
 
     \b
     Example:
       bnnbench list methods
+      bnnbench list methods --space
     """
+    if space and what != "methods":
+        raise UserError(f"--space is of methods, not of {what}; use bnnbench list methods --space.")
     from bnnbench.data.files import data_root
     from bnnbench.tasks.own import own_tasks
 
-    table(*listings(own_tasks(data_root(data_dir)), data_dir)[what]())
+    table(*listings(own_tasks(data_root(data_dir)), data_dir)["spaces" if space else what]())
 
 
 def listings(
@@ -63,6 +68,12 @@ def listings(
 
         header = ["method", "version", "groups", "supports", "citation"]
         return header, [(m.name, m.version, ", ".join(m.tags), ", ".join(m.supports), m.citation) for m in METHODS]
+
+    def spaces() -> tuple[list[str], list[tuple]]:
+        from bnnbench.methods import METHODS
+
+        header = ["method", "hyperparameter", "default", "range"]
+        return header, [(m.name, field, getattr(m(), field), str(d)) for m in METHODS for field, d in m.space().items()]
 
     def tasks() -> tuple[list[str], list[tuple]]:
         from bnnbench.tasks import TASKS
@@ -102,7 +113,7 @@ def listings(
 
     return {
         "methods": methods, "tasks": tasks, "test-sets": test_sets, "metrics": metrics, "budgets": budgets,
-        "figures": figures,
+        "figures": figures, "spaces": spaces,
     }  # fmt: skip
 
 

@@ -47,6 +47,7 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option(
     "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
 )
+@click.option("--tuned", metavar="DB", help="Take the configurations that were best in `bnnbench tune --db DB`.")
 @click.option("--exhaustive", is_flag=True, help="Sweeps of --test-sets over all test images, with all samples.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
 @click.option("--force", is_flag=True, help="Train finished cells again.")
@@ -61,28 +62,78 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
       bnnbench run --methods sgld --task yacht --splits 0,1 --set sgld.lr=0.001,0.01 --db tune.db
       bnnbench run --methods all --task mnist --test-sets rotation,kmnist,fgsm
       bnnbench run --methods map,swag --task uci --calibrate temperature,conformal
+      bnnbench run --methods map,swag --task uci --budget full --tuned tune.db
     """
     from bnnbench import api
     from bnnbench.experiment.renamed import without_rule
 
     options["splits"], options["split_rule"] = without_rule(options["splits"], options["split_rule"])
     summary = api.run(db=db, dry_run=dry_run, quiet=False, **options)
-    for warning in summary.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    _say(summary, "cells", dry_run)
     if dry_run:
-        table(["task", "method", "cells"], summary.packs)
-        click.echo(f"{summary.missing} of {summary.cells} cells would be trained.")
         return
-    if summary.rescored:
-        click.echo(f"{summary.rescored} cells got evaluations that they lacked, from what is stored.")
-    counts = ", ".join(f"{n} {status.value}" for status, n in summary.statuses.items())
-    click.echo(f"{summary.cells} cells: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
     from bnnbench.cli.summary import print_tables
 
     shown = (options[name] for name in ("tasks", "methods", "budget", "split_rule", "data_dir"))
     print_tables(db, *shown)
     if summary.all_failed:
         sys.exit(1)
+
+
+@click.command()
+@click.option("--methods", default="all", show_default=True, help="Names or groups, with commas, or `all`.")
+@click.option("--task", "--tasks", "tasks", default="uci", show_default=True, help="Names or groups, with commas.")
+@click.option("--trials", default=16, show_default=True, help="Configurations of each method, the default one first.")
+@click.option("--sampler", default="qmc", show_default=True, help="qmc (all trials at once) or tpe (four at a time).")
+@click.option("--split-rule", help="Split rule, as `bnnbench list tasks` shows. Default: each task's own.")
+@click.option("--splits", help="Numbers of the splits to tune, with commas. Default: all.")
+@click.option("--budget", default="quick", show_default=True, help="Of each trial: smoke, quick, full or long.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter that is not tuned."
+)
+@click.option("--db", default="tune.db", show_default=True, help="SQLite file or database URL of the trials.")
+@data_option
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU.")
+@click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]")
+@click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
+@click.option(
+    "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be trained.")
+def tune(dry_run: bool, db: str, **options: Any) -> None:
+    """Try the same number of configurations of every method on every split; `run --tuned` takes the best of them.
+
+    Each split chooses by its own validation rows. `bnnbench list methods --space` shows what is tuned. Finished trials
+    are not run again.
+
+    \b
+    Example:
+      bnnbench tune --methods map,sgld --task yacht --trials 16 --db tune.db
+      bnnbench run --methods map,sgld --task yacht --budget full --tuned tune.db
+    """
+    from bnnbench import api
+
+    summary = api.tune(db=db, dry_run=dry_run, quiet=False, **options)
+    _say(summary, "trials", dry_run)
+    if not dry_run:
+        click.echo(f"The best of each split are run by: bnnbench run --tuned {db} --budget full")
+    if summary.all_failed:
+        sys.exit(1)
+
+
+def _say(summary: Any, what: str, dry_run: bool) -> None:
+    """What a run did, or would do."""
+    for warning in summary.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if dry_run:
+        table(["task", "method", what], summary.packs)
+        click.echo(f"{summary.missing} of {summary.cells} {what} would be trained.")
+        return
+    if summary.rescored:
+        click.echo(f"{summary.rescored} {what} got evaluations that they lacked, from what is stored.")
+    counts = ", ".join(f"{n} {status.value}" for status, n in summary.statuses.items())
+    click.echo(f"{summary.cells} {what}: {summary.cells - summary.missing} finished before, {counts or 'none'} now.")
 
 
 @click.command()

@@ -12,14 +12,18 @@ from torch import Tensor
 
 from bnnbench import random
 from bnnbench.methods import Inference
-from bnnbench.records import CellRecord, canonical
+from bnnbench.records import CellRecord, Purpose, canonical
 from bnnbench.tasks import Task
 from bnnbench.tasks.budget import Budget
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method with one configuration on one split of one task, with one seed and budget."""
+    """One method with one configuration on one split of one task, with one seed and budget.
+
+    Attributes:
+        purpose: what it is run for. named: its label, where it is not what differs from the defaults.
+    """
 
     task: Task
     method: Inference
@@ -30,6 +34,8 @@ class Cell:
     root: Path | None = None
     test_sets: tuple[str, ...] = field(default=(), compare=False)  # families beside what is always scored
     calibrations: tuple[str, ...] = field(default=(), compare=False)  # after training, each an evaluation of its own
+    purpose: Purpose = Purpose.RESULT
+    named: str = ""
 
     @cached_property
     def record(self) -> CellRecord:
@@ -40,11 +46,12 @@ class Cell:
             method=self.method.name,
             method_version=self.method.version,
             config=configuration(self.method),
-            label=label(self.method, self.task),
+            label=self.named or label(self.method, self.task),
             rule=self.rule,
             index=self.index,
             seed=self.seed,
             budget=self.budget.name,
+            purpose=self.purpose.value,
         )
 
     @property

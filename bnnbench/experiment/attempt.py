@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ class Settings:
     force: bool = False
     checkpoints: Path | None = None  # the folder of unfinished trainings
     memory: float = math.inf  # bytes that the process of an isolated cell may take
+    keep: bool = True  # posteriors, predictives and curves, beside the scores
 
 
 Attempted = tuple[list[Outcome], Evaluator | None, Checkpoint | None]
@@ -97,7 +98,13 @@ def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Atte
                 artifacts=_artifacts(fitted, r, evaluated[r].kept) if ok else {},
             )
         )
-    return outcomes, evaluator, checkpoint
+    return outcomes if settings.keep else [scores_alone(each) for each in outcomes], evaluator, checkpoint
+
+
+def scores_alone(outcome: Outcome) -> Outcome:
+    """Without what takes room: curves, posterior and predictive."""
+    evaluations = tuple(replace(evaluation, curves={}) for evaluation in outcome.evaluations)
+    return replace(outcome, evaluations=evaluations, curves={}, artifacts={})
 
 
 def _artifacts(fitted: Trained, replica: int, predictive: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

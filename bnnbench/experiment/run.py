@@ -20,10 +20,12 @@ from bnnbench.experiment.pack import Ended, work
 from bnnbench.experiment.plan import Plan, build_plan
 from bnnbench.experiment.progress import RunProgress
 from bnnbench.experiment.request import Request
+from bnnbench.experiment.resources import Resources
 from bnnbench.experiment.runner import run_cells
 from bnnbench.experiment.shipping import refuse_while_unpacking
 from bnnbench.experiment.stages import run_stages
 from bnnbench.experiment.threads import memory_of, processes
+from bnnbench.experiment.tuned import tuned_plan
 from bnnbench.records import Status
 from bnnbench.store.store import ResultStore
 
@@ -59,19 +61,38 @@ def run_request(
     request: Request,
     db: str | os.PathLike[str],
     artifacts: str | os.PathLike[str] | None,
-    device: torch.device,
+    resources: Resources,
     *,
-    jobs: int | None,
-    large_threads: int,
-    timeout: float | None,
-    memory: float | None,
     dry_run: bool,
     force: bool,
     quiet: bool,
+    tuned: str | os.PathLike[str] | None = None,
 ) -> Summary:
     """Train and score what is missing of a request, and add the evaluations that finished cells lack."""
     refuse_while_unpacking()
     plan = build_plan(request)
+    if tuned is not None:
+        plan = tuned_plan(plan, tuned)
+    return run_plan(plan, db, artifacts, resources, dry_run=dry_run, force=force, quiet=quiet)
+
+
+def run_plan(
+    plan: Plan,
+    db: str | os.PathLike[str],
+    artifacts: str | os.PathLike[str] | None,
+    resources: Resources,
+    *,
+    dry_run: bool,
+    force: bool,
+    quiet: bool,
+    keep: bool = True,
+) -> Summary:
+    """Carry out a plan as far as the database lacks it.
+
+    Args:
+        keep: whether posteriors, predictives and curves are stored, from which cells get later evaluations.
+    """
+    device = resources.device
     left = read_outstanding(db, plan.cells, force, dry_run, artifacts)
     if dry_run:
         return _planned(plan, plan.cells if left is None else left.missing, device)
@@ -87,12 +108,13 @@ def run_request(
                 plan.cells,
                 left.missing,
                 lambda number: store.start_session(session_record(device, command(), number)),
-                Settings(device, timeout, force, store.checkpoints, memory_of(memory)),
+                Settings(device, resources.timeout, force, store.checkpoints, memory_of(resources.memory), keep),
                 progress,
-                processes(jobs, packs, work(left.missing), device),
-                large_threads,
+                processes(resources.jobs, packs, work(left.missing), device),
+                resources.large_threads,
             )
-            scored = run_stages(store, plan.cells, device, progress, large_threads)
+            later = plan.cells if keep else []  # what has no posterior gets no further evaluations
+            scored = run_stages(store, later, device, progress, resources.large_threads)
     said = (*plan.warnings, *left.warnings, *dict.fromkeys(faults + scored.faults), *_failures(ended))
     statuses = Counter(end.status for end in ended.elements())
     return Summary(len(plan.cells), len(left.missing), statuses, warnings=said, rescored=scored.cells)

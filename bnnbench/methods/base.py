@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bnnbench.errors import UserError, told
 from bnnbench.methods.diagnose import diagnose_draws
+from bnnbench.methods.space import Space
 from bnnbench.model import Problem
 from bnnbench.model.posteriors import Posterior
 from bnnbench.registry import Registry, nearest
@@ -91,6 +92,14 @@ class Inference(ABC):
     isolated: ClassVar[bool] = False
     limit_s: ClassVar[float] = math.inf
     implements: ClassVar[str] = ""
+
+    @classmethod
+    def space(cls) -> Space:
+        """The hyperparameters that `bnnbench tune` chooses, each with its range; by default none.
+
+        Ranges hold the defaults of every task. Fields of what costs more the larger it is are no part of it.
+        """
+        return {}
 
     def check(self) -> None:  # noqa: B027 - most methods have something to check, none must
         """Raise UserError when a hyperparameter is out of its range; called before tensors exist."""

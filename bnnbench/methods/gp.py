@@ -12,6 +12,7 @@ from torch.func import grad
 
 from bnnbench.methods.base import METHODS, Method, one_of, positive
 from bnnbench.methods.optimise import adam_init, adam_update
+from bnnbench.methods.space import OneOf, Space
 from bnnbench.model import GaussianPredictive, Problem
 from bnnbench.model.posteriors import FunctionSpace, structure, tree
 
@@ -85,6 +86,10 @@ class GP(Method):
     @property
     def most_rows(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.rows
+
+    @classmethod
+    def space(cls) -> Space:
+        return {"kernel": OneOf(tuple(KERNELS))}
 
     def check(self) -> None:
         positive(self, "rows", "iterations")

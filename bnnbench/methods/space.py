@@ -1,8 +1,8 @@
 """Ranges of hyperparameters, which `bnnbench tune` draws its trials from.
 
-A method declares its own by `Inference.space()`: the fields that users tune, and wide enough ranges around defaults that
+A method declares its own by `Inference.space()`: the fields that users tune, in ranges so wide around the defaults that
 an optimum seldom lies at an end. What buys accuracy by cost alone (members of an ensemble, posterior samples, steps) is
-no part of it, for trials of all methods are to cost the same as their defaults.
+no part of it, for the trials of all methods are to cost what their defaults cost.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Standing:
 def standing(store: Any) -> Standing:
     """Read it from a `ResultStore`."""
     with store.one_view():
-        attempts, running, sessions, now = store.attempts(), store.running(), store.sessions(), store.now()
+        attempts, running, sessions, now = store.attempts(purpose=None), store.running(), store.sessions(), store.now()
     tasks = {str(task): dict(Counter(own["status"])) for task, own in attempts.groupby("task", sort=False)}
     recent, per_minute = _speed(attempts, sessions, now)
     return Standing(

@@ -42,7 +42,7 @@ class Lookup(ArtifactRoot):
                 Task.name.label("task"), Method.name.label("method"), Cell.label.label("config"),
                 Cell.rule, Cell.index.label("number"), Cell.seed, Cell.budget, Task.version.label("task_version"),
                 Method.version.label("method_version"), Cell.fingerprint, Cell.config.label("configuration"),
-                Cell.origin,
+                Cell.origin, Cell.purpose,
                 Attempt.session_id.label("session"), *attempt, Attempt.id.label("attempt"),
             )
             .select_from(Cell).join(Task).join(Method).outerjoin(Attempt, (Attempt.cell_id == Cell.id) & IS_CURRENT)

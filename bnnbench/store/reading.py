@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, String, Subquery, cast, func, insp
 from sqlalchemy.types import NullType
 
 from bnnbench.errors import UserError
-from bnnbench.records import SCORED, Status
+from bnnbench.records import SCORED, Purpose, Status
 from bnnbench.store import server
 from bnnbench.store.claims import holds
 from bnnbench.store.database import Database
@@ -44,6 +44,7 @@ _CELL: Columns = {
     "budget": Cell.budget,
 }
 _ORIGIN: Columns = {"origin": Cell.origin}
+_PURPOSE: Columns = {"purpose": Cell.purpose}
 _IDENTITY: Columns = {
     "task_version": Task.version,
     "method_version": Method.version,
@@ -63,7 +64,7 @@ _SCORE: Columns = {
     "n": Evaluation.n,
 }
 _SPLIT_ORDER: Columns = {"rule": Cell.rule, "index": Cell.index}  # needed to sort splits by number
-_FILTERS: Columns = {**_CELL, **_ORIGIN, **_IDENTITY, "rule": Cell.rule, "status": Attempt.status}
+_FILTERS: Columns = {**_CELL, **_ORIGIN, **_PURPOSE, **_IDENTITY, "rule": Cell.rule, "status": Attempt.status}
 _TYPES = {
     "seed": "int64",
     "method_version": "int64",
@@ -82,8 +83,9 @@ _TYPES = {
 class Reading(Database):
     """What is stored, as data frames whose order depends on the content alone.
 
-    Filters are `task, method, config, split, seed, budget, task_version, method_version, fingerprint, origin, rule,
-    status`: one value, several, or None for all. `latest_only` leaves out results of versions that are not the ones
+    Filters are `task, method, config, split, seed, budget, task_version, method_version, fingerprint, origin, purpose,
+    rule, status`: one value, several, or None for all. Trials of hyperparameters are left out unless a purpose or a
+    fingerprint is given. `latest_only` leaves out results of versions that are not the ones
     registered last, and those of defaults that have changed since (another configuration under the same label, of an
     older attempt); without it they stand apart by their versions and configurations.
     """
@@ -234,6 +236,8 @@ def _cells(columns: Columns, latest_only: bool, filters: Mapping[str, Wanted]) -
     query = select(*_labelled(columns)).select_from(Cell).join(Task).join(Method).join(Attempt).where(IS_CURRENT)
     if latest_only:
         query = query.where(Task.current, Method.current, Cell.id.in_(_newest()))
+    if not {"purpose", "fingerprint"} & set(filters):
+        query = query.where(Cell.purpose != Purpose.TUNE.value)
     for name, wanted in filters.items():
         if name not in _FILTERS:
             raise UserError(f"There is no filter {name!r}; choose from {', '.join(_FILTERS)}.")

@@ -28,6 +28,7 @@ from bnnbench.store.tables import (
     utc_now,
 )
 
+_SAME = ("config", "label", "rule", "index", "seed", "budget", "origin", "purpose")  # of a record and its row
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 Rows = list[dict[str, Any]]
 T = TypeVar("T")
@@ -84,9 +85,7 @@ def stored_or_new(session: orm.Session, cells: Mapping[str, CellRecord]) -> dict
                     f"{cell.method} version {cell.method_version} or {cell.task} version {cell.task_version} "
                     "is not registered; call ResultStore.register first."
                 )
-            same = {
-                name: getattr(cell, name) for name in ("config", "label", "rule", "index", "seed", "budget", "origin")
-            }
+            same = {name: getattr(cell, name) for name in _SAME}
             rows[fingerprint] = Cell(fingerprint=fingerprint, method_id=method, task_id=task, **same)
             session.add(rows[fingerprint])
     return rows

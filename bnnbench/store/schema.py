@@ -13,7 +13,7 @@ from bnnbench.store.tables import Base
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0007"  # the newest revision in migrations/versions; known here so that opening needs no Alembic
+HEAD = "0008"  # the newest revision in migrations/versions; known here so that opening needs no Alembic
 _CORE = {"cell", "attempt", "score"}  # tables of every revision
 MIGRATIONS = "bnnbench.store:migrations"  # as a package resource, so that it is found in an installed wheel too
 

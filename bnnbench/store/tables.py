@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
-from bnnbench.records import Origin, Status
+from bnnbench.records import Origin, Purpose, Status
 
 
 class Base(DeclarativeBase):
@@ -133,6 +133,7 @@ class Cell(Base):
     seed: Mapped[int] = mapped_column(BigInteger)
     budget: Mapped[str]
     origin: Mapped[str] = mapped_column(server_default=Origin.TRAINED.value)
+    purpose: Mapped[str] = mapped_column(server_default=Purpose.RESULT.value)
     owner: Mapped[str | None] = mapped_column(index=True)
     heartbeat: Mapped[float | None]
     claimed: Mapped[float | None]

@@ -423,6 +423,7 @@ def test_a_database_of_an_older_edition_stays_as_it_is(db):
         connection.execute("UPDATE alembic_version SET version_num = '0006'")
         connection.execute("DROP TABLE verdict")
         connection.execute("ALTER TABLE method DROP COLUMN implements")
+        connection.execute("ALTER TABLE cell DROP COLUMN purpose")
     before = db.read_bytes()
     with client_of(db) as client:
         assert rows(client.ask()) == {"map", "sgld"}

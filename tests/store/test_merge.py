@@ -431,6 +431,7 @@ def test_an_older_target_is_upgraded_if_it_is_written_and_only_then(tmp_path):
     with closing(sqlite3.connect(a)) as connection, connection:
         connection.execute("DROP TABLE verdict")
         connection.execute("ALTER TABLE method DROP COLUMN implements")
+        connection.execute("ALTER TABLE cell DROP COLUMN purpose")
         connection.execute("UPDATE alembic_version SET version_num = '0006'")
     before = a.read_bytes()
     with pytest.raises(MergeConflict):

@@ -1,0 +1,46 @@
+"""What a run computes with; no part of a cell's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from bnnbench.arguments import amount_of
+from bnnbench.experiment.machine import device_of
+from bnnbench.experiment.threads import jobs_of, large_threads
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Device, processes, threads and limits of a run.
+
+    Attributes:
+        jobs: processes that train at once, None to have it decided.
+        large_threads: CPU threads of a cell with a large network.
+        timeout: seconds after which a pack is stopped, None for never.
+        memory: GB that the process of an estimator may take, None for half of the machine's.
+    """
+
+    device: torch.device
+    jobs: int | None
+    large_threads: int
+    timeout: float | None
+    memory: float | None
+
+    @classmethod
+    def of(
+        cls, device: str, jobs: int | None, threads: int | None, timeout: float | None, memory: float | None
+    ) -> Resources:
+        """As a user gives them.
+
+        Raises:
+            UserError: no such device, or a number that is none or out of its range.
+        """
+        return cls(
+            device_of(device),
+            jobs_of(jobs),
+            large_threads(threads),
+            None if timeout is None else amount_of(timeout, "--timeout", "seconds"),
+            None if memory is None else amount_of(memory, "--memory", "gigabytes"),
+        )
