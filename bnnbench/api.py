@@ -433,6 +433,7 @@ def report(
     formats: str | Sequence[str] = ("html", "md", "csv", "latex"),
     figures: str | Sequence[str] = ("svg",),
     jobs: int | None = 1,
+    trials: str | os.PathLike[str] | None = None,
     task: str | Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the pages, comparison tables and figures of a database into a folder; returns the files written.
@@ -448,6 +449,7 @@ def report(
         figures: formats of the figures, of `svg`, `png` and `pdf`; the text shows the first. `none`: no figures.
         jobs: processes that draw figures, None for one a core. With several, a script needs the usual
             `if __name__ == "__main__":`, for each process imports it.
+        trials: database of the trials of hyperparameters (`tune`), for a page of their own; None: `db` itself.
         task: former name of `tasks`.
 
     Raises:
@@ -458,7 +460,9 @@ def report(
 
     tasks = renamed("tasks=", tasks, None, "task=", task)
     folder = path_of(out, "--out")
-    with ResultStore(db, read_only=True) as store:
+    with ExitStack() as stores:
+        store = stores.enter_context(ResultStore(db, read_only=True))
+        tried = None if trials is None else stores.enter_context(ResultStore(trials, read_only=True))
         for name in WRITTEN:
             store.refuse_output(folder / name)
         return build(
@@ -471,6 +475,7 @@ def report(
             _versions(),
             figures=names_of(figures, "--figures"),
             processes=None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),
+            trials=tried,
         )
 
 

@@ -19,6 +19,8 @@ SAMPLER = "sampler"  # what a sampler reports of itself
 CERTIFICATE = "certificate"  # whether several chains agree well enough for a gold standard
 EXHAUSTIVE, TRANSFER, CORRUPTED = "-all", "transfer-", "corrupted-"
 
+DEFAULT = "default"  # label of a configuration that differs in nothing from the method's own
+
 _SWEEP = re.compile(r"(?P<family>[a-z][a-z-]*?)-(?P<level>\d+(?:\.\d+)?)")
 
 

@@ -23,6 +23,7 @@ from bnnbench.errors import UserError
 @click.option("--format", "formats", default="html,md,csv,latex", show_default=True, help="Formats, with commas.")
 @click.option("--figures", default="svg", show_default=True, help="svg, png, pdf, with commas, or `none`.")
 @click.option("--jobs", type=int, help="Processes that draw figures; default one for each core.")
+@click.option("--trials", metavar="DB", help="Database of `bnnbench tune`, whose trials get a page.")
 def report(**options: Any) -> None:
     """Write pages, comparison tables and figures from a database.
 
@@ -158,6 +159,7 @@ def status(db: str, watch: float | None) -> None:
       bnnbench status --db results.db
       bnnbench status --watch --db results.db
     """
+    from bnnbench.records import Purpose
     from bnnbench.store.store import ResultStore
 
     if watch is not None:
@@ -165,8 +167,10 @@ def status(db: str, watch: float | None) -> None:
         return
     columns = ["task", "method", "config", "budget", "origin", "status"]
     with ResultStore(db, read_only=True) as store:
-        attempts: Any = store.attempts()
+        attempts: Any = store.attempts(purpose=None)
         running: Any = store.running()
+    trial = attempts["purpose"] == Purpose.TUNE.value
+    attempts = attempts.assign(config=attempts["config"].mask(trial, "trials"))
     if attempts.empty and running.empty:
         click.echo(f"{store.address} holds no results yet.")
         return
@@ -179,7 +183,6 @@ def _watch(db: str, seconds: float) -> None:
     with ended_by_interrupt():
         from bnnbench.arguments import amount_of
         from bnnbench.cli.watching import LEAST_S, MOST_S, watch
-        from bnnbench.errors import UserError
 
         if not LEAST_S <= amount_of(seconds, "--watch", "seconds") <= MOST_S:
             raise UserError(f"--watch must lie between {LEAST_S:g} and {MOST_S:,.0f} seconds, not {seconds:g}.")

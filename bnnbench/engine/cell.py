@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bnnbench import random
+from bnnbench import names, random
 from bnnbench.methods import Inference
 from bnnbench.records import CellRecord, Purpose, canonical
 from bnnbench.tasks import Task
@@ -83,4 +83,4 @@ def label(method: Inference, task: Task | None = None) -> str:
     """What differs from the defaults, of a task or of no special one; `default` if nothing."""
     plain = _fields(type(method)() if task is None else default(type(method), task))
     changed = [f"{name}={value}" for name, value in _fields(method).items() if value != plain[name]]
-    return ",".join(changed) or "default"
+    return ",".join(changed) or names.DEFAULT

@@ -174,7 +174,7 @@ def _outcome(target: Target, index: int, own: Given, declared: Declared) -> Outc
             method=declared.method,
             method_version=VERSION,
             config=canonical({}),
-            label="default",
+            label=names.DEFAULT,
             rule=target.rule,
             index=index,
             seed=SEED,

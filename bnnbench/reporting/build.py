@@ -14,7 +14,7 @@ from bnnbench.reporting.front import front
 from bnnbench.reporting.implementations import implementations
 from bnnbench.reporting.leaderboards import leaderboard_tables, shown
 from bnnbench.reporting.output import Output
-from bnnbench.reporting.pages import fidelity_page, implementations_page, leaderboards_page, section_page
+from bnnbench.reporting.pages import fidelity_page, implementations_page, leaderboards_page, section_page, tuning_page
 from bnnbench.reporting.pages import pictures as shown_as
 from bnnbench.reporting.reading import reading
 from bnnbench.reporting.select import Section, Selection, select
@@ -25,6 +25,8 @@ from bnnbench.reporting.tables.every import marked, section_tables
 from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tables
 from bnnbench.reporting.tables.headline import headline_tables
 from bnnbench.reporting.tables.implementations import conclusion, implementation_tables
+from bnnbench.reporting.tables.trials import trial_tables
+from bnnbench.reporting.trials import trials_of
 
 if TYPE_CHECKING:  # matplotlib is loaded for figures, not for tables
     from bnnbench.reporting.figures.drawing import Drawer
@@ -43,6 +45,7 @@ def build(
     installed: Installed | None = None,
     figures: Sequence[str] = FIGURES[:1],
     processes: int | None = 1,
+    trials: Any = None,
 ) -> list[Path]:
     """Write `index.html`, tables, figures, `index.md` and the pages that it leads to below `out`.
 
@@ -54,6 +57,7 @@ def build(
             each group of tasks), `csv` and `latex`.
         figures: formats of the figures, of `svg`, `png` and `pdf`, the text showing the first; or `none`.
         processes: how many draw figures, None for one a core; see `Drawer`.
+        trials: the `ResultStore` of trials of hyperparameters; None: `store`, where they may be too.
         installed: versions of the `method`s and `task`s that the reader has; results of older ones are marked as such.
 
     Returns:
@@ -67,7 +71,7 @@ def build(
     chapters = [Chapter(leaderboards_page(selection, boards), tuple(table for _, own in boards for table in own))]
     with _drawer(figures if has_figures and "md" in formats else (), processes) as drawer:
         chapters += [_section(selection, section, chapters[0].page, drawer) for section in selection.sections]
-        chapters += [*_fidelity(selection, drawer), *_implementations(selection)]
+        chapters += [*_fidelity(selection, drawer), *_implementations(selection), *_tuning(trials or store)]
         for name, content in drawer.files() if drawer else ():
             output.write(f"figures/{name}", content)
     write(chapters, output, set(formats))
@@ -135,3 +139,10 @@ def _implementations(selection: Selection) -> Iterator[Chapter]:
         return
     tables = marked(implementation_tables(found), selection)
     yield Chapter(implementations_page(conclusion(found), tables), tuple(tables))
+
+
+def _tuning(store: Any) -> Iterator[Chapter]:
+    """The trials of hyperparameters, if there are any."""
+    tables = list(trial_tables(trials_of(store)))
+    if tables:
+        yield Chapter(tuning_page(tables), tuple(tables))

@@ -50,7 +50,7 @@ class Comparison:
 
 def row_names(frame: Frame) -> Frame:
     """A method's name, with the configuration's label where that is not the default."""
-    return frame["method"].where(frame["config"] == "default", frame["method"] + " [" + frame["config"] + "]")
+    return frame["method"].where(frame["config"] == names.DEFAULT, frame["method"] + " [" + frame["config"] + "]")
 
 
 def method_of(row: str) -> str:

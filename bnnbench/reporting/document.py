@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bnnbench.reporting.tables.table import Table
 
 INDEX, READING, LEADERBOARDS = "index.md", "reading.md", "leaderboards.md"
-FIDELITY, IMPLEMENTATIONS = "fidelity.md", "implementations.md"
+FIDELITY, IMPLEMENTATIONS, TUNING = "fidelity.md", "implementations.md", "tuning.md"
 WAYS = ((INDEX, "All results"), (READING, "How to read this"))  # that lead on from every page
 CONTENTS = 3  # parts from which a page has a table of contents
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bnnbench.reporting.document import FIDELITY, IMPLEMENTATIONS, LEADERBOARDS, Page, Part, of_tables
+from bnnbench.reporting.document import FIDELITY, IMPLEMENTATIONS, LEADERBOARDS, TUNING, Page, Part, of_tables
 from bnnbench.reporting.escape import alt_text, code, escape_markdown
 from bnnbench.reporting.figures.plot import Plot
 from bnnbench.reporting.leaderboards import answer
@@ -31,7 +31,7 @@ SPLIT_RULES = {
     "time": "rows in the order of time: each split tests on rows that are later than all it is trained on",
     "official": "one split, the official test set; validation rows are taken from the official training rows",
 }
-TUNING = (
+CONFIGURATIONS = (
     "Log-likelihood on the validation rows, on which no method is trained (nats per point, mean ± standard error over "
     "splits, higher is better). The configuration of smallest mean rank over data sets is bold: choose by this, never "
     "by the test rows.\n"
@@ -127,6 +127,15 @@ def implementations_page(text: str, tables: list[Table]) -> Page:
     return Page(IMPLEMENTATIONS, "The same method, several implementations", lead, _flat(tables))
 
 
+def tuning_page(tables: list[Table]) -> Page:
+    """The trials of hyperparameters."""
+    lead = (
+        "The same number of trials of every method on every split, the defaults first, each split choosing on its own "
+        "validation rows. What the chosen configurations score at a full budget stands with the results.\n"
+    )
+    return Page(TUNING, "Trials of hyperparameters", lead, _flat(tables))
+
+
 def _flat(tables: list[Table]) -> tuple[Part, ...]:
     return tuple(of_tables(tables, level=2))
 
@@ -143,4 +152,4 @@ def _sentence(text: str) -> str:
 
 def _tuning(section: Section) -> str:
     parts = [f"{code(found.method)}:\n\n{tuning_markdown(found)}" for found in tunings(section)]
-    return "\n".join([TUNING, *parts]) if parts else ""
+    return "\n".join([CONFIGURATIONS, *parts]) if parts else ""

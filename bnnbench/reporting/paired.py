@@ -225,7 +225,7 @@ def differences(
             "metric": metric, "unit": unit, "task": place[0], "split_rule": place[1], "budget": place[2],
             "a": one.name, "b": other.name, "mean_a": _mean(means[0]), "mean_b": _mean(means[1]),
             "difference": _mean(_minus(means[0], means[1], better)),
-            **dict(zip(("low", "high"), _interval(_minus(scores[0], scores[1], better), ratio), strict=True)),
+            **dict(zip(("low", "high"), interval(_minus(scores[0], scores[1], better), ratio), strict=True)),
             "verdict": _verdict(scores, seeds, better, ratio), **_record(means[0], means[1], better),
             "splits": len(splits), "pairs": len(pairs),
             "only_a": len(a.keys() - b.keys()), "only_b": len(b.keys() - a.keys()),
@@ -263,7 +263,7 @@ def _mean(values: np.ndarray) -> float:
         return float(values.mean()) if len(values) else np.nan
 
 
-def _interval(differences: np.ndarray, ratio: float) -> tuple[float, float]:
+def interval(differences: np.ndarray, ratio: float) -> tuple[float, float]:
     """95 % interval of the mean difference; NaN of fewer than two, and of what is not finite."""
     k = len(differences)
     if k < 2 or not np.isfinite(differences).all():
@@ -314,7 +314,7 @@ def _overall(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means = {f"mean_{side}": _mean(frame[f"mean_{side}"].to_numpy()) if one_unit else np.nan for side in "ab"}
     return {
         **first, **means, **sums, "task": OVERALL, "split_rule": "", "difference": _mean(differences),
-        **dict(zip(("low", "high"), _interval(differences, 0.0), strict=True)), "verdict": ", ".join(counts),
+        **dict(zip(("low", "high"), interval(differences, 0.0), strict=True)), "verdict": ", ".join(counts),
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from bnnbench import names
 from bnnbench.errors import UserError
-from bnnbench.records import SCORED, Origin
+from bnnbench.records import SCORED, Origin, Purpose
 from bnnbench.reporting.comparison import row_names, rules
 from bnnbench.reporting.external import external, marked
 from bnnbench.reporting.statistics import Frame
@@ -76,6 +76,12 @@ class Section:
         if key not in self._known:
             self._known[key] = make()
         return self._known[key]
+
+
+TRIALS_ALONE = (
+    "The database holds trials of hyperparameters alone; run `bnnbench run --tuned` with it, and report the results of "
+    "that run with --trials."
+)
 
 
 class NoResults(UserError):
@@ -165,6 +171,8 @@ def select(
     """Read the database, keep what is asked for, and divide it into sections (arguments as of `build`)."""
     scores, attempts = store.scores(), store.attempts()
     if scores.empty:
+        if len(store.attempts(purpose=Purpose.TUNE.value)):
+            raise NoResults(TRIALS_ALONE)
         raise NoResults("The database holds no results yet; run `bnnbench run` first.")
     known_tasks, known_methods = store.tasks(), store.methods()
     known_methods = known_methods.assign(tags=known_methods["tags"].map(_strings))
@@ -268,7 +276,7 @@ def _sections(
             continue
         own = sorted(shown["task"].unique(), key=lambda t: (task_order.get(t, 0), t))
         keys = shown[["method", "config", "row"]].drop_duplicates().values.tolist()
-        keys.sort(key=lambda k: (method_order.get(k[0], 0), k[0], k[1] != "default", natural(k[1])))
+        keys.sort(key=lambda k: (method_order.get(k[0], 0), k[0], k[1] != names.DEFAULT, natural(k[1])))
         scored = set(shown.loc[shown["evaluation"] == names.TEST, "metric"])
         section = Section(
             group=str(group),

@@ -309,7 +309,7 @@ def _moved_up(writer: orm.Session, attempt: int) -> int:
 
 def _name(cell: Row) -> str:
     """A cell as messages name it."""
-    label = "" if cell.label == "default" else f" [{cell.label}]"
+    label = "" if cell.label == names.DEFAULT else f" [{cell.label}]"
     split = names.split(cell.rule, cell.split_index)
     place = f"(seed {cell.seed}, {cell.budget}, cell {cell.fingerprint[:12]})"
     return f"{cell.method}{label} on {cell.task} {split} {place}"

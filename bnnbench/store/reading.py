@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, String, Subquery, cast, func, insp
 from sqlalchemy.types import NullType
 
 from bnnbench.errors import UserError
+from bnnbench.names import DEFAULT
 from bnnbench.records import SCORED, Purpose, Status
 from bnnbench.store import server
 from bnnbench.store.claims import holds
@@ -95,9 +96,8 @@ class Reading(Database):
     ) -> pd.DataFrame:
         """One row a score. A cell without scores is one row of empty evaluation and metric, whichever are wanted."""
         scored = Evaluation.__table__.join(Score.__table__).join(Metric.__table__)
-        query = _cells(
-            {**_CELL, **_SCORE, **_ORIGIN, **_IDENTITY, **_SPLIT_ORDER, "kind": Score.kind}, latest_only, filters
-        )
+        columns = {**_CELL, **_SCORE, **_ORIGIN, **_PURPOSE, **_IDENTITY, **_SPLIT_ORDER, "kind": Score.kind}
+        query = _cells(columns, latest_only, filters)
         query = query.outerjoin(scored, Evaluation.attempt_id == Attempt.id)
         for column, wanted in ((Evaluation.name, evaluation), (Metric.name, metric)):
             if wanted is not None:
@@ -110,13 +110,13 @@ class Reading(Database):
     def attempts(self, *, latest_only: bool = True, **filters: Wanted) -> pd.DataFrame:
         """One row a cell: how its current attempt went, and the session that made it."""
         columns = {**_CELL, **_ATTEMPT, "session": Attempt.session_id, "configuration": Cell.config}
-        columns = {**columns, **_ORIGIN, **_IDENTITY, **_SPLIT_ORDER}
+        columns = {**columns, **_ORIGIN, **_PURPOSE, **_IDENTITY, **_SPLIT_ORDER}
         return _in_order(self._frame(_cells(columns, latest_only, filters)))
 
     def best_runs(self, *, method: Wanted, task: Wanted = None, rule: Wanted = None) -> pd.DataFrame:
         """As `attempts`, of the default configuration: of each method, task and split the run to trust most, whatever
         its budget. One that its own diagnostics do not flag comes first, then that of more gradients."""
-        runs = self.attempts(method=method, task=task, rule=rule, config="default", status=SCORED)
+        runs = self.attempts(method=method, task=task, rule=rule, config=DEFAULT, status=SCORED)
         runs = runs.assign(flagged=runs["status"] != Status.OK.value, spent=-runs["gradients"])
         runs = runs.sort_values(["flagged", "spent", "seed"], kind="stable").drop(columns=["flagged", "spent"])
         return runs.drop_duplicates(["task", "split", "method"]).sort_index()

@@ -227,7 +227,7 @@ def _contradictions(cell: Row, data: bytes, installed: Installed) -> Iterator[st
 
 
 def _row(cell: Row) -> str:
-    label = "" if cell["label"] == "default" else f" [{cell['label'][:60]}]"
+    label = "" if cell["label"] == names.DEFAULT else f" [{cell['label'][:60]}]"
     return f"{cell['method'][:60]}{label}"
 
 

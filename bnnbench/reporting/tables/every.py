@@ -22,12 +22,14 @@ from bnnbench.reporting.tables.stored_splits import stored_splits_tables
 from bnnbench.reporting.tables.summary import summary_tables
 from bnnbench.reporting.tables.table import Table
 from bnnbench.reporting.tables.truth import truth_tables
+from bnnbench.reporting.tables.tuned import tuned_tables
 
 TABLES = (  # each yields what a section has scores for
     behind_tables,
     failure_tables,
     stored_splits_tables,
     summary_tables,
+    tuned_tables,
     seed_tables,
     calibrated_tables,
     detection_tables,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,17 +9,12 @@ import pandas as pd
 
 from bnnbench.reporting.comparison import row_names
 from bnnbench.reporting.implementations import Implementations
-from bnnbench.reporting.statistics import Frame
+from bnnbench.reporting.tables.differences import APART, DIFFERENCES, difference_grid, places_of
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.table import Table
-from bnnbench.reporting.tables.text import EMPTY, number, significant, words
+from bnnbench.reporting.tables.text import EMPTY, significant, words
 
-APART = ("better", "worse")  # verdicts of two that can be told apart
-SCORES = (
-    "Mean over splits of the paired differences, with the sign that makes positive better for the implementation, and "
-    "their 95 % interval (corrected resampled t-test, Nadeau & Bengio 2003). Bold: the two can be told apart, by the "
-    "test of the bold numbers elsewhere, which needs more than a few splits."
-)
+SCORES = f"Above 0: better for the implementation. {DIFFERENCES}"
 SPEED = (
     "Seconds a cell until its posterior is there: with compiling, or starting a process and loading a library, which "
     "short trainings mostly consist of; without scoring. Both on the same device with the same number of threads. Many "
@@ -59,44 +53,17 @@ def implementation_tables(found: Implementations) -> Iterator[Table]:
     """Differences of scores, one table a metric; speed; verdicts."""
     for metric, lines in found.scores.groupby("metric", sort=False):
         name = str(metric)
-        texts, data = _differences(lines), dict.fromkeys(_places(lines))
-        grid = Grid.from_long(texts, list(dict.fromkeys(texts["method"])), {place: place for place in data})
+        grid = difference_grid(lines, lines["a"] + " − " + lines["b"])
         title = f"Difference of {words(name)} (above 0: the implementation is better)"
         yield Table(f"implementations-{name}", title, grid, SCORES, lines)
     if len(found.costs):
-        places = _places(found.costs)
+        places = places_of(found.costs)
         rows = [_speed(line, place) for line, place in zip(found.costs.to_dict("records"), places, strict=True)]
         header = ["implementation", "ours", "data set", "seconds", "seconds of ours", "times as long", "a gradient",
                   "gradients", "gradients of ours"]  # fmt: skip
         yield Table("implementations-speed", "Speed", Grid.of_texts(header, rows), SPEED, found.costs)
     caption, title = VERDICTS + UNCHECKED * bool(found.unchecked), "Do they draw from the posterior?"
     yield Table("implementations-verdicts", title, _verdicts(found), caption, found.verdicts)
-
-
-def _places(lines: Frame) -> Frame:
-    """Names of data sets, with their split rule where one has several."""
-    several = lines.groupby("task")["split_rule"].transform("nunique") > 1
-    return lines["task"].where(~several, lines["task"] + " " + lines["split_rule"])
-
-
-def _differences(lines: Frame) -> Frame:
-    return pd.DataFrame(
-        {
-            "method": lines["a"] + " − " + lines["b"],
-            "column": _places(lines),
-            "text": [_interval(line) for line in lines.to_dict("records")],
-            "best": lines["verdict"].isin(APART),
-        }
-    )
-
-
-def _interval(line: Mapping[str, Any]) -> str:
-    """`0.012 [−0.003, 0.027]`, to two digits of half the interval."""
-    middle, low, high = (float(line[name]) for name in ("difference", "low", "high"))
-    if not math.isfinite(high - low) or high == low:
-        return significant(middle)
-    places = max(0, 1 - math.floor(math.log10((high - low) / 2)))
-    return f"{number(middle, places)} [{number(low, places)}, {number(high, places)}]"
 
 
 def _speed(line: Mapping[str, Any], place: str) -> list[str]:

@@ -1,0 +1,155 @@
+"""What trials of hyperparameters show: how the score grows with their number, what they chose, which fields matter.
+
+With N trials of a split in the order of their validation scores v_1 <= ... <= v_N and their test scores t_i, the test
+score to be expected of the trial that is best on the validation rows among n drawn without replacement is
+
+    sum_i t_i C(i - 1, n - 1) / C(N, n),
+
+after Dodge et al. (2019, arXiv 1909.03004), who draw with replacement and report the validation score. How much a
+hyperparameter matters is the share of the variance of the trials' ranks that it explains, by functional ANOVA on a
+random forest (Hutter et al. 2014).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bnnbench import names
+from bnnbench.records import Purpose
+from bnnbench.reporting.paired import interval
+from bnnbench.reporting.statistics import Frame, size_ratio
+
+METRIC = "log_likelihood"
+GROUP = ["task", "method", "rule", "budget"]
+TREES = 32  # of the forest
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of a method on the K splits of a data set, N each.
+
+    Attributes:
+        validation, test: scores [K, N], NaN of what has none.
+        settings: [K][N], of each trial the hyperparameters that are not the same in all.
+        gradients: of all trials on a split, on average. ratio: n_test / n_train.
+    """
+
+    task: str
+    method: str
+    rule: str
+    budget: str
+    validation: np.ndarray
+    test: np.ndarray
+    settings: Sequence[Sequence[Mapping[str, Any]]]
+    gradients: float
+    ratio: float
+
+    @property
+    def fields(self) -> list[str]:
+        """Hyperparameters that were tried at several values."""
+        return list(self.settings[0][0])
+
+    @property
+    def chosen(self) -> list[tuple[int, int]]:
+        """Split and number of the trial that is best on its validation rows, of the splits where one has a score."""
+        scores = np.where(np.isfinite(self.validation), self.validation, -np.inf)
+        return [(k, int(own.argmax())) for k, own in enumerate(scores) if np.isfinite(own).any()]
+
+    def numbers(self) -> list[int]:
+        """1, 2, 4 ... and all."""
+        count = self.test.shape[1]
+        return sorted({2**i for i in range(count.bit_length()) if 2**i <= count} | {count})
+
+    def best_of(self, n: int) -> tuple[float, float, float]:
+        """Mean over splits of the expected test score of the best of n, and its 95 % interval."""
+        values = np.array([expected(v, t, n) for v, t in zip(self.validation, self.test, strict=True)])
+        return float(values.mean()), *interval(values, self.ratio)
+
+
+def expected(validation: np.ndarray, test: np.ndarray, n: int) -> float:
+    """Of n trials drawn without replacement, the test score to be expected of the one that validates best; those
+    without a score validate worst, and cost -infinity where nothing else was drawn."""
+    order = np.lexsort((-np.arange(len(validation)), np.nan_to_num(validation, nan=-np.inf)))
+    total = math.comb(len(order), n)
+    weights = np.array([math.comb(i, n - 1) / total for i in range(len(order))])
+    drawn = weights > 0
+    return float((weights[drawn] * np.nan_to_num(test[order], nan=-np.inf)[drawn]).sum())
+
+
+def trials_of(store: Any) -> list[Trials]:
+    """All finished trials of a database, a method on a data set each."""
+    attempts, scores = (
+        store.attempts(purpose=Purpose.TUNE.value),
+        store.scores(purpose=Purpose.TUNE.value, evaluation=[names.VALIDATION, names.TEST], metric=METRIC),
+    )
+    if attempts.empty:
+        return []
+    parts = attempts["split"].map(names.parse_split)
+    attempts = attempts.assign(rule=[rule for rule, _ in parts], number=attempts["config"].map(_number))
+    values = scores[scores["metric"] == METRIC].pivot_table(index="fingerprint", columns="evaluation", values="value")
+    attempts = attempts.join(values.reindex(columns=[names.VALIDATION, names.TEST]), on="fingerprint")
+    sizes = scores.assign(rule=scores["split"].map(lambda split: names.parse_split(split)[0]))
+    return [
+        _trials(place, own, sizes[sizes["task"] == place[0]])
+        for place, own in attempts.groupby(GROUP, sort=False)
+        if own["number"].nunique() > 1
+    ]
+
+
+def _number(label: str) -> int:
+    return int(label.rpartition("-")[2])
+
+
+def _trials(place: tuple[str, str, str, str], own: Frame, scores: Frame) -> Trials:
+    """Of those splits alone that have all trials."""
+    count = own["number"].nunique()
+    whole = own.groupby("split")["number"].transform("nunique") == count
+    own = own[whole].sort_values(["split", "number"])
+    columns = [names.VALIDATION, names.TEST, "gradients"]
+    validation, test, gradients = (own[name].to_numpy(dtype=float).reshape(-1, count) for name in columns)
+    settings = [json.loads(text) for text in own["configuration"]]
+    fields = [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1]
+    varied = [{name: each[name] for name in fields} for each in settings]
+    by_split = [varied[start : start + count] for start in range(0, len(varied), count)]
+    ratio = size_ratio(scores, place[2])
+    return Trials(*place, validation, test, by_split, float(gradients.sum(1).mean()), ratio)
+
+
+def importance(trials: Trials) -> dict[str, float]:
+    """Share of the variance of the trials' ranks within their splits that each hyperparameter explains; nothing of
+    fewer than four trials a split."""
+    if trials.test.shape[1] < 4 or not trials.fields:
+        return {}
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    ranks = np.nan_to_num(trials.validation, nan=-np.inf).argsort(1).argsort(1)
+    tried = [values for own in trials.settings for values in own]
+    spaces = {name: _range([values[name] for values in tried]) for name in trials.fields}
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(
+        [
+            optuna.create_trial(params=dict(values), distributions=spaces, value=float(rank))
+            for values, rank in zip(tried, ranks.ravel(), strict=True)
+        ]
+    )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(found.get(name, 0.0)) for name in trials.fields}
+
+
+def _range(values: list[Any]) -> Any:
+    """The range that values were tried in, as Optuna has it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if any(isinstance(value, str | bool) for value in values):
+        return CategoricalDistribution(sorted(set(values)))
+    if all(isinstance(value, int) for value in values):
+        return IntDistribution(min(values), max(values))
+    return FloatDistribution(min(values), max(values), log=min(values) > 0 and max(values) / min(values) > 10)
