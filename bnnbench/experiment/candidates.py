@@ -57,7 +57,9 @@ def _study(method: Inference, space: Space, sampler: str, told: Told) -> optuna.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         made = {
             "qmc": lambda: optuna.samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False),
-            "tpe": lambda: optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
+            "tpe": lambda: optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=AT_ONCE["tpe"], multivariate=True, constant_liar=True
+            ),
         }[sampler]()
     study = optuna.create_study(direction="maximize", sampler=made)
     for configuration, score in told:

@@ -75,7 +75,8 @@ class FlowFit(Method):
 
     @classmethod
     def space(cls) -> Space:
-        return {"lr": RATE, "width": Integer(16, 256)}
+        shape = {} if "width" in cls.without else {"width": Integer(16, 256)}
+        return {"lr": RATE, **shape}
 
     def check(self) -> None:
         positive(self, "lr", "layers", "width")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,12 +67,12 @@ def build(
     _check(formats, "Unknown report format", FORMATS)
     if has_figures := list(figures) != ["none"]:
         _check(figures, "Unknown format of figures", FIGURES)
-    selection, output = select(store, tasks, methods, budget, installed), Output(out)
+    selection, output = replace(select(store, tasks, methods, budget, installed), trials=trials), Output(out)
     boards = [(scope, marked(leaderboard_tables(selection, scope), selection)) for scope in shown(selection)]
     chapters = [Chapter(leaderboards_page(selection, boards), tuple(table for _, own in boards for table in own))]
     with _drawer(figures if has_figures and "md" in formats else (), processes) as drawer:
         chapters += [_section(selection, section, chapters[0].page, drawer) for section in selection.sections]
-        chapters += [*_fidelity(selection, drawer), *_implementations(selection), *_tuning(trials or store)]
+        chapters += [*_fidelity(selection, drawer), *_implementations(selection), *_tuning(selection)]
         for name, content in drawer.files() if drawer else ():
             output.write(f"figures/{name}", content)
     write(chapters, output, set(formats))
@@ -141,8 +142,7 @@ def _implementations(selection: Selection) -> Iterator[Chapter]:
     yield Chapter(implementations_page(conclusion(found), tables), tuple(tables))
 
 
-def _tuning(store: Any) -> Iterator[Chapter]:
+def _tuning(selection: Selection) -> Iterator[Chapter]:
     """The trials of hyperparameters, if there are any."""
-    tables = list(trial_tables(trials_of(store)))
-    if tables:
+    if tables := list(trial_tables(trials_of(selection))):
         yield Chapter(tuning_page(tables), tuple(tables))

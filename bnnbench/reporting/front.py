@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from bnnbench.reporting.document import FIDELITY, IMPLEMENTATIONS, LEADERBOARDS, READING, Page, link
+from bnnbench.reporting.document import FIDELITY, IMPLEMENTATIONS, LEADERBOARDS, READING, TUNING, Page, link
 from bnnbench.reporting.escape import escape_markdown
 from bnnbench.reporting.leaderboards import COLUMNS, answer
 from bnnbench.reporting.page.boards import board
@@ -25,6 +25,7 @@ FIRST = 3  # methods of a leaderboard that is shown in part
 ACROSS = {
     FIDELITY: "Distances of all methods from what long runs of HMC sample.",
     IMPLEMENTATIONS: "Scores, speed and checks, ours beside other libraries.",
+    TUNING: "How the score grows with the number of trials, and what was chosen.",
 }
 
 

@@ -101,7 +101,7 @@ class Selection:
     """All that the pages need.
 
     Attributes:
-        store: kept for curves.
+        store: kept for curves. trials: that of the trials of hyperparameters, where it is another.
         superseded: results shown of versions older than those installed.
         external: names of methods whose predictions were made elsewhere.
         left_out: number of cells of older versions than the database's newest.
@@ -122,6 +122,7 @@ class Selection:
     fingerprint: str
     others: tuple[Section, ...] = ()
     notices: list[str] = field(default_factory=list)
+    trials: Any = None
 
     _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 

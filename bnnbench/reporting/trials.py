@@ -23,6 +23,7 @@ import numpy as np
 from bnnbench import names
 from bnnbench.records import Purpose
 from bnnbench.reporting.paired import interval
+from bnnbench.reporting.select import Selection
 from bnnbench.reporting.statistics import Frame, size_ratio
 
 METRIC = "log_likelihood"
@@ -82,8 +83,12 @@ def expected(validation: np.ndarray, test: np.ndarray, n: int) -> float:
     return float((weights[drawn] * np.nan_to_num(test[order], nan=-np.inf)[drawn]).sum())
 
 
-def trials_of(store: Any) -> list[Trials]:
-    """All finished trials of a database, a method on a data set each."""
+def trials_of(selection: Selection) -> list[Trials]:
+    """All finished trials, a method on a data set each."""
+    return selection.once("trials", lambda: _trials_in(selection.trials or selection.store))
+
+
+def _trials_in(store: Any) -> list[Trials]:
     attempts, scores = (
         store.attempts(purpose=Purpose.TUNE.value),
         store.scores(purpose=Purpose.TUNE.value, evaluation=[names.VALIDATION, names.TEST], metric=METRIC),

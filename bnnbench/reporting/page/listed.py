@@ -12,13 +12,16 @@ from bnnbench.reporting.tables.every import marked
 from bnnbench.reporting.tables.fidelity import certificate_tables, fidelity_tables
 from bnnbench.reporting.tables.implementations import implementation_tables
 from bnnbench.reporting.tables.table import Table
+from bnnbench.reporting.tables.trials import trial_tables
+from bnnbench.reporting.trials import trials_of
 
 
 def across(selection: Selection) -> list[Table]:
-    """Those that span sections: comparisons with HMC, and implementations of one algorithm."""
+    """Those that span sections: comparisons with HMC, implementations of one algorithm, trials of hyperparameters."""
     near, same = fidelity(selection), implementations(selection)
     tables = [*certificate_tables(near), *fidelity_tables(near)] if near else []
-    return marked([*tables, *(implementation_tables(same) if same else ())], selection)
+    tables += implementation_tables(same) if same else ()
+    return marked([*tables, *trial_tables(trials_of(selection))], selection)
 
 
 def listed(tables: Iterable[Table]) -> list[dict[str, Any]]:
