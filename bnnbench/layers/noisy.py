@@ -34,7 +34,8 @@ def single(x: Tensor) -> Tensor:
 def without_autocast(x: Tensor) -> AbstractContextManager:
     """A block whose matrix products keep their operands' precision, on the device of x."""
     device = x.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 def gaussian_kl(mean: Tensor, sigma: Tensor, scale: Tensor) -> Tensor:

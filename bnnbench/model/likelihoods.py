@@ -63,8 +63,8 @@ class Likelihood(ABC):
         if self.outputs > MOST_QUADRATURE:
             raise NotImplementedError(f"{type(self).__name__} must define expected_log_prob(), having many outputs")
         grid = list(itertools.product(zip(*_gauss_hermite(8), strict=True), repeat=self.outputs))
-        nodes = mean.new_tensor([[node for node, _ in point] for point in grid])
-        weights = mean.new_tensor([math.prod(weight for _, weight in point) for point in grid])
+        nodes = torch.tensor([[node for node, _ in point] for point in grid], dtype=mean.dtype).to(mean.device)
+        weights = torch.tensor([math.prod(w for _, w in point) for point in grid], dtype=mean.dtype).to(mean.device)
         sd = variance.clamp(min=1e-12).sqrt()  # at 0 the root has no gradient
         return weights @ vmap(lambda node: self.log_prob(params, mean + sd * node, y))(nodes)
 

@@ -42,7 +42,7 @@ class Curves(Target):
 
     def segments(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Start [m, 2], direction [m, 2] and length [m] of all segments."""
-        ends = [torch.tensor(path, dtype=like.dtype, device=like.device) for path in self.paths]
+        ends = [torch.tensor(path, dtype=like.dtype).to(like.device) for path in self.paths]
         start, change = torch.cat([e[:-1] for e in ends]), torch.cat([e[1:] - e[:-1] for e in ends])
         length = change.norm(dim=-1)
         return start, change / length[:, None], length
@@ -83,12 +83,12 @@ class Blobs(Target):
 
     def sample(self, key: Tensor, n: int) -> Tensor:
         real = torch.get_default_dtype()
-        centres = torch.tensor(self.centres, dtype=real, device=key.device)
+        centres = torch.tensor(self.centres, dtype=real).to(key.device)
         which = random.randint(key, (n,), len(centres))
         return centres[which] + self.scale * random.normal(key, (n, 2), real)
 
     def log_density(self, x: Tensor) -> Tensor:
-        centres = torch.tensor(self.centres, dtype=x.dtype, device=x.device)
+        centres = torch.tensor(self.centres, dtype=x.dtype).to(x.device)
         square = (((x[..., None, :] - centres) / self.scale) ** 2).sum(-1)
         constant = math.log(len(self.centres)) + math.log(2 * math.pi * self.scale**2)
         return torch.logsumexp(-0.5 * square, -1) - constant

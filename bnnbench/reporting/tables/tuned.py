@@ -70,12 +70,13 @@ def _ranks(
     selection: Selection, section: Section, metric: str, pairs: Sequence[Pair]
 ) -> list[tuple[str, float, float]]:
     """Method and mean ranks by its defaults and tuned, in the order of the former."""
-    table, better = compared(selection, section, metric), selection.metric(metric).better
-    found = {row: [table.entries.get((row, task)) for task in section.tasks] for pair in pairs for row in pair}
-    shared = [i for i in range(len(section.tasks)) if all((own[i] and own[i].complete) for own in found.values())]
+    entries, better = compared(selection, section, metric).entries, selection.metric(metric).better
+    rows = [row for pair in pairs for row in pair]
+    whole = {place: entry.mean for place, entry in entries.items() if entry.complete}
+    shared = [task for task in section.tasks if all((row, task) in whole for row in rows)]
     if not shared or len(pairs) < 2:
         return []
-    means = np.array([[[found[row][i].mean for i in shared] for row in pair] for pair in pairs])  # [pairs, 2, tasks]
+    means = np.array([[[whole[row, task] for task in shared] for row in pair] for pair in pairs])  # [pairs, 2, tasks]
     ranks = pd.DataFrame(-better * means.reshape(len(pairs), -1)).rank().to_numpy().reshape(means.shape)
     lines = [(pair[1], float(d), float(t)) for pair, (t, d) in zip(pairs, ranks.mean(2), strict=True)]
     return sorted(lines, key=lambda line: line[1])
