@@ -179,6 +179,7 @@ def tune(
     memory: float | None = None,
     dry_run: bool = False,
     quiet: bool = True,
+    export: str | None = None,
 ) -> Summary:
     """Try the same number of configurations of every method on every split, of which `run(tuned=)` takes the best.
 
@@ -193,6 +194,7 @@ def tune(
         sampler: `qmc` (a Sobol sequence: all trials at once) or `tpe` (four at a time, near what was good).
         settings: `method.param=value` strings: what is set is not tuned.
         db: database of the trials.
+        export: `optuna` writes them as studies too, `tune.optuna.db` beside `tune.db`, for optuna-dashboard.
 
     Raises:
         UserError: bad input, missing data, an unusable database; nothing is written then.
@@ -210,6 +212,8 @@ def tune(
     """
     if text_of(sampler, "--sampler") not in AT_ONCE:
         raise UserError(f"--sampler must be {' or '.join(AT_ONCE)}, not {sampler!r}.")
+    if export not in (None, "optuna"):
+        raise UserError(f"--export must be optuna, not {export!r}.")
     resources = Resources.of(device, jobs, threads, timeout, memory)
     request = Request(
         methods=entries_of(methods, "--methods", Inference),
@@ -221,7 +225,9 @@ def tune(
         root=None if data_dir is None else path_of(data_dir, "--data-dir"),
     )
     number = whole_of(trials, "--trials", MOST_TRIALS)
-    return tune_request(request, number, sampler, db, resources, dry_run=dry_run, quiet=quiet)
+    return tune_request(
+        request, number, sampler, db, resources, dry_run=dry_run, quiet=quiet, export=export is not None
+    )
 
 
 def check(

@@ -100,6 +100,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
 @click.option(
     "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
 )
+@click.option("--export", type=click.Choice(["optuna"]), help="Write the trials as studies for optuna-dashboard, too.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
 def tune(dry_run: bool, db: str, **options: Any) -> None:
     """Try the same number of configurations of every method on every split; `run --tuned` takes the best of them.

@@ -62,12 +62,22 @@ def _study(method: Inference, space: Space, sampler: str, told: Told) -> optuna.
             ),
         }[sampler]()
     study = optuna.create_study(direction="maximize", sampler=made)
-    for configuration, score in told:
-        state = optuna.trial.TrialState.COMPLETE if score is not None else optuna.trial.TrialState.FAIL
-        values = {name: getattr(configuration, name) for name in space}
-        trial = optuna.create_trial(state=state, params=values, distributions=_distributions(space), value=score)
-        study.add_trial(trial)
+    study.add_trials(frozen_trials(space, told))
     return study
+
+
+def frozen_trials(space: Space, told: Told) -> list[optuna.trial.FrozenTrial]:
+    """Trials as Optuna has them."""
+    import optuna
+
+    distributions, states = _distributions(space), optuna.trial.TrialState
+    return [
+        optuna.create_trial(
+            state=states.FAIL if score is None else states.COMPLETE, value=score, distributions=distributions,
+            params={name: getattr(configuration, name) for name in space},
+        )
+        for configuration, score in told
+    ]  # fmt: skip
 
 
 def _distributions(space: Space) -> dict[str, BaseDistribution]:

@@ -14,6 +14,7 @@ from bnnbench.experiment.plan import MOST_CELLS, Plan, build_plan
 from bnnbench.experiment.request import Request
 from bnnbench.experiment.resources import Resources
 from bnnbench.experiment.run import Summary, run_plan
+from bnnbench.experiment.studies import studies_beside, write_studies
 from bnnbench.experiment.trials import Place, Trial, finished_trials, place_of, trials_of
 from bnnbench.methods.space import Space
 
@@ -27,8 +28,12 @@ def tune_request(
     *,
     dry_run: bool,
     quiet: bool,
+    export: bool = False,
 ) -> Summary:
     """Run what is missing of the trials of a request; of a dry run, the first round.
+
+    Args:
+        export: whether they are also written as studies of Optuna.
 
     Raises:
         UserError: as `build_plan`; several values of a hyperparameter, or more than `MOST_CELLS` trials.
@@ -45,6 +50,8 @@ def tune_request(
         if dry_run:
             break
         done = finished_trials(db, base.cells) if upto < trials else done
+    if export and not dry_run:
+        write_studies(db, base.cells, studies_beside(db))
     return _in_all(summaries)
 
 

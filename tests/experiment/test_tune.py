@@ -157,3 +157,18 @@ def test_what_is_set_is_not_tuned(tmp_path):
     found = [json.loads(config) for (config,) in rows(path, "SELECT config FROM cell")]
     assert {each["prior_scale"] for each in found} == {3.0}
     assert len({each["lr"] for each in found}) == 4
+
+
+def test_trials_are_written_as_studies_of_optuna(tmp_path):
+    import optuna
+
+    path = tmp_path / "t.db"
+    for _ in range(2):  # the second time replaces the file
+        bnnbench.tune("map", "diabetes", trials=4, splits="0,1", db=path, export="optuna", **SMALL)
+    place = f"sqlite:///{tmp_path}/t.optuna.db"
+    names = sorted(optuna.get_all_study_names(place))
+    assert names == ["diabetes map 10fold-0 smoke", "diabetes map 10fold-1 smoke"]
+    study = optuna.load_study(study_name=names[0], storage=place)
+    wanted = max(rows(path, SCORES.format("validation")), key=lambda line: (line[0] == 0, line[3]))
+    assert study.best_value == wanted[3]
+    assert study.best_params["lr"] == json.loads(wanted[2])["lr"]
