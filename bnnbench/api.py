@@ -24,6 +24,7 @@ from bnnbench.engine.stored import StoredPosterior, from_arrays
 from bnnbench.errors import UserError
 from bnnbench.experiment import scoring, split_files
 from bnnbench.experiment.candidates import AT_ONCE
+from bnnbench.experiment.executors import executor_of
 from bnnbench.experiment.external import Declared, Scored, from_files, score_external
 from bnnbench.experiment.installed import installed, splits_of
 from bnnbench.experiment.machine import device_of
@@ -84,6 +85,10 @@ def run(
     threads: int | None = None,
     timeout: float | None = None,
     memory: float | None = None,
+    executor: str = "local",
+    address: str | None = None,
+    cpus_per_pack: float = 1,
+    gpus_per_pack: float = 0,
     exhaustive: bool = False,
     dry_run: bool = False,
     force: bool = False,
@@ -119,6 +124,9 @@ def run(
             depend on it. A small network always has one.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
         memory: GB that the process of an estimator may take before it is ended; None for half of the machine's.
+        executor: `local`, or `ray` for the machines of a Ray cluster. address: of that cluster; None for the one that
+            `RAY_ADDRESS` names, or one that begins here. cpus_per_pack, gpus_per_pack: what a pack takes there; `jobs`
+            packs run at once, None for as many as there is room for.
         exhaustive: sweeps over rotated and attacked images take all test images and all samples.
         dry_run: plan only. force: train finished cells again. quiet: no progress display.
         tuned: database of trials (`tune`): each cell gets the configuration that was best on its own validation rows.
@@ -140,7 +148,8 @@ def run(
     tasks = renamed("tasks=", tasks, "all", "task=", task)
     splits, split_rule = without_rule(splits, split_rule)
     splits = renamed("--splits", splits, None, "--folds", folds)
-    resources = Resources.of(device, jobs, threads, timeout, memory)
+    where = executor_of(executor, jobs, address, cpus_per_pack, gpus_per_pack)
+    resources = Resources.of(device, where, threads, timeout, memory)
     request = Request(
         methods=entries_of(methods, "--methods", Inference),
         tasks=entries_of(tasks, "--task", Task),
@@ -177,6 +186,10 @@ def tune(
     threads: int | None = None,
     timeout: float | None = None,
     memory: float | None = None,
+    executor: str = "local",
+    address: str | None = None,
+    cpus_per_pack: float = 1,
+    gpus_per_pack: float = 0,
     dry_run: bool = False,
     quiet: bool = True,
     export: str | None = None,
@@ -188,8 +201,8 @@ def tune(
     ones are not run again, and more trials later go on from there.
 
     Args:
-        methods, tasks, split_rule, splits, budget, data_dir, device, jobs, threads, timeout, memory, dry_run, quiet: as
-            of `run`.
+        methods, tasks, split_rule, splits, budget, data_dir, device, jobs, threads, timeout, memory, executor, address,
+            cpus_per_pack, gpus_per_pack, dry_run, quiet: as of `run`.
         trials: how many of each method on each split.
         sampler: `qmc` (a Sobol sequence: all trials at once) or `tpe` (four at a time, near what was good).
         settings: `method.param=value` strings: what is set is not tuned.
@@ -214,7 +227,8 @@ def tune(
         raise UserError(f"--sampler must be {' or '.join(AT_ONCE)}, not {sampler!r}.")
     if export not in (None, "optuna"):
         raise UserError(f"--export must be optuna, not {export!r}.")
-    resources = Resources.of(device, jobs, threads, timeout, memory)
+    where = executor_of(executor, jobs, address, cpus_per_pack, gpus_per_pack)
+    resources = Resources.of(device, where, threads, timeout, memory)
     request = Request(
         methods=entries_of(methods, "--methods", Inference),
         tasks=entries_of(tasks, "--task", Task),

@@ -10,6 +10,22 @@ import click
 from bnnbench.cli.common import data_option, db_option, table
 
 
+def cluster_options(command: Any) -> Any:
+    """Options of commands that train, on one machine or on many."""
+    for option in (
+        click.option("--gpus-per-pack", type=float, default=0, show_default=True, help="The same of GPUs."),
+        click.option(
+            "--cpus-per-pack", type=float, default=1, show_default=True, help="What a pack takes in a Ray cluster."
+        ),
+        click.option(
+            "--address", help="Of the Ray cluster; auto: the one of this machine.  [default: RAY_ADDRESS, or begin one]"
+        ),
+        click.option("--executor", default="local", show_default=True, help="local, or ray: a Ray cluster's machines."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.option("--methods", default="all", show_default=True, help="Names or groups, with commas, or `all`.")
 @click.option(
@@ -43,6 +59,7 @@ from bnnbench.cli.common import data_option, db_option, table
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU.")
 @click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]")
+@cluster_options
 @click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
 @click.option(
     "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
@@ -96,6 +113,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU.")
 @click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]")
+@cluster_options
 @click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
 @click.option(
     "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"

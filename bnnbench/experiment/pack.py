@@ -14,11 +14,11 @@ from bnnbench.engine.compile import is_compiled
 from bnnbench.errors import StorageError, UserError, told
 from bnnbench.evaluation.evaluator import Evaluator
 from bnnbench.experiment.attempt import Settings, attempt
+from bnnbench.experiment.distance import Recorder
 from bnnbench.experiment.progress import Watcher
 from bnnbench.experiment.rescore import add_evaluations
 from bnnbench.experiment.threads import threads
 from bnnbench.records import Outcome, Status
-from bnnbench.store.store import ResultStore
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class _Tried(NamedTuple):
     checkpoint: Checkpoint | None
 
 
-def carry_out(store: ResultStore, order: Order, settings: Settings, watcher: Watcher) -> Iterator[Stored]:
+def carry_out(store: Recorder, order: Order, settings: Settings, watcher: Watcher) -> Iterator[Stored]:
     """Train a claimed pack, score it and store it with its further test sets."""
     with threads(order.threads):
         for tried in run_pack(order.cells, settings, watcher):
@@ -88,7 +88,7 @@ def stored(cells: Sequence[Cell], outcomes: Sequence[Outcome], faults: Sequence[
     )
 
 
-def _completed(store: ResultStore, tried: _Tried, settings: Settings, watcher: Watcher) -> list[str]:
+def _completed(store: Recorder, tried: _Tried, settings: Settings, watcher: Watcher) -> list[str]:
     """What follows once cells are stored: their further test sets and calibrations; returns why some could not be
     scored."""
     if tried.checkpoint is not None:

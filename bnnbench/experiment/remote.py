@@ -7,7 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +21,7 @@ from bnnbench.experiment.worker import Start
 from bnnbench.records import Status
 
 ENDED = "its worker process ended ({}); run again, with fewer --jobs if it ends like that again"
+Log = Callable[[str, int, str], None]  # name, level and text of a log record
 END_S = 5.0  # after which a worker that was told to end is killed
 
 # Paths come by arguments and not from the environment: the run may have changed its own. Nothing of the user's program
@@ -42,6 +43,10 @@ class Unavailable(Exception):
     """No worker can be started here."""
 
 
+class Lost(Exception):
+    """The worker is gone, as a machine of a cluster may be, by no fault of the pack, which can be done elsewhere."""
+
+
 class Died(Exception):
     """The worker ended in the middle of a pack, whose cells get this status and the message."""
 
@@ -54,6 +59,30 @@ class Overdue(Died):
     status = Status.TIMEOUT
 
 
+def listened(messages: Iterable[tuple[str, tuple[Any, ...]]], watcher: Watcher, log: Log) -> Iterator[Stored]:
+    """What a worker says while it carries out a pack, until it is done.
+
+    Raises:
+        Refused: it cannot have the pack. And whatever it raised.
+    """
+    for kind, content in messages:
+        match kind:
+            case "phase" | "updates":
+                getattr(watcher, kind)(*content)
+            case "stored":
+                yield content[0]
+            case "done":
+                return
+            case "text":
+                print(*content, file=sys.stderr)
+            case "log":
+                log(*content)
+            case "refused":
+                raise Refused(*content)
+            case "raised":
+                raise content[0]
+
+
 class Worker:
     """A worker process, started again where it died.
 
@@ -61,7 +90,7 @@ class Worker:
         log: takes a log record of the worker: name, level, text.
     """
 
-    def __init__(self, start: Start, log: Callable[[str, int, str], None]) -> None:
+    def __init__(self, start: Start, log: Log) -> None:
         self._start, self._log, self._ready, self._busy = start, log, False, False
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -93,27 +122,14 @@ class Worker:
         if self._process is None or self._process.poll() is not None:
             self.begin()
         self._send(message)
+        yield from listened(self._messages(), watcher, self._log)
+
+    def _messages(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         while True:
             kind, content = self._receive()
-            match kind:
-                case "phase" | "updates":
-                    getattr(watcher, kind)(*content)
-                case "stored":
-                    yield content[0]
-                case "done":
-                    return
-                case "ready":
-                    self._ready = True
-                case "begun":
-                    self._busy = True
-                case "text":
-                    print(*content, file=sys.stderr)
-                case "log":
-                    self._log(*content)
-                case "refused":
-                    raise Refused(*content)
-                case "raised":
-                    raise content[0]
+            self._ready |= kind == "ready"
+            self._busy |= kind == "begun"
+            yield kind, content
 
     def _send(self, message: bytes) -> None:
         assert self._process is not None

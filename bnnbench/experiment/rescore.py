@@ -20,6 +20,7 @@ from bnnbench.evaluation.calibrations import calibrated_sets
 from bnnbench.evaluation.evaluate import evaluate_only
 from bnnbench.evaluation.evaluator import Evaluator, sets_of
 from bnnbench.evaluation.pruning import pruned_sets
+from bnnbench.experiment.distance import Recorder
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import Task
 
@@ -98,7 +99,7 @@ def restored(store: ResultStore, cell: Cell, device: torch.device) -> Evaluator:
 
 
 def add_evaluations(
-    store: ResultStore, evaluator: Evaluator, wanted: Iterable[str] | None = None
+    store: Recorder, evaluator: Evaluator, wanted: Iterable[str] | None = None
 ) -> tuple[int, list[str]]:
     """Score a trained pack on further test sets and after calibrations, family by family, so that an interruption loses
     no more than one; returns how many evaluations were stored, and why others were not.

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from bnnbench.arguments import amount_of
+from bnnbench.experiment.executors import Executor
 from bnnbench.experiment.machine import device_of
-from bnnbench.experiment.threads import jobs_of, large_threads
+from bnnbench.experiment.threads import large_threads
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Device, processes, threads and limits of a run.
+    """Device, workers, threads and limits of a run.
 
     Attributes:
-        jobs: processes that train at once, None to have it decided.
+        executor: makes the workers.
         large_threads: CPU threads of a cell with a large network.
         timeout: seconds after which a pack is stopped, None for never.
         memory: GB that the process of an estimator may take, None for half of the machine's.
     """
 
     device: torch.device
-    jobs: int | None
+    executor: Executor
     large_threads: int
     timeout: float | None
     memory: float | None
 
     @classmethod
     def of(
-        cls, device: str, jobs: int | None, threads: int | None, timeout: float | None, memory: float | None
+        cls, device: Any, executor: Executor, threads: int | None, timeout: float | None, memory: float | None
     ) -> Resources:
         """As a user gives them.
 
@@ -39,7 +41,7 @@ class Resources:
         """
         return cls(
             device_of(device),
-            jobs_of(jobs),
+            executor,
             large_threads(threads),
             None if timeout is None else amount_of(timeout, "--timeout", "seconds"),
             None if memory is None else amount_of(memory, "--memory", "gigabytes"),

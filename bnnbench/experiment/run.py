@@ -24,7 +24,7 @@ from bnnbench.experiment.resources import Resources
 from bnnbench.experiment.runner import run_cells
 from bnnbench.experiment.shipping import refuse_while_unpacking
 from bnnbench.experiment.stages import run_stages
-from bnnbench.experiment.threads import memory_of, processes
+from bnnbench.experiment.threads import memory_of
 from bnnbench.experiment.tuned import tuned_plan
 from bnnbench.records import Status
 from bnnbench.store.store import ResultStore
@@ -110,7 +110,7 @@ def run_plan(
                 lambda number: store.start_session(session_record(device, command(), number)),
                 Settings(device, resources.timeout, force, store.checkpoints, memory_of(resources.memory), keep),
                 progress,
-                processes(resources.jobs, packs, work(left.missing), device),
+                resources.executor,
                 resources.large_threads,
             )
             later = plan.cells if keep else []  # what has no posterior gets no further evaluations

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import all_packs, restricted
 from bnnbench.experiment.attempt import Settings
+from bnnbench.experiment.executors import Carrier, Executor
 from bnnbench.experiment.guard import Guard
 from bnnbench.experiment.pack import Ended, Order, Stored, carry_out, stored, work
 from bnnbench.experiment.progress import PackLine, RunProgress
-from bnnbench.experiment.remote import END_S, Died, Refused, Unavailable, Worker
+from bnnbench.experiment.remote import END_S, Died, Lost, Refused, Unavailable
 from bnnbench.experiment.schedule import Job, Schedule
 from bnnbench.experiment.shipping import NotPortable, packed
 from bnnbench.experiment.threads import threads_of
@@ -25,6 +26,7 @@ from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 
 CarryOut = Callable[[Order, PackLine], Iterator[Stored]]
+MOST_LOSSES = 3  # of workers, by one pack
 Stays = dict[str, list[Job]]  # why packs are trained in this process -> these packs
 
 
@@ -35,7 +37,7 @@ def run_cells(
     start_session: Callable[[int], int],
     settings: Settings,
     progress: RunProgress,
-    jobs: int,
+    executor: Executor,
     large_threads: int,
 ) -> tuple[Counter[Ended], list[str]]:
     """Train, score and store the missing cells of a plan; returns how many ended in which way, and what test sets of
@@ -45,16 +47,17 @@ def run_cells(
 
     Args:
         start_session: number of CPU threads -> id of a new session.
-        jobs: at most so many processes work; 1 is this one.
+        executor: where packs are carried out.
         large_threads: CPU threads of a cell with a large network.
     """
     queue = [Job.of(pack, large_threads) for pack in restricted(all_packs(cells, settings.device), missing)]
+    jobs = executor.workers(len(queue), [cell for job in queue for cell in job.cells], settings.device)
     at_once = max(1, jobs // large_threads)
     stays = _kept_here(queue) if jobs > 1 else {}
     large = [job.large for job in queue if not job.here]
     workers = min(jobs - bool(stays), large.count(False) + min(large.count(True), at_once))
     schedule = Schedule(queue, at_once, workers if workers + bool(stays) > 1 else 0)
-    runner = Runner(store, schedule, start_session, settings, progress, large_threads, stays)
+    runner = Runner(store, schedule, start_session, settings, progress, large_threads, stays, executor)
     with heartbeat(store, runner.owner), runner.with_workers(schedule.workers):
         runner.work(lambda order, line: carry_out(store, order, settings, line), progress.line(), here=True)
     if runner.error is not None:
@@ -97,17 +100,19 @@ class Runner:
         progress: RunProgress,
         large_threads: int,
         stays: Stays,
+        executor: Executor,
     ) -> None:
         self.store, self.schedule, self.settings, self.progress = store, schedule, settings, progress
         self.owner, self.ended, self.faults = owner_id(), Counter[Ended](), list[str]()
         self.error: BaseException | None = None
         self._start_session, self._sessions, self._large = start_session, dict[int, int](), large_threads
+        self._executor, self._losses = executor, Counter[Job]()
         self._stays, self._waited, self._logged, self._lock = stays, "", set[tuple[str, str]](), threading.RLock()
 
     @contextmanager
     def with_workers(self, number: int) -> Iterator[None]:
         """So many worker processes at work."""
-        workers = [Worker(self._start(), self._log) for _ in range(number)]
+        workers = [self._executor.worker(self._start(), self._log, self.store) for _ in range(number)]
         threads = [threading.Thread(target=self._attend, args=(worker,), daemon=True) for worker in workers]
         try:
             for thread in threads:
@@ -127,7 +132,7 @@ class Runner:
         address = self.store.address
         return Start(str(address.path or address.url.render_as_string(hide_password=False)), self.settings)
 
-    def _attend(self, worker: Worker) -> None:
+    def _attend(self, worker: Carrier) -> None:
         """What a thread does: give a worker pack after pack."""
         line = self.progress.line()
         line.tell("starting a worker process")
@@ -150,7 +155,8 @@ class Runner:
         job, guard = None, Guard(self._start(), self._log)
         try:
             while job := self.schedule.next(here, job):
-                self._try(job, guard.carry_out if job.isolated and not job.here else carry_out, line)
+                guarded = job.isolated and not job.here and not self._executor.guards
+                self._try(job, guard.carry_out if guarded else carry_out, line)
         finally:
             guard.end()
         line.rest()
@@ -167,6 +173,12 @@ class Runner:
         except Unavailable:
             self.schedule.put_back(job)
             raise
+        except Lost as how:
+            self._losses[job] += 1
+            if self._losses[job] >= MOST_LOSSES:
+                self._fail(job, Died(f"its worker was lost {MOST_LOSSES} times ({how})"), line)
+            else:
+                self.schedule.put_back(job, AGAIN_S)
 
     def _do(self, job: Job, carry_out: CarryOut, line: PackLine) -> None:
         """Carry out a pack, unless others have it."""
@@ -182,9 +194,21 @@ class Runner:
         except Died as how:
             if self.schedule.stopped:
                 raise
-            outcomes = [Outcome(cell.record, how.status, str(how)) for cell in left.values()]
-            self.store.record(order.session, outcomes, self.owner, self.settings.force)
-            self._count(stored([*left.values()], outcomes), [*left.values()], line)
+            job.cells = [*left.values()]
+            self._fail(job, how, line)
+            return
+        except Lost:
+            job.cells = [*left.values()]
+            raise
+        self.schedule.done(job)
+        line.rest()
+
+    def _fail(self, job: Job, how: Died, line: PackLine) -> None:
+        """Store that a pack's cells ended with their worker."""
+        outcomes = [Outcome(cell.record, how.status, str(how)) for cell in job.cells]
+        session = self._session(threads_of(job.cells[0], self._large))
+        self.store.record(session, outcomes, self.owner, self.settings.force)
+        self._count(stored(job.cells, outcomes), job.cells, line)
         self.schedule.done(job)
         line.rest()
 

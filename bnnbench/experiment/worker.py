@@ -139,7 +139,7 @@ def main() -> None:
         while True:
             _work(channel, store, start.settings, channel.receive())
     except BaseException as error:
-        channel.send("raised", _whole(error))
+        channel.send("raised", whole(error))
     channel.receive()  # for the end
 
 
@@ -156,7 +156,7 @@ def _work(channel: Channel, store: ResultStore, settings: Settings, message: byt
     channel.send("done")
 
 
-def _whole(error: BaseException) -> BaseException:
+def whole(error: BaseException) -> BaseException:
     """The error, with its traceback as a note; another one if it cannot be sent."""
     trace = "".join(traceback.format_exception(error))
     try:
