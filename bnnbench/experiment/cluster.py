@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,9 +26,9 @@ from bnnbench.errors import UserError
 from bnnbench.experiment.distance import WRITES, DistantStore, Recorder, write
 from bnnbench.experiment.pack import Order, Stored, carry_out
 from bnnbench.experiment.progress import Watcher
-from bnnbench.experiment.remote import Died, Log, Lost, Overdue, listened
+from bnnbench.experiment.remote import Died, Log, Lost, Overdue, Unavailable, listened
 from bnnbench.experiment.shipping import NotPortable, packed, unpacked
-from bnnbench.experiment.threads import jobs_of
+from bnnbench.experiment.threads import IN_WORKER, jobs_of
 from bnnbench.experiment.worker import Start, whole
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from bnnbench.experiment.executors import Carrier
 
 MISSING = "--executor ray needs Ray; install it by `pip install 'bnnbench[ray]'`."
+START_S = 120.0  # that a worker may take to start
 POLL_S = 0.5  # between two looks at a worker whose time is limited
 TOGETHER = 64  # messages at most that travel as one
 
@@ -110,18 +113,32 @@ class RayWorker:
         self._actor: Any = None
 
     def begin(self) -> None:
-        """Ask Ray for it; it starts as soon as there is room."""
-        import ray
+        """Start it, wherever there is room.
 
+        Raises:
+            Unavailable: there is none for some time.
+        """
+        import ray
+        from ray.exceptions import RayError
+
+        self.join()
         kind = ray.remote(num_cpus=self._cluster.cpus, num_gpus=self._cluster.gpus, max_restarts=0)(Actor)
-        self._actor = kind.remote(packed(self._settings))
+        self._actor = kind.remote(sys.path, packed(self._settings))
+        started = self._actor.ready.remote()
+        try:
+            if not ray.wait([started], timeout=START_S)[0]:
+                raise Unavailable(f"the cluster had no room for it within {START_S:g} s")
+            ray.get(started)
+        except (RayError, Unavailable) as error:
+            self.join()
+            raise Unavailable(str(error).strip().splitlines()[0]) from None
 
     def carry_out(self, order: Order, watcher: Watcher) -> Iterator[Stored]:
         """Have a pack trained and scored there, and store it here.
 
         Raises:
             NotPortable, Refused: the worker cannot have it. Lost: the worker is gone. Died, Overdue: it is gone by the
-                fault of an isolated cell.
+                fault of an isolated cell. Unavailable: there is no worker any more.
         """
         from ray.exceptions import RayError
 
@@ -175,8 +192,13 @@ class RayWorker:
 class Actor:
     """What runs in the process of a worker."""
 
-    def __init__(self, settings: bytes) -> None:
+    def __init__(self, path: list[str], settings: bytes) -> None:
+        sys.path += [place for place in path if place not in sys.path]  # modules of the user beside bnnbench
+        os.environ[IN_WORKER] = "1"
         self._settings: Settings = unpacked(settings)
+
+    def ready(self) -> None:
+        """Answers as soon as it is there."""
 
     def carry_out(self, message: bytes) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
         """Messages, as many together as there are."""
