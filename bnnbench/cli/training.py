@@ -129,7 +129,7 @@ def tune(dry_run: bool, db: str, **options: Any) -> None:
     \b
     Example:
       bnnbench tune --methods map,sgld --task yacht --trials 16 --db tune.db
-      bnnbench run --methods map,sgld --task yacht --budget full --tuned tune.db
+      bnnbench tune --methods all --task uci --splits 0,1,2,3,4 --sampler tpe
     """
     from bnnbench import api
 

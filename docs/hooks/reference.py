@@ -126,6 +126,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "commands": all_commands,
     "methods": lambda: listing("methods"),
+    "spaces": lambda: listing("spaces"),
     "each-method": each_method,
     "tasks": lambda: listing("tasks"),
     "test-sets": test_sets,
