@@ -15,7 +15,7 @@ from bnnbench.evaluation.calibrations import CALIBRATIONS
 from bnnbench.experiment.request import Request
 from bnnbench.experiment.selection import select_calibrations, select_test_sets
 from bnnbench.methods import METHODS
-from bnnbench.records import SCORED
+from bnnbench.records import SCORED, Purpose
 from bnnbench.registry import ALL
 from bnnbench.store.store import ResultStore
 from bnnbench.tasks import Task
@@ -89,7 +89,11 @@ def _cell(row: dict[str, Any], request: Request) -> Cell:
     except (TypeError, ValueError) as error:
         raise UserError(f"{cls.name} does not take their configuration any more ({error}).") from error
     rule, index = names.parse_split(row["split"])
-    cell = Cell(task, method, rule, index, row["seed"], task.budget(row["budget"]), request.root)
+    purpose = Purpose(row["purpose"])
+    cell = Cell(
+        task, method, rule, index, row["seed"], task.budget(row["budget"]), request.root, purpose=purpose,
+        named="" if purpose is Purpose.RESULT else row["config"],
+    )  # fmt: skip
     if cell.record.task_version != row["task_version"]:
         raise UserError(
             f"they are of {task.name} version {row['task_version']}, and here it is {cell.record.task_version}."

@@ -76,7 +76,9 @@ def read_cell(path: Path) -> tuple[Outcome, SessionRecord]:
 def _record(info: dict[str, Any]) -> CellRecord:
     """The identity of a cell that `find` has found."""
     rule, index = names.parse_split(info["split"])
-    own = {name: info[name] for name in ("task", "task_version", "method", "method_version", "seed", "budget")}
+    own = {
+        name: info[name] for name in ("task", "task_version", "method", "method_version", "seed", "budget", "purpose")
+    }
     return CellRecord(config=info["configuration"], label=info["config"], rule=rule, index=index, **own)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from bnnbench import names
-from bnnbench.records import SCORED, CellRecord, MetricRecord, Status
+from bnnbench.records import SCORED, CellRecord, MetricRecord, Purpose, Status
 from bnnbench.store.submission import KIND, checksum
 from bnnbench.store.submission_file import Damaged, Submission
 
@@ -54,12 +54,13 @@ def faults(submission: Submission, installed: Installed) -> list[str]:
     return found
 
 
+_SAME = ("task", "task_version", "method", "method_version", "config", "label", "rule", "seed", "budget", "purpose")
+
+
 def record_of(cell: Row) -> CellRecord:
     """The identity of a cell."""
-    same = {name: cell[name] for name in ("task", "task_version", "method", "method_version", "config", "label")}
-    return CellRecord(
-        **same, rule=cell["rule"], index=cell["split_index"], seed=cell["seed"], budget=cell["budget"]
-    )  # fmt: skip
+    same = {name: cell[name] for name in _SAME}
+    return CellRecord(**same, index=cell["split_index"])
 
 
 def _faults(submission: Submission, installed: Installed) -> Iterator[str]:
@@ -115,6 +116,8 @@ def _way(better: int) -> str:
 
 def _cell_faults(cell: Row, content: Row, metrics: Mapping[str, Row]) -> Iterator[str]:
     record = record_of(cell)
+    if cell["purpose"] not in (Purpose.RESULT, Purpose.TUNED):
+        yield f"has the purpose {cell['purpose'][:60]!r}, and is no result"
     if record.fingerprint != cell["fingerprint"]:
         yield f"has the fingerprint {cell['fingerprint'][:12]}, and its identity gives {record.fingerprint[:12]}"
     for what in ("task", "method"):
@@ -170,8 +173,9 @@ def _incomplete(content: Row, installed: Installed) -> Iterator[str]:
     """Cells of one configuration that lack splits, or have one that there is not."""
     groups: dict[tuple, tuple[Row, set[int]]] = {}
     for cell in content["cells"]:
-        key = tuple(cell[n] for n in ("task", "task_version", "method", "method_version", "config", "rule", "seed",
-                                      "budget"))  # fmt: skip
+        what = "config" if cell["purpose"] == Purpose.RESULT else "label"  # which trials chose for each split
+        key = tuple(cell[name] for name in ("task", "task_version", "method", "method_version", what, "rule", "seed",
+                                            "budget", "purpose"))  # fmt: skip
         _, done = groups.setdefault(key, (cell, set()))
         done |= {cell["split_index"]} if cell["status"] != Status.FAILED.value else set()
     for cell, done in groups.values():

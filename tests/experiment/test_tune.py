@@ -172,3 +172,14 @@ def test_trials_are_written_as_studies_of_optuna(tmp_path):
     wanted = max(rows(path, SCORES.format("validation")), key=lambda line: (line[0] == 0, line[3]))
     assert study.best_value == wanted[3]
     assert study.best_params["lr"] == json.loads(wanted[2])["lr"]
+
+
+def test_what_trials_chose_is_submitted_and_scored_again(tmp_path):
+    trials, results = tmp_path / "tune.db", tmp_path / "results.db"
+    bnnbench.tune("map", "diabetes", trials=3, db=trials, **SMALL)
+    bnnbench.run("map", "diabetes", db=results, tuned=trials, **SMALL)
+    assert len({config for (config,) in rows(results, "SELECT config FROM cell")}) > 1
+    bnnbench.submit(results, tmp_path / "mine.zip")
+    bnnbench.merge([tmp_path / "mine.zip"], tmp_path / "all.db")
+    assert set(bnnbench.scores(tmp_path / "all.db").config) == {"tuned-3"}
+    assert bnnbench.rescore(results, calibrate="temperature").cells == 10
