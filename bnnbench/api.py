@@ -87,8 +87,8 @@ def run(
     memory: float | None = None,
     executor: str = "local",
     address: str | None = None,
-    cpus_per_pack: float = 1,
-    gpus_per_pack: float = 0,
+    cpus_per_pack: float | None = None,
+    gpus_per_pack: float | None = None,
     exhaustive: bool = False,
     dry_run: bool = False,
     force: bool = False,
@@ -125,8 +125,8 @@ def run(
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
         memory: GB that the process of an estimator may take before it is ended; None for half of the machine's.
         executor: `local`, or `ray` for the machines of a Ray cluster. address: of that cluster; None for the one that
-            `RAY_ADDRESS` names, or one that begins here. cpus_per_pack, gpus_per_pack: what a pack takes there; `jobs`
-            packs run at once, None for as many as there is room for.
+            `RAY_ADDRESS` names, or one that begins here. cpus_per_pack, gpus_per_pack: what a pack takes there, None
+            for 1 and 0; `jobs` packs run at once, None for as many as there is room for.
         exhaustive: sweeps over rotated and attacked images take all test images and all samples.
         dry_run: plan only. force: train finished cells again. quiet: no progress display.
         tuned: database of trials (`tune`): each cell gets the configuration that was best on its own validation rows.
@@ -188,8 +188,8 @@ def tune(
     memory: float | None = None,
     executor: str = "local",
     address: str | None = None,
-    cpus_per_pack: float = 1,
-    gpus_per_pack: float = 0,
+    cpus_per_pack: float | None = None,
+    gpus_per_pack: float | None = None,
     dry_run: bool = False,
     quiet: bool = True,
     export: str | None = None,

@@ -13,10 +13,8 @@ from bnnbench.cli.common import data_option, db_option, table
 def cluster_options(command: Any) -> Any:
     """Options of commands that train, on one machine or on many."""
     for option in (
-        click.option("--gpus-per-pack", type=float, default=0, show_default=True, help="The same of GPUs."),
-        click.option(
-            "--cpus-per-pack", type=float, default=1, show_default=True, help="What a pack takes in a Ray cluster."
-        ),
+        click.option("--gpus-per-pack", type=float, help="The same of GPUs.  [default: 0]"),
+        click.option("--cpus-per-pack", type=float, help="What a pack takes in a Ray cluster.  [default: 1]"),
         click.option(
             "--address", help="Of the Ray cluster; auto: the one of this machine.  [default: RAY_ADDRESS, or begin one]"
         ),

@@ -26,25 +26,25 @@ Told = Sequence[tuple[Inference, float | None]]  # configurations in the order o
 AT_ONCE = {"qmc": 0, "tpe": 4}  # sampler -> trials of a round, 0 for all
 
 
-def rounds(trials: int, sampler: str) -> list[int]:
-    """How many trials there are at the end of each round."""
+def rounds(trials: int, sampler: str) -> list[range]:
+    """The numbers of the trials of each round."""
     size = AT_ONCE[sampler] or trials
-    return [min(start + size, trials) for start in range(0, trials, size)]
+    return [range(start, min(start + size, trials)) for start in range(0, trials, size)]
 
 
-def candidates(method: Inference, space: Space, sampler: str, told: Told, upto: int) -> list[Inference]:
-    """Configurations of the trials up to a number, those that were told among them.
+def candidates(method: Inference, space: Space, sampler: str, told: Told, number: int) -> list[Inference]:
+    """So many configurations, after those that were told; the first of all is the method's own.
 
     Args:
         method: the configuration of trial 0. space: of the fields that are tuned; none: there is only one trial.
-        told: of earlier rounds, whole; scores are higher for better, None for what has none.
+        told: all of earlier rounds; scores are higher for better, None for what has none.
     """
-    tried = [each for each, _ in told] or [method]
+    first = [] if told else [method]
     if not space:
-        return tried
+        return first
     study = _study(method, space, sampler, told or [(method, 0.0)])
-    asked = [study.ask(_distributions(space)).params for _ in range(upto - len(tried))]
-    return [*tried, *(_configured(method, space, values) for values in asked)]
+    asked = [study.ask(_distributions(space)).params for _ in range(number - len(first))]
+    return [*first, *(_configured(method, space, values) for values in asked)]
 
 
 def _study(method: Inference, space: Space, sampler: str, told: Told) -> optuna.Study:

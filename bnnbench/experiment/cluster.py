@@ -8,7 +8,9 @@ again: cells that were recorded before stay. Machines need the same bnnbench, an
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
+import math
 import os
 import queue
 import sys
@@ -20,21 +22,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bnnbench.arguments import amount_of, text_of
+from bnnbench.arguments import amount_of, text_of, whole_of
 from bnnbench.engine.cell import Cell
 from bnnbench.errors import UserError
-from bnnbench.experiment.distance import WRITES, DistantStore, Recorder, write
+from bnnbench.experiment.distance import WRITES, DistantStore, write
+from bnnbench.experiment.machine import command, device_of, session_record
 from bnnbench.experiment.pack import Order, Stored, carry_out
 from bnnbench.experiment.progress import Watcher
 from bnnbench.experiment.remote import Died, Log, Lost, Overdue, Unavailable, listened
 from bnnbench.experiment.shipping import NotPortable, packed, unpacked
-from bnnbench.experiment.threads import IN_WORKER, jobs_of
+from bnnbench.experiment.threads import IN_WORKER
 from bnnbench.experiment.worker import Start, whole
+from bnnbench.records import SessionRecord
+from bnnbench.store.store import ResultStore
 
 if TYPE_CHECKING:
     from bnnbench.experiment.attempt import Settings
     from bnnbench.experiment.executors import Carrier
 
+MOST_JOBS = 100_000
 MISSING = "--executor ray needs Ray; install it by `pip install 'bnnbench[ray]'`."
 START_S = 120.0  # that a worker may take to start
 POLL_S = 0.5  # between two looks at a worker whose time is limited
@@ -53,28 +59,43 @@ class Cluster:
     jobs: int | None
     cpus: float
     gpus: float
+    here = False
     guards = True
+    limits_memory = False
 
     @classmethod
     def of(cls, jobs: Any, address: Any, cpus: Any, gpus: Any) -> Cluster:
         """Connect to a cluster; without an address to the one that `RAY_ADDRESS` names, else one that begins here.
 
+        Args:
+            cpus, gpus: what a pack takes; None for 1 and 0.
+
         Raises:
             UserError: Ray is missing, no cluster is there, or a number is none.
         """
-        try:
-            import ray
-        except ImportError as error:
-            raise UserError(MISSING) from error
-        amount_of(cpus, "--cpus-per-pack", "CPUs")
-        if gpus:
-            amount_of(gpus, "--gpus-per-pack", "GPUs")
-        if not ray.is_initialized():
-            _connect(None if address is None else text_of(address, "--address"))
-        return cls(None if jobs is None else jobs_of(jobs), float(cpus), float(gpus))
+        if importlib.util.find_spec("ray") is None:
+            raise UserError(MISSING)
+        asked = cls(
+            None if jobs is None else whole_of(jobs, "--jobs", MOST_JOBS),
+            1.0 if cpus is None else amount_of(cpus, "--cpus-per-pack", "CPUs"),
+            0.0 if not gpus else amount_of(gpus, "--gpus-per-pack", "GPUs"),
+        )
+        _connect(None if address is None else text_of(address, "--address"))
+        return asked
+
+    def device(self, asked: Any) -> torch.device:
+        """A graphics card exactly where packs take some of one: this machine need not have any."""
+        name = text_of(asked, "--device")
+        if name not in {"auto", "cpu", "cuda"}:
+            return device_of(name)  # which refuses it
+        if name == "cuda" and not self.gpus:
+            raise UserError("--device cuda on a Ray cluster needs --gpus-per-pack, as 1.")
+        if name == "cpu" and self.gpus:
+            raise UserError("--gpus-per-pack is for --device cuda; leave one of the two out.")
+        return torch.device("cuda" if self.gpus else "cpu")
 
     def workers(self, packs: int, missing: Sequence[Cell], device: torch.device) -> int:
-        """As many as the cluster has room for; two at least, so that none works in this process."""
+        """As many as the cluster has room for."""
         import ray
 
         del missing, device
@@ -87,9 +108,14 @@ class Cluster:
                 f"The Ray cluster has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs, fewer than a pack "
                 "takes; lower --cpus-per-pack or --gpus-per-pack."
             )
-        return max(2, min(int(room), packs, self.jobs or packs))
+        return max(1, min(int(room), packs, self.jobs or packs))
 
-    def worker(self, start: Start, log: Log, store: Recorder) -> Carrier:
+    def large_at_once(self, workers: int, threads: int) -> int:
+        """All: what a pack takes of a machine is said by `cpus`."""
+        del threads
+        return max(1, workers)
+
+    def worker(self, start: Start, log: Log, store: ResultStore) -> Carrier:
         """An actor of Ray."""
         return RayWorker(self, start.settings, log, store)
 
@@ -97,6 +123,11 @@ class Cluster:
 def _connect(address: str | None) -> None:
     import ray
 
+    if ray.is_initialized():
+        there = ray.get_runtime_context().gcs_address
+        if address not in (None, "auto", there):
+            raise UserError(f"This process is connected to the Ray cluster at {there} already, not to {address}.")
+        return
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -107,10 +138,11 @@ def _connect(address: str | None) -> None:
 class RayWorker:
     """A worker on a machine of the cluster, started again where it was lost."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, log: Log, store: Recorder) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, log: Log, store: ResultStore) -> None:
         self._cluster, self._log, self._store = cluster, log, store
         self._settings = replace(settings, checkpoints=None)  # a folder of the run's machine
         self._actor: Any = None
+        self._sessions: dict[int, int] = {}
 
     def begin(self) -> None:
         """Start it, wherever there is room.
@@ -142,28 +174,39 @@ class RayWorker:
         """
         from ray.exceptions import RayError
 
-        message, method = packed(order), order.cells[0].method
+        packed(order.cells)  # raises what is not portable before a worker is asked for
         if self._actor is None:
             self.begin()
+        method = order.cells[0].method
         limit = method.limit_s if self._settings.timeout is None else self._settings.timeout
         try:
-            yield from listened(self._messages(message, limit if method.isolated else None), watcher, self._log)
+            message = packed(replace(order, session=self._session(order.threads)))
+            yield from listened(self._messages(message, limit if method.isolated else math.inf), watcher, self._log)
         except RayError as error:
             self.join()
             said = str(error).strip().splitlines()[0]
             raise (Died(f"its worker process ended ({said})") if method.isolated else Lost(said)) from None
 
-    def _messages(self, message: bytes, limit: float | None) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    def _session(self, threads: int) -> int:
+        """A session of the machine that the worker is on."""
+        import ray
+
+        if threads not in self._sessions:
+            record: Any = ray.get(self._actor.session.remote(command(), threads))
+            self._sessions[threads] = self._store.start_session(record)
+        return self._sessions[threads]
+
+    def _messages(self, message: bytes, limit: float) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """What the actor says; what it would write is written."""
         import ray
 
-        stream, began = self._actor.carry_out.options(num_returns="streaming").remote(message), time.monotonic()
+        stream, began = self._actor.carry_out.options(num_returns="streaming").remote(message), math.inf
         while True:
-            ready, _ = ray.wait([stream], timeout=None if limit is None else POLL_S, fetch_local=False)
+            ready, _ = ray.wait([stream], timeout=None if limit == math.inf else POLL_S, fetch_local=False)
+            if time.monotonic() - began > limit:
+                self.join()
+                raise Overdue(f"stopped after {limit:g} s (--timeout)")
             if not ready:
-                if limit is not None and time.monotonic() - began > limit:
-                    self.join()
-                    raise Overdue(f"stopped after {limit:g} s (--timeout)")
                 continue
             try:
                 batch = ray.get(next(stream))
@@ -172,8 +215,10 @@ class RayWorker:
             for kind, content in batch:
                 if kind in WRITES:
                     write(self._store, kind, content)
-                else:
-                    yield kind, content
+                    continue
+                if kind == "begun":  # what importing takes is not the cell's time
+                    began = time.monotonic()
+                yield kind, content
 
     def end(self) -> None:
         """End it."""
@@ -187,6 +232,7 @@ class RayWorker:
             with contextlib.suppress(Exception):  # Ray itself may be gone
                 ray.kill(self._actor)
             self._actor = None
+            self._sessions.clear()  # it may be another machine next time
 
 
 class Actor:
@@ -199,6 +245,10 @@ class Actor:
 
     def ready(self) -> None:
         """Answers as soon as it is there."""
+
+    def session(self, asked_by: str, threads: int) -> SessionRecord:
+        """Who computes here."""
+        return session_record(self._settings.device, asked_by, threads)
 
     def carry_out(self, message: bytes) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
         """Messages, as many together as there are."""
@@ -222,6 +272,7 @@ class Actor:
         except NotPortable as error:
             send("refused", str(error))
             return
+        send("begun")
         try:
             for stored in carry_out(DistantStore(send), order, self._settings, _Watching(send)):
                 send("stored", stored)

@@ -6,7 +6,7 @@ given orders, listened to, ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,12 +14,17 @@ import torch
 
 from bnnbench.engine.cell import Cell
 from bnnbench.errors import UserError
-from bnnbench.experiment.distance import Recorder
+from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.pack import Order, Stored, work
 from bnnbench.experiment.progress import Watcher
 from bnnbench.experiment.remote import Log, Worker
 from bnnbench.experiment.threads import jobs_of, processes
 from bnnbench.experiment.worker import Start
+from bnnbench.records import SessionRecord
+from bnnbench.store.store import ResultStore
+
+NAMES = ("local", "ray")
+StartSession = Callable[[SessionRecord], int]
 
 
 class Carrier(Protocol):
@@ -35,16 +40,32 @@ class Executor(Protocol):
     """Makes workers.
 
     Attributes:
+        here: whether the process of the run may carry out packs as well.
         guards: whether a worker may be lost to a pack, so that isolated cells need no further process.
+        limits_memory: whether `--memory` holds.
     """
 
+    here: bool
     guards: bool
+    limits_memory: bool
 
-    def workers(self, packs: int, missing: Sequence[Cell], device: torch.device) -> int:
-        """How many processes carry out so many packs; 1: that of the run alone."""
+    def device(self, asked: Any) -> torch.device:
+        """Where packs are trained.
+
+        Raises:
+            UserError: there is no such device.
+        """
         ...
 
-    def worker(self, start: Start, log: Log, store: Recorder) -> Carrier:
+    def workers(self, packs: int, missing: Sequence[Cell], device: torch.device) -> int:
+        """How many processes carry out so many packs; 1 may be that of the run."""
+        ...
+
+    def large_at_once(self, workers: int, threads: int) -> int:
+        """How many packs of large networks, of so many threads each, may run at the same time."""
+        ...
+
+    def worker(self, start: Start, log: Log, store: ResultStore) -> Carrier:
         """A worker, not begun."""
         ...
 
@@ -54,33 +75,37 @@ class Local:
     """Processes of this machine; `jobs` of them, None to have it decided."""
 
     jobs: int | None = None
+    here = True
     guards = False
+    limits_memory = True
+
+    def device(self, asked: Any) -> torch.device:
+        return device_of(asked)
 
     def workers(self, packs: int, missing: Sequence[Cell], device: torch.device) -> int:
         return processes(self.jobs, packs, work(missing), device)
 
-    def worker(self, start: Start, log: Log, store: Recorder) -> Carrier:
-        del store  # its processes write themselves
+    def large_at_once(self, workers: int, threads: int) -> int:
+        return max(1, workers // threads)
+
+    def worker(self, start: Start, log: Log, store: ResultStore) -> Carrier:
+        del store  # its processes open the database themselves
         return Worker(start, log)
 
 
-NAMES = ("local", "ray")
-
-
-def executor_of(
-    name: Any, jobs: Any = None, address: Any = None, cpus_per_pack: float = 1, gpus_per_pack: float = 0
-) -> Executor:
+def executor_of(name: Any, jobs: Any = None, address: Any = None, cpus: Any = None, gpus: Any = None) -> Executor:
     """The executor that a user names.
 
     Raises:
         UserError: there is none of this name, or options of another; Ray is missing, or no cluster is there.
     """
     if name == "local":
-        if address is not None:
-            raise UserError("--address is that of a Ray cluster; use it with --executor ray.")
+        for option, value in (("--address", address), ("--cpus-per-pack", cpus), ("--gpus-per-pack", gpus)):
+            if value is not None:
+                raise UserError(f"{option} is of a Ray cluster; use it with --executor ray.")
         return Local(jobs_of(jobs))
     if name == "ray":
         from bnnbench.experiment.cluster import Cluster
 
-        return Cluster.of(jobs, address, cpus_per_pack, gpus_per_pack)
+        return Cluster.of(jobs, address, cpus, gpus)
     raise UserError(f"--executor must be {' or '.join(NAMES)}, not {name!r}.")

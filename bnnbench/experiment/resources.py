@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from bnnbench.arguments import amount_of
+from bnnbench.errors import UserError
 from bnnbench.experiment.executors import Executor
-from bnnbench.experiment.machine import device_of
 from bnnbench.experiment.threads import large_threads
 
 
@@ -39,8 +39,10 @@ class Resources:
         Raises:
             UserError: no such device, or a number that is none or out of its range.
         """
+        if memory is not None and not executor.limits_memory:
+            raise UserError("--memory is of processes of this machine; a Ray cluster watches over its own.")
         return cls(
-            device_of(device),
+            executor.device(device),
             executor,
             large_threads(threads),
             None if timeout is None else amount_of(timeout, "--timeout", "seconds"),

@@ -72,7 +72,7 @@ def run_request(
     refuse_while_unpacking()
     plan = build_plan(request)
     if tuned is not None:
-        plan = tuned_plan(plan, tuned)
+        plan = tuned_plan(plan, request, tuned)
     return run_plan(plan, db, artifacts, resources, dry_run=dry_run, force=force, quiet=quiet)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import all_packs, restricted
+from bnnbench.errors import UserError
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.executors import Carrier, Executor
 from bnnbench.experiment.guard import Guard
@@ -26,6 +27,7 @@ from bnnbench.store.claims import owner_id
 from bnnbench.store.store import ResultStore
 
 CarryOut = Callable[[Order, PackLine], Iterator[Stored]]
+NO_WORKER = "No worker of the cluster is left. Run again: what is finished is kept."
 MOST_LOSSES = 3  # of workers, by one pack
 Stays = dict[str, list[Job]]  # why packs are trained in this process -> these packs
 
@@ -52,11 +54,11 @@ def run_cells(
     """
     queue = [Job.of(pack, large_threads) for pack in restricted(all_packs(cells, settings.device), missing)]
     jobs = executor.workers(len(queue), [cell for job in queue for cell in job.cells], settings.device)
-    at_once = max(1, jobs // large_threads)
-    stays = _kept_here(queue) if jobs > 1 else {}
+    at_once = executor.large_at_once(jobs, large_threads)
+    stays = _kept_here(queue) if jobs > 1 or not executor.here else {}
     large = [job.large for job in queue if not job.here]
-    workers = min(jobs - bool(stays), large.count(False) + min(large.count(True), at_once))
-    schedule = Schedule(queue, at_once, workers if workers + bool(stays) > 1 else 0)
+    workers = min(jobs - bool(stays and executor.here), large.count(False) + min(large.count(True), at_once))
+    schedule = Schedule(queue, at_once, workers if workers + bool(stays) > 1 or not executor.here else 0)
     runner = Runner(store, schedule, start_session, settings, progress, large_threads, stays, executor)
     with heartbeat(store, runner.owner), runner.with_workers(schedule.workers):
         runner.work(lambda order, line: carry_out(store, order, settings, line), progress.line(), here=True)
@@ -148,6 +150,9 @@ class Runner:
                 self.schedule.stop()
         finally:
             self.schedule.lose_worker()  # what comes back from others is for those that are left
+            if not self._executor.here and self.schedule.abandoned:
+                self.error = self.error or UserError(NO_WORKER)
+                self.schedule.stop()
             worker.join()
 
     def work(self, carry_out: CarryOut, line: PackLine, here: bool) -> None:
@@ -155,7 +160,7 @@ class Runner:
         job, guard = None, Guard(self._start(), self._log)
         try:
             while job := self.schedule.next(here, job):
-                guarded = job.isolated and not job.here and not self._executor.guards
+                guarded = job.isolated and not job.here and (here or not self._executor.guards)
                 self._try(job, guard.carry_out if guarded else carry_out, line)
         finally:
             guard.end()
@@ -174,6 +179,8 @@ class Runner:
             self.schedule.put_back(job)
             raise
         except Lost as how:
+            if self.schedule.stopped:
+                raise
             self._losses[job] += 1
             if self._losses[job] >= MOST_LOSSES:
                 self._fail(job, Died(f"its worker was lost {MOST_LOSSES} times ({how})"), line)
@@ -195,11 +202,13 @@ class Runner:
             if self.schedule.stopped:
                 raise
             job.cells = [*left.values()]
-            self._fail(job, how, line)
-            return
+            if job.cells:
+                self._fail(job, how, line)
+                return
         except Lost:
             job.cells = [*left.values()]
-            raise
+            if job.cells:
+                raise
         self.schedule.done(job)
         line.rest()
 

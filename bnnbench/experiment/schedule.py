@@ -104,6 +104,12 @@ class Schedule:
             self.workers -= 1
             self._changed.notify_all()
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether packs of workers wait, and there are none any more."""
+        with self._changed:
+            return not self.stopped and not self.workers and any(not job.here for job in self._open)
+
     def stop(self) -> None:
         """Nothing comes any more."""
         with self._changed:

@@ -15,7 +15,7 @@ from bnnbench.experiment.request import Request
 from bnnbench.experiment.resources import Resources
 from bnnbench.experiment.run import Summary, run_plan
 from bnnbench.experiment.studies import studies_beside, write_studies
-from bnnbench.experiment.trials import Place, Trial, finished_trials, place_of, trials_of
+from bnnbench.experiment.trials import Setup, Trials, place_of, read_trials, refuse_twins, trials_of
 from bnnbench.methods.space import Space
 
 
@@ -36,32 +36,35 @@ def tune_request(
         export: whether they are also written as studies of Optuna.
 
     Raises:
-        UserError: as `build_plan`; several values of a hyperparameter, or more than `MOST_CELLS` trials.
+        UserError: as `build_plan`; several configurations of a method, one outside its space, or more than `MOST_CELLS`
+            trials.
     """
-    _refuse_grids(request)
     base = build_plan(request)
+    refuse_twins(base.cells, "bnnbench tune")
     if trials * len(base.cells) > MOST_CELLS:
         raise UserError(f"{trials} trials of {len(base.cells):,} cells are more than {MOST_CELLS:,}; split them.")
-    done: dict[Place, list[Trial]] = {}
+    for cell in base.cells:
+        _refuse_outside(cell, free(cell, request))
     summaries: list[Summary] = []
-    for upto in rounds(trials, sampler):
-        plan = trial_plan(request, base, sampler, done, upto)
+    for numbers in rounds(trials, sampler):
+        done = read_trials(db, base.cells) if numbers.start else {}
+        plan = trial_plan(request, base, sampler, done, numbers)
         summaries.append(run_plan(plan, db, None, resources, dry_run=dry_run, force=False, quiet=quiet, keep=False))
         if dry_run:
             break
-        done = finished_trials(db, base.cells) if upto < trials else done
     if export and not dry_run:
-        write_studies(db, base.cells, studies_beside(db))
+        spaces = [(cell, setup_of(cell, request, sampler), free(cell, request)) for cell in base.cells]
+        write_studies(db, spaces, studies_beside(db))
     return _in_all(summaries)
 
 
-def trial_plan(request: Request, base: Plan, sampler: str, done: dict[Place, list[Trial]], upto: int) -> Plan:
-    """All trials up to a number, given those that are done."""
-    cells = [
-        trial
-        for cell in base.cells
-        for trial in trials_of(cell, free(cell, request), sampler, _known(cell, done, upto), upto)
-    ]
+def trial_plan(request: Request, base: Plan, sampler: str, done: Trials, numbers: range) -> Plan:
+    """The trials with these numbers, given those that are done."""
+    cells: list[Cell] = []
+    for cell in base.cells:
+        setup = setup_of(cell, request, sampler)
+        before = [t for t in done.get((place_of(cell, cell.budget.name), setup), []) if t.number < numbers.start]
+        cells += trials_of(cell, free(cell, request), setup, before, numbers)
     return Plan(cells, base.warnings)
 
 
@@ -71,20 +74,27 @@ def free(cell: Cell, request: Request) -> Space:
     return {name: domain for name, domain in cell.method.space().items() if name not in fixed}
 
 
-def _known(cell: Cell, done: dict[Place, list[Trial]], upto: int) -> Sequence[Trial]:
-    return [trial for trial in done.get(place_of(cell, cell.budget.name), []) if trial.number < upto]
+def setup_of(cell: Cell, request: Request, sampler: str) -> Setup:
+    """Which trials those of a cell are."""
+    fixed = sorted(request.settings.get(cell.method.name, {}))
+    return Setup(sampler, ",".join(f"{name}={getattr(cell.method, name)}" for name in fixed))
 
 
-def _refuse_grids(request: Request) -> None:
-    for method, grid in request.settings.items():
-        for name, values in grid.items():
-            if len(values) > 1:
-                raise UserError(f"tune takes one value of {method}.{name}, which then stays as it is; leave out --set.")
+def _refuse_outside(cell: Cell, space: Space) -> None:
+    for name, domain in space.items():
+        if (value := getattr(cell.method, name)) not in domain:
+            raise UserError(
+                f"{cell.method.name}.{name} is {value}, outside of where it is tuned ({domain}); begin within."
+            )
 
 
 def _in_all(summaries: Sequence[Summary]) -> Summary:
-    """What all rounds did: the last one's plan holds those before it."""
-    last = summaries[-1]
+    """What all rounds did."""
     statuses: Counter = sum((Counter(each.statuses) for each in summaries), Counter())
-    warnings = tuple(dict.fromkeys(warning for each in summaries for warning in each.warnings))
-    return replace(last, missing=sum(each.missing for each in summaries), statuses=statuses, warnings=warnings)
+    return replace(
+        summaries[-1],
+        cells=sum(each.cells for each in summaries),
+        missing=sum(each.missing for each in summaries),
+        statuses=statuses,
+        warnings=tuple(dict.fromkeys(warning for each in summaries for warning in each.warnings)),
+    )

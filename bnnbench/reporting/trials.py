@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 
 from bnnbench import names
-from bnnbench.records import Purpose
+from bnnbench.records import Purpose, Status
 from bnnbench.reporting.paired import interval
 from bnnbench.reporting.select import Selection
+from bnnbench.reporting.separable import ranked
 from bnnbench.reporting.statistics import Frame, size_ratio
 
 METRIC = "log_likelihood"
-GROUP = ["task", "method", "rule", "budget"]
+GROUP = ["task", "method", "rule", "budget", "setup"]
 TREES = 32  # of the forest
 
 
@@ -36,7 +37,9 @@ class Trials:
     """The trials of a method on the K splits of a data set, N each.
 
     Attributes:
+        setup: who drew them, and what was not tuned.
         validation, test: scores [K, N], NaN of what has none.
+        flagged: [K, N], by the method's own diagnostics; such a trial is taken only where no other has a score.
         settings: [K][N], of each trial the hyperparameters that are not the same in all.
         gradients: of all trials on a split, on average. ratio: n_test / n_train.
     """
@@ -45,8 +48,10 @@ class Trials:
     method: str
     rule: str
     budget: str
+    setup: str
     validation: np.ndarray
     test: np.ndarray
+    flagged: np.ndarray
     settings: Sequence[Sequence[Mapping[str, Any]]]
     gradients: float
     ratio: float
@@ -57,10 +62,16 @@ class Trials:
         return list(self.settings[0][0])
 
     @property
+    def merit(self) -> np.ndarray:
+        """[K, N]: the larger, the sooner a trial is chosen; -infinity of what has no score."""
+        known = np.where(np.isnan(self.validation), -np.inf, self.validation)
+        ranks = ranked(known) - np.where(self.flagged, known.shape[1], 0)
+        return np.where(known == -np.inf, -np.inf, ranks)
+
+    @property
     def chosen(self) -> list[tuple[int, int]]:
         """Split and number of the trial that is best on its validation rows, of the splits where one has a score."""
-        scores = np.where(np.isfinite(self.validation), self.validation, -np.inf)
-        return [(k, int(own.argmax())) for k, own in enumerate(scores) if np.isfinite(own).any()]
+        return [(k, int(own.argmax())) for k, own in enumerate(self.merit) if np.isfinite(own).any()]
 
     def numbers(self) -> list[int]:
         """1, 2, 4 ... and all."""
@@ -69,18 +80,17 @@ class Trials:
 
     def best_of(self, n: int) -> tuple[float, float, float]:
         """Mean over splits of the expected test score of the best of n, and its 95 % interval."""
-        values = np.array([expected(v, t, n) for v, t in zip(self.validation, self.test, strict=True)])
+        values = np.array([expected(m, t, n) for m, t in zip(self.merit, self.test, strict=True)])
         return float(values.mean()), *interval(values, self.ratio)
 
 
-def expected(validation: np.ndarray, test: np.ndarray, n: int) -> float:
-    """Of n trials drawn without replacement, the test score to be expected of the one that validates best; those
-    without a score validate worst, and cost -infinity where nothing else was drawn."""
-    order = np.lexsort((-np.arange(len(validation)), np.nan_to_num(validation, nan=-np.inf)))
-    total = math.comb(len(order), n)
-    weights = np.array([math.comb(i, n - 1) / total for i in range(len(order))])
-    drawn = weights > 0
-    return float((weights[drawn] * np.nan_to_num(test[order], nan=-np.inf)[drawn]).sum())
+def expected(merit: np.ndarray, test: np.ndarray, n: int) -> float:
+    """Of n trials drawn without replacement, the test score to be expected of the one of most merit, of equal ones the
+    first; -infinity where one that has no score may be all that was drawn."""
+    order = np.lexsort((-np.arange(len(merit)), merit))
+    weights = np.array([math.comb(i, n - 1) for i in range(len(order))]) / math.comb(len(order), n)
+    drawn, scores = weights > 0, np.where(np.isnan(test), -np.inf, test)[order]
+    return float((weights[drawn] * scores[drawn]).sum())
 
 
 def trials_of(selection: Selection) -> list[Trials]:
@@ -95,35 +105,38 @@ def _trials_in(store: Any) -> list[Trials]:
     )
     if attempts.empty:
         return []
-    parts = attempts["split"].map(names.parse_split)
-    attempts = attempts.assign(rule=[rule for rule, _ in parts], number=attempts["config"].map(_number))
+    labels = attempts["config"].str.extract(r"^(?P<sampler>[^ ]+)-(?P<number>\d+)(?P<fixed>.*)$")
+    attempts = attempts.assign(
+        rule=attempts["split"].map(lambda split: names.parse_split(split)[0]),
+        number=labels["number"].astype(int),
+        setup=labels["sampler"] + labels["fixed"],
+    )
     values = scores[scores["metric"] == METRIC].pivot_table(index="fingerprint", columns="evaluation", values="value")
     attempts = attempts.join(values.reindex(columns=[names.VALIDATION, names.TEST]), on="fingerprint")
     sizes = scores.assign(rule=scores["split"].map(lambda split: names.parse_split(split)[0]))
-    return [
-        _trials(place, own, sizes[sizes["task"] == place[0]])
-        for place, own in attempts.groupby(GROUP, sort=False)
-        if own["number"].nunique() > 1
-    ]
+    found = (
+        _trials(place, own, sizes[sizes["task"] == place[0]]) for place, own in attempts.groupby(GROUP, sort=False)
+    )
+    return [each for each in found if each is not None]
 
 
-def _number(label: str) -> int:
-    return int(label.rpartition("-")[2])
-
-
-def _trials(place: tuple[str, str, str, str], own: Frame, scores: Frame) -> Trials:
-    """Of those splits alone that have all trials."""
+def _trials(place: tuple[str, ...], own: Frame, scores: Frame) -> Trials | None:
+    """Those that all splits have; None where that is fewer than two."""
+    splits = own["split"].nunique()
+    own = own[own.groupby("number")["split"].transform("nunique") == splits].sort_values(["split", "number"])
     count = own["number"].nunique()
-    whole = own.groupby("split")["number"].transform("nunique") == count
-    own = own[whole].sort_values(["split", "number"])
+    if count < 2:
+        return None
     columns = [names.VALIDATION, names.TEST, "gradients"]
     validation, test, gradients = (own[name].to_numpy(dtype=float).reshape(-1, count) for name in columns)
+    flagged = (own["status"] == Status.UNCONVERGED.value).to_numpy().reshape(-1, count)
     settings = [json.loads(text) for text in own["configuration"]]
     fields = [name for name in settings[0] if len({str(each[name]) for each in settings}) > 1]
     varied = [{name: each[name] for name in fields} for each in settings]
     by_split = [varied[start : start + count] for start in range(0, len(varied), count)]
-    ratio = size_ratio(scores, place[2])
-    return Trials(*place, validation, test, by_split, float(gradients.sum(1).mean()), ratio)
+    task, method, rule, budget, setup = map(str, place)
+    ratio, spent = size_ratio(scores, rule), float(gradients.sum(1).mean())
+    return Trials(task, method, rule, budget, setup, validation, test, flagged, by_split, spent, ratio)
 
 
 def importance(trials: Trials) -> dict[str, float]:
@@ -134,7 +147,7 @@ def importance(trials: Trials) -> dict[str, float]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    ranks = np.nan_to_num(trials.validation, nan=-np.inf).argsort(1).argsort(1)
+    ranks = ranked(trials.merit)
     tried = [values for own in trials.settings for values in own]
     spaces = {name: _range([values[name] for values in tried]) for name in trials.fields}
     study = optuna.create_study(direction="maximize")

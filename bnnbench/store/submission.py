@@ -27,7 +27,7 @@ from bnnbench.store.series import decode
 from bnnbench.store.store import ResultStore
 from bnnbench.store.tables import IS_CURRENT, Attempt, Base, Cell, Method, Task, utc_now
 
-FORMAT, VERSION = "bnnbench submission", 1
+FORMAT, VERSION = "bnnbench submission", 2
 ENDINGS = (".json", ".zip")
 CONTENT, ARTIFACTS = "submission.json", "artifacts/"
 KIND = "predictive"  # of the artifacts that a zip holds

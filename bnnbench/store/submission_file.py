@@ -140,9 +140,9 @@ def _content(data: bytes, path: Path) -> dict[str, Any]:
         raise Damaged(f"{path} is no submission; make one by `bnnbench submit`.")
     version = content.get("version")
     if version != VERSION or isinstance(version, bool):
-        raise Damaged(
-            f"{path} is of version {version!r:.40} of the format, and this bnnbench reads {VERSION}; upgrade it."
-        )
+        older = type(version) is int and version < VERSION
+        remedy = "make it again by `bnnbench submit`" if older else "upgrade bnnbench"
+        raise Damaged(f"{path} is of version {version!r:.40} of the format, and {VERSION} is read here; {remedy}.")
     if fault := next(_faults(content), None):
         raise Damaged(f"{path} has not the form of a submission: {fault}.")
     return content

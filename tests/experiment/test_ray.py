@@ -1,5 +1,6 @@
 """Packs on a Ray cluster of two nodes on this machine: the same numbers, and nothing lost with a node."""
 
+import socket
 import threading
 import time
 
@@ -41,6 +42,7 @@ def test_the_numbers_are_those_of_one_process(on_ray, tmp_path):
     pd.testing.assert_frame_equal(*scores, check_exact=True)
     with ResultStore(tmp_path / "ray.db", read_only=True) as store:
         assert store.running().empty
+        assert set(store.sessions()["host"]) == {socket.gethostname()}
         fingerprint = store.attempts(method="map").fingerprint[0]
         assert store.artifact(fingerprint, "posterior")  # which came by the network
     assert bnnbench.run(METHODS, TASK, db=tmp_path / "ray.db", **on_ray).missing == 0
@@ -52,6 +54,16 @@ def test_further_test_sets_and_trials_are_recorded_from_afar(on_ray, tmp_path):
     assert "test-temperature" in set(bnnbench.scores(tmp_path / "r.db").evaluation)
     summary = bnnbench.tune("map", "diabetes", splits="0,1", trials=3, db=tmp_path / "t.db", **on_ray)
     assert (summary.cells, summary.statuses) == (6, {"ok": 6})
+
+
+@pytest.mark.timeout(300)
+def test_a_single_pack_is_not_trained_by_the_run_itself(on_ray, tmp_path):
+    from worker_samples import Talking
+
+    summary = bnnbench.run(Talking(), "toy-antoran", jobs=1, db=tmp_path / "r.db", **on_ray)
+    assert summary.statuses == {"ok": 1}
+    with ResultStore(tmp_path / "r.db", read_only=True) as store:
+        assert len(store.sessions()) == 1  # that of the worker
 
 
 @pytest.mark.timeout(300)
@@ -102,8 +114,13 @@ def rows(path):
         ({"address": "auto"}, "--address is that of a Ray cluster"),
         ({"executor": "ray", "cpus_per_pack": 64.0}, "fewer than a pack takes"),
         ({"executor": "ray", "cpus_per_pack": 0.0}, "--cpus-per-pack"),
+        ({"executor": "ray", "memory": 1.0}, "--memory is of processes of this machine"),
+        ({"executor": "ray", "device": "cuda"}, "--device cuda on a Ray cluster needs --gpus-per-pack"),
+        ({"executor": "ray", "gpus_per_pack": 1.0}, "--gpus-per-pack is for --device cuda"),
+        ({"executor": "ray", "address": "10.0.0.1:6379"}, "is connected to the Ray cluster at"),
+        ({"cpus_per_pack": 2.0}, "--cpus-per-pack is of a Ray cluster"),
     ],
 )
 def test_bad_input_is_one_sentence(cluster, options, sentence, tmp_path):
     with pytest.raises(UserError, match=sentence):
-        bnnbench.run("map", "toy-antoran", db=tmp_path / "r.db", **LIKE, **options)
+        bnnbench.run("map", "toy-antoran", db=tmp_path / "r.db", **{**LIKE, **options})

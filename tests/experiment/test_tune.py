@@ -58,7 +58,7 @@ def test_trials_are_the_same_on_every_split_and_begin_with_the_defaults(tuned):
                            "WHERE name = 'map'")  # fmt: skip
     by_split = {split: sorted((label, config) for s, label, config in found if s == split) for split in (0, 1, 2)}
     assert by_split[0] == by_split[1] == by_split[2]
-    assert [label for label, _ in by_split[0]] == [f"trial-{n:02d}" for n in range(6)]
+    assert [label for label, _ in by_split[0]] == [f"qmc-{n:02d}" for n in range(6)]
     assert json.loads(by_split[0][0][1]) == {"early_stopping": True, "lr": 0.01, "prior_scale": 1.0}
 
 
@@ -119,8 +119,10 @@ def test_flagged_trials_come_after_all_others():
     [
         ("tune --methods map --task diabetes --sampler grid", "--sampler must be qmc or tpe, not 'grid'."),
         ("tune --methods map --task diabetes --trials 0", "--trials must be"),
-        ("tune --methods map --task diabetes --set map.lr=0.1,0.2", "tune takes one value of map.lr"),
+        ("tune --methods map --task diabetes --set map.lr=0.1,0.2",
+         "bnnbench tune takes one configuration of map on diabetes, not 2"),
         ("tune --methods map,sgld --task diabetes --trials 10000", "10000 trials of 20 cells are more than 100,000"),
+        ("run --methods map --task diabetes --tuned none.db --set map.lr=0.1", "--tuned chooses the configurations"),
         ("run --methods map --task diabetes --tuned none.db", "There is no database none.db with trials"),
         ("list tasks --space", "--space is of methods, not of tasks"),
     ],
@@ -140,7 +142,7 @@ def test_methods_without_trials_are_left_out_with_a_warning(tuned, tmp_path):
         bnnbench.run("sgld", "diabetes", **options)
     summary = bnnbench.run("map,sgld", "diabetes", **options)
     assert summary.cells == 3
-    assert any("sgld on diabetes: skipped, for a split has no trials" in text for text in summary.warnings)
+    assert any("sgld on diabetes: skipped. One of its splits has no trials." in text for text in summary.warnings)
 
 
 def test_status_and_listing_tell_of_trials(tuned):
@@ -172,6 +174,10 @@ def test_trials_are_written_as_studies_of_optuna(tmp_path):
     wanted = max(rows(path, SCORES.format("validation")), key=lambda line: (line[0] == 0, line[3]))
     assert study.best_value == wanted[3]
     assert study.best_params["lr"] == json.loads(wanted[2])["lr"]
+    options = {"settings": "map.lr=0.5", "export": "optuna", "db": tmp_path / "s.db", **SMALL}  # beyond its range
+    bnnbench.tune("map", "diabetes", trials=2, splits="0", **options)
+    place = f"sqlite:///{tmp_path}/s.optuna.db"
+    assert set(optuna.load_study(study_name=None, storage=place).best_params) == {"prior_scale"}
 
 
 def test_what_trials_chose_is_submitted_and_scored_again(tmp_path):
@@ -183,3 +189,61 @@ def test_what_trials_chose_is_submitted_and_scored_again(tmp_path):
     bnnbench.merge([tmp_path / "mine.zip"], tmp_path / "all.db")
     assert set(bnnbench.scores(tmp_path / "all.db").config) == {"tuned-3"}
     assert bnnbench.rescore(results, calibrate="temperature").cells == 10
+
+
+def test_unequal_trials_are_told_and_left_out(tuned, tmp_path):
+    """Else one row would be torn in two."""
+    path = tmp_path / "t.db"
+    path.write_bytes(tuned[0].read_bytes())
+    bnnbench.tune("map", "diabetes", trials=8, splits="0", db=path, **SMALL)
+    summary = bnnbench.run("constant,map", "diabetes", splits=SPLITS, db=tmp_path / "r.db", tuned=path, **SMALL)
+    assert summary.cells == 3
+    assert any("map on diabetes: skipped. Its splits have no equal number of trials" in w for w in summary.warnings)
+
+
+def test_trials_of_several_kinds_are_told_apart(tuned, tmp_path):
+    path = tmp_path / "t.db"
+    path.write_bytes(tuned[0].read_bytes())
+    assert bnnbench.tune("map", "diabetes", trials=6, sampler="tpe", splits=SPLITS, db=path, **SMALL).missing == 18
+    assert bnnbench.tune("map", "diabetes", trials=6, splits=SPLITS, db=path, **SMALL).missing == 0
+    with pytest.raises(UserError, match="holds no trials"):
+        bnnbench.run("map", "diabetes", splits=SPLITS, db=tmp_path / "r.db", tuned=path, **SMALL)
+
+
+def test_all_seeds_take_the_choice(tuned, tmp_path):
+    bnnbench.run("map", "diabetes", splits=SPLITS, seeds=2, db=tmp_path / "r.db", tuned=tuned[0], **SMALL)
+    found = rows(tmp_path / "r.db", "SELECT split_index, seed, config FROM cell ORDER BY 1, 2")
+    assert [config for _, seed, config in found if seed == 0] == [config for _, seed, config in found if seed == 1]
+
+
+def test_a_failed_trial_keeps_its_number(tmp_path, monkeypatch):
+    """And is tried again; what was drawn after it stays."""
+    from bnnbench.methods.map import MAP
+
+    path, update, failing = tmp_path / "t.db", MAP.init, [True]
+
+    def init(self, key, problem):
+        if failing[0] and self.prior_scale > 5:
+            raise RuntimeError("no luck")
+        return update(self, key, problem)
+
+    monkeypatch.setattr(MAP, "init", init)
+    options = {"trials": 12, "sampler": "tpe", "splits": "0", "db": path, **SMALL}
+    first = bnnbench.tune("map", "diabetes", **options)
+    failed = first.statuses.get("failed", 0)
+    assert (first.cells, failed > 0) == (12, True)
+    labels = rows(path, "SELECT label, config FROM cell ORDER BY 1")
+    assert [label for label, _ in labels] == [f"tpe-{n:02d}" for n in range(12)]
+    assert bnnbench.tune("map", "diabetes", **options).missing == failed
+    assert rows(path, "SELECT label, config FROM cell ORDER BY 1") == labels
+
+
+def test_two_configurations_of_a_method_are_refused(tuned, tmp_path):
+    from bnnbench.methods.map import MAP
+
+    with pytest.raises(UserError, match="takes one configuration of map on diabetes, not 2"):
+        bnnbench.tune([MAP(), MAP(lr=0.05)], "diabetes", db=tmp_path / "t.db", **SMALL)
+    with pytest.raises(UserError, match="outside of where it is tuned"):
+        bnnbench.tune(MAP(lr=0.5), "diabetes", db=tmp_path / "t.db", **SMALL)
+    with pytest.raises(UserError, match="chooses the configurations itself"):
+        bnnbench.run(MAP(), "diabetes", db=tmp_path / "r.db", tuned=tuned[0], **SMALL)

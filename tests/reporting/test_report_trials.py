@@ -33,15 +33,16 @@ def test_the_expected_best_of_n_is_the_mean_over_all_subsets(n):
 
 
 def test_a_diverged_trial_is_chosen_only_where_nothing_else_was_drawn():
-    validation, test = np.array([1.0, np.nan, 2.0]), np.array([5.0, np.nan, 7.0])
-    assert expected(validation, test, 1) == -math.inf
-    assert expected(validation, test, 2) == pytest.approx((5 + 7 + 7) / 3)
+    merit, test = np.array([1.0, -np.inf, 2.0]), np.array([5.0, np.nan, 7.0])
+    assert expected(merit, test, 1) == -math.inf
+    assert expected(merit, np.array([5.0, -np.inf, 7.0]), 1) == -math.inf
+    assert expected(merit, test, 2) == pytest.approx((5 + 7 + 7) / 3)
 
 
 def trial(method, split, number, validation, test, **settings):
     """A finished trial; without scores one that has diverged."""
     cell = replace(
-        made_cell(method=method, task="yacht", index=split), purpose=Purpose.TUNE.value, label=f"trial-{number:02d}",
+        made_cell(method=method, task="yacht", index=split), purpose=Purpose.TUNE.value, label=f"qmc-{number:02d}",
         config=json.dumps(settings),
     )  # fmt: skip
     if validation is None:
@@ -105,14 +106,33 @@ def test_what_matters_is_told_from_what_does_not():
     draw = np.random.default_rng(0)
     settings = [{"lr": float(10 ** draw.uniform(-4, -1)), "noise": float(draw.uniform())} for _ in range(100)]
     scores = np.array([[-abs(np.log(each["lr"] / 0.01)) for each in settings]])
-    matters = importance(Trials("yacht", "map", "10fold", "full", scores, scores, [settings], 0.0, 1 / 9))
+    matters = importance(
+        Trials("yacht", "map", "10fold", "full", "qmc", scores, scores, scores > 0, [settings], 0.0, 1 / 9)
+    )
     assert matters["lr"] > 0.9
     assert sum(matters.values()) == pytest.approx(1)
 
 
+def test_flagged_trials_are_chosen_only_where_all_are(store):
+    found = next(each for each in trials_of(select(store)) if each.method == "map")
+    flagged = np.zeros((K, N), bool)
+    flagged[0, 3] = flagged[1] = True
+    assert replace(found, flagged=flagged).chosen == [(0, 5), (1, 3), (2, 3), (3, 0)]
+
+
+def test_trials_that_a_split_lacks_are_left_out(tmp_path):
+    outcomes = [trial("map", split, number, -1.0, -1.0, lr=RATES[number])
+                for split, numbers in ((0, (0, 1, 2)), (1, (0, 1, 3))) for number in numbers]  # fmt: skip
+    outcomes.append(trial("sgld", 0, 0, -1.0, -1.0, lr=0.1))
+    outcomes.append(Outcome(made_cell(method="map", task="yacht"), Status.OK, evaluations=outcomes[0].evaluations))
+    with fill(tmp_path / "r.db", outcomes, SUITE_METHODS) as filled:
+        (found,) = trials_of(select(filled))
+    assert found.test.shape == (2, 2)
+
+
 def test_tables_of_trials(store):
     tables = {table.name: table for table in trial_tables(trials_of(select(store)))}
-    counts, chosen = tables["trials-yacht-10fold-full"], tables["trials-yacht-10fold-full-chosen"]
+    counts, chosen = tables["trials-yacht-10fold-full-qmc"], tables["trials-yacht-10fold-full-qmc-chosen"]
     assert counts.grid.header == ("method", "default", "best of 1", "best of 2", "best of 4", "best of 6", "gradients")
     rows = dict(counts.grid.rows)
     assert rows["map"][-1][0] == "6,000"
@@ -128,7 +148,7 @@ def test_defaults_stand_beside_tuned_and_ranks_under_both(store):
     tables = {table.name: table for table in tuned_tables(selection, section)}
     gains = tables["uci-10fold-tuned-log_likelihood"].numbers
     np.testing.assert_allclose(gains.set_index("a")["difference"].loc[["map [tuned-6]", "sgld [tuned-6]"]], [0.5, 0.1])
-    ranks = tables["uci-10fold-tuned-ranks-log_likelihood"].numbers.set_index("method")
+    ranks = tables["uci-10fold-tuned-6-ranks-log_likelihood"].numbers.set_index("method")
     assert ranks.loc["map"].tolist() == [2, 1]  # behind by its defaults, ahead tuned
     assert ranks.loc["sgld"].tolist() == [1, 2]
 
@@ -137,5 +157,5 @@ def test_the_report_has_a_page_of_trials(store, tmp_path):
     build(store, tmp_path / "out", figures=["none"])
     assert "score against the number of trials" in (tmp_path / "out/tuning.md").read_text()
     assert "](tuning.md)" in (tmp_path / "out/index.md").read_text()
-    assert "trial-0" not in (tmp_path / "out/uci-10fold.md").read_text()
-    assert (tmp_path / "out/tables/trials-yacht-10fold-full.csv").exists()
+    assert "qmc-0" not in (tmp_path / "out/uci-10fold.md").read_text()
+    assert (tmp_path / "out/tables/trials-yacht-10fold-full-qmc.csv").exists()

@@ -29,10 +29,10 @@ CHOSEN = (
 
 def trial_tables(found: Sequence[Trials]) -> Iterator[Table]:
     """Two tables a data set and split rule."""
-    places = list(dict.fromkeys((each.task, each.rule, each.budget) for each in found))
-    for task, rule, budget in places:
-        own = [each for each in found if (each.task, each.rule, each.budget) == (task, rule, budget)]
-        name, place = f"trials-{task}-{rule}-{budget}", f"{task} ({rule}, budget {budget})"
+    places = list(dict.fromkeys((each.task, each.rule, each.budget, each.setup) for each in found))
+    for task, rule, budget, setup in places:
+        own = [each for each in found if (each.task, each.rule, each.budget, each.setup) == (task, rule, budget, setup)]
+        name, place = f"trials-{task}-{rule}-{budget}-{setup}", f"{task} ({rule}, budget {budget}, {setup})"
         lines = [line for each in own for line in _counts(each)]
         title = f"{place}: score against the number of trials"
         yield Table(name, title, _count_grid(own, lines), COUNTS, pd.DataFrame(lines))
@@ -73,7 +73,7 @@ def _chosen(trials: Trials) -> Iterator[dict[str, Any]]:
         tried = {each[field] for own in trials.settings for each in own}
         ordered = not any(isinstance(value, str | bool) for value in tried)
         yield {
-            "method": trials.method, "hyperparameter": field, "median": sorted(values)[len(values) // 2],
+            "method": trials.method, "hyperparameter": field, "median": sorted(values)[(len(values) - 1) // 2],
             "least": min(values), "largest": max(values), "splits": len(values),
             "kept": sum(number == 0 for _, number in chosen),
             "at_an_end": sum(value in (min(tried), max(tried)) for value in values) if ordered else None,

@@ -44,12 +44,17 @@ def tuned_tables(selection: Selection, section: Section) -> Iterator[Table]:
             frame: Frame = pd.DataFrame(lines)
             title = f"{section.group}: what tuning brings, {words(metric)}"
             yield Table(f"{section.name}-tuned-{metric}", title, difference_grid(frame, frame["a"]), GAINS, frame)
-        if ranks := _ranks(selection, section, metric, pairs):
-            title = f"{section.group}: ranks by defaults and tuned, {words(metric)}"
-            header = ["method", "by default", "tuned", "moves by"]
-            texts = [[row, number(d, 2), number(t, 2), number(d - t, 2)] for row, d, t in ranks]
-            numbers = pd.DataFrame(ranks, columns=["method", "rank_default", "rank_tuned"])
-            yield Table(f"{section.name}-tuned-ranks-{metric}", title, Grid.of_texts(header, texts), RANKS, numbers)
+        for label in dict.fromkeys(row.partition(" ")[2] for row, _ in pairs):
+            own = [pair for pair in pairs if pair[0].partition(" ")[2] == label]
+            if ranks := _ranks(selection, section, metric, own):
+                name = label.strip("[]")
+                title = f"{section.group}: ranks by defaults and {name}, {words(metric)}"
+                header = ["method", "by default", name, "moves by"]
+                texts = [[row, number(d, 2), number(t, 2), number(d - t, 2)] for row, d, t in ranks]
+                numbers = pd.DataFrame(ranks, columns=["method", "rank_default", "rank_tuned"])
+                yield Table(
+                    f"{section.name}-{name}-ranks-{metric}", title, Grid.of_texts(header, texts), RANKS, numbers
+                )
 
 
 def _pairs(section: Section) -> list[Pair]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bnnbench.names import VALIDATION
+from bnnbench.records import Purpose
 from bnnbench.reporting.comparison import Comparison, comparison
 from bnnbench.reporting.escape import escape_markdown
 from bnnbench.reporting.select import Section
@@ -30,7 +31,8 @@ class Tuning:
 def tunings(section: Section) -> list[Tuning]:
     """One for each method that has several configurations here."""
     found = []
-    for method, own in section.scores.groupby("method", sort=False):
+    given = section.scores[section.scores["purpose"] != Purpose.TUNED.value]  # chosen by these rows before
+    for method, own in given.groupby("method", sort=False):
         if own["config"].nunique() >= 2:
             rows = set(own["row"])
             made = tuning(own, str(method), [row for row in section.rows if row in rows], section.tasks)
