@@ -193,7 +193,8 @@ class Runner:
             return
         first, left = job.cells[0], {cell.record.fingerprint: cell for cell in job.cells}
         threads = threads_of(first, self._large)
-        order = Order(job.cells, self.owner, self._session(threads), threads)
+        session = self._session(threads) if self._executor.here or job.here else 0  # elsewhere workers begin their own
+        order = Order(job.cells, self.owner, session, threads)
         line.begin(str(job), len(job.cells), first.steps)
         try:
             for part in carry_out(order, line):

@@ -111,7 +111,7 @@ def rows(path):
     ("options", "sentence"),
     [
         ({"executor": "slurm"}, "--executor must be local or ray, not 'slurm'"),
-        ({"address": "auto"}, "--address is that of a Ray cluster"),
+        ({"address": "auto"}, "--address is of a Ray cluster"),
         ({"executor": "ray", "cpus_per_pack": 64.0}, "fewer than a pack takes"),
         ({"executor": "ray", "cpus_per_pack": 0.0}, "--cpus-per-pack"),
         ({"executor": "ray", "memory": 1.0}, "--memory is of processes of this machine"),
