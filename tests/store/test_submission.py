@@ -272,7 +272,7 @@ def test_faults(folder, tmp_path, kind):
 
 
 def deep(depth=100_000):
-    return b'{"format": "bnnbench submission", "version": 1, "cells": ' + b"[" * depth + b"]" * depth + b"}"
+    return b'{"format": "bnnbench submission", "version": 2, "cells": ' + b"[" * depth + b"]" * depth + b"}"
 
 
 FORMS = {  # of no submission at all
@@ -286,7 +286,8 @@ FORMS = {  # of no submission at all
     "nested deeply": lambda text: deep(),
     "a list": lambda text: b"[1, 2]",
     "another format": lambda text: text.replace(b"bnnbench submission", b"something else"),
-    "a newer format": lambda text: text.replace(b'"version": 1', b'"version": 2', 1),
+    "a newer format": lambda text: text.replace(b'"version": 2', b'"version": 3', 1),
+    "an older format": lambda text: text.replace(b'"version": 2', b'"version": 1', 1),
     "a number of many digits": lambda text: text.replace(b'"n": 160', b'"n": ' + b"9" * 5000, 1),
     "a number that no database holds": lambda text: text.replace(b'"n": 160', b'"n": 99999999999999999999', 1),
     "a field missing": lambda text: text.replace(b'"seed": 0,', b"", 1),
