@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -10,16 +11,26 @@ import click
 from bnnbench.cli.common import data_option, db_option, table
 
 
-def cluster_options(command: Any) -> Any:
-    """Options of commands that train, on one machine or on many."""
-    for option in (
-        click.option("--gpus-per-pack", type=float, help="The same of GPUs.  [default: 0]"),
-        click.option("--cpus-per-pack", type=float, help="What a pack takes in a Ray cluster.  [default: 1]"),
-        click.option(
-            "--address", help="Of the Ray cluster; auto: the one of this machine.  [default: RAY_ADDRESS, or begin one]"
-        ),
-        click.option("--executor", default="local", show_default=True, help="local, or ray: a Ray cluster's machines."),
-    ):
+MEANS = (
+    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+    click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU."),
+    click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]"),
+    click.option("--timeout", type=float, help="Seconds after which a pack is stopped."),
+    click.option(
+        "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
+    ),
+    click.option("--executor", default="local", show_default=True, help="local, or ray: a Ray cluster's machines."),
+    click.option(
+        "--address", help="Of the Ray cluster; auto: the one of this machine.  [default: RAY_ADDRESS, or begin one]"
+    ),
+    click.option("--cpus-per-pack", type=float, help="What a pack takes in a Ray cluster.  [default: 1]"),
+    click.option("--gpus-per-pack", type=float, help="The same of GPUs.  [default: 0]"),
+)
+
+
+def means(command: Callable) -> Callable:
+    """The options of what a command trains with."""
+    for option in reversed(MEANS):
         command = option(command)
     return command
 
@@ -54,14 +65,7 @@ def cluster_options(command: Any) -> Any:
 @db_option
 @click.option("--artifacts", metavar="FOLDER", help="Folder of posteriors, stored with the database the first time.")
 @data_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU.")
-@click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]")
-@cluster_options
-@click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
-@click.option(
-    "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
-)
+@means
 @click.option("--tuned", metavar="DB", help="Take the configurations that were best in `bnnbench tune --db DB`.")
 @click.option("--exhaustive", is_flag=True, help="Sweeps of --test-sets over all test images, with all samples.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
@@ -108,14 +112,7 @@ def run(dry_run: bool, db: str, **options: Any) -> None:
 )
 @click.option("--db", default="tune.db", show_default=True, help="SQLite file or database URL of the trials.")
 @data_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU.")
-@click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]")
-@cluster_options
-@click.option("--timeout", type=float, help="Seconds after which a pack is stopped.")
-@click.option(
-    "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"
-)
+@means
 @click.option("--export", type=click.Choice(["optuna"]), help="Write the trials as studies for optuna-dashboard, too.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained.")
 def tune(dry_run: bool, db: str, **options: Any) -> None:
