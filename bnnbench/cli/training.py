@@ -10,7 +10,6 @@ import click
 
 from bnnbench.cli.common import data_option, db_option, table
 
-
 MEANS = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
     click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU."),
