@@ -159,7 +159,6 @@ def status(db: str, watch: float | None) -> None:
       bnnbench status --db results.db
       bnnbench status --watch --db results.db
     """
-    from bnnbench.records import Purpose
     from bnnbench.store.store import ResultStore
 
     if watch is not None:
@@ -169,7 +168,7 @@ def status(db: str, watch: float | None) -> None:
     with ResultStore(db, read_only=True) as store:
         attempts: Any = store.attempts(purpose=None)
         running: Any = store.running()
-    trial = attempts["purpose"] == Purpose.TUNE.value
+    trial = attempts["purpose"] == "tune"
     attempts = attempts.assign(config=attempts["config"].mask(trial, "trials"))
     if attempts.empty and running.empty:
         click.echo(f"{store.address} holds no results yet.")
