@@ -149,7 +149,9 @@ def test_the_parameters_are_one_network_s(kind):
 def test_a_point_is_the_network():
     posterior = KINDS["point"]()
     found = posterior.predictive(KEY, PROBLEM, X, 99)
-    assert_close(found.mean[0], PROBLEM.apply(posterior.params, X)[:, 0], rtol=0, atol=0)
+    assert_close(
+        found.mean[0], PROBLEM.apply(posterior.params, X)[:, 0], rtol=0, atol=1e-15
+    )  # another kernel may round the last bit otherwise
     assert posterior.moments() is None
 
 
