@@ -80,13 +80,13 @@ def test_who_ends_the_worker_fails_alone(on_ray, tmp_path):
 def test_a_node_that_is_lost_takes_no_cell_with_it(cluster, on_ray, tmp_path, monkeypatch):
     from bnnbench.experiment import cluster as module
 
-    monkeypatch.setattr(module, "START_S", 10.0)
     node = cluster.add_node(num_cpus=1)
     path = tmp_path / "r.db"
 
     def pull_the_plug():
         while len(rows(path)) < 2:  # in the middle of it
             time.sleep(0.05)
+        monkeypatch.setattr(module, "START_S", 10.0)  # the lost one finds no room; the first starts took what they took
         cluster.remove_node(node, allow_graceful=False)
 
     thread = threading.Thread(target=pull_the_plug, daemon=True)
