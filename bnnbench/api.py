@@ -113,8 +113,9 @@ def run(
         seeds: number of training seeds, 0 ... seeds - 1.
         settings: `method.param=value` strings; several values with commas make a grid.
         db: path of an SQLite file, or a database URL.
-        artifacts: the folder of posteriors and other arrays, stored with the database the first time; None for the one
-            that is stored, or `NAME.artifacts` beside an SQLite file or in the working directory.
+        artifacts: the folder of posteriors and other arrays, or its URL in an object store (`s3://bucket/name`), stored
+            with the database the first time; None for the one that is stored, or `NAME.artifacts` beside an SQLite file
+            or in the working directory.
         data_dir: the data root, see `bnnbench data list`.
         device: `auto`, `cpu` or `cuda`.
         jobs: processes that train at once; 1 for this one alone. None for one a core, or one in all on a GPU and
@@ -150,23 +151,31 @@ def run(
     splits = renamed("--splits", splits, None, "--folds", folds)
     where = executor_of(executor, jobs, address, cpus_per_pack, gpus_per_pack)
     resources = Resources.of(device, where, threads, timeout, memory)
-    request = Request(
-        methods=entries_of(methods, "--methods", Inference),
-        tasks=entries_of(tasks, "--task", Task),
-        budget=budget_of(text_of(budget, "--budget")),
-        test_sets=names_of(test_sets, "--test-sets"),
-        calibrations=names_of(calibrate, "--calibrate"),
-        split_rule=None if split_rule is None else text_of(split_rule, "--split-rule"),
-        splits=None if splits is None else wholes_of(splits, "--splits"),
-        seeds=seeds,
-        settings=parse_overrides(settings),
-        root=None if data_dir is None else path_of(data_dir, "--data-dir"),
+    request = _request(
+        methods, tasks, budget, split_rule, splits, settings, data_dir,
+        test_sets=names_of(test_sets, "--test-sets"), calibrations=names_of(calibrate, "--calibrate"), seeds=seeds,
         exhaustive=exhaustive,
-    )
+    )  # fmt: skip
     return run_request(
         request, db, artifacts, resources, dry_run=dry_run, force=force, quiet=quiet,
         tuned=None if tuned is None else path_of(tuned, "--tuned"),
     )  # fmt: skip
+
+
+def _request(
+    methods: Any, tasks: Any, budget: Any, split_rule: Any, splits: Any, settings: Any, data_dir: Any, **more: Any
+) -> Request:
+    """What is asked for, as it was given."""
+    return Request(
+        methods=entries_of(methods, "--methods", Inference),
+        tasks=entries_of(tasks, "--task", Task),
+        budget=budget_of(text_of(budget, "--budget")),
+        split_rule=None if split_rule is None else text_of(split_rule, "--split-rule"),
+        splits=None if splits is None else wholes_of(splits, "--splits"),
+        settings=parse_overrides(settings),
+        root=None if data_dir is None else path_of(data_dir, "--data-dir"),
+        **more,
+    )
 
 
 def tune(
@@ -229,15 +238,7 @@ def tune(
         raise UserError(f"--export must be optuna, not {export!r}.")
     where = executor_of(executor, jobs, address, cpus_per_pack, gpus_per_pack)
     resources = Resources.of(device, where, threads, timeout, memory)
-    request = Request(
-        methods=entries_of(methods, "--methods", Inference),
-        tasks=entries_of(tasks, "--task", Task),
-        budget=budget_of(text_of(budget, "--budget")),
-        split_rule=None if split_rule is None else text_of(split_rule, "--split-rule"),
-        splits=None if splits is None else wholes_of(splits, "--splits"),
-        settings=parse_overrides(settings),
-        root=None if data_dir is None else path_of(data_dir, "--data-dir"),
-    )
+    request = _request(methods, tasks, budget, split_rule, splits, settings, data_dir)
     number = whole_of(trials, "--trials", MOST_TRIALS)
     return tune_request(
         request, number, sampler, db, resources, dry_run=dry_run, quiet=quiet, export=export is not None

@@ -58,7 +58,7 @@ OTHERS = {
     "arguments": set(),
     "registry": set(),
     "records": {"numpy"},
-    "store": {"sqlalchemy", "alembic", "numpy", "pandas", "psutil", "safetensors"},
+    "store": {"sqlalchemy", "alembic", "numpy", "pandas", "psutil", "safetensors", "platformdirs", "upath"},
     "reporting": {
         "numpy",
         "pandas",

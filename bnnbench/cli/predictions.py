@@ -49,7 +49,11 @@ def splits(task: str, **options: Any) -> None:
     help="Beside which cells they stand: smoke, quick, full or long.",
 )
 @db_option
-@click.option("--artifacts", metavar="FOLDER", help="Folder of artifacts, stored with the database the first time.")
+@click.option(
+    "--artifacts",
+    metavar="FOLDER",
+    help="Folder or URL (s3://..) of artifacts, stored with the database the first time.",
+)
 @data_option
 @click.option("--force", is_flag=True, help="Score again, and replace other predictions of the same name.")
 def score(predictions: str, splits_: str | None, db: str, **options: Any) -> None:

@@ -62,7 +62,11 @@ def means(command: Callable) -> Callable:
     "--set", "settings", multiple=True, metavar="METHOD.PARAM=VALUE", help="Hyperparameter; commas make a grid."
 )
 @db_option
-@click.option("--artifacts", metavar="FOLDER", help="Folder of posteriors, stored with the database the first time.")
+@click.option(
+    "--artifacts",
+    metavar="FOLDER",
+    help="Folder or URL (s3://..) of posteriors, stored with the database the first time.",
+)
 @data_option
 @means
 @click.option("--tuned", metavar="DB", help="Take the configurations that were best in `bnnbench tune --db DB`.")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 MOST_JOBS = 100_000
 MISSING = "--executor ray needs Ray; install it by `pip install 'bnnbench[ray]'`."
-START_S = 120.0  # that a worker may take to start
+START_S = 120.0  # after which a machine that could take a worker must be there
 POLL_S = 0.5  # between two looks at a worker whose time is limited
 TOGETHER = 64  # messages at most that travel as one
 
@@ -62,6 +62,7 @@ class Cluster:
     here = False
     guards = True
     limits_memory = False
+    starting = "waiting for room on the cluster"
 
     @classmethod
     def of(cls, jobs: Any, address: Any, cpus: Any, gpus: Any) -> Cluster:
@@ -110,6 +111,13 @@ class Cluster:
             )
         return max(1, min(int(room), packs, self.jobs or packs))
 
+    def has_a_machine(self) -> bool:
+        """Whether one of the machines is large enough for a pack, busy or not."""
+        import ray
+
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return any(own.get("CPU", 0) >= self.cpus and own.get("GPU", 0) >= self.gpus for own in alive)
+
     def large_at_once(self, workers: int, threads: int) -> int:
         """All: what a pack takes of a machine is said by `cpus`."""
         del threads
@@ -145,21 +153,25 @@ class RayWorker:
         self._sessions: dict[int, int] = {}
 
     def begin(self) -> None:
-        """Start it, wherever there is room.
+        """Start it, wherever there is room, unless it runs; waits while the machines are busy.
 
         Raises:
-            Unavailable: there is none for some time.
+            Unavailable: for some time there is no machine that could take it.
         """
         import ray
         from ray.exceptions import RayError
 
-        self.join()
+        if self._actor is not None:
+            return
         kind = ray.remote(num_cpus=self._cluster.cpus, num_gpus=self._cluster.gpus, max_restarts=0)(Actor)
         self._actor = kind.remote(sys.path, packed(self._settings))
-        started = self._actor.ready.remote()
+        started, since = self._actor.ready.remote(), time.monotonic()
         try:
-            if not ray.wait([started], timeout=START_S)[0]:
-                raise Unavailable(f"the cluster had no room for it within {START_S:g} s")
+            while not ray.wait([started], timeout=POLL_S)[0]:
+                if self._cluster.has_a_machine():
+                    since = time.monotonic()
+                elif time.monotonic() - since > START_S:
+                    raise Unavailable(f"for {START_S:g} s the cluster had no machine for it")
             ray.get(started)
         except (RayError, Unavailable) as error:
             self.join()
@@ -174,9 +186,6 @@ class RayWorker:
         """
         from ray.exceptions import RayError
 
-        packed(order.cells)  # raises what is not portable before a worker is asked for
-        if self._actor is None:
-            self.begin()
         method = order.cells[0].method
         limit = method.limit_s if self._settings.timeout is None else self._settings.timeout
         try:

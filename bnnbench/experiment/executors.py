@@ -43,11 +43,13 @@ class Executor(Protocol):
         here: whether the process of the run may carry out packs as well.
         guards: whether a worker may be lost to a pack, so that isolated cells need no further process.
         limits_memory: whether `--memory` holds.
+        starting: what is said of a worker that does not run yet.
     """
 
     here: bool
     guards: bool
     limits_memory: bool
+    starting: str
 
     def device(self, asked: Any) -> torch.device:
         """Where packs are trained.
@@ -78,6 +80,7 @@ class Local:
     here = True
     guards = False
     limits_memory = True
+    starting = "starting a worker process"
 
     def device(self, asked: Any) -> torch.device:
         return device_of(asked)

@@ -95,11 +95,13 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Start it, in place of one that has ended.
+        """Start it, unless it runs.
 
         Raises:
             Unavailable: the system gives no further process.
         """
+        if self._process is not None and self._process.poll() is None:
+            return
         self.join()
         self._ready = False
         options = [f"-W{option}" for option in sys.warnoptions]
@@ -119,8 +121,7 @@ class Worker:
             NotPortable, Refused: the worker cannot have it. Died, Unavailable: there is no worker any more.
         """
         message, self._busy = packed(order), False
-        if self._process is None or self._process.poll() is not None:
-            self.begin()
+        self.begin()
         self._send(message)
         yield from listened(self._messages(), watcher, self._log)
 

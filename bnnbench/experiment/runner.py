@@ -137,13 +137,12 @@ class Runner:
     def _attend(self, worker: Carrier) -> None:
         """What a thread does: give a worker pack after pack."""
         line = self.progress.line()
-        line.tell("starting a worker process")
         try:
-            worker.begin()
-            self.work(worker.carry_out, line, here=False)
+            self.work(worker.carry_out, line, here=False, begin=worker.begin)
         except Unavailable as fault:
-            with self._lock:
-                self.faults.append(f"A worker process could not be started ({fault}); the run did without it.")
+            if not self.schedule.stopped:
+                with self._lock:
+                    self.faults.append(f"A worker process could not be started ({fault}); the run did without it.")
         except BaseException as error:
             if not self.schedule.stopped:
                 self.error = error
@@ -155,11 +154,17 @@ class Runner:
                 self.schedule.stop()
             worker.join()
 
-    def work(self, carry_out: CarryOut, line: PackLine, here: bool) -> None:
-        """Take pack after pack, until there is none."""
+    def work(self, carry_out: CarryOut, line: PackLine, here: bool, begin: Callable[[], None] | None = None) -> None:
+        """Take pack after pack, until there is none; before each `begin` starts what carries it out."""
         job, guard = None, Guard(self._start(), self._log)
         try:
-            while job := self.schedule.next(here, job):
+            while True:
+                if begin is not None:
+                    line.tell(self._executor.starting)
+                    begin()
+                    line.rest()
+                if not (job := self.schedule.next(here, job)):
+                    break
                 guarded = job.isolated and not job.here and (here or not self._executor.guards)
                 self._try(job, guard.carry_out if guarded else carry_out, line)
         finally:

@@ -7,11 +7,14 @@ threads each, so that only as many of them run at once as there are threads for.
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
-from collections import Counter
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import structure
@@ -19,6 +22,7 @@ from bnnbench.experiment.pack import work
 from bnnbench.experiment.threads import threads_of
 
 POLL_S = 0.2  # between two looks at packs that others hold
+Kind = tuple[bool, bool]
 
 
 @dataclass(eq=False)
@@ -37,7 +41,6 @@ class Job:
     large: bool
     isolated: bool = False
     here: bool = False
-    _again: float = 0.0
 
     @classmethod
     def of(cls, pack: Sequence[Cell], large_threads: int) -> Job:
@@ -51,8 +54,23 @@ class Job:
         return f"{self.cells[0].method.name}, {self.cells[0].task.name}"
 
 
+@dataclass(eq=False)
+class _Group:
+    """Packs of one program that wait.
+
+    Attributes:
+        kind: whether only this process can run them, and whether their networks are large.
+        rank: groups of lower rank come first. jobs: a heap, in the order of the plan.
+    """
+
+    program: Hashable
+    kind: Kind
+    rank: tuple
+    jobs: list[tuple[int, Job]] = field(default_factory=list)
+
+
 class Schedule:
-    """The packs of a run.
+    """The packs of a run; each comes in a time that does not grow with their number.
 
     Args:
         large_at_once: how many packs of large networks may run at the same time.
@@ -60,13 +78,20 @@ class Schedule:
     """
 
     def __init__(self, jobs: Iterable[Job], large_at_once: int, workers: int) -> None:
-        self._open, self._running = list(jobs), list[Job]()
-        self._large_at_once, self.workers = large_at_once, workers
+        jobs = list(jobs)
+        self._large_at_once, self.workers, self._alone = large_at_once, workers, not workers
         self._changed, self.stopped = threading.Condition(), False
-        self._order = {job: order for order, job in enumerate(self._open)}
+        self._order = {job: order for order, job in enumerate(jobs)}
         self._work = Counter[Hashable]()
-        for job in self._open:
+        self._groups = dict[tuple, _Group]()
+        self._ranked = defaultdict[Kind, list[_Group]](list)  # those with packs
+        self._paused = list[tuple[float, int, Job]]()  # a heap by time
+        self._running, self._open = list[Job](), Counter[bool]()  # how many wait, by `here`
+        for job in jobs:
             self._work[job.program] += job.work
+        for job in jobs:
+            self._open[job.here] += 1
+            self._add(job)
 
     def next(self, here: bool, last: Job | None = None) -> Job | None:
         """The next pack, as soon as there is one; None at the end.
@@ -76,8 +101,9 @@ class Schedule:
         """
         with self._changed:
             while not self.stopped and self._may_come(here):
+                self._resume()
                 if found := self._choose(here, last):
-                    self._open.remove(found)
+                    self._open[found.here] -= 1
                     self._running.append(found)
                     return found
                 self._changed.wait(POLL_S)
@@ -93,10 +119,14 @@ class Schedule:
         """It did not run; not again for so many seconds. Returns all that are open, if all of them wait now."""
         with self._changed:
             self._running.remove(job)
-            self._open.append(job)
-            job._again = time.monotonic() + pause if pause else 0.0
+            self._open[job.here] += 1
+            if pause:
+                heapq.heappush(self._paused, (time.monotonic() + pause, self._order[job], job))
+            else:
+                self._add(job)
             self._changed.notify_all()
-            return self._open.copy() if all(job._again for job in self._open) else []
+            waiting = [job for *_, job in sorted(self._paused)]
+            return waiting if len(waiting) == self._open.total() else []
 
     def lose_worker(self) -> None:
         """One worker fewer takes packs."""
@@ -108,7 +138,7 @@ class Schedule:
     def abandoned(self) -> bool:
         """Whether packs of workers wait, and there are none any more."""
         with self._changed:
-            return not self.stopped and not self.workers and any(not job.here for job in self._open)
+            return not self.stopped and not self.workers and self._open[False] > 0
 
     def stop(self) -> None:
         """Nothing comes any more."""
@@ -118,23 +148,53 @@ class Schedule:
 
     def _may_come(self, here: bool) -> bool:
         if here:  # what a worker runs may come back
-            return bool(self._open or self._running)
-        return self.workers > 0 and any(not job.here for job in self._open)
+            return self._open.total() > 0 or bool(self._running)
+        return self.workers > 0 and self._open[False] > 0
+
+    def _add(self, job: Job) -> None:
+        """A pack waits; of this process alone all are one group, in the order of the plan."""
+        order = self._order[job]
+        kind = (job.here and not self._alone, job.large and not self._alone)
+        key = (None if self._alone else job.program, kind)
+        if key not in self._groups:
+            self._groups[key] = _Group(key[0], kind, (-self._work[job.program], order))
+        group = self._groups[key]
+        if not group.jobs:
+            insort(self._ranked[kind], group, key=_rank)
+        heapq.heappush(group.jobs, (order, job))
+
+    def _resume(self) -> None:
+        """Packs whose pause is over wait for a process again."""
+        now = time.monotonic()
+        while self._paused and self._paused[0][0] <= now:
+            self._add(heapq.heappop(self._paused)[-1])
 
     def _choose(self, here: bool, last: Job | None) -> Job | None:
-        now, running = time.monotonic(), {job.program for job in self._running}
+        """The program of the one who asks goes on, else one that nobody runs is begun, else one is shared."""
+        if not (here or self.workers):
+            return None
         full = sum(job.large for job in self._running) >= self._large_at_once
-
-        def rank(job: Job) -> tuple:
-            if not self.workers:
-                return (self._order[job],)
-            own = last is not None and job.program == last.program
-            kind = 0 if own else 2 if job.program in running else 1
-            return kind, not job.large, -self._work[job.program], self._order[job]
-
-        fitting = (
-            job
-            for job in self._open
-            if here == (job.here or not self.workers) and job._again <= now and not (job.large and full)
+        places = (here,) if self.workers else (True, False)
+        kinds = [(place, large) for large in (True, False) for place in places if not (large and full)]
+        fitting = [self._ranked[kind] for kind in kinds]
+        running = {job.program for job in self._running}
+        own = (self._groups.get((last.program, kind)) for kind in kinds if last is not None)
+        choices = chain(
+            (group for group in own if group is not None and group.jobs),
+            (group for group in chain(*fitting) if group.program not in running),
+            chain(*fitting),
         )
-        return min(fitting, key=rank, default=None)
+        group = next(choices, None)
+        return None if group is None else self._first(group)
+
+    def _first(self, group: _Group) -> Job:
+        """The first pack of a group, which waits no more."""
+        _, job = heapq.heappop(group.jobs)
+        if not group.jobs:
+            ranked = self._ranked[group.kind]
+            ranked.pop(bisect_left(ranked, group.rank, key=_rank))
+        return job
+
+
+def _rank(group: _Group) -> tuple:
+    return group.rank

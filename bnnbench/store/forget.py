@@ -10,19 +10,17 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from sqlalchemy import Connection, delete, orm, select
 
 from bnnbench.errors import UserError
-from bnnbench.files import file_faults
 from bnnbench.store import server
 from bnnbench.store.address import Address
 from bnnbench.store.claims import described, holds
 from bnnbench.store.faults import retried
+from bnnbench.store.folders import remove, size_of, within
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.reading import superseded
 from bnnbench.store.rows import chunks
@@ -87,8 +85,8 @@ def forget(
             with store.reading() as connection:
                 plan, noted = _plan(connection, superseded, artifacts), _noted(connection)
             named = filter(store.is_ours, dict.fromkeys([*noted, *plan.paths]))
-            files = [path for path in named if _bytes(store.base / path)]
-            size = sum(_bytes(store.base / path) for path in files)
+            files = [path for path in named if size_of(store.base / path)]
+            size = sum(size_of(store.base / path) for path in files)
             return Forgotten(str(store.address), plan.cells, len(plan.paths), files, size, before, before, dry_run)
     with _Forgetting(db) as store:
         plan = store.drop(superseded, artifacts)
@@ -129,13 +127,10 @@ class _Forgetting(Lookup):
         gone, size = [], 0
         for path in filter(self.is_ours, noted):
             file = self.base / path
-            if there := _bytes(file):
-                with file_faults("remove", file, "remove it by hand"):
-                    file.unlink(missing_ok=True)
+            if there := size_of(file):
                 gone.append(path)
                 size += there
-            with suppress(OSError):  # not empty, or not there
-                file.parent.rmdir()
+            remove(file)
         if noted:
             self._forget_note(noted)
         return gone, size
@@ -147,7 +142,7 @@ class _Forgetting(Lookup):
 
     def is_ours(self, path: str) -> bool:
         """Whether it lies among the artifacts: something else may have changed the database."""
-        return (self.base / path).resolve().is_relative_to(self.root.resolve())
+        return within(self.base / path, self.root)
 
 
 def _plan(database: Connection | orm.Session, old: bool, arrays: bool) -> _Plan:
@@ -211,14 +206,9 @@ def _note(session: orm.Session, paths: Sequence[str]) -> None:
         session.add(Setting(name=_NOTE, value=json.dumps(paths)))
 
 
-def _bytes(path: Path) -> int:
-    """Of a file; 0 if there is none."""
-    return path.stat().st_size if path.is_file() else 0
-
-
 def _size(db: str | os.PathLike[str]) -> int:
     path = Address.parse(db).path
-    return 0 if path is None else _bytes(path)
+    return 0 if path is None else size_of(path)
 
 
 def _megabytes(size: int) -> str:

@@ -14,6 +14,7 @@ from bnnbench.errors import UserError
 from bnnbench.records import Origin
 from bnnbench.store.artifacts import ArtifactRoot, read_artifact
 from bnnbench.store.faults import retried
+from bnnbench.store.folders import present
 from bnnbench.store.rows import chunks
 from bnnbench.store.tables import IS_CURRENT, Artifact, Attempt, Cell, Method, Task
 
@@ -92,7 +93,8 @@ class Lookup(ArtifactRoot):
                 for chunk in chunks(fingerprints)
                 for row in connection.execute(query.where(Cell.fingerprint.in_(chunk)))
             ]
-        return {row.fingerprint for row in rows if (self.base / row.path).is_file()}
+        there = present(self.base, {row.path for row in rows})
+        return {row.fingerprint for row in rows if row.path in there}
 
 
 def _unclear(prefix: str, found: Sequence[Row], fingerprints: Sequence[str]) -> str:

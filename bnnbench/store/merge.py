@@ -6,7 +6,6 @@ temporary one: so conflicts are known before anything is written, and files are 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,16 +17,15 @@ from typing import Any
 from sqlalchemy import orm, select
 from sqlalchemy.exc import DBAPIError
 
-from bnnbench.arguments import path_of
 from bnnbench.errors import UserError
-from bnnbench.files import file_faults
 from bnnbench.store import schema
 from bnnbench.store.address import Address
-from bnnbench.store.artifacts import ArtifactRoot, check_folder, place_of, write_content
+from bnnbench.store.artifacts import ArtifactRoot, checksum, place_of, write_content
 from bnnbench.store.conflicts import PREFERENCES, Judge, MergeConflict
 from bnnbench.store.database import Database
 from bnnbench.store.definitions import Ids, join_settings, join_verdicts, joined_definitions, joined_sessions
 from bnnbench.store.faults import database_faults, retried, value_faults
+from bnnbench.store.folders import below, check_folder, content, folder_of, size_of
 from bnnbench.store.joining import File, Joined, joined_cells
 from bnnbench.store.rows import insert_rows
 from bnnbench.store.source import Source, copy_tables
@@ -134,7 +132,7 @@ def merge(
     for one in sources:
         _refuse_itself(one, place)
     if artifacts is not None:
-        check_folder(path_of(artifacts, "--artifacts").absolute())  # before a database is made
+        check_folder(folder_of(artifacts, "--artifacts"))  # before a database is made
     files = [Files() for _ in sources]
     with _stage(into, artifacts) as stage:
         joined, judge = stage.rehearse(sources, prefer)
@@ -199,7 +197,7 @@ class _Target(ArtifactRoot):
                     if file.sha256 in own.there:
                         attempt, path = _last(file.attempt, moved), place_of(self.root, file.sha256)
                         row = {"attempt_id": attempt, "kind": file.kind, "sha256": file.sha256}
-                        rows.setdefault((attempt, file.kind), {**row, "path": path.relative_to(self.base).as_posix()})
+                        rows.setdefault((attempt, file.kind), {**row, "path": below(path, self.base)})
             insert_rows(session, Artifact, list(rows.values()))
         return joined, judge
 
@@ -208,12 +206,12 @@ class _Target(ArtifactRoot):
         for file in files:
             if file.sha256 in own.there or file.sha256 in own.lost:
                 continue
-            path = source.artifact(file.path)
-            data = b"" if path is None else _content(path)
-            if hashlib.sha256(data).hexdigest() != file.sha256:
+            place = source.artifact(file.path)
+            data = None if place is None else content(place)
+            if data is None or checksum(data) != file.sha256:
                 own.lost.add(file.sha256)
                 continue
-            if not place_of(self.root, file.sha256).is_file():
+            if size_of(place_of(self.root, file.sha256)) == 0:
                 own.copied, own.size = own.copied + 1, own.size + len(data)
             write_content(self.root, data, file.sha256)
             own.there.add(file.sha256)
@@ -252,12 +250,6 @@ def _last(attempt: int, moved: Ids) -> int:
     while attempt in moved:
         attempt = moved[attempt]
     return attempt
-
-
-def _content(path: Path) -> bytes:
-    """Of a file; nothing of one that is not there."""
-    with file_faults("read", path):
-        return path.read_bytes() if path.is_file() else b""
 
 
 def _refuse_itself(source: Source, into: Address) -> None:

@@ -17,6 +17,7 @@ from bnnbench.store import schema
 from bnnbench.store.address import Address
 from bnnbench.store.database import EMPTY, Database
 from bnnbench.store.faults import database_faults
+from bnnbench.store.folders import Folder, within
 from bnnbench.store.store import ResultStore
 
 ROWS = 1000  # that are in memory at once
@@ -36,13 +37,13 @@ class Source:
     name: str
     place: str | os.PathLike[str]
     store: ResultStore
-    base: Path
-    root: Path
+    base: Folder
+    root: Folder
 
-    def artifact(self, path: str) -> Path | None:
+    def artifact(self, path: str) -> Folder | None:
         """The file of a stored path; None where it leads out of the artifacts: something else has changed it."""
         file = self.base / path
-        return file if file.resolve().is_relative_to(self.root.resolve()) else None
+        return file if within(file, self.root) else None
 
 
 @contextmanager
@@ -99,8 +100,8 @@ def _copy_rows(reader: Connection, theirs: Table, writer: Connection, ours: Tabl
         writer.execute(ours.insert(), [dict(row) for row in part])
 
 
-def _moved(folder: Path, copy: Path, found: Database) -> Path:
+def _moved(folder: Folder, copy: Path, found: Database) -> Folder:
     """A folder beside the copy as one beside the original; others are where they are."""
-    if found.address.path is None or not folder.is_relative_to(copy.parent):
+    if found.address.path is None or not isinstance(folder, Path) or not folder.is_relative_to(copy.parent):
         return folder
     return found.address.path.parent / folder.relative_to(copy.parent)

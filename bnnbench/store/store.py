@@ -19,6 +19,7 @@ from bnnbench.store import tables
 from bnnbench.store.artifacts import write_artifact
 from bnnbench.store.claims import Claims
 from bnnbench.store.faults import retried
+from bnnbench.store.folders import below
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.passwords import masked_command
 from bnnbench.store.reading import Reading
@@ -155,8 +156,7 @@ class ResultStore(Reading, Lookup, Claims):
         rows = []
         for kind, arrays in outcome.artifacts.items():
             digest, path = write_artifact(self.root, arrays, outcome.cell, kind)
-            relative = path.relative_to(self.base).as_posix()
-            rows.append({"kind": kind, "sha256": digest, "path": relative})
+            rows.append({"kind": kind, "sha256": digest, "path": below(path, self.base)})
         return rows
 
 

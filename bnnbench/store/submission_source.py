@@ -16,6 +16,7 @@ from bnnbench.errors import UserError
 from bnnbench.records import EvaluationRecord, Score
 from bnnbench.store.artifacts import ArtifactRoot, write_content
 from bnnbench.store.definitions import version_number
+from bnnbench.store.folders import below
 from bnnbench.store.rows import NON_FINITE, curve_rows, insert_evaluations, insert_rows
 from bnnbench.store.source import Source
 from bnnbench.store.store import ResultStore
@@ -106,5 +107,5 @@ def _artifacts(
     digest = cell["artifacts"].get(KIND)
     if digest in submission.artifacts:
         path = write_content(store.root, submission.artifact(digest), digest)
-        row = {"attempt_id": attempt, "kind": KIND, "sha256": digest, "path": path.relative_to(store.base).as_posix()}
+        row = {"attempt_id": attempt, "kind": KIND, "sha256": digest, "path": below(path, store.base)}
         insert_rows(session, Artifact, [row])

@@ -1,6 +1,8 @@
 """Packs on a Ray cluster of two nodes on this machine: the same numbers, and nothing lost with a node."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -77,19 +79,12 @@ def test_who_ends_the_worker_fails_alone(on_ray, tmp_path):
 
 
 @pytest.mark.timeout(300)
-def test_a_node_that_is_lost_takes_no_cell_with_it(cluster, on_ray, tmp_path, monkeypatch):
-    from bnnbench.experiment import cluster as module
-
+def test_a_node_that_is_lost_takes_no_cell_with_it(cluster, on_ray, tmp_path):
     node = cluster.add_node(num_cpus=1)
     path = tmp_path / "r.db"
 
-    def pull_the_plug():
-        while len(rows(path)) < 2:  # in the middle of it
-            time.sleep(0.05)
-        monkeypatch.setattr(module, "START_S", 10.0)  # the lost one finds no room; the first starts took what they took
-        cluster.remove_node(node, allow_graceful=False)
-
-    thread = threading.Thread(target=pull_the_plug, daemon=True)
+    unplugged = (lambda: len(rows(path)) >= 2, cluster.remove_node, node, False)  # in the middle of it
+    thread = threading.Thread(target=when, args=unplugged, daemon=True)
     thread.start()
     summary = bnnbench.run(METHODS, "diabetes,toy", db=path, **on_ray)
     thread.join(60)
@@ -97,6 +92,58 @@ def test_a_node_that_is_lost_takes_no_cell_with_it(cluster, on_ray, tmp_path, mo
     assert summary.statuses == {"ok": 39}
     assert bnnbench.run(METHODS, "diabetes,toy", db=tmp_path / "alone.db", jobs=1, **LIKE).statuses == {"ok": 39}
     pd.testing.assert_frame_equal(bnnbench.scores(path), bnnbench.scores(tmp_path / "alone.db"), check_exact=True)
+
+
+@pytest.mark.timeout(300)
+def test_without_a_machine_that_is_large_enough_the_run_ends_in_a_sentence(cluster, on_ray, tmp_path, monkeypatch):
+    from bnnbench.experiment import cluster as module
+
+    monkeypatch.setattr(module, "START_S", 3.0)
+    node, path = cluster.add_node(num_cpus=2), tmp_path / "r.db"
+    thread = threading.Thread(target=when, args=(lambda: len(rows(path)), cluster.remove_node, node), daemon=True)
+    thread.start()
+    with pytest.raises(UserError, match=r"No worker of the cluster is left\. Run again: what is finished is kept"):
+        bnnbench.run(METHODS, "diabetes,toy", db=path, cpus_per_pack=2.0, **on_ray)
+    assert bnnbench.run(METHODS, "diabetes,toy", db=path, **on_ray).missing < 39
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_is_killed_is_taken_up_again(on_ray, tmp_path):
+    path = tmp_path / "r.db"
+    run = driver(path, "diabetes,toy", on_ray["address"])
+    when(lambda: len(rows(path)) >= 2, run.kill)
+    run.wait(60)
+    left = bnnbench.run(METHODS, "diabetes,toy", db=path, **on_ray)
+    assert 0 < left.missing < 39
+    assert left.statuses == {"ok": left.missing}
+    bnnbench.run(METHODS, "diabetes,toy", db=tmp_path / "alone.db", jobs=1, **LIKE)
+    pd.testing.assert_frame_equal(bnnbench.scores(path), bnnbench.scores(tmp_path / "alone.db"), check_exact=True)
+
+
+@pytest.mark.timeout(300)
+def test_four_runs_share_a_server_and_a_cluster_too_small_for_them(on_ray, postgres, tmp_path):
+    url = postgres.new()
+    runs = [driver(url, "diabetes,toy", on_ray["address"], "--artifacts", tmp_path / "arrays") for _ in range(4)]
+    assert [run.wait(240) for run in runs] == [0] * 4
+    with ResultStore(url, read_only=True) as store:
+        assert len(store.attempts()) == 39, "each is trained once"
+        assert store.running().empty
+    bnnbench.run(METHODS, "diabetes,toy", db=tmp_path / "alone.db", jobs=1, **LIKE)
+    pd.testing.assert_frame_equal(bnnbench.scores(url), bnnbench.scores(tmp_path / "alone.db"), check_exact=True)
+
+
+def driver(db, tasks, address, *more):
+    """A run in a process of its own."""
+    options = {"methods": METHODS, "task": tasks, "executor": "ray", "address": address, "db": db, **LIKE}
+    said = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-c", "from bnnbench.cli import main; main()", "run", *said, *map(str, more)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def when(happens, action, *arguments):
+    while not happens():
+        time.sleep(0.05)
+    action(*arguments)
 
 
 def rows(path):

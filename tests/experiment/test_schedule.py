@@ -1,6 +1,8 @@
 """Which pack comes next, and in which process."""
 
+import random
 import threading
+from collections import Counter
 
 import pytest
 
@@ -90,3 +92,38 @@ def test_the_end(here):
     schedule = Schedule([job("a"), job("b", here=True)], 1, 1)
     schedule.stop()
     assert schedule.next(here) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_choice_is_the_best_of_all_that_wait(seed):
+    """Beside a search through all of them, with packs that end and come back in any order."""
+    draw = random.Random(seed)
+    jobs = [job(str(n), draw.choice("pqrst"), draw.randint(1, 9), draw.random() < 0.3, draw.random() < 0.2)
+            for n in range(60)]  # fmt: skip
+    schedule, waiting, running, last = Schedule(jobs, 2, 3), list(jobs), [], None
+    work = Counter()
+    for each in jobs:
+        work[each.program] += each.work
+
+    def rank(each):
+        taken = each.program in {other.program for other in running}
+        kind = 0 if last is not None and each.program == last.program else 2 if taken else 1
+        return kind, not each.large, -work[each.program], jobs.index(each)
+
+    while waiting:
+        here = draw.random() < 0.3
+        full = sum(each.large for each in running) >= 2
+        fitting = [each for each in waiting if each.here == here and not (each.large and full)]
+        if fitting and len(running) < 4:
+            last = draw.choice([*jobs, None])
+            best = min(fitting, key=rank)
+            assert schedule.next(here, last) is best
+            waiting.remove(best)
+            running.append(best)
+        elif running:
+            ended = running.pop(draw.randrange(len(running)))
+            if draw.random() < 0.2:
+                schedule.put_back(ended)
+                waiting.append(ended)
+            else:
+                schedule.done(ended)
