@@ -11,6 +11,7 @@ import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bnnbench import random
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 DIGITS = 4  # of a real number that is tried
+ASKED = 4  # draws at most for each configuration: of a small space many are equal
 Told = Sequence[tuple[Inference, float | None]]  # configurations in the order of their trials, and how good each was
 AT_ONCE = {"qmc": 0, "tpe": 4}  # sampler -> trials of a round, 0 for all
 
@@ -33,7 +35,9 @@ def rounds(trials: int, sampler: str) -> list[range]:
 
 
 def candidates(method: Inference, space: Space, sampler: str, told: Told, number: int) -> list[Inference]:
-    """So many configurations, after those that were told; the first of all is the method's own.
+    """So many configurations that differ, after those that were told; the first of all is the method's own.
+
+    There are fewer where the space has no more, as one of four kernels.
 
     Args:
         method: the configuration of trial 0. space: of the fields that are tuned; none: there is only one trial.
@@ -43,8 +47,11 @@ def candidates(method: Inference, space: Space, sampler: str, told: Told, number
     if not space:
         return first
     study = _study(method, space, sampler, told or [(method, 0.0)])
-    asked = [study.ask(_distributions(space)).params for _ in range(number - len(first))]
-    return [*first, *(_configured(method, space, values) for values in asked)]
+    asked = (study.ask(_distributions(space)).params for _ in range(ASKED * number))
+    drawn = (_configured(method, space, values) for values in asked)
+    known = {method, *(configuration for configuration, _ in told)}
+    fresh = (each for each in drawn if not (each in known or known.add(each)))
+    return [*first, *islice(fresh, number - len(first))]
 
 
 def _study(method: Inference, space: Space, sampler: str, told: Told) -> optuna.Study:

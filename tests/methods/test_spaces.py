@@ -1,6 +1,7 @@
 """Spaces of hyperparameters: ranges of fields that there are, around every default, all of which can be run."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -33,11 +34,21 @@ def test_all_that_is_drawn_can_be_run_and_lies_in_the_space(name):
             pytest.importorskip(module)
     drawn = candidates(cls(), cls.space(), "qmc", [], MANY)  # which refuses what the method would
     assert drawn[0] == cls()
-    assert len(drawn) == (MANY if cls.space() else 1)
+    assert len(drawn) == len(set(drawn)) == min(MANY, math.prod(map(size, cls.space().values())))
     for field, domain in cls.space().items():
         values = [getattr(each, field) for each in drawn]
         assert all(value in domain for value in values)
         assert len(set(values)) > (2 if isinstance(domain, Integer) else 1 if isinstance(domain, OneOf) else MANY // 2)
+
+
+def size(domain):
+    """How many values it has."""
+    match domain:
+        case Integer(low, high):
+            return high - low + 1
+        case OneOf(values):
+            return len(values)
+    return math.inf
 
 
 def test_ranges_say_what_they_are():
@@ -100,3 +111,12 @@ def test_rounds():
     assert rounds(16, "qmc") == [range(16)]
     assert rounds(10, "tpe") == [range(4), range(4, 8), range(8, 10)]
     assert set(AT_ONCE) == {"qmc", "tpe"}
+
+
+def test_a_space_of_few_values_is_tried_once_each():
+    cls = METHODS.get("gp")
+    drawn = candidates(cls(), cls.space(), "qmc", [], 16)
+    assert drawn[0] == cls()
+    assert len(drawn) == len(set(drawn))
+    assert {each.kernel for each in drawn} == set(cls.space()["kernel"].values)
+    assert candidates(cls(), cls.space(), "tpe", [(each, 0.0) for each in drawn], 4) == []
