@@ -132,6 +132,12 @@ class Selection:
             self._known[key] = make()
         return self._known[key]
 
+    @property
+    def shown(self) -> dict[str, list[str]]:
+        """Names of the tasks and methods that a section shows."""
+        scores = [section.scores for section in self.sections]
+        return {name: sorted(set().union(*(own[name] for own in scores))) for name in ("task", "method")}
+
     @cached_property
     def _notes(self) -> dict[str, tuple[str, ...]]:
         return {str(r["name"]): _strings(r["notes"]) for _, r in self.tasks.iterrows()}

@@ -94,15 +94,14 @@ def expected(merit: np.ndarray, test: np.ndarray, n: int) -> float:
 
 
 def trials_of(selection: Selection) -> list[Trials]:
-    """All finished trials, a method on a data set each."""
-    return selection.once("trials", lambda: _trials_in(selection.trials or selection.store))
+    """All finished trials of methods and data sets that are shown, a method on a data set each."""
+    return selection.once("trials", lambda: _trials_in(selection.trials or selection.store, selection.shown))
 
 
-def _trials_in(store: Any) -> list[Trials]:
-    attempts, scores = (
-        store.attempts(purpose=Purpose.TUNE.value),
-        store.scores(purpose=Purpose.TUNE.value, evaluation=[names.VALIDATION, names.TEST], metric=METRIC),
-    )
+def _trials_in(store: Any, shown: Mapping[str, Sequence[str]]) -> list[Trials]:
+    chosen: dict[str, Any] = {"purpose": Purpose.TUNE.value, **shown}
+    attempts = store.attempts(**chosen)
+    scores = store.scores(**chosen, evaluation=[names.VALIDATION, names.TEST], metric=METRIC)
     if attempts.empty:
         return []
     labels = attempts["config"].str.extract(r"^(?P<sampler>[^ ]+)-(?P<number>\d+)(?P<fixed>.*)$")

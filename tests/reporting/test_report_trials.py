@@ -159,3 +159,8 @@ def test_the_report_has_a_page_of_trials(store, tmp_path):
     assert "](tuning.md)" in (tmp_path / "out/index.md").read_text()
     assert "qmc-0" not in (tmp_path / "out/uci-10fold.md").read_text()
     assert (tmp_path / "out/tables/trials-yacht-10fold-full-qmc.csv").exists()
+
+
+def test_trials_of_what_is_not_shown_are_left_out(store):
+    assert {each.method for each in trials_of(select(store))} == {"map", "sgld"}
+    assert {each.method for each in trials_of(select(store, methods=["sgld"]))} == {"sgld"}
