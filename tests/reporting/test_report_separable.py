@@ -1,10 +1,21 @@
 """The stepwise test on aligned ranks against independent oracles."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from bnnbench.reporting.separable import ALPHA, _distances, inseparable, null_distribution, ranked
+from bnnbench.reporting.separable import (
+    ALPHA,
+    EXACT,
+    GROWTH,
+    _distances,
+    inseparable,
+    null_distribution,
+    ranked,
+    simulated,
+)
 
 
 def test_ranks_of_ties_are_those_of_scipy():
@@ -76,3 +87,13 @@ def test_rounding_makes_no_winner():
 @pytest.mark.parametrize(("k", "tied"), [(1, True), (2, True), (3, True), (10, False)])
 def test_a_constant_difference_tells_two_methods_apart_on_enough_splits(k, tied):
     assert inseparable(np.array([[0.0] * k, [5.0] * k]), 0, 1 / 9).all() == tied
+
+
+def test_of_many_rows_a_few_numbers_are_simulated_and_none_is_too_small():
+    numbers = {simulated(m) for m in range(2, 1001)}
+    assert len(numbers) < EXACT + math.log(1000 / EXACT, GROWTH) + 1
+    assert all(m <= simulated(m) <= m * GROWTH + 1 for m in range(2, 1001))
+    assert all(simulated(m) == m for m in range(2, EXACT + 1))
+    assert all(simulated(m) == m for m in numbers)
+    exact, careful = (null_distribution(m, 10, 1 / 9)[0] for m in (54, simulated(54)))
+    assert exact == pytest.approx(careful, rel=0.03)
