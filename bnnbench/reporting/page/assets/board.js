@@ -22,7 +22,7 @@ function renderSelectors({ scope, metric, family, families, reference, state }) 
   options($id("metric"), Object.keys(scope.metrics).map((name) => [name, metricOf(name).words]), metric);
   options($id("family"), [["", "all"], ...families.map((name) => [name, name])], family);
   options($id("reference"), scope.rows.map((row) => [row, row]), reference);
-  $id("cost").value = known(state.cost, ["gradients", "seconds"]);
+  $id("cost").value = known(state.cost, costsOf(scope));
   const about = metricOf(metric);
   fill($id("measure"), about ? `${about.words}: ${about.summary}${about.unit ? ` (${about.unit})` : ""}, ${about.better > 0 ? "higher" : "lower"} is better. Ranks are among all methods of the selection, whichever family is shown.` : "");
 }
@@ -96,8 +96,14 @@ function sorting(text) {
   return HEADS[column] && column !== "1" && ["asc", "desc"].includes(direction) ? [Number(column), direction] : BY_RANK;
 }
 
+// The first is shown unless another is chosen: gradients, where methods differ in them.
+function costsOf(scope) {
+  const spent = scope.cost.gradients.filter((number) => number > 0);
+  return Math.max(...spent) > 1.05 * Math.min(...spent) ? ["gradients", "seconds"] : ["seconds", "gradients"];
+}
+
 function renderCost({ scope, board, family, state }) {
-  const cost = known(state.cost, ["gradients", "seconds"]);
+  const cost = known(state.cost, costsOf(scope));
   if (!board) return fill($id("cost-chart"));
   const all = board.ranked.map((i, at) => ({ row: scope.rows[i], cost: scope.cost[cost][i], rank: board.rank[at], low: board.low[at] ?? board.rank[at], high: board.high[at] ?? board.rank[at], colour: colour(scope.rows[i]), front: board.front[cost].includes(at), tied: board.tied.includes(i) ? "yes" : "no", family: DATA.rows[scope.rows[i]].family }));
   const values = all.filter((point) => point.cost > 0 && (!family || point.family === family));
