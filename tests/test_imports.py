@@ -160,7 +160,7 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
     assert optional == EXTRAS
     packages = {target.split(".")[0] for _, _, target in IMPORTS} - {"bnnbench", *optional, *sys.stdlib_module_names}
     packages -= {"markupsafe", "ray"}  # of Jinja, and an extra
-    assert {owners.get(package, [package])[0].lower() for package in packages} == declared
+    assert {owners.get(package, [package])[0].lower().replace("_", "-") for package in packages} == declared
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from bnnbench.store.address import may
 
 Folder = Path | UPath
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # protocol -> extra of bnnbench that brings its library
+WITHOUT_FOLDERS = {*EXTRAS, "abfs", "abfss", "az"}  # where making a folder would make its bucket
 MARK = "bnnbench.txt"  # an object that says what the others are, and that they can be written
 _MARKED = b"Artifacts of bnnbench: named arrays in files that are called by their sha256.\n"
 
@@ -48,9 +49,7 @@ def folder_of(value: Any, what: str) -> Folder:
         remedy = f"`pip install 'bnnbench[{name}]'`" if name else "the library that fsspec's documentation names"
         raise UserError(f"{what} {text} needs a library that is not installed; add {remedy}.") from None
     except ValueError:
-        raise UserError(
-            f"{what} {text} is in no store that fsspec knows; give a folder, or s3://bucket/name."
-        ) from None
+        raise UserError(f"{what} {text} is of no store that fsspec knows; give a folder or s3://bucket/name.") from None
     except Exception as error:
         raise _unreachable("use", text, error) from error
     return folder
@@ -107,7 +106,8 @@ def put(file: Folder, data: bytes) -> None:
         write_file(file, data)
         return
     with faults("write", file):
-        file.parent.mkdir(parents=True, exist_ok=True)  # of stores that have folders
+        if file.protocol not in WITHOUT_FOLDERS:
+            file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
 
 
