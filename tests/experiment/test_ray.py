@@ -23,11 +23,13 @@ METHODS, TASK = "constant,map,sgld", "toy"
 def cluster():
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.add_node(num_cpus=1)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # or what else runs on this machine leaves them no time
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        made.add_node(num_cpus=1)
+        yield made
+        ray.shutdown()
+        made.shutdown()
 
 
 @pytest.fixture
@@ -50,6 +52,7 @@ def test_the_numbers_are_those_of_one_process(on_ray, tmp_path):
     assert bnnbench.run(METHODS, TASK, db=tmp_path / "ray.db", **on_ray).missing == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_further_test_sets_and_trials_are_recorded_from_afar(on_ray, tmp_path):
     bnnbench.run("map", "diabetes", splits="0", calibrate="temperature", db=tmp_path / "r.db", **on_ray)
@@ -68,6 +71,7 @@ def test_a_single_pack_is_not_trained_by_the_run_itself(on_ray, tmp_path):
         assert len(store.sessions()) == 1  # that of the worker
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_who_ends_the_worker_fails_alone(on_ray, tmp_path):
     from estimator_samples import Loop
@@ -94,6 +98,7 @@ def test_a_node_that_is_lost_takes_no_cell_with_it(cluster, on_ray, tmp_path):
     pd.testing.assert_frame_equal(bnnbench.scores(path), bnnbench.scores(tmp_path / "alone.db"), check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_without_a_machine_that_is_large_enough_the_run_ends_in_a_sentence(cluster, on_ray, tmp_path, monkeypatch):
     from bnnbench.experiment import cluster as module
@@ -107,6 +112,7 @@ def test_without_a_machine_that_is_large_enough_the_run_ends_in_a_sentence(clust
     assert bnnbench.run(METHODS, "diabetes,toy", db=path, **on_ray).missing < 39
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_that_is_killed_is_taken_up_again(on_ray, tmp_path):
     path = tmp_path / "r.db"
@@ -120,6 +126,7 @@ def test_a_run_that_is_killed_is_taken_up_again(on_ray, tmp_path):
     pd.testing.assert_frame_equal(bnnbench.scores(path), bnnbench.scores(tmp_path / "alone.db"), check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_four_runs_share_a_server_and_a_cluster_too_small_for_them(on_ray, postgres, tmp_path):
     url = postgres.new()
