@@ -207,10 +207,10 @@ def test_limits_of_hyperparameters(setting, sentence, monkeypatch, here):
 
 def test_limits_of_a_run(monkeypatch, here):
     for options, sentence in [
-        ("--seeds 100001", "--seeds must lie between 1 and 100,000, not 100,001."),
+        ("--seeds 1000001", "--seeds must lie between 1 and 1,000,000, not 1,000,001."),
         (
-            "--seeds 60000 --methods map,constant",
-            "A run holds 100,000 cells at most, and this one 120,000 or more; split it.",
+            "--seeds 600000 --methods map,constant",
+            "A run holds 1,000,000 cells at most, and this one 1,200,000 or more; split it.",
         ),
     ]:
         result = run(f"--methods constant --task toy-antoran {options}")
