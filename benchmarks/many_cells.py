@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import psutil
 
 import bnnbench
 from bnnbench.engine.cell import Cell
@@ -45,8 +45,8 @@ METRICS = ("log_likelihood", "rmse", "crps", "calibration_error")
 
 
 def plan(cells: int) -> list[Cell]:
-    """So many cells, to the next multiple of what a seed has."""
-    request = Request(("map",), TASKS, BUDGETS["smoke"], seeds=math.ceil(cells / len(TASKS) / FOLDS))
+    """So many cells, or a few less: as many seeds as fit."""
+    request = Request(("map",), TASKS, BUDGETS["smoke"], seeds=max(1, cells // (len(TASKS) * FOLDS)))
     return build_plan(request).cells
 
 
@@ -113,7 +113,7 @@ def measure(sizes: Sequence[int], db: str | None) -> pd.DataFrame:
                 print(f"  {part:20} {seconds:8.2f} s {1e6 * seconds / count:9.1f} us a cell  {grows}", flush=True)
                 before[part] = seconds
                 rows.append({"store": "PostgreSQL" if db else "SQLite", "cells": count, "part": part, "s": seconds})
-        print(f"  {'peak memory':20} {psutil.Process().memory_info().rss / 1e9:8.2f} GB", flush=True)
+        print(f"  {'peak memory':20} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:8.2f} GB", flush=True)
     return pd.DataFrame(rows)
 
 
