@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatch
-from itertools import islice
+from itertools import chain, islice, product
 from typing import TYPE_CHECKING, Any
 
 from bnnbench import random
@@ -48,10 +48,18 @@ def candidates(method: Inference, space: Space, sampler: str, told: Told, number
         return first
     study = _study(method, space, sampler, told or [(method, 0.0)])
     asked = (study.ask(_distributions(space)).params for _ in range(ASKED * number))
-    drawn = (_configured(method, space, values) for values in asked)
+    drawn = (_configured(method, space, values) for values in chain(asked, _all(space)))
     known = {method, *(configuration for configuration, _ in told)}
     fresh = (each for each in drawn if not (each in known or known.add(each)))
     return [*first, *islice(fresh, number - len(first))]
+
+
+def _all(space: Space) -> Iterator[dict[str, Any]]:
+    """Every configuration of a space of whole numbers and choices, none of another: draws may leave some out."""
+    ranges = {Integer: lambda own: range(own.low, own.high + 1), OneOf: lambda own: own.values}
+    values = [ranges[type(own)](own) for own in space.values() if type(own) in ranges]
+    if len(values) == len(space):
+        yield from (dict(zip(space, own, strict=True)) for own in product(*values))
 
 
 def _study(method: Inference, space: Space, sampler: str, told: Told) -> optuna.Study:

@@ -150,24 +150,25 @@ class RayWorker:
         self._cluster, self._log, self._store = cluster, log, store
         self._settings = replace(settings, checkpoints=None)  # a folder of the run's machine
         self._actor: Any = None
+        self._ended = False
         self._sessions: dict[int, int] = {}
 
     def begin(self) -> None:
-        """Start it, wherever there is room, unless it runs; waits while the machines are busy.
+        """Start it, wherever there is room; waits while the machines are busy.
 
         Raises:
-            Unavailable: for some time there is no machine that could take it.
+            Unavailable: for some time there is no machine that could take it, or the run has ended.
         """
         import ray
         from ray.exceptions import RayError
 
-        if self._actor is not None:
-            return
         kind = ray.remote(num_cpus=self._cluster.cpus, num_gpus=self._cluster.gpus, max_restarts=0)(Actor)
         self._actor = kind.remote(sys.path, packed(self._settings))
         started, since = self._actor.ready.remote(), time.monotonic()
         try:
             while not ray.wait([started], timeout=POLL_S)[0]:
+                if self._ended:
+                    raise Unavailable("the run has ended")
                 if self._cluster.has_a_machine():
                     since = time.monotonic()
                 elif time.monotonic() - since > START_S:
@@ -229,8 +230,14 @@ class RayWorker:
                     began = time.monotonic()
                 yield kind, content
 
+    @property
+    def running(self) -> bool:
+        """Whether there is an actor."""
+        return self._actor is not None
+
     def end(self) -> None:
-        """End it."""
+        """End it, for good."""
+        self._ended = True
         self.join()
 
     def join(self) -> None:

@@ -95,13 +95,11 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Start it, unless it runs.
+        """Start it, in place of one that has ended.
 
         Raises:
             Unavailable: the system gives no further process.
         """
-        if self._process is not None and self._process.poll() is None:
-            return
         self.join()
         self._ready = False
         options = [f"-W{option}" for option in sys.warnoptions]
@@ -121,7 +119,8 @@ class Worker:
             NotPortable, Refused: the worker cannot have it. Died, Unavailable: there is no worker any more.
         """
         message, self._busy = packed(order), False
-        self.begin()
+        if not self.running:
+            self.begin()
         self._send(message)
         yield from listened(self._messages(), watcher, self._log)
 
@@ -148,6 +147,11 @@ class Worker:
             self.join()
             how = _ending(self._process.returncode)
             raise (Died(ENDED.format(how)) if self._ready else Unavailable(how)) from None
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:

@@ -138,7 +138,7 @@ class Runner:
         """What a thread does: give a worker pack after pack."""
         line = self.progress.line()
         try:
-            self.work(worker.carry_out, line, here=False, begin=worker.begin)
+            self.work(worker.carry_out, line, here=False, worker=worker)
         except Unavailable as fault:
             if not self.schedule.stopped:
                 with self._lock:
@@ -154,14 +154,14 @@ class Runner:
                 self.schedule.stop()
             worker.join()
 
-    def work(self, carry_out: CarryOut, line: PackLine, here: bool, begin: Callable[[], None] | None = None) -> None:
-        """Take pack after pack, until there is none; before each `begin` starts what carries it out."""
+    def work(self, carry_out: CarryOut, line: PackLine, here: bool, worker: Carrier | None = None) -> None:
+        """Take pack after pack, until there is none; a worker that does not run is started before it takes one."""
         job, guard = None, Guard(self._start(), self._log)
         try:
-            while True:
-                if begin is not None:
+            while self.schedule.may_come(here):
+                if worker is not None and not worker.running:
                     line.tell(self._executor.starting)
-                    begin()
+                    worker.begin()
                     line.rest()
                 if not (job := self.schedule.next(here, job)):
                     break
@@ -186,6 +186,8 @@ class Runner:
         except Lost as how:
             if self.schedule.stopped:
                 raise
+            # Others may have it meanwhile: this run may wait long for room, which they hold while they wait for it.
+            self.store.release(self.owner, [cell.record for cell in job.cells])
             self._losses[job] += 1
             if self._losses[job] >= MOST_LOSSES:
                 self._fail(job, Died(f"its worker was lost {MOST_LOSSES} times ({how})"), line)

@@ -100,7 +100,7 @@ class Schedule:
             here: whether this process asks, and not a worker. last: what the one who asks did before.
         """
         with self._changed:
-            while not self.stopped and self._may_come(here):
+            while self._may_come(here):
                 self._resume()
                 if found := self._choose(here, last):
                     self._open[found.here] -= 1
@@ -108,6 +108,11 @@ class Schedule:
                     return found
                 self._changed.wait(POLL_S)
             return None
+
+    def may_come(self, here: bool) -> bool:
+        """Whether one who asks may still get a pack."""
+        with self._changed:
+            return self._may_come(here)
 
     def done(self, job: Job) -> None:
         """The pack needs nothing more."""
@@ -147,6 +152,8 @@ class Schedule:
             self._changed.notify_all()
 
     def _may_come(self, here: bool) -> bool:
+        if self.stopped:
+            return False
         if here:  # what a worker runs may come back
             return self._open.total() > 0 or bool(self._running)
         return self.workers > 0 and self._open[False] > 0

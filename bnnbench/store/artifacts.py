@@ -24,7 +24,7 @@ from bnnbench.errors import UserError
 from bnnbench.records import CellRecord
 from bnnbench.store.database import Database
 from bnnbench.store.faults import retried
-from bnnbench.store.folders import Folder, check_folder, content, folder_of, put, same, within
+from bnnbench.store.folders import Folder, check_folder, content, folder_of, mark, put, same, within
 from bnnbench.store.tables import Artifact, Setting
 
 
@@ -104,6 +104,8 @@ class ArtifactRoot(Database):
         glance: bool = False,
     ) -> None:
         asked = None if artifacts is None else folder_of(artifacts, "--artifacts")
+        if asked is not None and not isinstance(asked, Path) and not read_only:
+            check_folder(asked)  # before a database is made
         super().__init__(db, read_only, timeout, glance=glance)
         try:
             self._settle(asked)
@@ -114,8 +116,10 @@ class ArtifactRoot(Database):
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints of unfinished trainings: among the artifacts, if these lie on a disk."""
-        root = self.root if isinstance(self.root, Path) else platformdirs.user_cache_path("bnnbench")
-        return root / "checkpoints"
+        if isinstance(self.root, Path):
+            return self.root / "checkpoints"
+        own = hashlib.sha256(str(self.address).encode()).hexdigest()[:16]  # two databases may train the same cells
+        return platformdirs.user_cache_path("bnnbench") / "checkpoints" / own
 
     def refuse_output(self, out: Path) -> None:
         """Refuse a place to write to that holds, or is part of, this database.
@@ -146,6 +150,7 @@ class ArtifactRoot(Database):
             )
         if not self.read_only:
             check_folder(self.root)
+            mark(self.root)
 
     @property
     def _folder(self) -> Path:

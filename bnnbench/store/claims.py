@@ -15,7 +15,7 @@ from bnnbench.records import CellRecord
 from bnnbench.store import server
 from bnnbench.store.database import Database
 from bnnbench.store.faults import retried
-from bnnbench.store.rows import by_fingerprint, finished, stored, stored_or_new
+from bnnbench.store.rows import by_fingerprint, chunks, finished, stored, stored_or_new
 from bnnbench.store.tables import Cell
 
 LAPSE_S = 60.0  # a claim without a heartbeat for so long is void, unless its owner is seen to be alive
@@ -65,10 +65,13 @@ class Claims(Database):
             session.execute(update(Cell).where(Cell.owner == owner).values(heartbeat=server.now(session)))
 
     @retried
-    def release(self, owner: str) -> None:
-        """Give back all that the owner has claimed."""
+    def release(self, owner: str, cells: Iterable[CellRecord] | None = None) -> None:
+        """Give back what the owner has claimed, all of it or these cells."""
+        given = update(Cell).where(Cell.owner == owner).values(owner=None, heartbeat=None, claimed=None)
+        chosen = [None] if cells is None else list(chunks(by_fingerprint(cells)))
         with self.writing() as session:
-            session.execute(update(Cell).where(Cell.owner == owner).values(owner=None, heartbeat=None, claimed=None))
+            for chunk in chosen:
+                session.execute(given if chunk is None else given.where(Cell.fingerprint.in_(chunk)))
 
 
 def holds(owner: str | None, heartbeat: float | None, now: float) -> bool:

@@ -20,7 +20,7 @@ from bnnbench.store import server
 from bnnbench.store.address import Address
 from bnnbench.store.claims import described, holds
 from bnnbench.store.faults import retried
-from bnnbench.store.folders import remove, size_of, within
+from bnnbench.store.folders import remove, size_of, sizes, within
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.reading import superseded
 from bnnbench.store.rows import chunks
@@ -85,9 +85,10 @@ def forget(
             with store.reading() as connection:
                 plan, noted = _plan(connection, superseded, artifacts), _noted(connection)
             named = filter(store.is_ours, dict.fromkeys([*noted, *plan.paths]))
-            files = [path for path in named if size_of(store.base / path)]
-            size = sum(size_of(store.base / path) for path in files)
-            return Forgotten(str(store.address), plan.cells, len(plan.paths), files, size, before, before, dry_run)
+            files = sizes(store.base, named)
+            return Forgotten(
+                str(store.address), plan.cells, len(plan.paths), [*files], sum(files.values()), before, before, dry_run
+            )
     with _Forgetting(db) as store:
         plan = store.drop(superseded, artifacts)
         files, size = store.remove_files()
@@ -124,16 +125,11 @@ class _Forgetting(Lookup):
         """Remove the files that are noted, then the note; returns those that were there, and their bytes."""
         with self.reading() as connection:
             noted = _noted(connection)
-        gone, size = [], 0
-        for path in filter(self.is_ours, noted):
-            file = self.base / path
-            if there := size_of(file):
-                gone.append(path)
-                size += there
-            remove(file)
+        there = sizes(self.base, filter(self.is_ours, noted))
+        remove(self.base, [*there])
         if noted:
             self._forget_note(noted)
-        return gone, size
+        return [*there], sum(there.values())
 
     @retried
     def _forget_note(self, done: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from bnnbench.errors import UserError
 from bnnbench.records import Origin
 from bnnbench.store.artifacts import ArtifactRoot, read_artifact
 from bnnbench.store.faults import retried
-from bnnbench.store.folders import present
+from bnnbench.store.folders import sizes
 from bnnbench.store.rows import chunks
 from bnnbench.store.tables import IS_CURRENT, Artifact, Attempt, Cell, Method, Task
 
@@ -93,7 +93,7 @@ class Lookup(ArtifactRoot):
                 for chunk in chunks(fingerprints)
                 for row in connection.execute(query.where(Cell.fingerprint.in_(chunk)))
             ]
-        there = present(self.base, {row.path for row in rows})
+        there = sizes(self.base, (row.path for row in rows))
         return {row.fingerprint for row in rows if row.path in there}
 
 

@@ -120,3 +120,11 @@ def test_a_space_of_few_values_is_tried_once_each():
     assert len(drawn) == len(set(drawn))
     assert {each.kernel for each in drawn} == set(cls.space()["kernel"].values)
     assert candidates(cls(), cls.space(), "tpe", [(each, 0.0) for each in drawn], 4) == []
+
+
+def test_no_round_of_a_small_space_falls_short():
+    cls, told = METHODS.get("sklearn-forest"), []
+    for numbers in rounds(16, "tpe"):
+        drawn = candidates(cls(), cls.space(), "tpe", told, len(numbers))
+        told += [(each, -abs(each.leaf - 4.0)) for each in drawn]
+    assert len({each for each, _ in told}) == 16

@@ -245,3 +245,14 @@ def test_a_kill_leaves_whole_packs(path, delay):
         assert store.record(1, [make_outcome(make_cell(7))]) == 1
         with store.reading() as connection:
             assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+
+
+def test_some_cells_are_given_back(store):
+    first, second = make_cell(0), make_cell(1)
+    owner = owner_id()
+    assert store.claim([first, second], owner)
+    store.release(owner, [second])
+    assert store.claim([second], ELSEWHERE)
+    assert not store.claim([first], ELSEWHERE)
+    store.release(owner, [second])  # another's by now
+    assert store.running()["owner"].tolist() == [owner, ELSEWHERE]

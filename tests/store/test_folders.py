@@ -1,14 +1,17 @@
 """Artifacts where fsspec reaches: a folder, objects in memory, and an S3 server on this machine."""
 
-import json
+import sqlite3
+import sys
+from contextlib import closing
 
+import fsspec
 import numpy as np
 import pytest
 from store_samples import make_cell, make_outcome, prepared
 
 import bnnbench
 from bnnbench.errors import StorageError, UserError
-from bnnbench.store.folders import MARK, folder_of, present
+from bnnbench.store.folders import MARK, content, folder_of, mark, remove, size_of, sizes
 from bnnbench.store.store import ResultStore
 
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3)}
@@ -57,16 +60,17 @@ def test_arrays_are_written_read_listed_and_forgotten(place, tmp_path):
         assert store.stored([fingerprint, "none"], "posterior") == {fingerprint}
         (path,) = (row.path for row in [store._artifact(fingerprint, "posterior")])
         assert path.count("/") == 1, "below the folder, wherever that is"
-        assert present(store.base, {path, "00/none.safetensors"}) == {path}
         file = store.base / path
         data = file.read_bytes()
+        assert sizes(store.base, [path, "00/none.safetensors"]) == {path: len(data)}
+        assert (size_of(file), size_of(store.base / "00/none.safetensors")) == (len(data), 0)
         file.write_bytes(data[:-1])
         with pytest.raises(UserError, match="is damaged"):
             store.artifact(fingerprint, "posterior")
         file.write_bytes(data)
     forgotten = bnnbench.forget(db, artifacts=True)
     assert (forgotten.artifacts, forgotten.files, forgotten.size) == (1, [path], len(data))
-    assert not file.is_file()
+    assert content(file) is None
 
 
 def test_a_run_is_scored_later_merged_and_submitted_from_there(place, tmp_path):
@@ -111,18 +115,93 @@ def test_an_object_store_says_what_the_objects_are(tmp_path):
     [
         ("nowhere://x", "is of no store that fsspec knows; give a folder or s3://bucket/name"),
         ("gs://bucket/x", r"needs a library that is not installed; add `pip install 'bnnbench\[gs\]'`"),
-        ("s3://me:secret@bucket/x", "holds a user or a password, which would be stored"),
-        ("https://example.invalid/x", "Cannot write|Cannot read|needs a library"),
+        ("s3://me:secret@bucket/x", "holds a user, an account or a password; give these by the environment"),
+        ("s3:///x", "names no place"),
+        ("memory://", "names no place"),
+        ("file://server/x", "names no place"),
+        ("s3://bucket/x?sig=secret", "a URL like s3://bucket/name without anything behind it"),
+        ("simplecache::s3://me:secret@bucket/x", "a URL like s3://bucket/name without anything behind it"),
     ],
 )
 def test_what_is_no_place_is_refused_before_a_database_is_made(url, sentence, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=sentence):
         bnnbench.run("map", "diabetes", db=tmp_path / "results.db", artifacts=url, **SMOKE)
-    assert not list(tmp_path.glob("*.db")) or "https" in url
+    assert not list(tmp_path.iterdir())
 
 
-def test_an_object_store_that_refuses_is_one_sentence(s3, tmp_path):
-    with pytest.raises(StorageError, match=r"Cannot (read|write) s3://no-such-bucket.*check the address, the credent"):
-        ResultStore(tmp_path / "results.db", artifacts="s3://no-such-bucket/x")
-    assert json.dumps(str(folder_of(f"{s3}/x/", "it"))) == '"s3://bnn/x"'
+@pytest.mark.parametrize(
+    ("url", "is_called"),
+    [
+        ("S3://bucket/x/", "s3://bucket/x"),
+        ("s3://bucket", "s3://bucket"),
+    ],
+)
+def test_places(url, is_called):
+    assert str(folder_of(url, "it")).rstrip("/") == is_called
+
+
+def test_an_object_store_that_refuses_is_one_sentence_and_gets_no_bucket(s3, tmp_path):
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"Cannot write s3://no-such-bucket.*check the address, the credent"):
+            ResultStore(tmp_path / "results.db", artifacts="s3://no-such-bucket/x")
+
+
+class Refusing(fsspec.AbstractFileSystem):
+    """An object store behind a network that is down."""
+
+    protocol = "refusing"
+
+    def _refuse(self, *_, **__):
+        raise OSError("no route to host")
+
+    cat_file = pipe_file = info = ls = rm = open = _refuse
+
+
+@pytest.mark.filterwarnings("ignore:UPath")
+def test_no_network_is_no_missing_file(tmp_path):
+    fsspec.register_implementation("refusing", Refusing, clobber=True)
+    base = folder_of("refusing://bucket/x", "it")
+    for ask in (content, size_of, mark, lambda place: sizes(place, ["ab/c"]), lambda place: remove(place, ["ab/c"])):
+        with pytest.raises(StorageError, match=r"refusing://bucket/x.* \(no route to host\); check the address"):
+            ask(base)
+    with pytest.raises(StorageError, match="no route to host"):
+        ResultStore(tmp_path / "results.db", artifacts="refusing://bucket/x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_other_machines_write_and_remove_is_seen(s3, tmp_path):
+    import boto3
+
+    base, client = folder_of(f"{s3}/{tmp_path.name}", "it"), boto3.client("s3")
+    client.put_object(Bucket="bnn", Key=f"{tmp_path.name}/ab/one", Body=b"1")
+    assert sizes(base, ["ab/one", "ab/two"]) == {"ab/one": 1}
+    client.put_object(Bucket="bnn", Key=f"{tmp_path.name}/ab/two", Body=b"22")
+    client.delete_object(Bucket="bnn", Key=f"{tmp_path.name}/ab/one")
+    assert sizes(base, ["ab/one", "ab/two"]) == {"ab/two": 2}
+    assert (content(base / "ab/one"), content(base / "ab/two"), size_of(base / "ab/one")) == (None, b"22", 0)
+
+
+def test_a_report_needs_no_object_store_and_not_its_library(tmp_path):
+    db = tmp_path / "results.db"
+    store, session = prepared(db, artifacts="memory://report/x")
+    with store:
+        store.record(session, [make_outcome(make_cell(), artifacts={"posterior": ARRAYS})])
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("UPDATE setting SET value = 'gs://bucket/x' WHERE name = 'artifacts'")
+        connection.commit()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "gcsfs", None)
+        assert len(bnnbench.scores(db)) == 2
+        with (
+            ResultStore(db, read_only=True) as store,
+            pytest.raises(UserError, match=r"add `pip install 'bnnbench\[gs"),
+        ):
+            store.artifact(make_cell().fingerprint, "posterior")
+
+
+def test_a_rehearsal_leaves_no_object(tmp_path):
+    bnnbench.run("map", "diabetes", db=tmp_path / "a.db", **SMOKE)
+    bnnbench.merge(tmp_path / "a.db", into=tmp_path / "b.db", artifacts="memory://rehearsed/x", dry_run=True)
+    assert not folder_of("memory://rehearsed/x", "it").exists()
