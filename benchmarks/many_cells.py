@@ -97,7 +97,11 @@ def parts(count: int, db: str, folder: Path) -> Iterator[tuple[str, float]]:
             seconds["claim"] += then - began
             seconds["record"] += time.perf_counter() - then
         timed(seconds, "nothing is missing", lambda: unfinished(store, cells, False))
+    yield from seconds.items()
+    seconds.clear()
     timed(seconds, "status", lambda: bnnbench.status(db))
+    yield from seconds.items()
+    seconds.clear()
     timed(seconds, "report", lambda: bnnbench.report(db, folder / "out", formats=["html"], figures=["none"]))
     yield from seconds.items()
 
