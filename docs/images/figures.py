@@ -17,7 +17,7 @@ FIGURES = {  # file -> tasks, methods, and the name in the report
     "toy": ("toy-heteroscedastic", f"{SOME},sghmc,hmc", "toy-fixed-toy-heteroscedastic"),
     "scores": ("housing,power,yacht", "all", "uci-10fold-log-likelihood"),
     "calibration": ("yacht", f"{SOME},sgld,gp", "uci-10fold-calibration-yacht"),
-    "rotation": ("mnist", "map,bbp-gaussian,bbp-local,laplace-kron,laplace-diag,mnf", "images-official-mnist-rotation"),
+    "rotation": ("mnist", "map,mc-dropout,bbp-local,ivon,laplace-kron,swag,sgld,mnf", "images-official-mnist-rotation"),
     "densities": ("moons,blobs,letters", "flow-gaussian,flow-realnvp,flow-spline-coupling", "density-fixed-densities"),
     "fidelity": ("fidelity", f"{SOME},ivon,sgld,sghmc", "fidelity"),
 }
