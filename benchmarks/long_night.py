@@ -51,9 +51,9 @@ class Fake(Estimator):
         return GaussianPredictive(np.full((1, len(x)), fitted[0]), np.full((1, len(x)), np.exp(fitted[1])))
 
 
-def drive(db: str, seeds: int, address: str) -> None:
+def drive(db: str, seeds: str, address: str) -> None:
     """A run, in a process of its own."""
-    bnnbench.run(Fake(), TASKS, seeds=seeds, budget="smoke", device="cpu", db=db, executor="ray", address=address)
+    bnnbench.run(Fake(), TASKS, seeds=int(seeds), budget="smoke", device="cpu", db=db, executor="ray", address=address)
 
 
 class Night:
@@ -68,9 +68,9 @@ class Night:
         self.run = self._begin()
 
     def _begin(self) -> subprocess.Popen[bytes]:
-        place = Path(__file__).resolve()
-        code = f"import sys; sys.path.insert(0, {str(place.parent)!r}); import {place.stem} as night; night.drive(*{(str(self.db), self.seeds, self.cluster.address)!r})"  # noqa: E501
-        return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import long_night as night; night.drive(*sys.argv[2:])"
+        given = (Path(__file__).resolve().parent, self.db, self.seeds, self.cluster.address)
+        return subprocess.Popen([sys.executable, "-c", code, *map(str, given)], stderr=subprocess.DEVNULL)
 
     def a_worker_is_killed(self) -> None:
         """Any of them."""

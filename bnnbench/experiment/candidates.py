@@ -37,7 +37,7 @@ def rounds(trials: int, sampler: str) -> list[range]:
 def candidates(method: Inference, space: Space, sampler: str, told: Told, number: int) -> list[Inference]:
     """So many configurations that differ, after those that were told; the first of all is the method's own.
 
-    There are fewer where the space has no more, as one of four kernels.
+    There are fewer where the space has no more, as one of two kernels.
 
     Args:
         method: the configuration of trial 0. space: of the fields that are tuned; none: there is only one trial.

@@ -183,7 +183,7 @@ class RayWorker:
 
         Raises:
             NotPortable, Refused: the worker cannot have it. Lost: the worker is gone. Died, Overdue: it is gone by the
-                fault of an isolated cell. Unavailable: there is no worker any more.
+                fault of an isolated cell.
         """
         from ray.exceptions import RayError
 

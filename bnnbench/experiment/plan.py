@@ -18,7 +18,7 @@ from bnnbench.registry import nearest
 from bnnbench.tasks import TASKS, Task
 from bnnbench.tasks.budget import Budget
 
-MOST_CELLS = 1_000_000  # of one run: its plan is held in memory, a kilobyte a cell
+MOST_CELLS = 1_000_000  # of one run: its plan is held in memory
 
 
 class Plan(NamedTuple):
