@@ -24,6 +24,7 @@ from bnnbench.reporting.page.scopes import Column
 NATS, SHARE = 0.01, 0.01  # halves of the region of practical equivalence
 PRIOR = 0.5  # weight of the prior's observation at no difference
 DRAWS = 4000
+AT_ONCE = 64  # pairs whose draws are in memory together: a matrix product is 20 times as fast as one of vectors
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def differences(rows: Sequence[str], column: Column, unit: str, repeated: Sample
     if repeated.count > 1:
         k, missing = repeated.count, np.full(repeated.count, np.nan)
         scores = np.stack([repeated.scores.get(row, missing) for row in rows])
-        spread = np.array([(scores[i] - scores[j]).std(ddof=1) for i, j in zip(first, second, strict=True)])
+        spread = (scores[first] - scores[second]).std(axis=1, ddof=1)
         known = np.isfinite(spread)
         scale = np.where(known, np.sqrt(1 / k + repeated.ratio) * spread, scale)
         freedom = np.where(known, k - 1, freedom)
@@ -111,12 +112,15 @@ def signed_rank(relative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     k, p = relative.shape
     z = np.concatenate([np.zeros((1, p)), relative])
     weights = np.random.default_rng([k]).dirichlet([PRIOR, *np.ones(k)], DRAWS)
-    products = (weights[:, :, None] * weights[:, None, :]).reshape(DRAWS, -1)
+    one, other = np.triu_indices(k + 1)  # of the sums z_i + z_j, which all but i = j occur twice
+    products = weights[:, one] * weights[:, other] * np.where(one == other, 1, 2)
     better, same = np.full(p, np.nan), np.full(p, np.nan)
-    for place in np.flatnonzero(np.isfinite(relative).all(0)):
-        sums = (z[:, place, None] + z[None, :, place]).ravel()
-        above = products @ ((sums > 2) + 0.5 * (sums == 2))
-        below = products @ ((sums < -2) + 0.5 * (sums == -2))
-        winner = np.argmax([below, 1 - below - above, above], axis=0)
-        better[place], same[place] = (winner == 2).mean(), (winner == 1).mean()
+    known = np.flatnonzero(np.isfinite(relative).all(0))
+    for places in np.split(known, range(AT_ONCE, len(known), AT_ONCE)):
+        sums = z[one][:, places] + z[other][:, places]
+        above = products @ np.heaviside(sums - 2, 0.5)
+        below = products @ np.heaviside(-2 - sums, 0.5)
+        between = 1 - below - above
+        better[places] = (above > np.maximum(below, between)).mean(0)
+        same[places] = ((between > below) & (between >= above)).mean(0)
     return better, same
