@@ -2,10 +2,10 @@
 
     pytest benchmarks/test_images.py --benchmark-enable --benchmark-group-by=group --benchmark-columns=min,median
 
-`step`: training steps of four methods beside a plain loop of a user's module and the bare products of a step (forward,
-gradients of weights and of activations), all in one run. `predict`: 1,000 images with 100 weight samples, as scoring
-predicts them, beside the bare products by the same library and by torch's own. Random pixels: nothing depends on what
-they show. A GPU is synchronised before a clock is read.
+`step`: training steps of four methods, in float32 and with rounded products (`--precision`), beside a plain loop of a
+user's module and the bare products of a step (forward, gradients of weights and of activations), all in one run.
+`predict`: 1,000 images with 100 weight samples, as scoring predicts them, beside the bare products by the same library
+and by torch's own. Random pixels: nothing depends on what they show. A GPU is synchronised before a clock is read.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import nn
 from bnnbench import random
 from bnnbench.data.arrays import Data, Split
 from bnnbench.engine.cell import Cell
+from bnnbench.engine.precision import OF_DEVICE, products
 from bnnbench.engine.predict import posterior_of, predict
 from bnnbench.engine.products import fast_products
 from bnnbench.methods import METHODS
@@ -100,10 +101,23 @@ class Products:
         ready()
 
 
+class Rounded:
+    """Training steps with `--precision` bf16, or on a GPU tf32."""
+
+    def __init__(self, method: str) -> None:
+        self.steps, (self.precision,) = steps(method), OF_DEVICE[DEVICE.type]
+
+    def __call__(self) -> None:
+        with products(self.precision):
+            self.steps()
+
+
+METHODS_TIMED = ("map", "mc-dropout", "bbp-gaussian", "bbp-local")
 STEPS = {
     "products": lambda: Products(BATCH, ROUND, True),
     "plain": Plain,
-    **{name: lambda name=name: steps(name) for name in ("map", "mc-dropout", "bbp-gaussian", "bbp-local")},
+    **{name: lambda name=name: steps(name) for name in METHODS_TIMED},
+    **{f"{name}, rounded": lambda name=name: Rounded(name) for name in METHODS_TIMED},
 }
 
 

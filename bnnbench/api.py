@@ -83,6 +83,7 @@ def run(
     device: str = "auto",
     jobs: int | None = None,
     threads: int | None = None,
+    precision: str = "float32",
     timeout: float | None = None,
     memory: float | None = None,
     executor: str = "local",
@@ -123,6 +124,8 @@ def run(
             methods and tasks of classes that other processes cannot import, as those of a notebook, are trained here.
         threads: CPU threads of a large network, at most one for each core; None for 2. The last digits of its numbers
             depend on it. A small network always has one.
+        precision: of the products of large networks in training, `float32`, or rounded and faster: `bf16` on a CPU that
+            has it, `tf32` on a GPU. Curvature, predictions and Metropolis tests are computed in float32 always.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
         memory: GB that the process of an estimator may take before it is ended; None for half of the machine's.
         executor: `local`, or `ray` for the machines of a Ray cluster. address: of that cluster; None for the one that
@@ -150,7 +153,7 @@ def run(
     splits, split_rule = without_rule(splits, split_rule)
     splits = renamed("--splits", splits, None, "--folds", folds)
     where = executor_of(executor, jobs, address, cpus_per_pack, gpus_per_pack)
-    resources = Resources.of(device, where, threads, timeout, memory)
+    resources = Resources.of(device, where, threads, precision, timeout, memory)
     request = _request(
         methods, tasks, budget, split_rule, splits, settings, data_dir,
         test_sets=names_of(test_sets, "--test-sets"), calibrations=names_of(calibrate, "--calibrate"), seeds=seeds,
@@ -193,6 +196,7 @@ def tune(
     device: str = "auto",
     jobs: int | None = None,
     threads: int | None = None,
+    precision: str = "float32",
     timeout: float | None = None,
     memory: float | None = None,
     executor: str = "local",
@@ -210,8 +214,8 @@ def tune(
     ones are not run again, and more trials later go on from there.
 
     Args:
-        methods, tasks, split_rule, splits, budget, data_dir, device, jobs, threads, timeout, memory, executor, address,
-            cpus_per_pack, gpus_per_pack, dry_run, quiet: as of `run`.
+        methods, tasks, split_rule, splits, budget, data_dir, device, jobs, threads, precision, timeout, memory,
+            executor, address, cpus_per_pack, gpus_per_pack, dry_run, quiet: as of `run`.
         trials: how many of each method on each split.
         sampler: `qmc` (a Sobol sequence: all trials at once) or `tpe` (four at a time, near what was good).
         settings: `method.param=value` strings: what is set is not tuned.
@@ -237,7 +241,7 @@ def tune(
     if export not in (None, "optuna"):
         raise UserError(f"--export must be optuna, not {export!r}.")
     where = executor_of(executor, jobs, address, cpus_per_pack, gpus_per_pack)
-    resources = Resources.of(device, where, threads, timeout, memory)
+    resources = Resources.of(device, where, threads, precision, timeout, memory)
     request = _request(methods, tasks, budget, split_rule, splits, settings, data_dir)
     number = whole_of(trials, "--trials", MOST_TRIALS)
     return tune_request(

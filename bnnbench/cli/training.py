@@ -14,6 +14,12 @@ MEANS = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
     click.option("--jobs", type=int, help="Processes that train at once. Default: one a core, one in all on a GPU."),
     click.option("--threads", type=int, help="CPU threads of a large network; a small one has one.  [default: 2]"),
+    click.option(
+        "--precision",
+        default="float32",
+        show_default=True,
+        help="Of the products of large networks in training: float32, or bf16 (CPUs) or tf32 (GPUs), which are faster.",
+    ),
     click.option("--timeout", type=float, help="Seconds after which a pack is stopped."),
     click.option(
         "--memory", type=float, metavar="GB", help="What the process of an estimator may take.  [default: half of all]"

@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from bnnbench._version import __version__
 from bnnbench.engine.pack import Pack
+from bnnbench.engine.precision import FLOAT32
 from bnnbench.engine.trees import Arrays, to_named
 from bnnbench.errors import UserError
 from bnnbench.files import write_file
@@ -44,7 +45,7 @@ class Checkpoint:
     written: float = 0.0
 
     @classmethod
-    def of(cls, folder: Path, pack: Pack, compiled: bool) -> Checkpoint:
+    def of(cls, folder: Path, pack: Pack, compiled: bool, precision: str = FLOAT32) -> Checkpoint:
         """The checkpoint of a pack in a folder, whether or not there is one."""
         cells = [cell.record.fingerprint for cell in pack.cells]
         identity = {
@@ -52,6 +53,7 @@ class Checkpoint:
             "compiled": compiled,
             "device": pack.keys.device.type,
             "threads": torch.get_num_threads(),
+            "precision": precision,
             "versions": {"bnnbench": __version__, "torch": torch.__version__},
         }
         name = hashlib.sha256("".join(cells).encode()).hexdigest()
@@ -82,7 +84,7 @@ class Checkpoint:
                 raise ValueError("its checksum differs")
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             if json.loads(header["__metadata__"]["identity"]) != self.identity:
-                raise ValueError("it belongs to another training, number of threads or version")
+                raise ValueError("it belongs to another training, number of threads, precision or version")
             return load(data)
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             self.refuse(str(error))

@@ -12,6 +12,7 @@ from torch import Tensor
 from bnnbench.engine.checkpoint import Checkpoint
 from bnnbench.engine.estimate import Estimated, estimate
 from bnnbench.engine.pack import Pack
+from bnnbench.engine.precision import FLOAT32
 from bnnbench.engine.predict import Component
 from bnnbench.engine.train import Fitted, History, Progress, train
 from bnnbench.methods import Method
@@ -58,6 +59,7 @@ def fit(
     deadline: float | None = None,
     progress: Progress = lambda steps: None,
     checkpoint: Checkpoint | None = None,
+    precision: str = FLOAT32,
 ) -> tuple[Trained, History]:
     """Train a pack of a method as `train` says, or of an estimator, which knows neither steps nor checkpoints.
 
@@ -75,8 +77,9 @@ def _method(
     deadline: float | None = None,
     progress: Progress = lambda steps: None,
     checkpoint: Checkpoint | None = None,
+    precision: str = FLOAT32,
 ) -> tuple[Fitted, History]:
-    return train(pack, compiled, deadline, progress, checkpoint)
+    return train(pack, compiled, deadline, progress, checkpoint, precision)
 
 
 @fit.register

@@ -18,6 +18,7 @@ from bnnbench import random
 from bnnbench.engine.checkpoint import Checkpoint, stored
 from bnnbench.engine.compile import program
 from bnnbench.engine.pack import Pack
+from bnnbench.engine.precision import FLOAT32, products
 from bnnbench.engine.predict import Component, components, posterior_of, rows_at_once
 from bnnbench.engine.step import FINISH, INIT, PREDICT, TRAIN, State, initial_state, make_step, over_replicas
 from bnnbench.engine.trees import Arrays, from_named, to_named
@@ -148,6 +149,7 @@ def train(
     deadline: float | None = None,
     progress: Progress = lambda steps: None,
     checkpoint: Checkpoint | None = None,
+    precision: str = FLOAT32,
 ) -> tuple[Fitted, History]:
     """Train a pack.
 
@@ -156,6 +158,7 @@ def train(
         deadline: `time.monotonic()` after which OutOfTime is raised.
         progress: told the number of finished steps at every validation check.
         checkpoint: what to go on from and to write every few minutes, at a check; None to do without.
+        precision: of the products of updates.
     """
     began, run, steps = time.monotonic(), _begun(pack, checkpoint), pack.steps
     if run.step:
@@ -163,7 +166,8 @@ def train(
     with random.compiled_kernels(compiled), torch.no_grad():
         step = program(pack, make_step(pack), _arguments(pack, run), compiled)
         for start, stop in pairwise([run.step, *(check for check in _checks(pack, run) if check > run.step)]):
-            _advance(run, pack, step, start, stop)
+            with products(precision):
+                _advance(run, pack, step, start, stop)
             run.monitor.check(stop, run.state, run.live)
             if pack.method.early_stopping and stop == run.monitor.selection_end:
                 run.state = run.monitor.best

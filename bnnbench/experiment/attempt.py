@@ -18,6 +18,7 @@ from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.fit import Trained, fit
 from bnnbench.engine.pack import stack
 from bnnbench.engine.packing import refuse_too_large
+from bnnbench.engine.precision import FLOAT32, precision_for
 from bnnbench.engine.size import parameters
 from bnnbench.engine.stored import to_arrays
 from bnnbench.engine.train import History, OutOfTime
@@ -39,6 +40,7 @@ class Settings:
     force: bool = False
     checkpoints: Path | None = None  # the folder of unfinished trainings
     memory: float = math.inf  # bytes that the process of an isolated cell may take
+    precision: str = FLOAT32  # of the products of large networks in training
     keep: bool = True  # posteriors, predictives and curves, beside the scores
 
 
@@ -48,7 +50,7 @@ Attempted = tuple[list[Outcome], Evaluator | None, Checkpoint | None]
 def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Attempted:
     """Train a pack, score it and say what came of each of its cells."""
     watcher.phase("preparing")
-    compiled = is_compiled(cells[0], settings.device)
+    compiled, precision = is_compiled(cells[0], settings.device), precision_for(cells[0], settings.precision)
     start = time.monotonic()
     deadline = None if settings.timeout is None else start + settings.timeout
     if settings.device.type == "cuda":
@@ -56,10 +58,10 @@ def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Atte
     refuse_too_large(cells[0], settings.device)
     pack = stack(list(cells), settings.device)
     folder = settings.checkpoints
-    checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled)
+    checkpoint = None if folder is None else Checkpoint.of(folder, pack, compiled, precision)
     watcher.phase("compiling" if compiled else "training")
     try:
-        fitted, history = fit(pack.method, pack, compiled, deadline, watcher.updates, checkpoint)
+        fitted, history = fit(pack.method, pack, compiled, deadline, watcher.updates, checkpoint, precision)
     except OutOfTime as error:
         wall = time.monotonic() - start
         late = [Outcome(c.record, Status.TIMEOUT, str(error), wall_s=wall, pack_size=len(cells)) for c in cells]

@@ -24,6 +24,7 @@ import torch
 
 from bnnbench.arguments import amount_of, text_of, whole_of
 from bnnbench.engine.cell import Cell
+from bnnbench.engine.precision import precision_for
 from bnnbench.errors import UserError
 from bnnbench.experiment.distance import WRITES, DistantStore, write
 from bnnbench.experiment.machine import command, device_of, session_record
@@ -151,7 +152,7 @@ class RayWorker:
         self._settings = replace(settings, checkpoints=None)  # a folder of the run's machine
         self._actor: Any = None
         self._ended = False
-        self._sessions: dict[int, int] = {}
+        self._sessions: dict[tuple[int, str], int] = {}
 
     def begin(self) -> None:
         """Start it, wherever there is room; waits while the machines are busy.
@@ -190,21 +191,22 @@ class RayWorker:
         method = order.cells[0].method
         limit = method.limit_s if self._settings.timeout is None else self._settings.timeout
         try:
-            message = packed(replace(order, session=self._session(order.threads)))
+            message = packed(replace(order, session=self._session(order)))
             yield from listened(self._messages(message, limit if method.isolated else math.inf), watcher, self._log)
         except RayError as error:
             self.join()
             said = str(error).strip().splitlines()[0]
             raise (Died(f"its worker process ended ({said})") if method.isolated else Lost(said)) from None
 
-    def _session(self, threads: int) -> int:
-        """A session of the machine that the worker is on."""
+    def _session(self, order: Order) -> int:
+        """A session of the machine that the worker is on, for what is computed as this pack is."""
         import ray
 
-        if threads not in self._sessions:
-            record: Any = ray.get(self._actor.session.remote(command(), threads))
-            self._sessions[threads] = self._store.start_session(record)
-        return self._sessions[threads]
+        means = order.threads, precision_for(order.cells[0], self._settings.precision)
+        if means not in self._sessions:
+            record: Any = ray.get(self._actor.session.remote(command(), *means))
+            self._sessions[means] = self._store.start_session(record)
+        return self._sessions[means]
 
     def _messages(self, message: bytes, limit: float) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """What the actor says; what it would write is written."""
@@ -262,9 +264,9 @@ class Actor:
     def ready(self) -> None:
         """Answers as soon as it is there."""
 
-    def session(self, asked_by: str, threads: int) -> SessionRecord:
+    def session(self, asked_by: str, threads: int, precision: str) -> SessionRecord:
         """Who computes here."""
-        return session_record(self._settings.device, asked_by, threads)
+        return session_record(self._settings.device, asked_by, threads, precision)
 
     def carry_out(self, message: bytes) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
         """Messages, as many together as there are."""

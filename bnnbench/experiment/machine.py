@@ -16,6 +16,7 @@ import torch
 
 from bnnbench._version import __version__
 from bnnbench.arguments import text_of
+from bnnbench.engine.precision import FLOAT32, is_rounded
 from bnnbench.errors import UserError
 from bnnbench.records import SessionRecord
 
@@ -35,14 +36,14 @@ def device_of(value: Any) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def session_record(device: torch.device, asked_by: str, threads: int) -> SessionRecord:
-    """Who computes, with what and how many CPU threads, by which command."""
+def session_record(device: torch.device, asked_by: str, threads: int, precision: str = FLOAT32) -> SessionRecord:
+    """Who computes, with what, how many CPU threads and products of which precision, by which command."""
     revision, dirty = _revision()
     return SessionRecord(
         revision=revision,
         dirty=dirty,
         versions={"python": platform.python_version(), "bnnbench": __version__} | _versions(),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        device=_name(device, precision),
         host=socket.gethostname(),
         threads=threads,
         command=asked_by,
@@ -70,6 +71,12 @@ def peak_memory_mb(device: torch.device) -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _name(device: torch.device, precision: str) -> str:
+    """`AMD EPYC`, or `AMD EPYC, products in bf16`: a device of its own, whose times and numbers are others."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return f"{name}, products in {precision}" if precision != FLOAT32 and is_rounded(precision, device) else name
 
 
 def _versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bnnbench.arguments import amount_of
+from bnnbench.engine.precision import precision_of
 from bnnbench.errors import UserError
 from bnnbench.experiment.executors import Executor
 from bnnbench.experiment.threads import large_threads
@@ -20,6 +21,7 @@ class Resources:
     Attributes:
         executor: makes the workers.
         large_threads: CPU threads of a cell with a large network.
+        precision: of the products of large networks in training.
         timeout: seconds after which a pack is stopped, None for never.
         memory: GB that the process of an estimator may take, None for half of the machine's.
     """
@@ -27,12 +29,19 @@ class Resources:
     device: torch.device
     executor: Executor
     large_threads: int
+    precision: str
     timeout: float | None
     memory: float | None
 
     @classmethod
     def of(
-        cls, device: Any, executor: Executor, threads: int | None, timeout: float | None, memory: float | None
+        cls,
+        device: Any,
+        executor: Executor,
+        threads: int | None,
+        precision: str,
+        timeout: float | None,
+        memory: float | None,
     ) -> Resources:
         """As a user gives them.
 
@@ -41,10 +50,12 @@ class Resources:
         """
         if memory is not None and not executor.limits_memory:
             raise UserError("--memory is of processes of this machine; a Ray cluster watches over its own.")
+        found = executor.device(device)
         return cls(
-            executor.device(device),
+            found,
             executor,
             large_threads(threads),
+            precision_of(precision, found),
             None if timeout is None else amount_of(timeout, "--timeout", "seconds"),
             None if memory is None else amount_of(memory, "--memory", "gigabytes"),
         )

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import all_packs, restricted
+from bnnbench.engine.precision import precision_for
 from bnnbench.errors import UserError
 from bnnbench.experiment.attempt import Settings
 from bnnbench.experiment.executors import Carrier, Executor
@@ -36,7 +37,7 @@ def run_cells(
     store: ResultStore,
     cells: Sequence[Cell],
     missing: Collection[Cell],
-    start_session: Callable[[int], int],
+    start_session: Callable[[int, str], int],
     settings: Settings,
     progress: RunProgress,
     executor: Executor,
@@ -48,7 +49,7 @@ def run_cells(
     A pack that another process holds is left to it; at the end this one waits for what the others finish or drop.
 
     Args:
-        start_session: number of CPU threads -> id of a new session.
+        start_session: number of CPU threads and precision -> id of a new session.
         executor: where packs are carried out.
         large_threads: CPU threads of a cell with a large network.
     """
@@ -97,7 +98,7 @@ class Runner:
         self,
         store: ResultStore,
         schedule: Schedule,
-        start_session: Callable[[int], int],
+        start_session: Callable[[int, str], int],
         settings: Settings,
         progress: RunProgress,
         large_threads: int,
@@ -107,7 +108,7 @@ class Runner:
         self.store, self.schedule, self.settings, self.progress = store, schedule, settings, progress
         self.owner, self.ended, self.faults = owner_id(), Counter[Ended](), list[str]()
         self.error: BaseException | None = None
-        self._start_session, self._sessions, self._large = start_session, dict[int, int](), large_threads
+        self._start_session, self._sessions, self._large = start_session, dict[tuple[int, str], int](), large_threads
         self._executor, self._losses = executor, Counter[Job]()
         self._stays, self._waited, self._logged, self._lock = stays, "", set[tuple[str, str]](), threading.RLock()
 
@@ -199,9 +200,8 @@ class Runner:
         if not self._claimed(job, line):
             return
         first, left = job.cells[0], {cell.record.fingerprint: cell for cell in job.cells}
-        threads = threads_of(first, self._large)
-        session = self._session(threads) if self._executor.here or job.here else 0  # elsewhere workers begin their own
-        order = Order(job.cells, self.owner, session, threads)
+        session = self._session(first) if self._executor.here or job.here else 0  # elsewhere workers begin their own
+        order = Order(job.cells, self.owner, session, threads_of(first, self._large))
         line.begin(str(job), len(job.cells), first.steps)
         try:
             for part in carry_out(order, line):
@@ -223,7 +223,7 @@ class Runner:
     def _fail(self, job: Job, how: Died, line: PackLine) -> None:
         """Store that a pack's cells ended with their worker."""
         outcomes = [Outcome(cell.record, how.status, str(how)) for cell in job.cells]
-        session = self._session(threads_of(job.cells[0], self._large))
+        session = self._session(job.cells[0])
         self.store.record(session, outcomes, self.owner, self.settings.force)
         self._count(stored(job.cells, outcomes), job.cells, line)
         self.schedule.done(job)
@@ -249,12 +249,13 @@ class Runner:
                 self.progress.say(text)
             self._waited = text
 
-    def _session(self, threads: int) -> int:
-        """The session of attempts with so many threads."""
+    def _session(self, cell: Cell) -> int:
+        """The session of attempts that are computed as this cell is."""
+        means = threads_of(cell, self._large), precision_for(cell, self.settings.precision)
         with self._lock:
-            if threads not in self._sessions:
-                self._sessions[threads] = self._start_session(threads)
-            return self._sessions[threads]
+            if means not in self._sessions:
+                self._sessions[means] = self._start_session(*means)
+            return self._sessions[means]
 
     def _count(self, part: Stored, cells: Sequence[Cell], line: PackLine) -> None:
         with self._lock:

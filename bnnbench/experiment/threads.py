@@ -18,6 +18,7 @@ import torch
 from bnnbench.arguments import whole_of
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import is_large_cell
+from bnnbench.engine.precision import FLOAT32, products
 from bnnbench.engine.size import device_memory
 
 LARGE_THREADS = 2  # of a cell with a large network, on every machine
@@ -78,13 +79,14 @@ def memory_of(gigabytes: float | None) -> float:
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Compute with so many CPU threads, and with numbers below 1e-38 as 0."""
+    """Compute with so many CPU threads, in float32, and with numbers below 1e-38 as 0."""
     before = torch.get_num_threads()
     # A prior draws the weights of dead units that small, and Intel's cores are some hundred times slower with them.
     # Threads take this over from the one that starts them, so it comes before all work.
     torch.set_flush_denormal(True)
     torch.set_num_threads(number)
     try:
-        yield
+        with products(FLOAT32):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -245,6 +245,14 @@ def test_other_packs_have_other_checkpoints(tmp_path):
         assert again(pack, tmp_path)[1] == [3, 6, 9, 12]
 
 
+def test_a_training_does_not_go_on_in_another_precision(tmp_path, caplog):
+    pack = image_pack("map")
+    Checkpoint.of(tmp_path, pack, False).write({}, {"step": np.array(3)})
+    assert Checkpoint.of(tmp_path, pack, False).read() is not None
+    assert Checkpoint.of(tmp_path, pack, False, "bf16").read() is None
+    assert "precision" in caplog.text
+
+
 def test_no_checkpoint_before_its_time(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "EVERY_S", 1000.0)
     again(image_pack("map"), tmp_path)
