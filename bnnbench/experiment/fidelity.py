@@ -12,10 +12,9 @@ from bnnbench import names
 from bnnbench.engine.cell import Cell
 from bnnbench.errors import UserError
 from bnnbench.evaluation.fidelity import KINDS, compared, halves_compared
+from bnnbench.experiment.library import GOLD_STANDARD, gold_predictive, shipped
 from bnnbench.records import SCORED
 from bnnbench.store.store import ResultStore
-
-GOLD_STANDARD = "hmc"
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class GoldComparison:
 
 
 def fidelity_missing(store: ResultStore, cells: Sequence[Cell]) -> list[GoldComparison]:
-    """What lacks a comparison on the tasks of these cells, and has a stored predictive as its gold standard has."""
+    """What lacks a comparison on the tasks of these cells, and has a predictive as its gold standard has."""
     tasks = sorted({cell.task.name for cell in cells if cell.task.kind in KINDS})
     attempts: Any = store.attempts(task=tasks)
     attempts = attempts[attempts["status"].isin(SCORED)]
@@ -43,7 +42,8 @@ def fidelity_missing(store: ResultStore, cells: Sequence[Cell]) -> list[GoldComp
         done = store.evaluated(group["fingerprint"])
         lacking = [f for f in group["fingerprint"] if names.FIDELITY not in done.get(f, ())]
         stored = store.stored([gold, *lacking], "predictive") if lacking else set()
-        if gold in stored and (lacking := [f for f in lacking if f in stored]):
+        known = gold in stored or shipped(str(task), gold) is not None
+        if known and (lacking := [f for f in lacking if f in stored]):
             found.append(GoldComparison(str(task), str(split), gold, tuple(lacking)))
     return found
 
@@ -53,7 +53,7 @@ def fidelity(store: ResultStore, piece: GoldComparison, device: torch.device) ->
     del device
     added, faults = 0, []
     try:
-        gold = store.artifact(piece.gold, "predictive")
+        gold = gold_predictive(store, piece.task, piece.gold)
     except UserError as error:  # damaged, or gone in the meantime
         return 0, [str(error)]
     for cell in piece.cells:

@@ -20,7 +20,7 @@ from bnnbench.evaluation.evaluator import sets_of
 from bnnbench.evaluation.fidelity import SETS, compared, halves_compared
 from bnnbench.evaluation.kept import from_arrays
 from bnnbench.evaluation.pruning import FRACTIONS
-from bnnbench.experiment.fidelity import GOLD_STANDARD
+from bnnbench.experiment.library import GOLD_STANDARD, gold_predictive
 from bnnbench.experiment.rescore import restored
 from bnnbench.model import Predictive
 from bnnbench.records import EvaluationRecord
@@ -132,10 +132,14 @@ def _from_gold(store: ResultStore, piece: LaterMetrics, arrays: dict[str, np.nda
     record = piece.cell.record
     golds: Any = store.best_runs(method=GOLD_STANDARD, task=record.task, rule=record.rule)
     golds = golds[golds["split"] == record.split]
-    if golds.empty or not (gold := _artifact(store, golds["fingerprint"].iloc[0])):
+    if golds.empty:
         return []
-    own = golds["fingerprint"].iloc[0] == record.fingerprint
-    return halves_compared(gold) if own else compared(arrays, gold)
+    fingerprint = golds["fingerprint"].iloc[0]
+    try:
+        gold = gold_predictive(store, record.task, fingerprint)
+    except UserError:
+        return []
+    return halves_compared(gold) if fingerprint == record.fingerprint else compared(arrays, gold)
 
 
 def _only(records: Iterable[EvaluationRecord], lacking: Lacking) -> list[EvaluationRecord]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,12 +17,12 @@ from bnnbench import names
 from bnnbench.engine.cell import Cell, default
 from bnnbench.errors import UserError
 from bnnbench.experiment.definitions import definitions
-from bnnbench.experiment.fidelity import GOLD_STANDARD
 from bnnbench.methods import METHODS
 from bnnbench.records import Status
 from bnnbench.store.cell_file import identity, read_cell, write_cell
 from bnnbench.store.store import ResultStore
 
+GOLD_STANDARD = "hmc"
 FOLDER = Path(__file__).resolve().parents[1] / "posteriors"
 GROUP = "fidelity"  # of tasks
 BUDGET = "full"
@@ -62,6 +63,22 @@ def bring(store: ResultStore, piece: Shipped, device: torch.device) -> tuple[int
     outcome, session = read_cell(piece.path)
     store.register(*definitions([piece.cell]))
     return store.record(store.start_session(session), [outcome]), []
+
+
+def shipped(task: str, fingerprint: str) -> Path | None:
+    """The file of a cell that comes with the package, if it does."""
+    path = FOLDER / f"{task}.npz"
+    return path if path.is_file() and identity(path).fingerprint == fingerprint else None
+
+
+def gold_predictive(store: ResultStore, task: str, fingerprint: str) -> dict[str, Any]:
+    """The predictive of a gold standard: that of the package where the database keeps none (`forget --artifacts`).
+
+    Raises:
+        UserError: neither has one, or the file is damaged.
+    """
+    path = None if store.stored([fingerprint], "predictive") else shipped(task, fingerprint)
+    return store.artifact(fingerprint, "predictive") if path is None else read_cell(path)[0].artifacts["predictive"]
 
 
 def export_certified(store: ResultStore, folder: Path) -> list[Path]:

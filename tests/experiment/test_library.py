@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import CPU
 
+import bnnbench
 from bnnbench.engine.cell import Cell, default
 from bnnbench.errors import UserError
 from bnnbench.experiment import library
@@ -103,6 +104,22 @@ def test_another_method_is_compared_without_running_hmc(tmp_path, shipped):
         assert got["w1_to_hmc"] == pytest.approx(0.5 / np.sqrt(1 + 1 / 12), rel=5e-3)
         sessions = store.sessions()
         assert list(sessions["command"]) == [SESSION.command] * 2
+
+
+def test_a_database_that_keeps_no_arrays_is_compared_with_those_of_the_package(tmp_path, shipped):
+    """As the reference results are published."""
+    own, db = cell("map"), tmp_path / "mine.db"
+    fill(db, trained(cell())).close()
+    bnnbench.forget(db, artifacts=True)
+    with ResultStore(db) as store:
+        store.record(store.start_session(SESSION), [trained(own, shift=0.5)])
+        (comparison,) = fidelity_missing(store, [own])
+        assert comparison.cells == (own.record.fingerprint,)
+        assert fidelity(store, comparison, CPU) == (1, [])
+        assert fidelity_missing(store, [own]) == []
+        scores = store.scores(fingerprint=own.record.fingerprint, evaluation="fidelity")
+    got = dict(zip(scores["metric"], scores["value"], strict=True))
+    assert got["w1_to_hmc"] == pytest.approx(0.5 / np.sqrt(1 + 1 / 12), rel=5e-3)
 
 
 @pytest.mark.parametrize("changed", ["task", "method"])
