@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# A shell has what it runs in the background ignore interrupts, which the commands that tests interrupt would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NEAR = Path(__file__).resolve().parents[2] / "shared" / "data"  # beside a checkout
 ASKED = os.environ.get("BNNBENCH_DATA")
