@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from bnnbench.cli import main
-from bnnbench.cli.terminal import plain
+from bnnbench.cli.terminal import held_interrupts, plain
 
 PROGRAM = f"{sys.executable} -c 'from bnnbench.cli import main; main()'"
 FULL = Path("/dev/full")
@@ -164,3 +165,16 @@ def test_odd_widths(columns, made):
     done = shell("$B list budgets", made, COLUMNS=columns, TERM="dumb")
     assert done.returncode == 0, done.stderr
     assert "smoke" in done.stdout
+
+
+def test_an_interrupt_waits_for_the_end_and_a_second_one_does_not():
+    done, before = [], signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), held_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        done.append("what had begun")
+    with pytest.raises(KeyboardInterrupt), held_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        done.append("what hangs")
+    assert done == ["what had begun"]
+    assert signal.getsignal(signal.SIGINT) is before

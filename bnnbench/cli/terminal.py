@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -41,6 +42,25 @@ def ended_by_interrupt() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         click.echo(err=True)  # after the ^C
+
+
+@contextmanager
+def held_interrupts() -> Iterator[None]:
+    """An interrupt counts at the end alone, and a second one at once: libraries that are interrupted while they close
+    something print a traceback."""
+    asked: list[int] = []
+
+    def hold(number: int, frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def plain(text: str) -> str:

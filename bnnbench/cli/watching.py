@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bnnbench.cli.terminal import plain
+from bnnbench.cli.terminal import held_interrupts, plain
 from bnnbench.reporting.standing import Running, Standing, shortened, standing
 from bnnbench.store.address import Address
 from bnnbench.store.faults import TransientError
@@ -38,12 +38,17 @@ def watch(db: str, seconds: float) -> None:
         tell = _lines() if live is None else _screen(live, name)
         while True:
             begun = time.monotonic()
-            try:
-                with ResultStore(db, read_only=True, glance=True) as store:
-                    tell(standing(store), "")
-            except TransientError as error:
-                tell(None, str(error))
+            with held_interrupts():
+                _look(db, tell)
             time.sleep(max(seconds, REST * (time.monotonic() - begun)))
+
+
+def _look(db: str, tell: Tell) -> None:
+    try:
+        with ResultStore(db, read_only=True, glance=True) as store:
+            tell(standing(store), "")
+    except TransientError as error:
+        tell(None, str(error))
 
 
 def _screen(live: Live, name: str) -> Tell:
