@@ -169,12 +169,15 @@ def test_odd_widths(columns, made):
 
 def test_an_interrupt_waits_for_the_end_and_a_second_one_does_not():
     done, before = [], signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), held_interrupts():
-        signal.raise_signal(signal.SIGINT)
-        done.append("what had begun")
-    with pytest.raises(KeyboardInterrupt), held_interrupts():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-        done.append("what hangs")
+
+    def interrupted(times, what):
+        with held_interrupts():
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+            done.append(what)
+
+    for times, what in ((1, "what had begun"), (2, "what hangs")):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(times, what)
     assert done == ["what had begun"]
     assert signal.getsignal(signal.SIGINT) is before
