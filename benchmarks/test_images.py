@@ -24,7 +24,7 @@ from torch import nn
 from bnnbench import random
 from bnnbench.data.arrays import Data, Split
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.precision import OF_DEVICE, products
+from bnnbench.engine.precision import OF_DEVICE, computing_in
 from bnnbench.engine.predict import posterior_of, predict
 from bnnbench.engine.products import fast_products
 from bnnbench.methods import METHODS
@@ -105,10 +105,10 @@ class Rounded:
     """Training steps with `--precision` bf16, or on a GPU tf32."""
 
     def __init__(self, method: str) -> None:
-        self.steps, (self.precision,) = steps(method), OF_DEVICE[DEVICE.type]
+        self.steps, self.precision = steps(method), OF_DEVICE[DEVICE.type]
 
     def __call__(self) -> None:
-        with products(self.precision):
+        with computing_in(self.precision):
             self.steps()
 
 

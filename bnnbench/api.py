@@ -124,8 +124,8 @@ def run(
             methods and tasks of classes that other processes cannot import, as those of a notebook, are trained here.
         threads: CPU threads of a large network, at most one for each core; None for 2. The last digits of its numbers
             depend on it. A small network always has one.
-        precision: of the products of large networks in training, `float32`, or rounded and faster: `bf16` on a CPU that
-            has it, `tf32` on a GPU. Curvature, predictions and Metropolis tests are computed in float32 always.
+        precision: of the products of large networks in training, of methods that declare it: `float32`, or rounded and
+            faster, `bf16` on a CPU that has it, `tf32` on a GPU. All else is computed in float32 always.
         timeout: seconds after which a pack is stopped and its cells stored as `timeout`.
         memory: GB that the process of an estimator may take before it is ended; None for half of the machine's.
         executor: `local`, or `ray` for the machines of a Ray cluster. address: of that cluster; None for the one that
@@ -280,11 +280,14 @@ def check(
         ResultStore(db).close()  # what is no database is refused before minutes are spent
 
     def verdicts() -> Iterator[Verdict]:
-        done = []
-        with computing_with(number):
-            for verdict in checks(found):
-                done.append(verdict)
-                yield verdict
+        done, left = [], iter(checks(found))
+        while True:
+            with computing_with(number):  # and not while a caller looks at a verdict
+                verdict = next(left, None)
+            if verdict is None:
+                break
+            done.append(verdict)
+            yield verdict
         if db is not None:
             store_verdicts(found, done, db, number)
 

@@ -18,7 +18,7 @@ MEANS = (
         "--precision",
         default="float32",
         show_default=True,
-        help="Of the products of large networks in training: float32, or bf16 (CPUs) or tf32 (GPUs), which are faster.",
+        help="Of the products of large networks in training: float32, or bf16 (CPUs) or tf32 (GPUs), which is faster.",
     ),
     click.option("--timeout", type=float, help="Seconds after which a pack is stopped."),
     click.option(

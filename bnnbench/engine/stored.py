@@ -16,6 +16,7 @@ from bnnbench.data.encoding import Encoder
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.fit import Trained, rebuild
 from bnnbench.engine.pack import Pack, Replicas, floats_of
+from bnnbench.engine.precision import FLOAT32, computing_in
 from bnnbench.engine.predict import joined
 from bnnbench.errors import UserError
 from bnnbench.methods import METHODS
@@ -93,7 +94,8 @@ class StoredPosterior:
             wanted = ", ".join(map(str, shape))
             raise UserError(f"This posterior takes inputs of shape [N, {wanted}], not {list(inputs.shape)}.")
         samples = samples or self.trained.pack.budget.samples
-        mixture = joined(self.trained.components(samples), inputs[None], self.trained.rows_at_once(samples))
+        with computing_in(FLOAT32):
+            mixture = joined(self.trained.components(samples), inputs[None], self.trained.rows_at_once(samples))
         return each(lambda part: part[0], mixture)
 
     def predict(self, x: Any, samples: int | None = None) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from bnnbench import random
 from bnnbench.engine.checkpoint import Checkpoint, stored
 from bnnbench.engine.compile import program
 from bnnbench.engine.pack import Pack
-from bnnbench.engine.precision import FLOAT32, products
+from bnnbench.engine.precision import FLOAT32, computing_in
 from bnnbench.engine.predict import Component, components, posterior_of, rows_at_once
 from bnnbench.engine.step import FINISH, INIT, PREDICT, TRAIN, State, initial_state, make_step, over_replicas
 from bnnbench.engine.trees import Arrays, from_named, to_named
@@ -166,7 +166,7 @@ def train(
     with random.compiled_kernels(compiled), torch.no_grad():
         step = program(pack, make_step(pack), _arguments(pack, run), compiled)
         for start, stop in pairwise([run.step, *(check for check in _checks(pack, run) if check > run.step)]):
-            with products(precision):
+            with computing_in(precision):
                 _advance(run, pack, step, start, stop)
             run.monitor.check(stop, run.state, run.live)
             if pack.method.early_stopping and stop == run.monitor.selection_end:

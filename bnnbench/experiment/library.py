@@ -78,7 +78,9 @@ def gold_predictive(store: ResultStore, task: str, fingerprint: str) -> dict[str
         UserError: neither has one, or the file is damaged.
     """
     path = None if store.stored([fingerprint], "predictive") else shipped(task, fingerprint)
-    return store.artifact(fingerprint, "predictive") if path is None else read_cell(path)[0].artifacts["predictive"]
+    return (
+        store.artifact(fingerprint, "predictive") if path is None else dict(read_cell(path)[0].artifacts["predictive"])
+    )
 
 
 def export_certified(store: ResultStore, folder: Path) -> list[Path]:

@@ -75,6 +75,8 @@ def peak_memory_mb(device: torch.device) -> float:
 
 def _name(device: torch.device, precision: str) -> str:
     """`AMD EPYC`, or `AMD EPYC, products in bf16`: a device of its own, whose times and numbers are others."""
+    if device.type == "cuda" and not torch.cuda.is_available():  # who drives a cluster may have none
+        return _processor()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return f"{name}, products in {precision}" if precision != FLOAT32 and is_rounded(precision, device) else name
 

@@ -55,7 +55,7 @@ class Resources:
             found,
             executor,
             large_threads(threads),
-            precision_of(precision, found),
+            precision_of(precision, found, executor.here),
             None if timeout is None else amount_of(timeout, "--timeout", "seconds"),
             None if memory is None else amount_of(memory, "--memory", "gigabytes"),
         )

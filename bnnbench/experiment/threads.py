@@ -18,7 +18,7 @@ import torch
 from bnnbench.arguments import whole_of
 from bnnbench.engine.cell import Cell
 from bnnbench.engine.packing import is_large_cell
-from bnnbench.engine.precision import FLOAT32, products
+from bnnbench.engine.precision import FLOAT32, computing_in
 from bnnbench.engine.size import device_memory
 
 LARGE_THREADS = 2  # of a cell with a large network, on every machine
@@ -86,7 +86,7 @@ def threads(number: int) -> Iterator[None]:
     torch.set_flush_denormal(True)
     torch.set_num_threads(number)
     try:
-        with products(FLOAT32):
+        with computing_in(FLOAT32):
             yield
     finally:
         torch.set_num_threads(before)

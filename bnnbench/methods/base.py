@@ -69,7 +69,7 @@ class Inference(ABC):
         temperature: T of the distribution p(w | data)^(1/T) that draws are meant to have.
         step_field: name of the hyperparameter that makes steps smaller, for the advice of `diagnose`.
         takes_rounded_products: whether updates may multiply in less than float32 (`--precision`): not where they test
-            energies, nor where a library does as it likes.
+            energies or estimate a curvature.
         isolated: whether a cell is trained in a process of its own, which may crash.
         limit_s: seconds after which such a process is ended, where the run has no `--timeout`.
         implements: name of a method that is the same algorithm in another implementation, for reports.
@@ -91,7 +91,7 @@ class Inference(ABC):
     prunable: ClassVar[bool] = False
     temperature: float = 1.0
     step_field: ClassVar[str] = ""
-    takes_rounded_products: ClassVar[bool] = True
+    takes_rounded_products: ClassVar[bool] = False
     isolated: ClassVar[bool] = False
     limit_s: ClassVar[float] = math.inf
     implements: ClassVar[str] = ""

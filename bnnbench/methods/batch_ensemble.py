@@ -54,6 +54,7 @@ class BatchEnsemble(Method):
     citation = "Wen et al. 2020, arXiv 2002.06715"
     tags = ("ensembles",)
     family = "point"
+    takes_rounded_products = True
     members: int = 4
     lr: float = 3e-3
     start: str = "normal"

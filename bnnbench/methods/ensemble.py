@@ -37,6 +37,7 @@ class DeepEnsemble(Method):
     citation = "Lakshminarayanan et al. 2017, arXiv 1612.01474"
     tags = ("ensembles",)
     family = "point"
+    takes_rounded_products = True
     members: int = 5
     lr: float = 1e-2
     early_stopping: bool = True

@@ -44,6 +44,7 @@ class RepulsiveEnsemble(DeepEnsemble):
     """
 
     name = "ensemble-repulsive"
+    takes_rounded_products = False  # its force is a difference of outputs that nearly agree
     version = 1
     citation = "D'Angelo & Fortuin 2021, arXiv 2106.11642"
     repulsion: float = 1.0

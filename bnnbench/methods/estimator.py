@@ -147,7 +147,6 @@ class Estimator(Inference):
     """An inference algorithm with a training loop of its own: `fit` and `predict`."""
 
     vmappable: ClassVar[bool] = False
-    takes_rounded_products: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
     num_networks: int = 0
     limit_s: ClassVar[float] = 3600.0

@@ -87,7 +87,6 @@ class HMC(Method):
     citation = "Neal 2011, arXiv 1206.1901; Izmailov et al. 2021, arXiv 2104.14421"
     tags = ("references", "sampling")
     family = "exact"
-    takes_rounded_products = False
     prunable = True
     num_chains: int = 8
     start: str = "both"

@@ -28,6 +28,7 @@ class MAP(Method):
     citation = "Adam: Kingma & Ba 2015, arXiv 1412.6980"
     tags = ("optimisation",)
     family = "point"
+    takes_rounded_products = True
     lr: float = 1e-2
     early_stopping: bool = True
     prior_scale: float = 1.0

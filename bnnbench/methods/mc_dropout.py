@@ -69,6 +69,7 @@ class MCDropout(Method):
     citation = "Gal & Ghahramani 2016, arXiv 1506.02142"
     tags = ("dropout",)
     family = "point"
+    takes_rounded_products = True
     rate: float = 0.01
     lr: float = 1e-2
     early_stopping: bool = True

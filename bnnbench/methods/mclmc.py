@@ -73,7 +73,6 @@ class MCLMC(Method):
     citation = "Robnik & Seljak 2023, arXiv 2303.18221"
     tags = ("references", "full-batch")
     family = "exact"
-    takes_rounded_products = False
     step_field = "energy_variance"
     prunable = True
     num_chains: int = 4

@@ -48,6 +48,7 @@ class SGLD(Method):
     citation = "Welling & Teh 2011, ICML"
     tags = ("sampling",)
     family = "exact"
+    takes_rounded_products = True
     step_field = "lr"
     num_chains = 1
     prunable = True

@@ -44,6 +44,7 @@ class SWAG(Method):
     version = 2
     citation = "Maddox et al. 2019, arXiv 1902.02476"
     tags = ("ensembles",)
+    takes_rounded_products = True
     step_field = "swa_lr"
     prunable = True
     lr: float = 1e-2

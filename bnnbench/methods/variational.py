@@ -37,6 +37,7 @@ class Variational(Method):
         prior_scale: factor of the prior's scale.
     """
 
+    takes_rounded_products = True
     lr: float = 1e-2
     anneal: float = 0.5
     sigma: float = 0.02

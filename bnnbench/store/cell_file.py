@@ -8,14 +8,18 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from bnnbench import names
+from bnnbench.errors import UserError, told
 from bnnbench.files import write_file
 from bnnbench.records import CellRecord, EvaluationRecord, Outcome, Score, SessionRecord, Status
 from bnnbench.store.store import ResultStore
@@ -105,13 +109,27 @@ def _plain(value: Any) -> Any:
     return value.item()
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file's arrays.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
+    try:
+        with path.open("rb") as raw, np.load(raw) as file:
+            yield file
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({told(error)}); install bnnbench again.") from error
+
+
 def _about(path: Path) -> dict[str, Any]:
-    with np.load(path) as file:
+    with _opened(path) as file:
         return json.loads(bytes(file["about"]))
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The mixture components, half precision made single."""
-    with np.load(path) as file:
+    with _opened(path) as file:
         arrays = {name: file[name] for name in file.files if name != "about"}
     return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}

@@ -76,6 +76,13 @@ def test_a_file_holds_the_cell(shipped):
     np.testing.assert_allclose(mean[:, 0], np.arange(4, DRAWS, 5) / DRAWS, rtol=2**-14)
 
 
+def test_a_damaged_file_is_named(shipped):
+    shipped.write_bytes(shipped.read_bytes()[:1000])
+    for read in (identity, read_cell):
+        with pytest.raises(UserError, match=r"homoscedastic.npz cannot be read \(.*\); install bnnbench again"):
+            read(shipped)
+
+
 def test_classes_take_half_the_digits(tmp_path):
     log_probs = np.log(np.full((300, 5, 2), 0.3))
     own = {"test/log_probs": log_probs, "test/log_normaliser": log_probs[..., 0], "test/y": np.zeros(5)}
