@@ -77,10 +77,9 @@ def gold_predictive(store: ResultStore, task: str, fingerprint: str) -> dict[str
     Raises:
         UserError: neither has one, or the file is damaged.
     """
-    path = None if store.stored([fingerprint], "predictive") else shipped(task, fingerprint)
-    return (
-        store.artifact(fingerprint, "predictive") if path is None else dict(read_cell(path)[0].artifacts["predictive"])
-    )
+    if store.stored([fingerprint], "predictive") or (path := shipped(task, fingerprint)) is None:
+        return store.artifact(fingerprint, "predictive")
+    return dict(read_cell(path)[0].artifacts["predictive"])
 
 
 def export_certified(store: ResultStore, folder: Path) -> list[Path]:
