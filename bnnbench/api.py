@@ -281,11 +281,8 @@ def check(
 
     def verdicts() -> Iterator[Verdict]:
         done, left = [], iter(checks(found))
-        while True:
-            with computing_with(number):  # and not while a caller looks at a verdict
-                verdict = next(left, None)
-            if verdict is None:
-                break
+        following = computing_with(number)(lambda: next(left, None))  # and not while a caller looks at a verdict
+        for verdict in iter(following, None):
             done.append(verdict)
             yield verdict
         if db is not None:
