@@ -188,7 +188,8 @@ def normal(loc: float | Tensor, scale: float | Tensor) -> torch.distributions.No
 
 def outcomes_of(cells: list[Cell], settings: Settings, progress: RunProgress) -> list[Outcome]:
     """What the runner makes of a pack, in the order of the cells."""
-    return [outcome for _, outcomes, *_ in run_pack(cells, settings, progress.line()) for outcome in outcomes]
+    tried = run_pack(cells, settings.precision, settings, progress.line())
+    return [outcome for _, outcomes, *_ in tried for outcome in outcomes]
 
 
 def walk(method, problem, steps, each=None, key=0):

@@ -18,7 +18,7 @@ from bnnbench.engine.compile import is_compiled
 from bnnbench.engine.fit import Trained, fit
 from bnnbench.engine.pack import stack
 from bnnbench.engine.packing import refuse_too_large
-from bnnbench.engine.precision import FLOAT32, precision_for
+from bnnbench.engine.precision import FLOAT32
 from bnnbench.engine.size import parameters
 from bnnbench.engine.stored import to_arrays
 from bnnbench.engine.train import History, OutOfTime
@@ -47,10 +47,10 @@ class Settings:
 Attempted = tuple[list[Outcome], Evaluator | None, Checkpoint | None]
 
 
-def attempt(cells: Sequence[Cell], settings: Settings, watcher: Watcher) -> Attempted:
-    """Train a pack, score it and say what came of each of its cells."""
+def attempt(cells: Sequence[Cell], precision: str, settings: Settings, watcher: Watcher) -> Attempted:
+    """Train a pack with updates of this precision, score it and say what came of each of its cells."""
     watcher.phase("preparing")
-    compiled, precision = is_compiled(cells[0], settings.device), precision_for(cells[0], settings.precision)
+    compiled = is_compiled(cells[0], settings.device)
     start = time.monotonic()
     deadline = None if settings.timeout is None else start + settings.timeout
     if settings.device.type == "cuda":

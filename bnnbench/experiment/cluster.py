@@ -24,7 +24,6 @@ import torch
 
 from bnnbench.arguments import amount_of, text_of, whole_of
 from bnnbench.engine.cell import Cell
-from bnnbench.engine.precision import precision_for
 from bnnbench.errors import UserError
 from bnnbench.experiment.distance import WRITES, DistantStore, write
 from bnnbench.experiment.machine import command, device_of, session_record
@@ -202,7 +201,7 @@ class RayWorker:
         """A session of the machine that the worker is on, for what is computed as this pack is."""
         import ray
 
-        means = order.threads, precision_for(order.cells[0], self._settings.precision)
+        means = order.threads, order.precision
         if means not in self._sessions:
             record: Any = ray.get(self._actor.session.remote(command(), *means))
             self._sessions[means] = self._store.start_session(record)

@@ -47,11 +47,10 @@ def shipped_missing(store: ResultStore, cells: Sequence[Cell]) -> list[Shipped]:
     """
     found = {}
     for cell in cells:
-        path = FOLDER / f"{cell.task.name}.npz"
-        if path.is_file() and cell.task.name not in found:
+        if cell.task.name not in found:
             gold = replace(cell, method=default(METHODS.get(GOLD_STANDARD), cell.task), seed=0, test_sets=())
             gold = replace(gold, budget=cell.task.budget(BUDGET))
-            if identity(path) == gold.record:
+            if (path := shipped(cell.task.name, gold.record.fingerprint)) is not None:
                 found[cell.task.name] = Shipped(gold, path)
     done = store.evaluated([piece.cell.record.fingerprint for piece in found.values()])
     return [piece for piece in found.values() if piece.cell.record.fingerprint not in done]

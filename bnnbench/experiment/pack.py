@@ -27,13 +27,14 @@ class Order:
 
     Attributes:
         cells: the pack, which `owner` has claimed.
-        session: id of the session that its attempts belong to. threads: CPU threads of that session.
+        session: id of the session that its attempts belong to. threads, precision: what that session computes with.
     """
 
     cells: Sequence[Cell]
     owner: str
     session: int
     threads: int
+    precision: str
 
 
 class Ended(NamedTuple):
@@ -71,7 +72,7 @@ class _Tried(NamedTuple):
 def carry_out(store: Recorder, order: Order, settings: Settings, watcher: Watcher) -> Iterator[Stored]:
     """Train a claimed pack, score it and store it with its further test sets."""
     with threads(order.threads):
-        for tried in run_pack(order.cells, settings, watcher):
+        for tried in run_pack(order.cells, order.precision, settings, watcher):
             store.record(order.session, tried.outcomes, order.owner, settings.force)
             yield stored(tried.cells, tried.outcomes, _completed(store, tried, settings, watcher))
 
@@ -101,11 +102,11 @@ def _completed(store: Recorder, tried: _Tried, settings: Settings, watcher: Watc
         return add_evaluations(store, tried.evaluator)[1]
 
 
-def run_pack(pack: Sequence[Cell], settings: Settings, watcher: Watcher) -> Iterator[_Tried]:
+def run_pack(pack: Sequence[Cell], precision: str, settings: Settings, watcher: Watcher) -> Iterator[_Tried]:
     """Train a pack; if it raises, each of its cells alone, in the same mode. One that cannot be trained ends nothing
     but itself."""
     try:
-        attempted = attempt(pack, settings, watcher)
+        attempted = attempt(pack, precision, settings, watcher)
     except StorageError:
         raise
     except UserError as error:  # the method refuses the task
@@ -119,7 +120,7 @@ def run_pack(pack: Sequence[Cell], settings: Settings, watcher: Watcher) -> Iter
         yield _Tried(pack, [Outcome(pack[0].record, Status.FAILED, reason)], None, None)
         return
     for cell in pack:
-        yield from run_pack([cell], settings, watcher)
+        yield from run_pack([cell], precision, settings, watcher)
 
 
 def work(cells: Sequence[Cell]) -> int:

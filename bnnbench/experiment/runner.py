@@ -201,7 +201,7 @@ class Runner:
             return
         first, left = job.cells[0], {cell.record.fingerprint: cell for cell in job.cells}
         session = self._session(first) if self._executor.here or job.here else 0  # elsewhere workers begin their own
-        order = Order(job.cells, self.owner, session, threads_of(first, self._large))
+        order = Order(job.cells, self.owner, session, *self._means(first))
         line.begin(str(job), len(job.cells), first.steps)
         try:
             for part in carry_out(order, line):
@@ -249,9 +249,13 @@ class Runner:
                 self.progress.say(text)
             self._waited = text
 
+    def _means(self, cell: Cell) -> tuple[int, str]:
+        """CPU threads and precision that a cell is computed with."""
+        return threads_of(cell, self._large), precision_for(cell, self.settings.precision)
+
     def _session(self, cell: Cell) -> int:
         """The session of attempts that are computed as this cell is."""
-        means = threads_of(cell, self._large), precision_for(cell, self.settings.precision)
+        means = self._means(cell)
         with self._lock:
             if means not in self._sessions:
                 self._sessions[means] = self._start_session(*means)

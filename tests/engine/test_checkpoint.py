@@ -23,6 +23,7 @@ from bnnbench.data.loaders import cifar
 from bnnbench.engine import checkpoint as module
 from bnnbench.engine import train as training
 from bnnbench.engine.checkpoint import Checkpoint
+from bnnbench.engine.precision import FLOAT32
 from bnnbench.engine.train import train
 from bnnbench.errors import UserError
 from bnnbench.experiment import attempt
@@ -333,6 +334,6 @@ def test_time_spent_before_counts(tmp_path):
     (path,) = tmp_path.iterdir()
     rewritten(path, lambda identity, arrays: arrays.update({"array:spent": np.array(1000.0)}))
     (outcome,), *_ = attempt.attempt(
-        cells, attempt.Settings(CPU, checkpoints=tmp_path), RunProgress(None, 1, 1, quiet=True).line()
+        cells, FLOAT32, attempt.Settings(CPU, checkpoints=tmp_path), RunProgress(None, 1, 1, quiet=True).line()
     )
     assert 1000 < outcome.wall_s < 1100
