@@ -2,9 +2,9 @@
 
     python benchmarks/long_night.py --minutes 20
 
-A Ray cluster of two nodes on this machine carries out estimators that do nothing but draw from their seed; every few
-seconds one of these happens: a worker is killed, a node is lost and another comes, the run itself is killed and started
-again, the database is locked for some seconds. At the end one undisturbed run finishes what is left, a process without
+A Ray cluster of two nodes on this machine carries out estimators that do nothing but draw from their seed. About as
+often as a run can start and store its first cell, one of these happens: a worker is killed, a node is lost and another
+comes, the run itself is killed and started again, the database is locked for some seconds. At the end one undisturbed run finishes what is left, a process without
 Ray does the same cells again, and the two databases must agree, value for value. Prints what happened and how often.
 """
 
@@ -34,8 +34,8 @@ from bnnbench.model import GaussianPredictive
 from bnnbench.store.store import ResultStore
 
 TASKS = "diabetes,energy,yacht"
-PAUSE_S = 4.0  # between two faults
 LOCK_S = 3.0
+START_S = 300.0  # for the first cell, at most
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,18 @@ class Night:
     def _begin(self) -> subprocess.Popen[bytes]:
         code = "import sys; sys.path.insert(0, sys.argv[1]); import long_night as night; night.drive(*sys.argv[2:])"
         given = (Path(__file__).resolve().parent, self.db, self.seeds, self.cluster.address)
-        return subprocess.Popen([sys.executable, "-c", code, *map(str, given)], stderr=subprocess.DEVNULL)
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen([sys.executable, "-c", code, *map(str, given)], **silent)
+
+    def first_cell(self) -> float:
+        """Wait for the first cell that is stored, and return how many seconds that took."""
+        began = time.monotonic()
+        while time.monotonic() - began < START_S:
+            with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)) as db:
+                if db.execute("SELECT count(*) FROM attempt").fetchone()[0]:
+                    return time.monotonic() - began
+            time.sleep(0.2)
+        raise SystemExit(f"No cell was stored within {START_S:g} s.")
 
     def a_worker_is_killed(self) -> None:
         """Any of them."""
@@ -102,9 +113,11 @@ class Night:
         faults: list[Callable[[], None]] = [
             self.a_worker_is_killed, self.a_node_is_lost, self.the_run_is_killed, self.the_database_is_locked,
         ]  # fmt: skip
+        pause = self.first_cell()
+        print(f"the first cell was stored after {pause:.0f} s", flush=True)
         weights, end = (6, 2, 1, 2), time.monotonic() + 60 * minutes
         while time.monotonic() < end:
-            time.sleep(random.expovariate(1 / PAUSE_S))
+            time.sleep(random.expovariate(1 / pause))
             if (status := self.run.poll()) is not None:
                 print(f"the run ended by itself: status {status}")
                 return status == 0

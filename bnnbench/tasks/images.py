@@ -82,7 +82,7 @@ TUNED = {
     "ensemble-bootstrap": {"lr": 1e-3},
     "ensemble-adversarial": {"lr": 1e-3},
     "ensemble-repulsive": {"lr": 1e-3},
-    "svgd": {"lr": 1e-3},
+    "svgd": {"lr": 1e-3, "particles": 5},
     "mc-dropout": {"lr": 1e-3, "rate": 0.5},
     "bbp-gaussian": {"lr": 3e-4, **STOPPED},
     "bbp-laplace": {"lr": 3e-4, **STOPPED},
