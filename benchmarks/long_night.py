@@ -4,8 +4,9 @@
 
 A Ray cluster of two nodes on this machine carries out estimators that do nothing but draw from their seed. About as
 often as a run can start and store its first cell, one of these happens: a worker is killed, a node is lost and another
-comes, the run itself is killed and started again, the database is locked for some seconds. At the end one undisturbed run finishes what is left, a process without
-Ray does the same cells again, and the two databases must agree, value for value. Prints what happened and how often.
+comes, the run itself is killed and started again, the database is locked for some seconds. At the end one undisturbed
+run finishes what is left, a process without Ray does the same cells again, and the two databases must agree, value for
+value. Prints what happened and how often. Ray's workers yield to all other programs: let none run beside it.
 """
 
 from __future__ import annotations
