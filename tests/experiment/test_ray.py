@@ -82,6 +82,7 @@ def test_who_ends_the_worker_fails_alone(on_ray, tmp_path):
     assert "deadly: 1 cell failed: its worker was lost 3 times" in summary.warnings[0]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_node_that_is_lost_takes_no_cell_with_it(cluster, on_ray, tmp_path):
     node = cluster.add_node(num_cpus=1)

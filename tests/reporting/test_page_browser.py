@@ -181,6 +181,7 @@ def test_what_is_shown_can_be_saved(opened):
     assert "mc-dropout" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_and_in_both_themes(browser, file, scheme):
     opened = Opened(browser, file, width=400, scheme=scheme)
@@ -210,6 +211,7 @@ def test_hostile_names_are_text(browser, tmp_path):
     assert opened.said == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "outcomes",
     [

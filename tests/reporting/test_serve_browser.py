@@ -66,6 +66,7 @@ def test_new_results_are_offered_and_the_view_is_kept(browser, tmp_path):  # noq
         assert visit.complaints() == []
 
 
+@pytest.mark.slow
 def test_a_fault_is_said_and_a_server_that_is_gone_too(browser, tmp_path):  # noqa: F811
     db = made(tmp_path / "results.db", "map", "sgld")
     whole = db.read_bytes()
@@ -84,6 +85,7 @@ def test_a_fault_is_said_and_a_server_that_is_gone_too(browser, tmp_path):  # no
     assert page.locator("#leaderboard tbody tr").count() == 2
 
 
+@pytest.mark.slow
 def test_a_page_without_results_is_replaced_by_itself(browser, tmp_path):  # noqa: F811
     db = tmp_path / "results.db"
     with fill(db, []):
