@@ -90,7 +90,7 @@ TUNED = {
     "bbp-local": {"lr": 3e-4, **STOPPED},
     "bbp-flipout": {"lr": 3e-4, **STOPPED},
     "multiplicative": {"lr": 1e-3, "prior_scale": 4.0, **STOPPED, "sigma": 0.02},
-    "ivon": {"samples": 1},
+    "ivon": {"samples": 1, "early_stopping": True},
     "vbll": {"lr": 1e-3, "covariance": "diagonal"},
     "laplace-kron": {"lr": 1e-3, "precision": "300"},
     "laplace-diag": {"lr": 1e-3, "precision": "1000"},
