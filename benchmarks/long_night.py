@@ -6,12 +6,13 @@ A Ray cluster of two nodes on this machine carries out estimators that do nothin
 often as a run can start and store its first cell, one of these happens: a worker is killed, a node is lost and another
 comes, the run itself is killed and started again, the database is locked for some seconds. At the end one undisturbed
 run finishes what is left, a process without Ray does the same cells again, and the two databases must agree, value for
-value. Prints what happened and how often. Ray's workers yield to all other programs: let none run beside it.
+value. Prints what happened and how often.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sqlite3
 import subprocess
@@ -61,6 +62,7 @@ class Night:
     """A cluster, a run on it, and what happens to both."""
 
     def __init__(self, folder: Path, seeds: int) -> None:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's 15 a busy machine keeps them from starting
         from ray.cluster_utils import Cluster
 
         self.db, self.seeds, self.happened = folder / "night.db", seeds, Counter[str]()
