@@ -171,7 +171,8 @@ class HMC(Method):
         for name, w in state.present.params.items():
             flown = w + state.size * problem.scale_of(name, w[0]) * half[name]
             moved[name] = torch.where(fitting, _choose(chosen, fit.params[name], w), flown)
-        return moved, half, fit
+        # Afterwards Adam rests: what it would learn on lost trajectories is not finite.
+        return moved, half, tree_map(lambda new, old: torch.where(fitting, new, old), fit, state.fit)
 
     def _kick(self, momentum: Params, gradient: Params, size: Tensor, problem: Problem) -> Params:
         """The momentum half a step later."""
@@ -240,6 +241,11 @@ class HMC(Method):
 
     def schedule(self, steps: int) -> Sequence[int]:
         return evenly(int(float(self.burn_in) * steps), steps, self.samples)
+
+    def finish(self, key: Tensor, state: Chains, problem: Problem) -> Chains:
+        """Without the trajectory under way, in which a chain may be lost that is sound."""
+        del key, problem
+        return state._replace(present=state.position, momentum=tree_map(torch.zeros_like, state.momentum))
 
     def collect(self, state: Chains) -> Params:
         return state.position.params

@@ -124,9 +124,9 @@ class MCLMC(Method):
             fitting = problem.t < end
             params = tree_map(lambda a, b: torch.where(fitting, a, b), climbed.params, moved)
             gradient, energy = grad_and_value(self._energy)(params, problem)
-            there = walk._replace(params=params, gradient=gradient, energy=energy, fit=climbed)
+            there = walk._replace(params=params, gradient=gradient, energy=energy)
             walked, error = self._arrive(k, walk, there, direction, kinetic, problem)
-            fitted = there._replace(direction=walk.direction)
+            fitted = there._replace(direction=walk.direction, fit=climbed)
             return tree_map(lambda a, b: torch.where(fitting, a, b), fitted, walked), torch.where(fitting, 0.0, error)
 
         new, error = vmap(one)(random.split(key, self.num_chains), state)
@@ -167,7 +167,7 @@ class MCLMC(Method):
         nu = torch.where(sound, (torch.expm1(2 * walk.size / (self.length * d.sqrt())) / d).sqrt(), 1e6)
         fresh = _like(noise(key, direction), direction)
         direction = {name: torch.where(sound, u, 0.0) + nu * fresh[name] for name, u in direction.items()}
-        reached = tree_map(lambda a, b: torch.where(sound, a, b), there, walk._replace(fit=there.fit))
+        reached = tree_map(lambda a, b: torch.where(sound, a, b), there, walk)
         reached = reached._replace(direction=_unit(direction))
         return self._adapted(reached, error, problem), error
 

@@ -8,9 +8,15 @@ import torch
 from helpers import make_problem, normal, walk
 from torch.func import vmap
 from torch.testing import assert_close
+from torch.utils._pytree import tree_leaves, tree_map
 
 from bnnbench import random
+from bnnbench.checks.checks import CURVED
 from bnnbench.checks.problems import KnownNoise
+from bnnbench.checks.sample import CPU, budget
+from bnnbench.engine.cell import Cell
+from bnnbench.engine.pack import stack
+from bnnbench.engine.train import train
 from bnnbench.methods.hmc import HMC
 from bnnbench.model import Homoscedastic
 from bnnbench.model.parameters import flatten
@@ -313,6 +319,25 @@ def test_numpyro_agrees():
     assert (found.abs() < 5 * error + 0.02).all()
     middle = chains[0][:, outer].quantile(torch.tensor([0.16, 0.5, 0.84]).double(), 0)
     assert (middle[1].abs() < 5 * 1.25 * (middle[2] - middle[0]) / 2 / 10 + 0.02).all()
+
+
+def test_lost_trajectories_lose_no_cell():
+    """A step far too large: energies and gradients overflow, the test refuses the trajectory, and the chain stays where
+    it was. The optimiser of the starts learned from such gradients, once it was done, and made the cell diverged."""
+    method = HMC(step=2.0)
+    cells = [Cell(CURVED, method, "known", 0, seed, budget(method, 400)) for seed in range(4)]
+    fitted, history = train(stack(cells, CPU), False)
+    assert history.curves["divergent"].max() > 0
+    assert fitted.live.all()
+
+
+def test_a_chain_is_sound_in_the_middle_of_a_lost_trajectory():
+    problem, method = linear(steps=10), HMC(num_chains=2)
+    state = method.init(random.key(0), problem)
+    lost = tree_map(lambda leaf: leaf * torch.nan, state.present)
+    finished = method.finish(random.key(1), state._replace(present=lost, momentum=lost.params), problem)
+    assert all(leaf.isfinite().all() for leaf in tree_leaves(finished))
+    assert_close(finished.position, state.position)
 
 
 def against_numpyro(chains, steps, leapfrogs):
