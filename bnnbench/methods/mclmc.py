@@ -246,7 +246,8 @@ def turn(direction: Params, gradient: Params, scale: Params, h: Tensor) -> tuple
     length = dot(slope, slope).sqrt().clamp(min=1e-30)
     rest = _count(direction) - 1
     delta = h * length / rest.clamp(min=1.0)
-    zeta, along = torch.exp(-delta), dot(slope, direction) / length
+    # A cosine, also where so short a slope has no length that float32 could tell: at the bottom of a valley.
+    zeta, along = torch.exp(-delta), (dot(slope, direction) / length).clamp(-1, 1)
     ahead = (1 - zeta) * (1 + zeta + along * (1 - zeta)) / length
     turned = _unit({name: ahead * slope[name] + 2 * zeta * u for name, u in direction.items()})
     kinetic = rest * (delta - math.log(2) + torch.log(1 + along + (1 - along) * zeta**2))

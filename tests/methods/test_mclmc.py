@@ -47,6 +47,16 @@ def test_a_huge_gradient_does_not_overflow():
     turned, kinetic = turn({"a": torch.tensor([0.6, 0.8])}, {"a": torch.tensor([1e15, 0.0])}, {"a": torch.ones(())},
                            torch.ones(()))  # fmt: skip
     assert_close(turned["a"], torch.tensor([-1.0, 0.0]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1e-25, 1e-19])
+def test_at_the_bottom_of_a_valley_nothing_turns(slope):
+    """A slope whose square float32 holds no more; its steps used to be lost, one after the other, until their size was
+    0 and the chain stood still."""
+    direction = torch.tensor([0.6, 0.8])
+    turned, kinetic = turn({"a": direction}, {"a": torch.tensor([slope, 0.0])}, {"a": torch.ones(())}, torch.ones(()))
+    assert_close(turned["a"], direction)
+    assert kinetic.abs() < 1e-6
     assert kinetic.isfinite()
 
 
