@@ -141,7 +141,7 @@ def _said(process: psutil.Process) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--seeds", type=int, default=100, help="30 cells each; the night ends early if all are done")
+    parser.add_argument("--seeds", type=int, default=600, help="30 cells each; the night ends early if all are done")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         night = Night(Path(name), given.seeds)
