@@ -47,10 +47,10 @@ def shipped_missing(store: ResultStore, cells: Sequence[Cell]) -> list[Shipped]:
     """
     found = {}
     for cell in cells:
-        if cell.task.name not in found:
+        if cell.task.name not in found and (path := _file(cell.task.name)) is not None:
             gold = replace(cell, method=default(METHODS.get(GOLD_STANDARD), cell.task), seed=0, test_sets=())
             gold = replace(gold, budget=cell.task.budget(BUDGET))
-            if (path := shipped(cell.task.name, gold.record.fingerprint)) is not None:
+            if identity(path) == gold.record:
                 found[cell.task.name] = Shipped(gold, path)
     done = store.evaluated([piece.cell.record.fingerprint for piece in found.values()])
     return [piece for piece in found.values() if piece.cell.record.fingerprint not in done]
@@ -66,8 +66,14 @@ def bring(store: ResultStore, piece: Shipped, device: torch.device) -> tuple[int
 
 def shipped(task: str, fingerprint: str) -> Path | None:
     """The file of a cell that comes with the package, if it does."""
+    path = _file(task)
+    return path if path is not None and identity(path).fingerprint == fingerprint else None
+
+
+def _file(task: str) -> Path | None:
+    """The certified posterior of a task, if one comes with the package."""
     path = FOLDER / f"{task}.npz"
-    return path if path.is_file() and identity(path).fingerprint == fingerprint else None
+    return path if path.is_file() else None
 
 
 def gold_predictive(store: ResultStore, task: str, fingerprint: str) -> dict[str, Any]:
