@@ -632,15 +632,17 @@ def forget(
     *,
     superseded: bool = False,
     artifacts: bool = False,
+    secondary: bool = False,
     dry_run: bool = False,
 ) -> Forgotten:
-    """Drop from a database what newer versions supersede, or stored arrays; an SQLite file shrinks.
+    """Drop from a database what newer versions supersede, stored arrays, or secondary scores; an SQLite file shrinks.
 
     Args:
         db: the database; its artifacts are looked for where they are stored.
         superseded: cells of versions of their task or method that are not the ones registered last, and those of
             defaults that have changed since, with all that was stored of them: no table, figure or export shows them.
         artifacts: posteriors and predictive samples of all cells; scores and plot data stay.
+        secondary: scores of training and validation rows in metrics that are no headline: no report shows them.
         dry_run: only say what would go.
 
     Raises:
@@ -656,7 +658,7 @@ def forget(
         >>> bnnbench.forget(db, artifacts=True).artifacts
         2
     """
-    return forget_in(db, superseded=superseded, artifacts=artifacts, dry_run=dry_run)
+    return forget_in(db, superseded=superseded, artifacts=artifacts, secondary=secondary, dry_run=dry_run)
 
 
 def merge(

@@ -261,9 +261,12 @@ def certified(db: str, out: str) -> None:
 @db_option
 @click.option("--superseded", is_flag=True, help="Cells of versions and defaults that newer ones supersede.")
 @click.option("--artifacts", is_flag=True, help="Posteriors and predictive samples of all cells; scores stay.")
+@click.option(
+    "--secondary", is_flag=True, help="Scores of training and validation rows in metrics that are no headline."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be forgotten.")
 def forget(dry_run: bool, **options: Any) -> None:
-    """Drop results that no table shows any more, or stored arrays, from a database and its folder of artifacts.
+    """Drop results that no report shows, or stored arrays, from a database and its folder of artifacts.
 
     It refuses while another process trains what is to go. An SQLite file shrinks. Make a copy first: there is no way
     back.
@@ -271,7 +274,7 @@ def forget(dry_run: bool, **options: Any) -> None:
     \b
     Example:
       bnnbench forget --superseded --dry-run --db results.db
-      bnnbench forget --superseded --artifacts --db results.db
+      bnnbench forget --superseded --artifacts --secondary --db results.db
     """
     from bnnbench import api
 

@@ -1,4 +1,4 @@
-"""Forgetting cells that newer versions supersede, and arrays that are needed no more.
+"""Forgetting cells that newer versions supersede, and arrays and scores that are needed no more.
 
 The database forgets in one transaction, in which it notes the files that are to follow; the note goes when they are
 gone. Whoever is killed in between leaves it, and the next call removes the rest.
@@ -11,10 +11,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
-from sqlalchemy import Connection, delete, orm, select
+from sqlalchemy import ColumnElement, Connection, delete, func, orm, select
 
+from bnnbench import names
 from bnnbench.errors import UserError
 from bnnbench.store import server
 from bnnbench.store.address import Address
@@ -24,7 +26,7 @@ from bnnbench.store.folders import remove, size_of, sizes, within
 from bnnbench.store.lookup import Lookup
 from bnnbench.store.reading import superseded
 from bnnbench.store.rows import chunks
-from bnnbench.store.tables import Artifact, Attempt, Cell, Method, Setting, Task
+from bnnbench.store.tables import Artifact, Attempt, Cell, Evaluation, Method, Metric, Score, Setting, Task
 
 _NOTE = "files to be removed"  # the setting, a JSON list of paths
 _COLUMNS = ["task", "method", "config", "superseded by"]
@@ -37,6 +39,7 @@ class Forgotten:
     Attributes:
         cells: superseded ones, counted by task, method, configuration and what supersedes them.
         artifacts: arrays of cells, kept or not, that are named no more.
+        scores: secondary ones of training and validation rows, of cells kept or not.
         files: paths of those that were there, below the folder that artifacts are stored relative to.
         size: bytes of these files.
         before, after: bytes of an SQLite file; 0 of a server.
@@ -45,6 +48,7 @@ class Forgotten:
     place: str
     cells: pd.DataFrame
     artifacts: int
+    scores: int
     files: Sequence[str]
     size: int
     before: int
@@ -57,13 +61,19 @@ class Forgotten:
         what = [f"{count:,} superseded cells"] * bool(count)
         what += [f"{self.artifacts:,} artifacts{files}"] * bool(self.artifacts or self.files)
         smaller = f"takes {_megabytes(self.after)} now instead of {_megabytes(self.before)}"
+        what += [f"{self.scores:,} secondary scores"] * bool(self.scores)
         verb = "Would forget" if self.dry_run else "Forgot"
         told = f"{verb} {' and '.join(what)} of" if what else "There is nothing to forget in"
         return f"{told} {self.place}" + f", which {smaller}" * (self.after < self.before) + "."
 
 
 def forget(
-    db: str | os.PathLike[str], *, superseded: bool = False, artifacts: bool = False, dry_run: bool = False
+    db: str | os.PathLike[str],
+    *,
+    superseded: bool = False,
+    artifacts: bool = False,
+    secondary: bool = False,
+    dry_run: bool = False,
 ) -> Forgotten:
     """Drop what is asked for from a database, with its files, and shrink an SQLite file.
 
@@ -71,53 +81,69 @@ def forget(
         superseded: cells of versions of their task or method that are not the ones registered last, and those of
             defaults that have changed since, with all that was stored of them: no table, figure or export shows them.
         artifacts: posteriors and predictive samples of all cells. Scores and plot data stay.
+        secondary: scores of training and validation rows in metrics that are no headline: no table shows them.
         dry_run: only say what would go.
 
     Raises:
         UserError: nothing is asked for; a living process holds claims on what is to go; the database or a file cannot
             be changed. Then no cell is forgotten, or all are, and a further call removes the files that are left.
     """
-    if not (superseded or artifacts):
-        raise UserError("Say what is to be forgotten: --superseded, --artifacts or both.")
+    asked = _Asked(superseded, artifacts, secondary)
+    if not any(asked):
+        raise UserError("Say what is to be forgotten: --superseded, --artifacts, --secondary or several of them.")
     before = _size(db)  # an older database is upgraded when it is opened
     with _Forgetting(db, read_only=True) as store:  # it must exist
         if dry_run:
             with store.reading() as connection:
-                plan, noted = _plan(connection, superseded, artifacts), _noted(connection)
+                plan, noted = _plan(connection, asked), _noted(connection)
             named = filter(store.is_ours, dict.fromkeys([*noted, *plan.paths]))
             files = sizes(store.base, named)
-            return Forgotten(
-                str(store.address), plan.cells, len(plan.paths), [*files], sum(files.values()), before, before, dry_run
-            )
+            return plan.told(store.address, [*files], sum(files.values()), before, before, dry_run)
     with _Forgetting(db) as store:
-        plan = store.drop(superseded, artifacts)
+        plan = store.drop(asked)
         files, size = store.remove_files()
         store.compact()
-    return Forgotten(str(store.address), plan.cells, len(plan.paths), files, size, before, _size(db))
+    return plan.told(store.address, files, size, before, _size(db))
+
+
+class _Asked(NamedTuple):
+    """What is to be forgotten."""
+
+    superseded: bool
+    artifacts: bool
+    secondary: bool
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to go: superseded cells, counted and by their ids, and paths of artifacts, one for each that has one."""
+    """What is to go: superseded cells, counted and by their ids, paths of artifacts, one for each, and scores."""
 
     cells: pd.DataFrame
     ids: Sequence[int]
     paths: Sequence[str]
+    scores: int
+
+    def told(
+        self, place: Address, files: Sequence[str], size: int, before: int, after: int, dry_run: bool = False
+    ) -> Forgotten:
+        return Forgotten(str(place), self.cells, len(self.paths), self.scores, files, size, before, after, dry_run)
 
 
 class _Forgetting(Lookup):
     """A database that can forget."""
 
     @retried
-    def drop(self, superseded: bool, artifacts: bool) -> _Plan:
+    def drop(self, asked: _Asked) -> _Plan:
         """Forget in the database, and note the files that are to follow."""
         with self.writing() as session:
-            plan = _plan(session, superseded, artifacts)
-            _refuse_claimed(session, None if artifacts else set(plan.ids))
+            plan = _plan(session, asked)
+            _refuse_claimed(session, None if asked.artifacts else set(plan.ids))
             for chunk in chunks(plan.ids):
                 session.execute(delete(Cell).where(Cell.id.in_(chunk)))
-            if artifacts:
+            if asked.artifacts:
                 session.execute(delete(Artifact))
+            if asked.secondary:
+                session.execute(delete(Score).where(_secondary()))
             _note(session, [*_noted(session), *_unnamed(session, plan.paths)])
         return plan
 
@@ -141,14 +167,26 @@ class _Forgetting(Lookup):
         return within(self.base / path, self.root)
 
 
-def _plan(database: Connection | orm.Session, old: bool, arrays: bool) -> _Plan:
-    cells, ids = _superseded(database) if old else (_counted([]), [])
+def _plan(database: Connection | orm.Session, asked: _Asked) -> _Plan:
+    cells, ids = _superseded(database) if asked.superseded else (_counted([]), [])
+    paths = _paths(database, None if asked.artifacts else ids)
+    count = select(func.count()).select_from(Score).where(_secondary())
+    return _Plan(cells, ids, paths, database.execute(count).scalar_one() if asked.secondary else 0)
+
+
+def _paths(database: Connection | orm.Session, ids: Sequence[int] | None) -> Sequence[str]:
+    """Of the artifacts of these cells; None stands for all."""
     query = select(Artifact.path).join(Attempt)
-    if arrays:
-        return _Plan(cells, ids, database.execute(query).scalars().all())
-    paths = [path for chunk in chunks(ids)
-             for path in database.execute(query.where(Attempt.cell_id.in_(chunk))).scalars()]  # fmt: skip
-    return _Plan(cells, ids, paths)
+    if ids is None:
+        return database.execute(query).scalars().all()
+    return [path for chunk in chunks(ids)
+            for path in database.execute(query.where(Attempt.cell_id.in_(chunk))).scalars()]  # fmt: skip
+
+
+def _secondary() -> ColumnElement[bool]:
+    """Of training and validation rows, in metrics that are no headline."""
+    rows = select(Evaluation.id).where(Evaluation.name.in_([names.TRAIN, names.VALIDATION]))
+    return Score.evaluation_id.in_(rows) & Score.metric_id.in_(select(Metric.id).where(~Metric.headline))
 
 
 def _superseded(database: Connection | orm.Session) -> tuple[pd.DataFrame, list[int]]:

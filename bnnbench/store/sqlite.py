@@ -74,10 +74,10 @@ def copy(connection: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 
 def compact(connection: sqlite3.Connection) -> bool:
-    """Give the pages of what was deleted back to the disk; False where others hold the file."""
-    (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
-    if not unused:
-        return True
+    """Give the room of what was deleted back to the disk; False where others hold the file.
+
+    Not only where pages are free: scores that went leave theirs half empty.
+    """
     try:
         connection.execute("VACUUM")
     except sqlite3.OperationalError as error:

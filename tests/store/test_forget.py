@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import sqlalchemy
 from click.testing import CliRunner
-from store_samples import make_cell, make_outcome, prepared
+from store_samples import SESSION, make_cell, make_outcome, prepared
 from test_claims import ELSEWHERE, dead_owner
 
 import bnnbench
 from bnnbench.cli import main
 from bnnbench.errors import UserError
-from bnnbench.records import MethodRecord, TaskRecord
+from bnnbench.records import EvaluationRecord, MethodRecord, Score, TaskRecord
 from bnnbench.store.claims import owner_id
 from bnnbench.store.forget import forget
 from bnnbench.store.store import ResultStore
@@ -144,6 +144,23 @@ def test_arrays_go_and_scores_stay(database):
             store.artifact(KEPT[0].fingerprint, "posterior")
 
 
+def test_secondary_scores_of_training_and_validation_rows_go(place):
+    filled(place)
+    scores = (Score("rmse", 0.5, 0.1), Score("log_likelihood", -0.5, None))  # the second is no headline here
+    rows = tuple(EvaluationRecord(name, 160, scores, {}) for name in ("train", "validation", "test"))
+    with ResultStore(place) as store:
+        store.record(store.start_session(SESSION), [make_outcome(make_cell(9, method_version=2), evaluations=rows)])
+    before = content(place)["all"]
+    gone = (before["metric"] == "log_likelihood") & before["evaluation"].isin(["train", "validation"])
+    assert gone.sum() == 2
+    assert forget(place, secondary=True, dry_run=True).scores == 2
+    pd.testing.assert_frame_equal(content(place)["all"], before)
+    found = forget(place, secondary=True)
+    assert str(found).startswith("Forgot 2 secondary scores of ")
+    pd.testing.assert_frame_equal(content(place)["all"], before[~gone].reset_index(drop=True))
+    assert str(forget(place, secondary=True)).startswith("There is nothing to forget in ")
+
+
 def test_nothing_is_forgotten_while_somebody_works_on_it(database):
     before = counts(database)
     for owner, sentence in ((ELSEWHERE, "process 1 on another-host"), (owner_id(), r"process \d+ on ")):
@@ -256,7 +273,7 @@ def test_the_command_says_it_in_a_sentence(database, tmp_path):
         return result.exit_code, result.output
 
     db = ["--db", str(database)]
-    assert run(*db) == (2, "Error: Say what is to be forgotten: --superseded, --artifacts or both.\n")
+    assert run(*db) == (2, "Error: Say what is to be forgotten: --superseded, --artifacts, --secondary or several of them.\n")
     status, told = run("--superseded", "--db", str(tmp_path / "none.db"))
     assert (status, "There is no database at" in told) == (2, True)
     assert not (tmp_path / "none.db").exists()
