@@ -22,7 +22,6 @@ from torch import Tensor
 from bnnbench.methods.base import METHODS, evenly, fraction, positive
 from bnnbench.methods.optimise import held
 from bnnbench.methods.sgld import SGLD
-from bnnbench.methods.space import Space, Uniform
 from bnnbench.model import Problem
 
 
@@ -44,10 +43,6 @@ class CyclicalSGMCMC(SGLD):
     explore: float = 0.8
     lr: float = 3e-2
     final_lr_fraction: float = 0.01
-
-    @classmethod
-    def space(cls) -> Space:
-        return {**super().space(), "explore": Uniform(0.5, 0.95)}
 
     def check(self) -> None:
         super().check()

@@ -273,7 +273,8 @@ def test_the_command_says_it_in_a_sentence(database, tmp_path):
         return result.exit_code, result.output
 
     db = ["--db", str(database)]
-    assert run(*db) == (2, "Error: Say what is to be forgotten: --superseded, --artifacts, --secondary or several of them.\n")
+    asked = "Error: Say what is to be forgotten: --superseded, --artifacts, --secondary or several of them.\n"
+    assert run(*db) == (2, asked)
     status, told = run("--superseded", "--db", str(tmp_path / "none.db"))
     assert (status, "There is no database at" in told) == (2, True)
     assert not (tmp_path / "none.db").exists()
