@@ -94,3 +94,17 @@ def test_cells_whose_scores_are_gone_are_told(tmp_path):
         store.record(store.start_session(SESSION), rows)
         found = troubles(select(store).sections[0])
     assert found == [["map", "housing", "1", "ok: trained and scored", UNSCORED]]
+
+
+def test_the_same_splits_missing_of_several_tasks_are_one_line(tmp_path):
+    rows = [outcome(cell(task, "map", index=i), -1.0) for task in ("housing", "energy", "yacht") for i in range(4)]
+    rows += [outcome(cell(task, "mc-dropout", index=i), -1.0) for task in ("housing", "energy") for i in range(2)]
+    rows += [outcome(cell("yacht", "mc-dropout", index=i), -1.0) for i in (0, 1, 2)]
+    with ResultStore(tmp_path / "c.db") as store:
+        store.register(METHODS, TASKS, METRICS)
+        store.record(store.start_session(SESSION), rows)
+        found = [line[:3] for line in troubles(select(store).sections[0])]
+    assert [(name, set(tasks.split(", ")), splits) for name, tasks, splits in found] == [
+        ("mc-dropout", {"housing", "energy"}, "2, 3"),
+        ("mc-dropout", {"yacht"}, "3"),
+    ]

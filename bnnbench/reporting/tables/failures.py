@@ -30,7 +30,10 @@ def failure_tables(selection: Selection, section: Section) -> Iterator[Table]:
 
 def troubles(section: Section) -> list[list[str]]:
     """Method, task, splits, what happened, message: cells without a score or with a warning, and splits not run."""
-    found: list[list[str]] = []
+    return [*_bad(section), *_absent(section)]
+
+
+def _bad(section: Section) -> Iterator[list[str]]:
     cells = section.scores.drop_duplicates("fingerprint")
     messages = section.attempts.set_index("fingerprint")["message"].to_dict()
     without = ~cells["fingerprint"].isin(section.scores.loc[section.scores["metric"] != "", "fingerprint"])
@@ -39,18 +42,24 @@ def troubles(section: Section) -> list[list[str]]:
     message = bad["fingerprint"].map(messages).fillna("").astype(str)
     bad = bad.assign(message=message.where(~bad["unscored"], UNSCORED))
     for task in section.tasks:
-        here = cells[cells["task"] == task]
-        splits = set(here["index"])
+        seeds = cells.loc[cells["task"] == task, "seed"].nunique() > 1
         for row in section.rows:
             own = bad[(bad["task"] == task) & (bad["row"] == row)]
             for (status, message), part in own.groupby(["status", "message"], sort=True):
-                seeds = here["seed"].nunique() > 1
-                names = _names(part, seeds)
-                found.append([row, task, names, _sentence(str(status)), shortened(str(message)) or EMPTY])
-            absent = splits - set(here.loc[here["row"] == row, "index"])
-            if absent and absent != splits:
-                found.append([row, task, runs(absent), _sentence("missing"), EMPTY])
-    return found
+                yield [row, task, _names(part, seeds), _sentence(str(status)), shortened(str(message)) or EMPTY]
+
+
+def _absent(section: Section) -> Iterator[list[str]]:
+    """Splits that some methods have and a method has not, on one line where it lacks the same of several tasks."""
+    splits = section.scores.groupby(["task", "row"])["index"].agg(set)
+    whole = {task: set[int]().union(*splits[task]) for task in section.tasks}
+    for row in section.rows:
+        lacking: dict[str, list[str]] = {}
+        for task in (task for task in section.tasks if (task, row) in splits.index):
+            if absent := whole[task] - splits[task, row]:
+                lacking.setdefault(runs(absent), []).append(task)
+        for absent, tasks in lacking.items():
+            yield [row, ", ".join(tasks), absent, _sentence("missing"), EMPTY]
 
 
 def _names(part: Frame, seeds: bool) -> str:
