@@ -9,6 +9,7 @@ from bnnbench.reporting.tables.failures import runs
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.headline import comparison_grid, comparison_numbers, summary_table
 from bnnbench.reporting.tables.table import frame_csv
+from bnnbench.reporting.tables.differences import interval_text
 from bnnbench.reporting.tables.text import mean_and_error
 
 VALUES = {"map": [1.0, 1.2, 1.1], "mc_dropout": [1.05, 1.15, 1.12], "sgld": [3.0, None, 3.1], "hmc": [None] * 3}
@@ -128,3 +129,16 @@ def test_a_grid_is_pivoted_from_long_lines():
         ("b", (("1 of 2", False, ""), ("0.250 ± 0.012", True, ""), ("–", False, ""))),
     )
     assert grid.renamed(str.upper).rows[0][0] == "A"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((0.01234, -0.003, 0.0271), "0.012 [−0.003, 0.027]"),
+        ((-25345.1, -50000.0, 30.0), "−25345 [−50000, 30]"),
+        ((-1909109778.0, -8520042773.0, 4701823217.0), "−1.91e+09 [−8.52e+09, 4.70e+09]"),
+        ((5.0, 5.0, 5.0), "5.00"),
+    ],
+)
+def test_intervals_have_as_many_digits_as_they_are_sure_of(values, text):
+    assert interval_text(dict(zip(("difference", "low", "high"), values, strict=True))) == text

@@ -41,9 +41,10 @@ def places_of(lines: Frame) -> Frame:
 
 
 def interval_text(line: Mapping[str, Any], middle: str = "difference") -> str:
-    """`0.012 [−0.003, 0.027]`, to two digits of half the interval."""
+    """`0.012 [−0.003, 0.027]`, to two digits of half the interval; `−1.91e+09` where a training has exploded."""
     value, low, high = (float(line[name]) for name in (middle, "low", "high"))
     if not math.isfinite(high - low) or high == low:
         return significant(value)
-    places = max(0, 1 - math.floor(math.log10((high - low) / 2)))
-    return f"{number(value, places)} [{number(low, places)}, {number(high, places)}]"
+    power = math.floor(math.log10((high - low) / 2))
+    texts = [significant(x) if power > 4 else number(x, max(0, 1 - power)) for x in (value, low, high)]
+    return "{} [{}, {}]".format(*texts)
