@@ -5,11 +5,11 @@ from test_report_statistics import frame
 
 from bnnbench.reporting.comparison import comparison
 from bnnbench.reporting.escape import escape_latex, escape_markdown
+from bnnbench.reporting.tables.differences import interval_text
 from bnnbench.reporting.tables.failures import runs
 from bnnbench.reporting.tables.grid import Grid
 from bnnbench.reporting.tables.headline import comparison_grid, comparison_numbers, summary_table
 from bnnbench.reporting.tables.table import frame_csv
-from bnnbench.reporting.tables.differences import interval_text
 from bnnbench.reporting.tables.text import mean_and_error
 
 VALUES = {"map": [1.0, 1.2, 1.1], "mc_dropout": [1.05, 1.15, 1.12], "sgld": [3.0, None, 3.1], "hmc": [None] * 3}
