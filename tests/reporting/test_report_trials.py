@@ -54,6 +54,20 @@ def trial(method, split, number, validation, test, **settings):
     return Outcome(cell, Status.OK, evaluations=records, gradients=1000)
 
 
+def result(method, label, split, value):
+    """A finished cell, by the defaults or tuned; without a score one that has diverged."""
+    default = label == "default"
+    cell = replace(
+        made_cell(method=method, task="yacht", index=split), label=label,
+        purpose=(Purpose.RESULT if default else Purpose.TUNED).value,
+        config=json.dumps({"lr": 0.01 if default else 0.02}),
+    )  # fmt: skip
+    if value is None:
+        return lost(cell, Status.DIVERGED)
+    record = EvaluationRecord("test", 30, (Score("log_likelihood", value, 0.1),))
+    return Outcome(cell, Status.OK, evaluations=(record,))
+
+
 def score(split, number):
     """Best at 0.03 on all splits but the last, where the defaults are best."""
     best = 0 if split == K - 1 else 3
@@ -72,12 +86,7 @@ def store(tmp_path_factory):
     ]
     for method, label, gain in (("map", "default", 0.0), ("map", "tuned-6", 0.5), ("sgld", "default", 0.1),
                                 ("sgld", "tuned-6", 0.2)):  # fmt: skip
-        purpose = Purpose.RESULT if label == "default" else Purpose.TUNED
-        for split in range(K):
-            cell = replace(made_cell(method=method, task="yacht", index=split), label=label, purpose=purpose.value,
-                           config=json.dumps({"lr": 0.01 if label == "default" else RATES[split]}))  # fmt: skip
-            record = EvaluationRecord("test", 30, (Score("log_likelihood", -split + gain, 0.1),))
-            outcomes.append(Outcome(cell, Status.OK, evaluations=(record,)))
+        outcomes += [result(method, label, split, -split + gain) for split in range(K)]
     with fill(tmp_path_factory.mktemp("trials") / "r.db", outcomes, SUITE_METHODS) as filled:
         yield filled
 
@@ -151,6 +160,32 @@ def test_defaults_stand_beside_tuned_and_ranks_under_both(store):
     ranks = tables["uci-10fold-tuned-6-ranks-log_likelihood"].numbers.set_index("method")
     assert ranks.loc["map"].tolist() == [2, 1]  # behind by its defaults, ahead tuned
     assert ranks.loc["sgld"].tolist() == [1, 2]
+
+
+def tables_of(folder, results):
+    """What tuning brings, of `{(method, label): score by split}`."""
+    outcomes = [result(*row, split, value) for row, values in results.items() for split, value in enumerate(values)]
+    with fill(folder / "r.db", outcomes, SUITE_METHODS) as filled:
+        selection = select(filled)
+        return {table.name: table for table in tuned_tables(selection, selection.sections[0])}
+
+
+def test_ranks_are_over_the_splits_that_all_were_run_on(tmp_path):
+    """`map` is behind on the tuned splits 0 and 1 by its defaults, and far ahead on those that were not tuned."""
+    tables = tables_of(tmp_path, {
+        ("map", "default"): (-2.0, -2.0, 50.0, 50.0), ("sgld", "default"): (-1.0, -1.0, -1.0, -1.0),
+        ("map", "tuned-6"): (-0.5, -0.5), ("sgld", "tuned-6"): (-1.0, -0.9),
+    })  # fmt: skip
+    ranks = tables["uci-10fold-tuned-6-ranks-log_likelihood"].numbers.set_index("method")
+    assert ranks.loc["map"].tolist() == [2, 1]
+    assert ranks.loc["sgld"].tolist() == [1, 2]
+
+
+def test_no_ranks_where_a_cell_that_all_were_run_on_has_no_score(tmp_path):
+    results = {row: (-1.0, -2.0) for row in itertools.product(("map", "sgld"), ("default", "tuned-6"))}
+    assert set(tables_of(tmp_path, results | {("sgld", "tuned-6"): (-1.0, None)})) == {
+        "uci-10fold-tuned-log_likelihood"
+    }
 
 
 def test_the_report_has_a_page_of_trials(store, tmp_path):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from bnnbench import names
 from bnnbench.records import Purpose
 from bnnbench.reporting.paired import Side, differences
-from bnnbench.reporting.points import compared
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
 from bnnbench.reporting.tables.differences import DIFFERENCES, difference_grid
@@ -23,8 +21,8 @@ Pair = tuple[str, str]  # rows: tuned, default
 GAINS = f"Tuned minus default; above 0: tuning helps. {DIFFERENCES} A split's hyperparameters are chosen on its own "
 GAINS += "validation rows, among as many trials as the name says."
 RANKS = (
-    "Mean ranks (1 is best) among the methods of this table, over the data sets that all of them have under both: all "
-    "by their defaults, and all tuned with the same number of trials each."
+    "Mean ranks (1 is best) among the methods of this table, over the data sets that all of them have under both, on "
+    "the splits that all were run on: all by their defaults, and all tuned with the same number of trials each."
 )
 
 
@@ -75,13 +73,22 @@ def _ranks(
     selection: Selection, section: Section, metric: str, pairs: Sequence[Pair]
 ) -> list[tuple[str, float, float]]:
     """Method and mean ranks by its defaults and tuned, in the order of the former."""
-    entries, better = compared(selection, section, metric).entries, selection.metric(metric).better
-    rows = [row for pair in pairs for row in pair]
-    whole = {place: entry.mean for place, entry in entries.items() if entry.complete}
-    shared = [task for task in section.tasks if all((row, task) in whole for row in rows)]
-    if not shared or len(pairs) < 2:
+    means = _means(section, metric, [row for pair in pairs for row in pair]).dropna()
+    if means.empty or len(pairs) < 2:
         return []
-    means = np.array([[[whole[row, task] for task in shared] for row in pair] for pair in pairs])  # [pairs, 2, tasks]
-    ranks = pd.DataFrame(-better * means.reshape(len(pairs), -1)).rank().to_numpy().reshape(means.shape)
-    lines = [(pair[1], float(d), float(t)) for pair, (t, d) in zip(pairs, ranks.mean(2), strict=True)]
+    better = selection.metric(metric).better
+    # Whatever the column, the same methods are ranked in it: all tuned, or all by their defaults.
+    tuned, default = ((-better * means[list(rows)]).rank(axis=1).mean() for rows in zip(*pairs, strict=True))
+    lines = [(name, float(default[name]), float(tuned[row])) for row, name in pairs]
     return sorted(lines, key=lambda line: line[1])
+
+
+def _means(section: Section, metric: str, rows: Sequence[str]) -> Frame:
+    """Mean of a data set's splits on which all rows were run, [task, row]; NaN where a cell there has no score."""
+    own = section.scores[section.scores["row"].isin(list(rows))]
+    tested = own[(own["evaluation"] == names.TEST) & (own["metric"] == metric)]
+    cells = own[["fingerprint", "row", "task", "split"]].drop_duplicates()
+    cells = cells.merge(tested[["fingerprint", "value"]], how="left", on="fingerprint")
+    shared = cells.groupby(["task", "split"])["row"].transform("nunique") == len(rows)
+    seeds = cells[shared].groupby(["task", "split", "row"])["value"].agg(lambda values: values.mean(skipna=False))
+    return seeds.unstack().groupby("task").agg(lambda values: values.mean(skipna=False))
