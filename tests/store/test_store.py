@@ -34,6 +34,16 @@ def test_order_depends_on_content_and_counts_splits(store, session):
     ]
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_frames_read_in_parts_are_those_read_at_once(store, session, monkeypatch, rows):
+    lost = [make_outcome(make_cell(i), status=Status.DIVERGED, message="NaN at step 3") for i in range(4)]
+    store.record(session, [*lost, *(make_outcome(make_cell(4 + i), step_kept=None if i else 7) for i in range(4))])
+    whole = store.scores(), store.attempts(), store.sessions(), store.running()
+    monkeypatch.setattr("bnnbench.store.reading._ROWS", rows)
+    for one, other in zip(whole, (store.scores(), store.attempts(), store.sessions(), store.running()), strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
 def test_order_of_writing_leaves_no_trace(tmp_path):
     frames = []
     for name, indices in (("a.db", range(4)), ("b.db", reversed(range(4)))):

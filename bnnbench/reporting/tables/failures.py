@@ -36,7 +36,8 @@ def troubles(section: Section) -> list[list[str]]:
 def _bad(section: Section) -> Iterator[list[str]]:
     cells = section.scores.drop_duplicates("fingerprint")
     messages = section.attempts.set_index("fingerprint")["message"].to_dict()
-    without = ~cells["fingerprint"].isin(section.scores.loc[section.scores["metric"] != "", "fingerprint"])
+    scored = section.scores.loc[section.scores["metric"] != "", "fingerprint"].unique()
+    without = ~cells["fingerprint"].isin(scored)
     cells = cells.assign(unscored=cells["status"].isin(SCORED) & without)
     bad = cells[(cells["status"] != "ok") | cells["unscored"]]
     message = bad["fingerprint"].map(messages).fillna("").astype(str)
