@@ -20,6 +20,7 @@ from bnnbench.reporting.tables.text import EMPTY, OTHER_TARGET, UNCONVERGED, Tex
 Board = Mapping[str, Any]  # of a scope, or of one metric in it, as `boards` has them
 COLUMNS = ("mean rank", "95 % interval", "won / tied / lost", "normalised score", "calibration error", "gradients",
            "seconds", "samples", "failed")  # fmt: skip
+TUNED = " Tuned hyperparameters are compared in tables of their own."
 FEW = 5  # data sets below which ranks say little of others
 
 
@@ -56,10 +57,10 @@ def _warnings(scope: Scope) -> str:
     return "".join(f" {text}" for text in dict.fromkeys(section.warning for section in scope.sections) if text)
 
 
-def _order(found: Board, metric: Board) -> list[int]:
-    """Places of all methods: by mean rank, then those that have none."""
+def _order(metric: Board) -> list[int]:
+    """Places of the methods that compete: by mean rank, then those that have none."""
     ranks = dict(zip(metric["ranked"], metric["rank"], strict=True))
-    return sorted(range(len(found["rows"])), key=lambda place: ranks.get(place, math.inf))
+    return sorted({*ranks, *metric["absent"]}, key=lambda place: (ranks.get(place, math.inf), place))
 
 
 def _grid(selection: Selection, scope: Scope, name: str) -> Grid:
@@ -67,7 +68,7 @@ def _grid(selection: Selection, scope: Scope, name: str) -> Grid:
     metric = found["metrics"][name]
     others = {row for section in scope.sections for row in _moved(section.scores)}
     rows = []
-    for place in _order(found, metric):
+    for place in _order(metric):
         row = found["rows"][place]
         marks = UNCONVERGED * bool(found["unconverged"][place]) + OTHER_TARGET * (row in others)
         rows.append((row, (*_rank(metric, place, marks), *_cells(found, metric, place))))
@@ -126,7 +127,7 @@ def _ranks(found: Board) -> Grid:
         for name, metric in found["metrics"].items()
         for place, rank in zip(metric["ranked"], metric["rank"], strict=True)
     ]
-    rows = [found["rows"][place] for place in _order(found, first)]
+    rows = [found["rows"][place] for place in _order(first)]
     return Grid.from_long(pd.DataFrame(lines), rows, {name: words(name) for name in found["metrics"]})
 
 
@@ -139,7 +140,7 @@ def _numbers(found: Board) -> Frame:
             | {"seconds": found["cost"]["seconds"][place], "samples": found["samples"][place]}
             | {key: found[key][place] for key in ("cells", "failed", "unconverged")}
             for name, metric in found["metrics"].items()
-            for place in _order(found, metric)
+            for place in _order(metric)
         ]
     )
 
@@ -175,6 +176,7 @@ def _caption(selection: Selection, scope: Scope, found: Board, name: str) -> str
         f"cell. Samples: networks that a prediction averages over. {UNCONVERGED}: some cells are flagged by the "
         f"method's own diagnostics. {OTHER_TARGET}: another target than the task's posterior."
         + thin
+        + TUNED * (scope.competing != scope.rows)
         + f" {few} data set{' is' if few == 1 else 's are'} few: such ranks say little of others." * (few < FEW)
         + (f" Seconds on {machines[0]}." if len(machines) == 1 else
            f" Seconds come from {len(machines)} settings ({'; '.join(machines)}) and compare roughly only.")

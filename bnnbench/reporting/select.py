@@ -67,6 +67,11 @@ class Section:
         return f"{self.group}-{self.rule}"
 
     @property
+    def tuned(self) -> frozenset[str]:
+        """Rows whose hyperparameters trials chose."""
+        return frozenset(self.scores.loc[self.scores["purpose"] == Purpose.TUNED.value, "row"].unique())
+
+    @property
     def timed(self) -> Frame:
         """Attempts of the scored cells that were trained here; what was made elsewhere has no times to compare."""
         return self.attempts[self.attempts["status"].isin(SCORED) & (self.attempts["origin"] == Origin.TRAINED.value)]

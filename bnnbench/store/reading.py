@@ -223,9 +223,9 @@ class Reading(Database):
     def _frame(self, query: Select) -> pd.DataFrame:
         with value_faults(self.address):
             with self.reading() as connection:
-                result = connection.execution_options(yield_per=_ROWS).execute(query)
+                result = connection.execute(query)  # no cursor of the server: it would plan for the first rows alone
                 names = list(result.keys())
-                parts = [pd.DataFrame.from_records(list(map(tuple, r)), columns=names) for r in result.partitions()]
+                parts = [pd.DataFrame.from_records([*map(tuple, r)], columns=names) for r in result.partitions(_ROWS)]
             # A part in which a column is empty says nothing of its type.
             frame = pd.concat(parts, ignore_index=True).infer_objects() if parts else pd.DataFrame(columns=names)
             return frame.astype({name: kind for name, kind in _TYPES.items() if name in frame})

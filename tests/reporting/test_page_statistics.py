@@ -173,4 +173,4 @@ def test_front_holds_what_nothing_beats_at_its_price():
 def test_data_sets_of_few_methods_are_not_ranked_over():
     full, _ = column("t", made_up(rows=tuple("abcd")))
     thin, _ = column("u", {"a": np.ones(10)})
-    assert [[c.task for c in part] for part in covered([full, thin])] == [["t"], ["u"]]
+    assert [[c.task for c in part] for part in covered(tuple("abcd"), [full, thin])] == [["t"], ["u"]]

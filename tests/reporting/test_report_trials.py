@@ -14,6 +14,8 @@ from suite_data import SUITE_METHODS
 
 from bnnbench.records import EvaluationRecord, Outcome, Purpose, Score, Status
 from bnnbench.reporting.build import build
+from bnnbench.reporting.leaderboards import leaderboard_tables
+from bnnbench.reporting.page.scopes import scopes
 from bnnbench.reporting.select import select
 from bnnbench.reporting.tables.trials import trial_tables
 from bnnbench.reporting.tables.tuned import tuned_tables
@@ -179,6 +181,29 @@ def test_ranks_are_over_the_splits_that_all_were_run_on(tmp_path):
     ranks = tables["uci-10fold-tuned-6-ranks-log_likelihood"].numbers.set_index("method")
     assert ranks.loc["map"].tolist() == [2, 1]
     assert ranks.loc["sgld"].tolist() == [1, 2]
+
+
+def test_leaderboards_rank_methods_by_their_defaults(tmp_path):
+    """Tuned on two of four splits they would otherwise be last, and data sets without them not ranked over."""
+    results = {("map", "default"): (-2.0,) * 4, ("sgld", "default"): (-1.0,) * 4}
+    results |= {("map", "tuned-6"): (-0.5, -0.4), ("sgld", "tuned-6"): (-1.0, -0.9)}
+    outcomes = [result(*row, split, value) for row, values in results.items() for split, value in enumerate(values)]
+    with fill(tmp_path / "r.db", outcomes, SUITE_METHODS) as filled:
+        selection = select(filled)
+        (scope,) = scopes(selection)
+        first, *_ = leaderboard_tables(selection, scope)
+    assert [row for row, _ in first.grid.rows] == ["sgld", "map"]
+    assert [texts[0][0] for _, texts in first.grid.rows] == ["1.00", "2.00"]
+    assert "Tuned hyperparameters are compared in tables of their own." in first.caption
+
+
+def test_tuned_rows_alone_are_ranked(tmp_path):
+    outcomes = [
+        result(method, "tuned-6", split, -1.0 - (method == "map")) for method in ("map", "sgld") for split in range(3)
+    ]
+    with fill(tmp_path / "r.db", outcomes, SUITE_METHODS) as filled:
+        (scope,) = scopes(select(filled))
+    assert scope.competing == scope.rows == ("map [tuned-6]", "sgld [tuned-6]")
 
 
 def test_no_ranks_where_a_cell_that_all_were_run_on_has_no_score(tmp_path):

@@ -51,9 +51,9 @@ def _of_metric(selection: Selection, scope: Scope, metric: str, cost: Mapping[st
     definition, columns = selection.metric(metric), scope.columns(selection, metric)
     if not definition.better or not columns:
         return None
-    columns, thin = covered(columns)
+    columns, thin = covered(scope.competing, columns)
     repeated = [samples(selection, column) for column in columns]
-    found = ranking(scope.rows, columns, repeated)
+    found = ranking(scope.competing, columns, repeated)
     if found is None:
         return None
     apart = [differences(scope.rows, c, definition.unit, own) for c, own in zip(columns, repeated, strict=True)]
@@ -87,10 +87,10 @@ def _of_metric(selection: Selection, scope: Scope, metric: str, cost: Mapping[st
     return shown | {"sentence": sentence(scope, metric, shown)}
 
 
-def covered(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
-    """Data sets to rank over, and those on which fewer than half as many methods were run as on the fullest: with them
-    hardly any method would have a rank."""
-    counts = [sum((row, column.task) in column.table.entries for row in column.table.rows) for column in columns]
+def covered(rows: Sequence[str], columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+    """Data sets to rank the rows over, and those on which fewer than half as many of them were run as on the fullest:
+    with them hardly any method would have a rank."""
+    counts = [sum((row, column.task) in column.table.entries for row in rows) for column in columns]
     counted = list(zip(columns, counts, strict=True))
     enough = max(counts) / 2
     return [column for column, n in counted if n >= enough], [column for column, n in counted if n < enough]

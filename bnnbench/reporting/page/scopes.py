@@ -56,6 +56,12 @@ class Scope:
         return tuple(dict.fromkeys(row for section in self.sections for row in section.rows))
 
     @property
+    def competing(self) -> tuple[str, ...]:
+        """Those that are ranked. What trials chose has ranks of its own: here its method would count twice."""
+        tuned = frozenset[str]().union(*(section.tuned for section in self.sections))
+        return tuple(row for row in self.rows if row not in tuned) or self.rows
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Of several sections those that more than one has, for the others stand in the section itself."""
         shared = [metric for section in self.sections for metric in section.metrics]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from bnnbench import names
-from bnnbench.records import Purpose
 from bnnbench.reporting.paired import Side, differences
 from bnnbench.reporting.select import Section, Selection
 from bnnbench.reporting.statistics import Frame
@@ -57,9 +56,9 @@ def tuned_tables(selection: Selection, section: Section) -> Iterator[Table]:
 
 def _pairs(section: Section) -> list[Pair]:
     """Every tuned row beside that of the same method by its defaults."""
-    rows = section.scores[["row", "method", "config", "purpose"]].drop_duplicates()
+    rows = section.scores[["row", "method", "config"]].drop_duplicates()
     plain = dict(rows.loc[rows["config"] == names.DEFAULT, ["method", "row"]].itertuples(index=False))
-    tuned = rows[(rows["purpose"] == Purpose.TUNED.value) & rows["method"].isin(list(plain))]
+    tuned = rows[rows["row"].isin(section.tuned) & rows["method"].isin(list(plain))]
     pairs = {str(line.row): plain[line.method] for line in tuned.itertuples()}
     return [(row, pairs[row]) for row in section.rows if row in pairs]
 

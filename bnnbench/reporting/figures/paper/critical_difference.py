@@ -52,13 +52,14 @@ def find(asked: Asked) -> Found:
     """Mean ranks of those methods that were run on every data set."""
     scope = _scope(asked)
     metric = metric_of(asked, scope)
-    columns, thin = covered(scope.columns(asked.selection, metric))
+    rows = scope.rows if asked.named else scope.competing
+    columns, thin = covered(rows, scope.columns(asked.selection, metric))
     if len(columns) < 2:
         raise UserError(
             f"A critical difference is one of mean ranks over several data sets, and {words(metric)} was scored on "
             f"{listed([c.task for c in columns])} alone; name more by --task, or draw `bnnbench figure scores`."
         )
-    order = ranking(scope.rows, columns, [samples(asked.selection, column) for column in columns])
+    order = ranking(rows, columns, [samples(asked.selection, column) for column in columns])
     _refuse_absent(asked, order, [column.task for column in columns])
     if order is None or len(order.rows) < 2:
         raise UserError(

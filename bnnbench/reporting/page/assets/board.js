@@ -75,7 +75,7 @@ const HEADS = [
 function renderBoard(view) {
   const { scope, board, family } = view;
   if (!board) { fill($id("leaderboard")); fill($id("below-board")); return; }
-  const shown = scope.rows.filter((row) => !family || DATA.rows[row].family === family);
+  const shown = [...board.ranked, ...Object.keys(board.absent)].map((i) => scope.rows[i]).filter((row) => !family || DATA.rows[row].family === family);
   const rank = (row) => { const at = board.ranked.indexOf(scope.rows.indexOf(row)); return at < 0 ? 1e9 : board.rank[at]; };
   shown.sort((a, b) => rank(a) - rank(b));
   const tied = board.tied.map((place) => scope.rows[place]);
@@ -85,8 +85,9 @@ function renderBoard(view) {
   own?.on("order", () => remember({ sort: own.order().map(([column, direction]) => `${column}.${direction}`)[0] ?? "" }));
   const few = board.tasks.length < 5 ? ` ${board.tasks.length} data set${board.tasks.length === 1 ? " is" : "s are"} few: such ranks say little of others.` : "";
   const thin = board.thin.length ? ` Not ranked over, for few methods were run there: ${board.thin.join(", ")}.` : "";
+  const tuned = board.ranked.length + Object.keys(board.absent).length < scope.rows.length ? " Tuned hyperparameters are compared under Tables." : "";
   const machines = scope.machines.length > 1 ? ` Seconds come from ${scope.machines.length} settings (${scope.machines.join("; ")}) and compare roughly only.` : ` Seconds on ${scope.machines.join()}.`;
-  fill($id("below-board"), `Green: the first and those that cannot be told apart from it; baselines, and methods with failed or flagged (‡) cells, compete for neither.${few}${thin}${machines}`);
+  fill($id("below-board"), `Green: the first and those that cannot be told apart from it; baselines, and methods with failed or flagged (‡) cells, compete for neither.${few}${thin}${tuned}${machines}`);
 }
 
 const BY_RANK = [2, "asc"];
