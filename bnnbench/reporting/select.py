@@ -9,10 +9,12 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from bnnbench import names
 from bnnbench.errors import UserError
@@ -70,6 +72,28 @@ class Section:
     def tuned(self) -> frozenset[str]:
         """Rows whose hyperparameters trials chose."""
         return frozenset(self.scores.loc[self.scores["purpose"] == Purpose.TUNED.value, "row"].unique())
+
+    @property
+    def competing(self) -> tuple[str, ...]:
+        """Rows that leaderboards rank and figures show. What trials chose is compared in tables of its own: among the
+        others its method would count twice."""
+        tuned = self.tuned
+        return tuple(row for row in self.rows if row not in tuned) or self.rows
+
+    def part(self, rows: Sequence[str], tasks: Sequence[str]) -> Section:
+        """The same of some rows and tasks, in the order given; without those that have no cells."""
+        keep = self.scores["row"].isin(list(rows)) & self.scores["task"].isin(list(tasks))
+        scores = self.scores[np.asarray(keep)]
+        scored = set(scores.loc[scores["evaluation"] == names.TEST, "metric"])
+        return replace(
+            self,
+            scores=scores,
+            attempts=self.attempts[self.attempts["fingerprint"].isin(scores["fingerprint"].unique())],
+            tasks=tuple(task for task in tasks if task in set(scores["task"])),
+            rows=tuple(row for row in rows if row in set(scores["row"])),
+            metrics=tuple(metric for metric in self.metrics if metric in scored),
+            _known={},
+        )
 
     @property
     def timed(self) -> Frame:

@@ -40,6 +40,8 @@ FIGURES = (  # each yields what a section has data for, in the order of the page
 
 def plots_of(selection: Selection, section: Section) -> Iterator[Plot]:
     """Figures of a section in the order of the page."""
+    if section.competing != section.rows:
+        section = section.part(section.competing, section.tasks)
     known = style.styles(selection.methods, section.rows)
     for figures in FIGURES:
         for plot in figures(selection, section, known):

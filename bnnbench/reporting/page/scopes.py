@@ -57,9 +57,8 @@ class Scope:
 
     @property
     def competing(self) -> tuple[str, ...]:
-        """Those that are ranked. What trials chose has ranks of its own: here its method would count twice."""
-        tuned = frozenset[str]().union(*(section.tuned for section in self.sections))
-        return tuple(row for row in self.rows if row not in tuned) or self.rows
+        """Those that are ranked."""
+        return tuple(dict.fromkeys(row for section in self.sections for row in section.competing))
 
     @property
     def metrics(self) -> tuple[str, ...]:

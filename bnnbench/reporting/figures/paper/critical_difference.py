@@ -52,14 +52,13 @@ def find(asked: Asked) -> Found:
     """Mean ranks of those methods that were run on every data set."""
     scope = _scope(asked)
     metric = metric_of(asked, scope)
-    rows = scope.rows if asked.named else scope.competing
-    columns, thin = covered(rows, scope.columns(asked.selection, metric))
+    columns, thin = covered(scope.rows, scope.columns(asked.selection, metric))
     if len(columns) < 2:
         raise UserError(
             f"A critical difference is one of mean ranks over several data sets, and {words(metric)} was scored on "
             f"{listed([c.task for c in columns])} alone; name more by --task, or draw `bnnbench figure scores`."
         )
-    order = ranking(rows, columns, [samples(asked.selection, column) for column in columns])
+    order = ranking(scope.rows, columns, [samples(asked.selection, column) for column in columns])
     _refuse_absent(asked, order, [column.task for column in columns])
     if order is None or len(order.rows) < 2:
         raise UserError(

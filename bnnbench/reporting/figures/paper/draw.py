@@ -7,10 +7,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from bnnbench import names
 from bnnbench.errors import UserError
 from bnnbench.registry import nearest
 from bnnbench.reporting.comparison import method_of
@@ -96,9 +94,9 @@ def _narrowed(selection: Selection, rows: Sequence[str] | None, rule: str | None
             raise UserError(f"No results of these tasks under --split-rule '{rule}'{nearest(rule, known)}")
     if rows is not None:
         _refuse_unknown(rows, list(dict.fromkeys(row for section in sections for row in section.rows)))
-        sections = [_section(section, rows, section.tasks) for section in sections]
+        sections = [section.part(_wanted(section, rows), section.tasks) for section in sections]
     chosen = _rules(sections)
-    found = [_section(s, rows, [t for t in s.tasks if chosen[t] is s]) for s in sections]
+    found = [s.part(_wanted(s, rows), [t for t in s.tasks if chosen[t] is s]) for s in sections]
     found = [section for section in found if section.rows and section.tasks]
     for row in rows or ():
         if not any(row in section.rows for section in found):
@@ -125,18 +123,8 @@ def _rules(sections: Sequence[Section]) -> dict[str, Section]:
     return {task: section for task, (section, _) in found.items()}
 
 
-def _section(section: Section, rows: Sequence[str] | None, tasks: Sequence[str]) -> Section:
-    """A part of a section."""
-    wanted = section.rows if rows is None else [row for row in section.rows if row in rows]
-    keep = section.scores["row"].isin(wanted) & section.scores["task"].isin(tasks)
-    scores = section.scores[np.asarray(keep)]
-    attempts = section.attempts[section.attempts["fingerprint"].isin(scores["fingerprint"])]
-    scored = set(scores.loc[scores["evaluation"] == names.TEST, "metric"])
-    return replace(
-        section, scores=scores, attempts=attempts, tasks=tuple(t for t in tasks if t in set(scores["task"])),
-        rows=tuple(r for r in wanted if r in set(scores["row"])),
-        metrics=tuple(m for m in section.metrics if m in scored), _known={},
-    )  # fmt: skip
+def _wanted(section: Section, rows: Sequence[str] | None) -> Sequence[str]:
+    return section.competing if rows is None else [row for row in section.rows if row in rows]
 
 
 def _check(chart: Chart, asked: Asked, there: Found) -> None:
