@@ -183,6 +183,16 @@ def test_ranks_are_over_the_splits_that_all_were_run_on(tmp_path):
     assert ranks.loc["sgld"].tolist() == [1, 2]
 
 
+def test_no_ranks_where_no_split_was_run_by_all(tmp_path):
+    outcomes = [result("map", label, 0, -1.0) for label in ("default", "tuned-6")]
+    outcomes += [result("sgld", label, 1, -1.0) for label in ("default", "tuned-6")]
+    with fill(tmp_path / "r.db", outcomes, SUITE_METHODS) as filled:
+        selection = select(filled)
+        assert {table.name for table in tuned_tables(selection, selection.sections[0])} == {
+            "uci-10fold-tuned-log_likelihood"
+        }
+
+
 def test_leaderboards_rank_methods_by_their_defaults(tmp_path):
     """Tuned on two of four splits they would otherwise be last, and data sets without them not ranked over."""
     results = {("map", "default"): (-2.0,) * 4, ("sgld", "default"): (-1.0,) * 4}
