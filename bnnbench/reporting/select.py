@@ -71,7 +71,11 @@ class Section:
     @property
     def tuned(self) -> frozenset[str]:
         """Rows whose hyperparameters trials chose."""
-        return frozenset(self.scores.loc[self.scores["purpose"] == Purpose.TUNED.value, "row"].unique())
+
+        def made() -> frozenset[str]:
+            return frozenset(self.scores.loc[self.scores["purpose"] == Purpose.TUNED.value, "row"].unique())
+
+        return self.once("tuned", made)
 
     @property
     def competing(self) -> tuple[str, ...]:

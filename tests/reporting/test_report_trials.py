@@ -164,10 +164,14 @@ def test_defaults_stand_beside_tuned_and_ranks_under_both(store):
     assert ranks.loc["sgld"].tolist() == [1, 2]
 
 
+def outcomes_of(results):
+    """Of `{(method, label): score by split}`."""
+    return [result(*row, split, value) for row, values in results.items() for split, value in enumerate(values)]
+
+
 def tables_of(folder, results):
-    """What tuning brings, of `{(method, label): score by split}`."""
-    outcomes = [result(*row, split, value) for row, values in results.items() for split, value in enumerate(values)]
-    with fill(folder / "r.db", outcomes, SUITE_METHODS) as filled:
+    """What tuning brings."""
+    with fill(folder / "r.db", outcomes_of(results), SUITE_METHODS) as filled:
         selection = select(filled)
         return {table.name: table for table in tuned_tables(selection, selection.sections[0])}
 
@@ -197,8 +201,7 @@ def test_leaderboards_rank_methods_by_their_defaults(tmp_path):
     """Tuned on two of four splits they would otherwise be last, and data sets without them not ranked over."""
     results = {("map", "default"): (-2.0,) * 4, ("sgld", "default"): (-1.0,) * 4}
     results |= {("map", "tuned-6"): (-0.5, -0.4), ("sgld", "tuned-6"): (-1.0, -0.9)}
-    outcomes = [result(*row, split, value) for row, values in results.items() for split, value in enumerate(values)]
-    with fill(tmp_path / "r.db", outcomes, SUITE_METHODS) as filled:
+    with fill(tmp_path / "r.db", outcomes_of(results), SUITE_METHODS) as filled:
         selection = select(filled)
         (scope,) = scopes(selection)
         first, *_ = leaderboard_tables(selection, scope)
